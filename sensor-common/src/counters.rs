@@ -1,0 +1,108 @@
+//! Per-CPU counters, always on. One table gives the index in the map, the label in metrics and
+//! output, and the help text.
+
+macro_rules! table {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $label:literal: $help:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum $name { $(#[doc = $help] $variant,)+ }
+
+        impl $name {
+            /// Every variant, in the order of its index.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            pub const COUNT: u32 = Self::ALL.len() as u32;
+
+            /// Word used in metrics, logs and JSON.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+            /// One line of help, without a full stop.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)+ }
+            }
+        }
+    };
+}
+
+table! {
+    /// What became of parsing one packet. Everything from [`Outcome::EthernetTruncated`] on is
+    /// malformed: counted by reason, and passed.
+    Outcome {
+        Tcp = "tcp": "TCP segment",
+        Udp = "udp": "UDP datagram",
+        Icmp = "icmp": "ICMP or ICMPv6 message",
+        Sctp = "sctp": "SCTP packet",
+        Gre = "gre": "GRE packet that was not stepped into",
+        OtherProtocol = "other_protocol": "IP packet of another protocol",
+        LaterFragment = "later_fragment": "fragment without a transport header",
+        Arp = "arp": "ARP packet",
+        NotIp = "not_ip": "frame of another EtherType",
+        EthernetTruncated = "ethernet_truncated": "frame shorter than an Ethernet header",
+        VlanTruncated = "vlan_truncated": "frame ends within a VLAN tag",
+        VlanTooDeep = "vlan_too_deep": "more than two VLAN tags",
+        ArpTruncated = "arp_truncated": "frame ends within an ARP packet",
+        Ipv4Truncated = "ipv4_truncated": "frame ends within an IPv4 header",
+        Ipv4BadVersion = "ipv4_bad_version": "IPv4 EtherType, other version number",
+        Ipv4BadHeaderLength = "ipv4_bad_header_length": "IPv4 header length below 20 bytes",
+        Ipv4BadTotalLength = "ipv4_bad_total_length": "IPv4 total length below the header length",
+        Ipv6Truncated = "ipv6_truncated": "frame ends within an IPv6 header",
+        Ipv6BadVersion = "ipv6_bad_version": "IPv6 EtherType, other version number",
+        Ipv6ExtensionTruncated = "ipv6_extension_truncated": "frame ends within an IPv6 extension header",
+        Ipv6TooManyExtensions = "ipv6_too_many_extensions": "more IPv6 extension headers than are followed",
+        TcpTruncated = "tcp_truncated": "frame ends within a TCP header",
+        TcpBadDataOffset = "tcp_bad_data_offset": "TCP data offset below 20 bytes",
+        UdpTruncated = "udp_truncated": "frame ends within a UDP header",
+        UdpBadLength = "udp_bad_length": "UDP length below 8 bytes",
+        IcmpTruncated = "icmp_truncated": "frame ends within an ICMP header",
+        SctpTruncated = "sctp_truncated": "frame ends within an SCTP header",
+        TunnelTruncated = "tunnel_truncated": "frame ends within a tunnel header",
+    }
+}
+
+impl Outcome {
+    /// True where the packet could not be read.
+    #[inline(always)]
+    pub const fn is_malformed(self) -> bool {
+        self as u32 >= Self::EthernetTruncated as u32
+    }
+
+    /// True where the addresses and the protocol of an IP packet are known.
+    #[inline(always)]
+    pub const fn has_flow(self) -> bool {
+        self as u32 <= Self::LaterFragment as u32
+    }
+}
+
+table! {
+    /// Verdicts, and everything that was shed, by reason.
+    Event {
+        Dropped = "dropped": "packets dropped by a block entry",
+        WouldDrop = "would_drop": "packets that a block entry would have dropped, were the sensor enforcing",
+        RateLimited = "rate_limited": "packets above the rate of a block entry",
+        Allowed = "allowed": "packets of allow-listed sources that a block entry would have met",
+        FlowStarted = "flow_started": "flows admitted to the cache",
+        FlowEvicted = "flow_evicted": "flows evicted to make room, their records sent",
+        FlowRollover = "flow_rollover": "records sent because a counter was nearly full",
+        NotAdmittedRate = "not_admitted_rate": "packets of new flows above the admission rate",
+        NotAdmittedRing = "not_admitted_ring": "packets of new flows that found the ring full",
+        RolloverRingFull = "rollover_ring_full": "packets not added to a full record because the ring was full",
+        HostNotAdmitted = "host_not_admitted": "packets whose host row was taken by a busier host",
+    }
+}
+
+/// First index of [`Event`] counters in the counter map: outcomes of ingress and egress come first.
+pub const EVENT_BASE: u32 = 2 * Outcome::COUNT;
+/// Entries of the counter map.
+pub const N_COUNTERS: u32 = EVENT_BASE + Event::COUNT;
+
+/// One counter, as it lies in the per-CPU map.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Count {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+// SAFETY: two u64, no padding.
+unsafe impl crate::Pod for Count {}

@@ -1,0 +1,324 @@
+//! The way of one packet: parse, block check, flow cache, host counters. Generic over where the
+//! tables live, so that the kernel and replay run the same steps in the same order.
+
+use crate::block::{BlockEntry, Gate, Ruling, rule};
+use crate::counters::{Event, Outcome};
+use crate::flow::{self, Arrival, Bucket, Cached, FlowSink, Key, Sequence};
+use crate::host::{Contact, HostRow, Policy};
+use crate::packet::{self, Decapsulate, Frame, Packet};
+use crate::{Address, hash_address};
+
+/// Which way a packet goes, seen from the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Way {
+    Ingress = 0,
+    Egress = 1,
+}
+
+/// Fixed at load.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Secret of the hashes.
+    pub seed: u64,
+    pub tunnels: Decapsulate,
+    /// New flows that one CPU admits in one [`ADMIT_WINDOW_SHIFT`] window.
+    pub admit_per_window: u32,
+}
+
+/// Admission is counted in windows of 2^27 ns = 134 ms.
+pub const ADMIT_WINDOW_SHIFT: u32 = 27;
+
+/// Admission state of one CPU.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Admission {
+    pub window: u64,
+    pub n_admitted: u64,
+}
+
+// SAFETY: two u64, no padding.
+unsafe impl crate::Pod for Admission {}
+
+impl Admission {
+    #[inline(always)]
+    fn may_admit(&mut self, now_ns: u64, limit: u32) -> bool {
+        let window = now_ns >> ADMIT_WINDOW_SHIFT;
+        if self.window != window {
+            self.window = window;
+            self.n_admitted = 0;
+        }
+        self.n_admitted += 1;
+        self.n_admitted <= limit as u64
+    }
+}
+
+/// The flow table of this CPU.
+pub trait FlowTable {
+    /// Bucket of a hash; `None` only if the table is not there.
+    fn bucket(&mut self, hash: u64) -> Option<&mut Bucket>;
+}
+
+/// The host tables of this CPU.
+pub trait HostTable {
+    fn local(&mut self, hash: u64) -> Option<&mut HostRow>;
+    fn remote(&mut self, hash: u64) -> Option<&mut HostRow>;
+}
+
+/// The allow-list and the block-list.
+pub trait BlockTable {
+    fn gate(&self) -> Gate;
+    fn is_allowed(&self, source: &Address) -> bool;
+    /// False where the prefilter rules out any entry for the source.
+    fn is_near(&self, source: &Address) -> bool;
+    fn exact(&mut self, source: &Address) -> Option<&mut BlockEntry>;
+    fn prefix(&mut self, source: &Address) -> Option<&mut BlockEntry>;
+    /// Adds to a counter that CPUs share.
+    fn add(counter: &mut u64, amount: u64);
+}
+
+/// Counters of this CPU.
+pub trait Counters {
+    fn outcome(&mut self, way: Way, outcome: Outcome, packets: u64, bytes: u64);
+    fn event(&mut self, event: Event, packets: u64, bytes: u64);
+    fn admission(&mut self) -> Option<&mut Admission>;
+}
+
+/// Everything a packet meets.
+pub struct Datapath<F, H, B, C, R> {
+    pub flows: F,
+    pub hosts: H,
+    pub blocks: B,
+    pub counters: C,
+    pub ring: R,
+    pub settings: Settings,
+}
+
+/// What to do with the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Drop,
+}
+
+impl<F, H, B, C, R> Datapath<F, H, B, C, R>
+where
+    F: FlowTable,
+    H: HostTable,
+    B: BlockTable,
+    C: Counters,
+    R: FlowSink,
+{
+    /// Takes one packet through every step.
+    #[inline(always)]
+    pub fn process<S: Sequence, T: Frame + ?Sized>(
+        &mut self,
+        frame: &T,
+        way: Way,
+        arrival: &Arrival,
+    ) -> Verdict {
+        let mut packet = Packet::default();
+        let outcome = packet::parse(frame, self.settings.tunnels, &mut packet);
+        self.counters
+            .outcome(way, outcome, arrival.segments as u64, arrival.bytes as u64);
+        if !outcome.has_flow() {
+            return Verdict::Pass;
+        }
+        let verdict = match way {
+            Way::Ingress => self.check(&packet, outcome, arrival),
+            Way::Egress => Verdict::Pass,
+        };
+        // A dropped packet costs as little as can be; its entry has counted it.
+        if verdict == Verdict::Pass {
+            self.record::<S>(&packet, outcome, way, arrival);
+        }
+        verdict
+    }
+
+    #[inline(always)]
+    fn check(&mut self, packet: &Packet, outcome: Outcome, arrival: &Arrival) -> Verdict {
+        let gate = self.blocks.gate();
+        if gate.n_exact == 0 && gate.n_prefixes == 0 {
+            return Verdict::Pass;
+        }
+        let source = &packet.source;
+        if gate.n_unfiltered == 0 && !self.blocks.is_near(source) {
+            return Verdict::Pass;
+        }
+        let bytes = arrival.bytes;
+        if gate.n_allowed != 0 && self.blocks.is_allowed(source) {
+            self.counters.event(Event::Allowed, 1, bytes as u64);
+            return Verdict::Pass;
+        }
+        let mut ruling = Ruling::Pass;
+        if gate.n_exact != 0
+            && let Some(entry) = self.blocks.exact(source)
+        {
+            ruling = rule(entry, packet, outcome, arrival.now_ns, bytes, B::add);
+        }
+        if ruling == Ruling::Pass
+            && gate.n_prefixes != 0
+            && let Some(entry) = self.blocks.prefix(source)
+        {
+            ruling = rule(entry, packet, outcome, arrival.now_ns, bytes, B::add);
+        }
+        self.carry_out(ruling, gate.enforce, bytes)
+    }
+
+    #[inline(always)]
+    fn carry_out(&mut self, ruling: Ruling, enforce: u32, bytes: u32) -> Verdict {
+        let event = match (ruling, enforce) {
+            (Ruling::Pass, _) => return Verdict::Pass,
+            (Ruling::Drop | Ruling::OverRate, 0) => Event::WouldDrop,
+            (Ruling::Drop, _) => Event::Dropped,
+            (Ruling::OverRate, _) => Event::RateLimited,
+        };
+        self.counters.event(event, 1, bytes as u64);
+        if enforce == 0 {
+            Verdict::Pass
+        } else {
+            Verdict::Drop
+        }
+    }
+
+    #[inline(always)]
+    fn record<S: Sequence>(
+        &mut self,
+        packet: &Packet,
+        outcome: Outcome,
+        way: Way,
+        arrival: &Arrival,
+    ) {
+        let cached = self.cache::<S>(packet, arrival);
+        let (packets, bytes) = (arrival.segments as u64, arrival.bytes as u64);
+        let new_flow = match cached {
+            None | Some(Cached::Hit) => None,
+            Some(Cached::RolledOver) => {
+                self.counters.event(Event::FlowRollover, packets, bytes);
+                None
+            }
+            Some(Cached::RolloverLost) => {
+                self.counters.event(Event::RolloverRingFull, packets, bytes);
+                None
+            }
+            Some(Cached::Started) => {
+                self.counters.event(Event::FlowStarted, packets, bytes);
+                Some(true)
+            }
+            Some(Cached::Evicted) => {
+                self.counters.event(Event::FlowEvicted, packets, bytes);
+                Some(true)
+            }
+            Some(Cached::Refused) => {
+                self.counters.event(Event::NotAdmittedRate, packets, bytes);
+                Some(false)
+            }
+            Some(Cached::RingFull) => {
+                self.counters.event(Event::NotAdmittedRing, packets, bytes);
+                Some(false)
+            }
+        };
+        self.count_hosts::<S>(packet, outcome, way, arrival, new_flow);
+    }
+
+    #[inline(always)]
+    fn cache<S: Sequence>(&mut self, packet: &Packet, arrival: &Arrival) -> Option<Cached> {
+        let Self {
+            flows,
+            counters,
+            ring,
+            settings,
+            ..
+        } = self;
+        let key = Key::of(packet);
+        let bucket = flows.bucket(key.hash(settings.seed))?;
+        let limit = settings.admit_per_window;
+        Some(flow::update::<S, R>(
+            bucket,
+            &key,
+            packet,
+            arrival,
+            ring,
+            || {
+                counters
+                    .admission()
+                    .is_some_and(|state| state.may_admit(arrival.now_ns, limit))
+            },
+        ))
+    }
+
+    #[inline(always)]
+    fn count_hosts<S: Sequence>(
+        &mut self,
+        packet: &Packet,
+        outcome: Outcome,
+        way: Way,
+        arrival: &Arrival,
+        new_flow: Option<bool>,
+    ) {
+        let (local, remote, is_toward) = match way {
+            Way::Ingress => (packet.destination, packet.source, true),
+            Way::Egress => (packet.source, packet.destination, false),
+        };
+        let service_port = packet.destination_port;
+        let seed = self.settings.seed;
+        let contact = Contact {
+            host: local,
+            peer: remote,
+            service_port,
+            is_toward,
+        };
+        let seen = Seen {
+            packet,
+            arrival,
+            outcome,
+            new_flow,
+        };
+        let row = self.hosts.local(hash_address(&local, seed));
+        let kept = seen.count::<S>(row, &contact, Policy::KeepBusy);
+        let contact = Contact {
+            host: remote,
+            peer: local,
+            service_port,
+            is_toward: !is_toward,
+        };
+        let row = self.hosts.remote(hash_address(&remote, seed));
+        seen.count::<S>(row, &contact, Policy::KeepHeavy);
+        if !kept {
+            self.counters.event(
+                Event::HostNotAdmitted,
+                arrival.segments as u64,
+                arrival.bytes as u64,
+            );
+        }
+    }
+}
+
+/// A packet on its way into host rows.
+struct Seen<'a> {
+    packet: &'a Packet,
+    arrival: &'a Arrival,
+    outcome: Outcome,
+    new_flow: Option<bool>,
+}
+
+impl Seen<'_> {
+    /// Counts in the row, if the host gets it.
+    #[inline(always)]
+    fn count<S: Sequence>(
+        &self,
+        row: Option<&mut HostRow>,
+        contact: &Contact,
+        policy: Policy,
+    ) -> bool {
+        let Some(row) = row else { return false };
+        if !row.claim::<S>(&contact.host, self.arrival.now_ns, policy) {
+            return false;
+        }
+        row.count::<S>(self.packet, self.arrival, self.outcome, contact.is_toward);
+        if let Some(admitted) = self.new_flow {
+            row.count_flow::<S>(contact, self.arrival.segments, admitted);
+        }
+        true
+    }
+}

@@ -1,0 +1,275 @@
+//! Per-host counters that stay exact when flows churn by the million.
+//!
+//! Every packet counts in the row of its local address (destination on ingress, source on egress)
+//! and in the row of its remote address. Distinct peers and ports are estimated by HyperLogLog
+//! (Flajolet et al. 2007) with 64 registers, about 13 % standard error, and are only touched by
+//! packets that begin a flow: the others bring nothing new.
+
+use crate::counters::Outcome;
+use crate::flow::{Arrival, Sequence};
+use crate::packet::{Packet, protocol, tcp_flags};
+use crate::{Address, mix};
+
+/// Registers of a HyperLogLog sketch.
+pub const REGISTERS: usize = 64;
+
+/// Packets towards a host, or from it: one cache line.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct HostSide {
+    pub packets: u64,
+    pub bytes: u64,
+    /// SYN without ACK.
+    pub n_syn: u32,
+    pub n_syn_ack: u32,
+    pub n_rst: u32,
+    /// ACK without SYN, FIN or RST.
+    pub n_ack: u32,
+    pub n_udp: u32,
+    pub n_icmp: u32,
+    pub n_fragments: u32,
+    pub n_new_flows: u32,
+    /// Packets that no flow record holds: new flows that were refused.
+    pub n_not_admitted: u32,
+    pub reserved: [u32; 3],
+}
+
+/// One host, as it lies in the table.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct HostRow {
+    pub address: Address,
+    pub last_ns: u64,
+    /// Odd while the writer is at work, as in the flow cache.
+    pub sequence: u32,
+    /// Increases by one whenever another host takes the row.
+    pub generation: u32,
+    /// What the row is worth keeping: packets of its host less packets of others that wanted it.
+    pub weight: u32,
+    pub used: u32,
+    pub reserved: [u64; 3],
+    pub toward: HostSide,
+    pub from: HostSide,
+    pub peers: [u8; REGISTERS],
+    pub ports: [u8; REGISTERS],
+}
+
+const _: () = assert!(size_of::<HostSide>() == 64);
+const _: () = assert!(size_of::<HostRow>() == 320);
+
+// SAFETY: integers and arrays of integers; the size assertions rule padding out.
+unsafe impl crate::Pod for HostRow {}
+
+/// Who may take a row that another host holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    /// Only when its host was silent for [`IDLE_NS`]: totals of local hosts stay exact.
+    KeepBusy,
+    /// When packets of others have outnumbered its own: the heavy ones stay (Misra and Gries
+    /// 1982).
+    KeepHeavy,
+}
+
+/// Silence after which a row may be taken; user space has read it many times by then.
+pub const IDLE_NS: u64 = 10_000_000_000;
+const MAX_WEIGHT: u32 = 4096;
+
+/// One side of a packet as a row sees it.
+#[derive(Clone, Copy)]
+pub struct Contact {
+    pub host: Address,
+    pub peer: Address,
+    /// The destination port: the service asked for.
+    pub service_port: u16,
+    /// True where the packet goes to the host.
+    pub is_toward: bool,
+}
+
+impl HostRow {
+    pub const EMPTY: Self = Self {
+        address: [0; 4],
+        last_ns: 0,
+        sequence: 0,
+        generation: 0,
+        weight: 0,
+        used: 0,
+        reserved: [0; 3],
+        toward: HostSide::EMPTY,
+        from: HostSide::EMPTY,
+        peers: [0; REGISTERS],
+        ports: [0; REGISTERS],
+    };
+
+    /// True where the row belongs to the address.
+    #[inline(always)]
+    pub fn holds(&self, address: &Address) -> bool {
+        let differs = (self.address[0] ^ address[0])
+            | (self.address[1] ^ address[1])
+            | (self.address[2] ^ address[2])
+            | (self.address[3] ^ address[3]);
+        differs == 0 && self.used != 0
+    }
+
+    /// Asks for the row. `false`: it stays with its host, and that cost it one of its weight.
+    #[inline(always)]
+    pub fn claim<S: Sequence>(&mut self, address: &Address, now_ns: u64, policy: Policy) -> bool {
+        if self.holds(address) {
+            return true;
+        }
+        if self.used != 0 && now_ns.saturating_sub(self.last_ns) < IDLE_NS {
+            if policy == Policy::KeepBusy {
+                return false;
+            }
+            if self.weight > 0 {
+                self.weight -= 1;
+                return false;
+            }
+        }
+        S::bump(&mut self.sequence);
+        self.address = *address;
+        self.weight = 0;
+        self.used = 1;
+        self.generation = self.generation.wrapping_add(1);
+        self.toward = HostSide::EMPTY;
+        self.from = HostSide::EMPTY;
+        self.peers = [0; REGISTERS];
+        self.ports = [0; REGISTERS];
+        S::bump(&mut self.sequence);
+        true
+    }
+
+    /// Counts a packet in a row that was claimed for it.
+    #[inline(always)]
+    pub fn count<S: Sequence>(
+        &mut self,
+        packet: &Packet,
+        arrival: &Arrival,
+        outcome: Outcome,
+        is_toward: bool,
+    ) {
+        S::bump(&mut self.sequence);
+        self.last_ns = arrival.now_ns;
+        if self.weight < MAX_WEIGHT {
+            self.weight += 1;
+        }
+        let side = if is_toward {
+            &mut self.toward
+        } else {
+            &mut self.from
+        };
+        side.count(packet, arrival, outcome);
+        S::bump(&mut self.sequence);
+    }
+
+    /// Counts that the packet began a flow, or was refused one.
+    #[inline(always)]
+    pub fn count_flow<S: Sequence>(&mut self, contact: &Contact, segments: u16, admitted: bool) {
+        S::bump(&mut self.sequence);
+        let side = if contact.is_toward {
+            &mut self.toward
+        } else {
+            &mut self.from
+        };
+        side.n_new_flows = side.n_new_flows.wrapping_add(1);
+        if !admitted {
+            side.n_not_admitted = side.n_not_admitted.wrapping_add(segments as u32);
+        }
+        observe(
+            &mut self.peers,
+            crate::hash_address(&contact.peer, SKETCH_SEED),
+        );
+        observe(
+            &mut self.ports,
+            mix(contact.service_port as u64, 0, SKETCH_SEED),
+        );
+        S::bump(&mut self.sequence);
+    }
+}
+
+/// Sketches of several CPUs are merged, so all use one seed; what an attacker could aim at is an
+/// estimate, never a decision about others.
+const SKETCH_SEED: u64 = 0x5eed_0f5e_7c4e_5a1d;
+
+/// Adds a hash to a sketch: six bits choose the register, the run of zeros is the rank.
+#[inline(always)]
+fn observe(registers: &mut [u8; REGISTERS], hash: u64) {
+    let index = (hash & (REGISTERS as u64 - 1)) as usize;
+    let rest = hash >> 6;
+    // Rank by a short loop's worth of comparisons: BPF has no count-leading-zeros instruction.
+    let mut rank = 1u8;
+    let mut word = rest;
+    if word & 0xffff_ffff == 0 {
+        rank += 32;
+        word >>= 32;
+    }
+    if word & 0xffff == 0 {
+        rank += 16;
+        word >>= 16;
+    }
+    if word & 0xff == 0 {
+        rank += 8;
+        word >>= 8;
+    }
+    if word & 0xf == 0 {
+        rank += 4;
+        word >>= 4;
+    }
+    if word & 0x3 == 0 {
+        rank += 2;
+        word >>= 2;
+    }
+    if word & 0x1 == 0 {
+        rank += 1;
+    }
+    if rank > registers[index] {
+        registers[index] = rank;
+    }
+}
+
+impl HostSide {
+    pub const EMPTY: Self = Self {
+        packets: 0,
+        bytes: 0,
+        n_syn: 0,
+        n_syn_ack: 0,
+        n_rst: 0,
+        n_ack: 0,
+        n_udp: 0,
+        n_icmp: 0,
+        n_fragments: 0,
+        n_new_flows: 0,
+        n_not_admitted: 0,
+        reserved: [0; 3],
+    };
+
+    #[inline(always)]
+    fn count(&mut self, packet: &Packet, arrival: &Arrival, outcome: Outcome) {
+        let n = arrival.segments as u32;
+        self.packets += arrival.segments as u64;
+        self.bytes += arrival.bytes as u64;
+        if outcome as u32 == Outcome::Tcp as u32 {
+            self.count_tcp(packet.tcp_flags, n);
+        } else if packet.protocol == protocol::UDP {
+            self.n_udp = self.n_udp.wrapping_add(n);
+        } else if packet.protocol == protocol::ICMP || packet.protocol == protocol::ICMPV6 {
+            self.n_icmp = self.n_icmp.wrapping_add(n);
+        }
+        if packet.is_fragment != 0 {
+            self.n_fragments = self.n_fragments.wrapping_add(n);
+        }
+    }
+
+    #[inline(always)]
+    fn count_tcp(&mut self, flags: u8, n: u32) {
+        const SYN_ACK: u8 = tcp_flags::SYN | tcp_flags::ACK;
+        if flags & tcp_flags::RST != 0 {
+            self.n_rst = self.n_rst.wrapping_add(n);
+        } else if flags & SYN_ACK == SYN_ACK {
+            self.n_syn_ack = self.n_syn_ack.wrapping_add(n);
+        } else if flags & tcp_flags::SYN != 0 {
+            self.n_syn = self.n_syn.wrapping_add(n);
+        } else if flags & (tcp_flags::ACK | tcp_flags::FIN) == tcp_flags::ACK {
+            self.n_ack = self.n_ack.wrapping_add(n);
+        }
+    }
+}

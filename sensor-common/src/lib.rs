@@ -1,0 +1,58 @@
+//! What the kernel program and user space share, defined once: the packet parser, the flow cache,
+//! per-host counters, the block check, the records that cross the boundary and every capacity.
+//!
+//! Nothing in here allocates, panics on input, or knows whether it runs in the kernel. Map values
+//! are integers and byte arrays with explicit padding; enums only come out of a `match`.
+#![cfg_attr(not(test), no_std)]
+
+pub mod block;
+pub mod counters;
+pub mod datapath;
+pub mod flow;
+pub mod host;
+pub mod limits;
+pub mod packet;
+
+/// A type whose bytes may be read from, or written to, a BPF map or ring as they are.
+///
+/// # Safety
+/// Implementors are `repr(C)`, contain only integers and arrays of integers, and have no padding.
+pub unsafe trait Pod: Copy + 'static {}
+
+/// An IPv4 or IPv6 address as four 32-bit words that hold the bytes in wire order; an IPv4 address
+/// is kept IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2), so that one key serves both families.
+pub type Address = [u32; 4];
+
+/// The third word of every IPv4-mapped address, in wire order.
+pub const V4_MAPPED_PREFIX: u32 = 0x0000_ffff_u32.to_be();
+
+/// Builds the IPv4-mapped form of an IPv4 address whose bytes are in wire order.
+#[inline(always)]
+pub const fn v4_mapped(wire: u32) -> Address {
+    [0, 0, V4_MAPPED_PREFIX, wire]
+}
+
+/// True for an IPv4-mapped address.
+#[inline(always)]
+pub const fn is_v4(address: &Address) -> bool {
+    address[0] == 0 && address[1] == 0 && address[2] == V4_MAPPED_PREFIX
+}
+
+/// Mixes two words under a secret seed; multiply and fold, in the manner of wyhash (Wang Yi).
+/// A keyed mixer, not a cryptographic hash: it keeps outsiders who don't know the seed from aiming
+/// collisions, at the price of a few multiplications.
+#[inline(always)]
+pub const fn mix(a: u64, b: u64, seed: u64) -> u64 {
+    let mut hash = (a ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^= hash >> 32;
+    hash = (hash ^ b).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash ^ (hash >> 32)
+}
+
+/// Hash of one address under a secret seed.
+#[inline(always)]
+pub fn hash_address(address: &Address, seed: u64) -> u64 {
+    let high = (address[0] as u64) << 32 | address[1] as u64;
+    let low = (address[2] as u64) << 32 | address[3] as u64;
+    mix(high, low, seed)
+}

@@ -1,0 +1,23 @@
+//! Every capacity of the kernel side, with its memory arithmetic.
+
+/// Slots of one flow bucket (the associativity of the cache).
+pub const FLOW_WAYS: usize = 2;
+/// Default buckets per CPU: 65,536 x 2 slots x 192 bytes = 24 MiB a CPU.
+pub const FLOW_BUCKETS_PER_CPU: u32 = 1 << 16;
+/// Rows of a CPU's table of local addresses: 1,024 x 320 bytes = 320 KiB a CPU.
+pub const LOCAL_ROWS_PER_CPU: u32 = 1 << 10;
+/// Rows of a CPU's table of heavy remote sources: 4,096 x 320 bytes = 1.25 MiB a CPU.
+pub const REMOTE_ROWS_PER_CPU: u32 = 1 << 12;
+/// Bytes of the ring that carries flow records: 16 MiB hold about 80,000 records.
+pub const FLOW_RING_BYTES: u32 = 1 << 24;
+/// Entries of each block table (exact sources, prefixes) and of the allow-list.
+pub const BLOCK_ENTRIES: u32 = 131_072;
+pub const ALLOW_ENTRIES: u32 = 4_096;
+/// 64-bit words of the prefilter over IPv4 /24 networks: 2^24 bits = 2 MiB.
+pub const PREFILTER_WORDS: u32 = 1 << 18;
+/// New flows that one CPU admits per second before it counts them as not admitted.
+pub const ADMIT_PER_SECOND: u32 = 200_000;
+/// IPv6 extension headers followed before a packet is called malformed (RFC 8200 sets no limit).
+pub const MAX_IPV6_EXTENSIONS: usize = 6;
+/// 802.1Q / 802.1ad tags followed.
+pub const MAX_VLAN_TAGS: usize = 2;
