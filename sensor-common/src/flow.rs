@@ -428,7 +428,7 @@ impl Direction {
     #[inline(always)]
     fn add(&mut self, packet: &Packet, arrival: &Arrival) {
         let segments = arrival.segments;
-        let length = if segments == 1 {
+        let length = if segments <= 1 {
             arrival.bytes
         } else {
             arrival.bytes / segments as u32

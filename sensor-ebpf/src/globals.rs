@@ -1,0 +1,96 @@
+//! Values that the agent sets before loading. They are read-only to the program, so the verifier
+//! takes them for constants and removes what they switch off.
+
+use core::arch::asm;
+use core::ptr::read_volatile;
+
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use sensor_common::flow::Sequence;
+
+#[unsafe(no_mangle)]
+static SEED: u64 = 0;
+#[unsafe(no_mangle)]
+static FLOW_BUCKETS: u32 = 1;
+#[unsafe(no_mangle)]
+static LOCAL_ROWS: u32 = 1;
+#[unsafe(no_mangle)]
+static REMOTE_ROWS: u32 = 1;
+#[unsafe(no_mangle)]
+static TUNNELS: u32 = 0;
+#[unsafe(no_mangle)]
+static ADMIT_PER_WINDOW: u32 = 0;
+/// 1: the precise clock; 0: the coarse one (the resolution of the timer tick, half the price).
+#[unsafe(no_mangle)]
+static PRECISE_CLOCK: u32 = 0;
+/// 1: the machine reorders stores; sequence numbers need full barriers.
+#[unsafe(no_mangle)]
+static WEAK_ORDER: u32 = 0;
+/// XDP action of packets that pass: XDP_PASS, but for benchmarks.
+#[unsafe(no_mangle)]
+static PASS_ACTION: u32 = 2;
+
+macro_rules! global {
+    ($name:ident, $symbol:ident, $type:ty) => {
+        #[inline(always)]
+        pub fn $name() -> $type {
+            // SAFETY: a static; volatile keeps the compiler from using the value before loading.
+            unsafe { read_volatile(&raw const $symbol) }
+        }
+    };
+}
+
+global!(seed, SEED, u64);
+global!(flow_buckets, FLOW_BUCKETS, u32);
+global!(local_rows, LOCAL_ROWS, u32);
+global!(remote_rows, REMOTE_ROWS, u32);
+global!(tunnels, TUNNELS, u32);
+global!(admit_per_window, ADMIT_PER_WINDOW, u32);
+global!(pass_action, PASS_ACTION, u32);
+global!(precise_clock, PRECISE_CLOCK, u32);
+global!(weak_order, WEAK_ORDER, u32);
+
+/// Kernel monotonic time.
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    if precise_clock() == 0 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    } else {
+        // SAFETY: as above.
+        unsafe { bpf_ktime_get_ns() }
+    }
+}
+
+/// Sequence numbers for readers on other CPUs.
+pub struct Announce;
+
+impl Sequence for Announce {
+    #[inline(always)]
+    fn bump(sequence: &mut u32) {
+        if weak_order() == 0 {
+            barrier();
+            let next = sequence.wrapping_add(1);
+            // SAFETY: a valid reference. Volatile: a reader on another CPU must see each store.
+            unsafe { core::ptr::write_volatile(sequence, next) };
+            barrier();
+        } else {
+            // SAFETY: a valid, aligned reference that only this CPU writes. The fetching form is
+            // a full barrier in BPF's memory model.
+            unsafe {
+                asm!(
+                    "w1 = atomic_fetch_add((u32 *)({at} + 0), w1)",
+                    at = in(reg) sequence,
+                    inout("r1") 1u64 => _,
+                );
+            }
+        }
+    }
+}
+
+/// Keeps the compiler from moving memory accesses across; `compiler_fence` has no lowering for
+/// this target.
+#[inline(always)]
+fn barrier() {
+    // SAFETY: no instruction.
+    unsafe { asm!("") };
+}

@@ -1,0 +1,74 @@
+//! The kernel side: one way for every packet, entered by XDP on ingress and TC on egress.
+#![no_std]
+#![no_main]
+// The build sets RUSTC_BOOTSTRAP for this target; atomics need inline assembly.
+#![feature(asm_experimental_arch)]
+
+mod blocklist;
+mod frame;
+mod globals;
+mod maps;
+mod tables;
+
+use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
+use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use frame::LinearFrame;
+use sensor_common::datapath::{Verdict, Way};
+use sensor_common::flow::Arrival;
+
+/// Ingress on interfaces whose frames fit one buffer.
+#[xdp]
+pub fn sensor_xdp(ctx: XdpContext) -> u32 {
+    let bytes = (ctx.data_end() - ctx.data()) as u32;
+    ingress(&ctx, bytes)
+}
+
+/// Ingress on interfaces whose frames may span buffers (jumbo MTU): asks for the whole length.
+#[xdp(frags)]
+pub fn sensor_xdp_frags(ctx: XdpContext) -> u32 {
+    // SAFETY: the context is the kernel's own, valid for the run of the program.
+    let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
+    ingress(&ctx, bytes)
+}
+
+/// Egress. Leaves the verdict to whoever comes after.
+#[classifier]
+pub fn sensor_egress(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the kernel's own; the verifier rewrites these loads.
+    let (segments, bytes, ifindex) =
+        unsafe { ((*skb).gso_segs, (*skb).wire_len, (*skb).ifindex) };
+    let segments = if segments == 0 { 1 } else { segments as u16 };
+    run(&LinearFrame::new(ctx.data(), ctx.data_end()), Way::Egress, segments, bytes, ifindex);
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
+    // SAFETY: the context is the kernel's own; the verifier rewrites this load.
+    let ifindex = unsafe { (*ctx.ctx).ingress_ifindex };
+    let frame = LinearFrame::new(ctx.data(), ctx.data_end());
+    match run(&frame, Way::Ingress, 1, bytes, ifindex) {
+        Verdict::Pass => globals::pass_action(),
+        Verdict::Drop => xdp_action::XDP_DROP,
+    }
+}
+
+#[inline(always)]
+fn run(frame: &LinearFrame, way: Way, segments: u16, bytes: u32, ifindex: u32) -> Verdict {
+    let cpu = tables::cpu();
+    let arrival = Arrival { now_ns: globals::now_ns(), bytes, segments, ifindex, cpu: cpu as u16 };
+    tables::datapath(cpu).process::<globals::Announce, LinearFrame>(frame, way, &arrival)
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,43 @@
+//! Every map of the program. Capacities here are the least that load; the agent sets the real
+//! ones (`sensor_common::limits`) before loading.
+
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::lpm_trie::LpmTrie;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use sensor_common::Address;
+use sensor_common::block::{BlockEntry, Gate};
+use sensor_common::counters::{Count, N_COUNTERS};
+use sensor_common::datapath::Admission;
+use sensor_common::flow::Bucket;
+use sensor_common::host::HostRow;
+
+/// Flow cache: a run of buckets for each CPU.
+#[map]
+pub static FLOWS: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Rows of local addresses, then of remote ones: a run for each CPU.
+#[map]
+pub static HOSTS_LOCAL: Array<HostRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static HOSTS_REMOTE: Array<HostRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Records of evicted and full flows.
+#[map]
+pub static FLOW_RING: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
+#[map]
+pub static COUNTERS: PerCpuArray<Count> = PerCpuArray::with_max_entries(N_COUNTERS, 0);
+#[map]
+pub static ADMISSION: PerCpuArray<Admission> = PerCpuArray::with_max_entries(1, 0);
+/// Written by the agent, read by every packet.
+#[map]
+pub static GATE: Array<Gate> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Bitmap over IPv4 /24 and hashed IPv6 /48 networks that have an entry.
+#[map]
+pub static PREFILTER: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static ALLOW: LpmTrie<Address, u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+#[map]
+pub static BLOCK_EXACT: HashMap<Address, BlockEntry> =
+    HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+#[map]
+pub static BLOCK_PREFIX: LpmTrie<Address, BlockEntry> =
+    LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);

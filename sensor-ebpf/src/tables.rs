@@ -1,0 +1,132 @@
+//! The maps as the tables of `sensor_common::datapath`. A CPU's part of an array is a run of
+//! entries of its own: nobody else writes there.
+
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use aya_ebpf::maps::Array;
+use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
+use sensor_common::datapath::{
+    Admission, Counters, Datapath, FlowTable, HostTable, Settings, Way,
+};
+use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, FlowSink, Sent};
+use sensor_common::host::HostRow;
+use sensor_common::packet::Decapsulate;
+
+use crate::blocklist::BlockMaps;
+use crate::{globals, maps};
+
+/// Submits without waking the reader: it looks by its own clock.
+const BPF_RB_NO_WAKEUP: u64 = 1;
+
+#[inline(always)]
+pub fn cpu() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
+pub type KernelDatapath = Datapath<FlowMap, HostMaps, BlockMaps, CounterMaps, Ring>;
+
+#[inline(always)]
+pub fn datapath(cpu: u32) -> KernelDatapath {
+    Datapath {
+        flows: FlowMap { cpu },
+        hosts: HostMaps { cpu },
+        blocks: BlockMaps,
+        counters: CounterMaps,
+        ring: Ring { cpu },
+        settings: Settings {
+            seed: globals::seed(),
+            tunnels: Decapsulate(globals::tunnels()),
+            admit_per_window: globals::admit_per_window(),
+        },
+    }
+}
+
+/// Entry of a CPU's run; `rows` is a power of two.
+#[inline(always)]
+fn own<T>(map: &Array<T>, cpu: u32, rows: u32, hash: u64) -> Option<&mut T> {
+    let index = cpu * rows + (hash as u32 & (rows - 1));
+    let entry = map.get_ptr_mut(index)?;
+    // SAFETY: the kernel's own pointer to a map value. This CPU is its only writer, with bottom
+    // halves off; user space only reads.
+    Some(unsafe { &mut *entry })
+}
+
+pub struct FlowMap {
+    cpu: u32,
+}
+
+impl FlowTable for FlowMap {
+    #[inline(always)]
+    fn bucket(&mut self, hash: u64) -> Option<&mut Bucket> {
+        own(&maps::FLOWS, self.cpu, globals::flow_buckets(), hash)
+    }
+}
+
+pub struct HostMaps {
+    cpu: u32,
+}
+
+impl HostTable for HostMaps {
+    #[inline(always)]
+    fn local(&mut self, hash: u64) -> Option<&mut HostRow> {
+        own(&maps::HOSTS_LOCAL, self.cpu, globals::local_rows(), hash)
+    }
+    #[inline(always)]
+    fn remote(&mut self, hash: u64) -> Option<&mut HostRow> {
+        own(&maps::HOSTS_REMOTE, self.cpu, globals::remote_rows(), hash)
+    }
+}
+
+pub struct CounterMaps;
+
+#[inline(always)]
+fn count(index: u32, packets: u64, bytes: u64) {
+    if let Some(counter) = maps::COUNTERS.get_ptr_mut(index) {
+        let counter: *mut Count = counter;
+        // SAFETY: the kernel's own pointer to this CPU's value.
+        unsafe {
+            (*counter).packets += packets;
+            (*counter).bytes += bytes;
+        }
+    }
+}
+
+impl Counters for CounterMaps {
+    #[inline(always)]
+    fn outcome(&mut self, way: Way, outcome: Outcome, packets: u64, bytes: u64) {
+        count(way as u32 * Outcome::COUNT + outcome as u32, packets, bytes);
+    }
+    #[inline(always)]
+    fn event(&mut self, event: Event, packets: u64, bytes: u64) {
+        count(EVENT_BASE + event as u32, packets, bytes);
+    }
+    #[inline(always)]
+    fn admission(&mut self) -> Option<&mut Admission> {
+        let state = maps::ADMISSION.get_ptr_mut(0)?;
+        // SAFETY: the kernel's own pointer to this CPU's value.
+        Some(unsafe { &mut *state })
+    }
+}
+
+pub struct Ring {
+    cpu: u32,
+}
+
+impl FlowSink for Ring {
+    #[inline(always)]
+    fn send(&mut self, head: &FlowRecord, directions: &[Direction; 2], why: Sent) -> bool {
+        let Some(mut entry) = maps::FLOW_RING.reserve::<Flow>(0) else {
+            return false;
+        };
+        let flow = entry.as_mut_ptr();
+        // SAFETY: reserved for exactly one `Flow`, written whole before it is submitted.
+        unsafe {
+            (*flow).head = *head;
+            (*flow).head.sent = why as u8;
+            (*flow).head.cpu = self.cpu as u16;
+            (*flow).directions = *directions;
+        }
+        entry.submit(BPF_RB_NO_WAKEUP);
+        true
+    }
+}

@@ -1,0 +1,14 @@
+//! Builds the eBPF object, which the agent embeds.
+
+use anyhow::Context as _;
+
+fn main() -> anyhow::Result<()> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../sensor-ebpf");
+    println!("cargo:rerun-if-changed=../sensor-common/src");
+    // SAFETY: a build script has one thread here. The eBPF target needs core built from source,
+    // which a stable toolchain only does when told so; nothing else in the build is.
+    unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
+    let package = aya_build::Package { name: "sensor-ebpf", root_dir: root, ..Default::default() };
+    aya_build::build_ebpf([package], aya_build::Toolchain::Custom("1.95.0"))
+        .context("build of the eBPF object failed: run `cargo xtask setup`, which installs the pinned bpf-linker and rust-src")
+}

@@ -1,0 +1,87 @@
+//! Addresses for people, and tables whose order is a function of what was put in.
+
+use std::hash::{BuildHasher, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use indexmap::IndexMap;
+use sensor_common::{Address, is_v4, mix};
+
+/// The address as the standard library writes it; IPv4-mapped ones as IPv4.
+pub fn to_ip(address: &Address) -> IpAddr {
+    if is_v4(address) {
+        return IpAddr::V4(Ipv4Addr::from(address[3].to_ne_bytes()));
+    }
+    let mut bytes = [0u8; 16];
+    for (chunk, word) in bytes.chunks_exact_mut(4).zip(address) {
+        chunk.copy_from_slice(&word.to_ne_bytes());
+    }
+    IpAddr::V6(Ipv6Addr::from(bytes))
+}
+
+/// The inverse of [`to_ip`].
+pub fn from_ip(ip: IpAddr) -> Address {
+    let bytes = match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let mut address = [0u32; 4];
+    for (word, chunk) in address.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = u32::from_ne_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+    }
+    address
+}
+
+/// An insertion-ordered table under a seed that the shell hands in: equal inputs give an equal
+/// order, and outsiders who don't know the seed can't aim collisions.
+pub(crate) type Table<K, V> = IndexMap<K, V, Seeded>;
+
+/// Builds [`Mixer`]s of one seed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seeded(pub u64);
+
+impl BuildHasher for Seeded {
+    type Hasher = Mixer;
+    fn build_hasher(&self) -> Mixer {
+        Mixer {
+            state: 0,
+            seed: self.0,
+        }
+    }
+}
+
+/// Folds what it is given with [`mix`].
+pub(crate) struct Mixer {
+    state: u64,
+    seed: u64,
+}
+
+impl Hasher for Mixer {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0u8; 8];
+            for (to, from) in word.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(u64::from(value));
+    }
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.state = mix(self.state, value, self.seed);
+    }
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+    fn finish(&self) -> u64 {
+        // The table takes its tag from the top bits: spread the last fold over all of them.
+        self.state.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}

@@ -1,0 +1,216 @@
+//! Every threshold of the engine, with its unit. The shell checks and fills it.
+
+/// Nanoseconds of one second.
+pub const SECOND_NS: u64 = 1_000_000_000;
+
+/// All parameters. `Default` is what the detectors were tuned with.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Secret of the tables' hashes; equal seeds give equal outputs.
+    pub hash_seed: u64,
+    pub flow: FlowConfig,
+    pub flood: FloodConfig,
+    pub scan: ScanConfig,
+    pub volume: VolumeConfig,
+    pub behaviour: BehaviourConfig,
+    pub decide: DecideConfig,
+}
+
+/// Flow stage.
+#[derive(Clone, Debug)]
+pub struct FlowConfig {
+    /// A flow is exported at least this often, ns (IPFIX flowActiveTimeout, RFC 5102 5.11.1).
+    pub active_timeout_ns: u64,
+    /// A flow ends after this much silence, ns (flowIdleTimeout, 5.11.2).
+    pub idle_timeout_ns: u64,
+    /// A flow that FIN or RST closed is kept this long for stragglers, ns.
+    pub linger_ns: u64,
+    /// Without an answer for this long, an attempt counts as unanswered, ns. The first
+    /// retransmission of a SYN comes after 1 s (RFC 6298).
+    pub unanswered_ns: u64,
+    /// Flows held; 224 bytes each and 18 of index: 242 MB for the default.
+    pub max_flows: usize,
+}
+
+impl Default for FlowConfig {
+    fn default() -> Self {
+        Self {
+            active_timeout_ns: 120 * SECOND_NS,
+            idle_timeout_ns: 15 * SECOND_NS,
+            linger_ns: SECOND_NS,
+            unanswered_ns: SECOND_NS,
+            max_flows: 1_000_000,
+        }
+    }
+}
+
+/// Floods, from host rows. Rates are packets per second towards one local host.
+#[derive(Clone, Debug)]
+pub struct FloodConfig {
+    pub syn_pps: f64,
+    pub ack_pps: f64,
+    pub udp_pps: f64,
+    pub icmp_pps: f64,
+    pub fragment_pps: f64,
+    /// The limit of a host is at least its learned level times this.
+    pub level_factor: f64,
+    /// And that many learned spreads above the level.
+    pub spread_factor: f64,
+    /// Looks in a row above the limit before a flood is called one.
+    pub n_ticks: u32,
+    /// Looks in a row for a flood of few flows, which might be a transfer: time for the flow
+    /// stage, which looks once a second, to vouch for it.
+    pub n_ticks_concentrated: u32,
+    /// Share of the rate from which a source is blamed.
+    pub heavy_share: f64,
+    /// Local and remote addresses followed, about 700 bytes each: 50 MB at most.
+    pub max_local: usize,
+    pub max_remote: usize,
+}
+
+impl Default for FloodConfig {
+    fn default() -> Self {
+        Self {
+            syn_pps: 500.0,
+            ack_pps: 5_000.0,
+            udp_pps: 5_000.0,
+            icmp_pps: 1_000.0,
+            fragment_pps: 2_000.0,
+            level_factor: 3.0,
+            spread_factor: 8.0,
+            n_ticks: 2,
+            n_ticks_concentrated: 15,
+            heavy_share: 0.05,
+            max_local: 8_192,
+            max_remote: 65_536,
+        }
+    }
+}
+
+/// Scans and password guessing, from flow updates.
+#[derive(Clone, Debug)]
+pub struct ScanConfig {
+    /// Distinct ports that one source tried on one host within 1 s.
+    pub fast_ports: u32,
+    /// Distinct ports without success on one host within 30 to 60 s.
+    pub failed_ports: u32,
+    /// Distinct hosts without success on one TCP port within 30 to 60 s, and on a UDP port, where
+    /// peer-to-peer programs knock on many closed doors.
+    pub failed_hosts: u32,
+    pub failed_hosts_udp: u32,
+    /// Short sessions with one authenticating service within 30 to 60 s.
+    pub auth_sessions: u32,
+    /// A session of at most this many packets (both ways) and ns is short.
+    pub auth_packets: u64,
+    pub auth_duration_ns: u64,
+    /// Ports of services that ask for a password.
+    pub auth_ports: Vec<u16>,
+    /// Windows held per table, up to about 1.2 kB each, mostly 150 bytes.
+    pub max_windows: usize,
+}
+
+impl Default for ScanConfig {
+    fn default() -> Self {
+        Self {
+            fast_ports: 1_000,
+            failed_ports: 100,
+            failed_hosts: 30,
+            failed_hosts_udp: 64,
+            auth_sessions: 20,
+            auth_packets: 60,
+            auth_duration_ns: 30 * SECOND_NS,
+            auth_ports: vec![
+                21, 22, 23, 25, 110, 143, 389, 445, 1433, 1883, 3306, 3389, 5432, 5900, 6379,
+            ],
+            max_windows: 32_768,
+        }
+    }
+}
+
+/// Volume towards a local host against its own past.
+#[derive(Clone, Debug)]
+pub struct VolumeConfig {
+    /// Event time to learn before the first finding, s.
+    pub warm_up_s: u32,
+    /// Median below which a host has no normal load to deviate from, packets and bytes a second.
+    pub min_packets_per_s: f64,
+    pub min_bytes_per_s: f64,
+    /// Distance from the median in units of spread (1.4826 MAD of the logarithm), and ratio to it.
+    pub z: f64,
+    pub ratio: f64,
+    /// Seconds in a row.
+    pub n_seconds: u32,
+}
+
+impl Default for VolumeConfig {
+    fn default() -> Self {
+        Self {
+            warm_up_s: 60,
+            min_packets_per_s: 100.0,
+            min_bytes_per_s: 20_000.0,
+            z: 10.0,
+            ratio: 5.0,
+            n_seconds: 3,
+        }
+    }
+}
+
+/// Clusters of sources' behaviour.
+#[derive(Clone, Debug)]
+pub struct BehaviourConfig {
+    pub n_clusters: usize,
+    /// Vectors of one mini-batch.
+    pub batch: usize,
+    /// Event time, s, and vectors scored before the first finding.
+    pub warm_up_s: u32,
+    pub warm_up_vectors: usize,
+    /// A vector less likely than this is a finding.
+    pub p_value: f64,
+    /// Sources followed, 200 bytes each.
+    pub max_sources: usize,
+}
+
+impl Default for BehaviourConfig {
+    fn default() -> Self {
+        Self {
+            n_clusters: 8,
+            batch: 128,
+            warm_up_s: 60,
+            warm_up_vectors: 500,
+            p_value: 1e-6,
+            max_sources: 65_536,
+        }
+    }
+}
+
+/// Incidents and decisions.
+#[derive(Clone, Debug)]
+pub struct DecideConfig {
+    /// An incident closes after this much event time without findings, ns.
+    pub close_ns: u64,
+    /// Least time between two updates, ns.
+    pub update_ns: u64,
+    /// Addresses and ports listed per incident.
+    pub n_listed: usize,
+    /// Open incidents.
+    pub max_incidents: usize,
+    /// Fused score (-log10 p) from which a source is acted on.
+    pub min_score: f64,
+    pub ttl_s: u32,
+    /// Remembered decisions.
+    pub max_decisions: usize,
+}
+
+impl Default for DecideConfig {
+    fn default() -> Self {
+        Self {
+            close_ns: 30 * SECOND_NS,
+            update_ns: SECOND_NS,
+            n_listed: 100,
+            max_incidents: 4_096,
+            min_score: 6.0,
+            ttl_s: 300,
+            max_decisions: 65_536,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What detectors say.
+
+use std::net::IpAddr;
+
+use sensor_common::Address;
+
+/// Kinds of behaviour; labels as in the output contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    SynFlood,
+    AckFlood,
+    UdpFlood,
+    IcmpFlood,
+    FragmentFlood,
+    Reflection,
+    PortScan,
+    HostSweep,
+    BruteForce,
+    VolumeAnomaly,
+    BehaviourAnomaly,
+}
+
+impl Family {
+    pub const ALL: [Self; 11] = [
+        Self::SynFlood,
+        Self::AckFlood,
+        Self::UdpFlood,
+        Self::IcmpFlood,
+        Self::FragmentFlood,
+        Self::Reflection,
+        Self::PortScan,
+        Self::HostSweep,
+        Self::BruteForce,
+        Self::VolumeAnomaly,
+        Self::BehaviourAnomaly,
+    ];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::SynFlood => "syn_flood",
+            Self::AckFlood => "ack_flood",
+            Self::UdpFlood => "udp_flood",
+            Self::IcmpFlood => "icmp_flood",
+            Self::FragmentFlood => "fragment_flood",
+            Self::Reflection => "reflection",
+            Self::PortScan => "port_scan",
+            Self::HostSweep => "host_sweep",
+            Self::BruteForce => "brute_force",
+            Self::VolumeAnomaly => "volume_anomaly",
+            Self::BehaviourAnomaly => "behaviour_anomaly",
+        }
+    }
+
+    /// MITRE ATT&CK techniques (enterprise matrix).
+    pub const fn technique(self) -> &'static str {
+        match self {
+            Self::SynFlood | Self::AckFlood => "T1499.001",
+            Self::UdpFlood | Self::IcmpFlood | Self::FragmentFlood => "T1498.001",
+            Self::Reflection => "T1498.002",
+            Self::PortScan => "T1046",
+            Self::HostSweep => "T1018",
+            Self::BruteForce => "T1110",
+            Self::VolumeAnomaly => "T1498",
+            Self::BehaviourAnomaly => "T1071",
+        }
+    }
+
+    pub const fn is_flood(self) -> bool {
+        matches!(
+            self,
+            Self::SynFlood
+                | Self::AckFlood
+                | Self::UdpFlood
+                | Self::IcmpFlood
+                | Self::FragmentFlood
+                | Self::Reflection
+        )
+    }
+}
+
+/// Who found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Detector {
+    HostRates,
+    FlowHandshakes,
+    Scan,
+    ScanRows,
+    Brute,
+    Volume,
+    Clusters,
+}
+
+impl Detector {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::HostRates => "host_rates",
+            Self::FlowHandshakes => "flow_handshakes",
+            Self::Scan => "scan",
+            Self::ScanRows => "scan_rows",
+            Self::Brute => "brute_force",
+            Self::Volume => "volume",
+            Self::Clusters => "clusters",
+        }
+    }
+}
+
+/// Whom a finding is about; what incidents are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entity {
+    Victim(Address),
+    Source(Address),
+}
+
+impl Entity {
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Victim(_) => "victim",
+            Self::Source(_) => "source",
+        }
+    }
+    pub const fn address(&self) -> &Address {
+        match self {
+            Self::Victim(address) | Self::Source(address) => address,
+        }
+    }
+}
+
+/// One number that speaks for the finding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    pub name: &'static str,
+    pub observed: f64,
+    pub expected: f64,
+    /// Part of the score that it accounts for, 0 to 1.
+    pub share: f64,
+}
+
+/// A score above its limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    pub detector: Detector,
+    pub family: Family,
+    pub entity: Entity,
+    pub window_ns: u64,
+    /// First and last packet of the behaviour in the window.
+    pub first_ns: u64,
+    pub last_ns: u64,
+    /// `-log10(p_value)`.
+    pub score: f64,
+    pub p_value: f64,
+    pub features: Vec<Evidence>,
+    /// Blamed addresses; empty where they are spoofed.
+    pub sources: Vec<IpAddr>,
+    pub n_sources: u64,
+    pub is_spoofed: bool,
+    pub destinations: Vec<IpAddr>,
+    pub n_destinations: u64,
+    pub ports: Vec<u16>,
+    pub n_ports: u64,
+    pub protocol: u8,
+}
+
+/// Scores above this say no more.
+pub const MAX_SCORE: f64 = 300.0;
+
+/// `-log10` of the Chernoff bound on a Poisson tail: `n` or more events where at most `expected`
+/// are normal, P <= exp(-expected) (e expected / n)^n.
+pub fn poisson_score(n: f64, expected: f64) -> f64 {
+    let expected = expected.max(1e-9);
+    if n <= expected || !n.is_finite() {
+        return 0.0;
+    }
+    ((n * (n / expected).ln() - (n - expected)) / std::f64::consts::LN_10).min(MAX_SCORE)
+}
+
+/// The probability that belongs to a score.
+pub fn p_value(score: f64) -> f64 {
+    10f64.powf(-score)
+}

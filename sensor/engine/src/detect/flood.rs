@@ -1,0 +1,327 @@
+//! Floods of one local host, from its rows ten times a second.
+
+use sensor_common::Address;
+use sensor_common::packet::protocol;
+
+use super::baseline::Baseline;
+use super::blame::{Blame, Quantity};
+use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use crate::address::to_ip;
+use crate::config::{FloodConfig, SECOND_NS};
+use crate::features::bounded::{Bounded, Worth};
+use crate::features::{HostLook, Vouched};
+
+const QUANTITIES: [Quantity; 5] = [
+    Quantity::Syn,
+    Quantity::Ack,
+    Quantity::Udp,
+    Quantity::Icmp,
+    Quantity::Fragment,
+];
+
+/// What is remembered of a host for one kind of flood.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gauge {
+    normal: Baseline,
+    /// Packets of the running second.
+    sum: f64,
+    /// Looks in a row above the limit.
+    n_high: u32,
+    since_ns: u64,
+    /// Estimates of peers and ports when it began.
+    peers_before: f64,
+    ports_before: f64,
+    n_syn_since: f64,
+    reported_ns: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Host {
+    gauges: [Gauge; 5],
+    second_ns: u64,
+    last_ns: u64,
+    has_sent: bool,
+    n_peers: f64,
+    n_ports: f64,
+}
+
+impl Worth for Host {
+    fn worth(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+/// What one look says about one kind of flood.
+struct Reading {
+    pps: f64,
+    prior_pps: f64,
+    /// Answered as conversations are.
+    is_answered: bool,
+    /// Many flows or many sources: no transfer looks like this.
+    is_dispersed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct FloodDetector {
+    config: FloodConfig,
+    hosts: Bounded<Address, Host>,
+}
+
+impl FloodDetector {
+    pub(crate) fn new(config: &FloodConfig, hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            hosts: Bounded::new(config.max_local, hash_seed),
+        }
+    }
+
+    /// Judges one host's look.
+    pub(crate) fn look(
+        &mut self,
+        at_ns: u64,
+        look: &HostLook,
+        vouched: &Vouched,
+        blame: &Blame<'_>,
+        findings: &mut Vec<Finding>,
+    ) {
+        let config = &self.config;
+        let host = self.hosts.get_or_insert_with(look.address, || Host {
+            second_ns: at_ns,
+            n_peers: 0.0,
+            ..Host::default()
+        });
+        host.last_ns = at_ns;
+        host.has_sent |= look.from.packets > 0;
+        let is_second = at_ns.saturating_sub(host.second_ns) >= SECOND_NS;
+        let second_s = at_ns.saturating_sub(host.second_ns) as f64 / 1e9;
+        for (gauge, quantity) in host.gauges.iter_mut().zip(QUANTITIES) {
+            let reading = read(config, quantity, look, vouched, host.has_sent);
+            gauge.follow(at_ns, look, &reading, config, (host.n_peers, host.n_ports));
+            if is_second {
+                gauge.close_second(second_s);
+            }
+            if let Some(finding) = gauge.judge(at_ns, quantity, look, &reading, config, blame) {
+                findings.push(with_reflection(finding, vouched));
+            }
+        }
+        if is_second {
+            host.second_ns = at_ns;
+        }
+        (host.n_peers, host.n_ports) = (look.n_peers, look.n_ports);
+    }
+}
+
+fn read(
+    config: &FloodConfig,
+    quantity: Quantity,
+    look: &HostLook,
+    vouched: &Vouched,
+    has_sent: bool,
+) -> Reading {
+    let (toward, from) = (&look.toward, &look.from);
+    let n = quantity.of(toward) as f64;
+    let rate = |n: f64| n / look.elapsed_s;
+    let share = |part: u64, of: f64| part as f64 > of * n;
+    match quantity {
+        // Who completes a handshake sends an ACK for every SYN at least. A host that opens as many
+        // connections as come in is no victim.
+        Quantity::Syn => Reading {
+            pps: rate(n),
+            prior_pps: config.syn_pps,
+            is_answered: is_completing(look, vouched),
+            is_dispersed: true,
+        },
+        // A receiver acknowledges: one packet in two, with coalescing one in fifty. Silence counts
+        // only from a host that was ever heard.
+        Quantity::Ack => Reading {
+            pps: rate(n) - vouched.tcp_pps,
+            prior_pps: config.ack_pps,
+            is_answered: share(from.n_ack, 0.01) && !share(from.n_rst, 0.3),
+            is_dispersed: share(from.n_rst, 0.3) || (has_sent && share(toward.n_new_flows, 0.2)),
+        },
+        Quantity::Udp => Reading {
+            pps: rate(n) - vouched.udp_pps,
+            prior_pps: config.udp_pps,
+            is_answered: share(from.n_udp, 0.01),
+            is_dispersed: share(toward.n_new_flows, 0.05),
+        },
+        // Errors that answer the host's own packets are no flood (it scans, or its peer is down).
+        Quantity::Icmp => Reading {
+            pps: rate(n),
+            prior_pps: config.icmp_pps,
+            is_answered: share(from.n_udp + from.n_syn, 0.3) && !share(from.n_icmp, 0.5),
+            is_dispersed: true,
+        },
+        Quantity::Fragment => Reading {
+            pps: rate(n),
+            prior_pps: config.fragment_pps,
+            is_answered: vouched.has_fragments || share(from.n_fragments, 0.05),
+            is_dispersed: share(toward.n_new_flows, 0.05),
+        },
+    }
+}
+
+/// True where SYNs towards the host lead to connections. ACKs of other connections could hide a
+/// flood, so what the flow stage saw of handshakes goes first.
+fn is_completing(look: &HostLook, vouched: &Vouched) -> bool {
+    if vouched.asked_per_s >= 100.0 {
+        return vouched.established_per_s >= 0.3 * vouched.asked_per_s;
+    }
+    let background = vouched.tcp_pps * look.elapsed_s;
+    let acks = look.toward.n_ack as f64 - background;
+    acks >= look.toward.n_syn as f64 || look.from.n_syn > look.toward.n_syn
+}
+
+fn with_reflection(mut finding: Finding, vouched: &Vouched) -> Finding {
+    let reflected = vouched.reflected_pps >= 1000.0
+        && vouched.reflected_pps > 0.5 * vouched.one_way_udp_pps;
+    if finding.family == Family::UdpFlood && reflected {
+        finding.family = Family::Reflection;
+    }
+    finding
+}
+
+impl Gauge {
+    fn follow(
+        &mut self,
+        at_ns: u64,
+        look: &HostLook,
+        reading: &Reading,
+        config: &FloodConfig,
+        before: (f64, f64),
+    ) {
+        self.sum += reading.pps.max(0.0) * look.elapsed_s;
+        if reading.pps < self.limit(reading, config) || reading.is_answered {
+            self.n_high = 0;
+            return;
+        }
+        if self.n_high == 0 {
+            self.since_ns = at_ns.saturating_sub((look.elapsed_s * 1e9) as u64);
+            (self.peers_before, self.ports_before) = before;
+            self.n_syn_since = 0.0;
+        }
+        self.n_syn_since += look.toward.n_syn as f64;
+        self.n_high = self.n_high.saturating_add(1);
+    }
+
+    fn limit(&self, reading: &Reading, config: &FloodConfig) -> f64 {
+        self.normal
+            .limit(config.level_factor, config.spread_factor)
+            .max(reading.prior_pps)
+    }
+
+    fn close_second(&mut self, second_s: f64) {
+        self.normal
+            .learn(self.sum / second_s.max(0.1), self.n_high > 0);
+        self.sum = 0.0;
+    }
+
+    fn judge(
+        &mut self,
+        at_ns: u64,
+        quantity: Quantity,
+        look: &HostLook,
+        reading: &Reading,
+        config: &FloodConfig,
+        blame: &Blame<'_>,
+    ) -> Option<Finding> {
+        let needed = if reading.is_dispersed {
+            config.n_ticks
+        } else {
+            config.n_ticks_concentrated
+        };
+        // Once a second is enough to say that it goes on.
+        let is_due = at_ns.saturating_sub(self.reported_ns) >= SECOND_NS;
+        if self.n_high < needed || !is_due {
+            return None;
+        }
+        let culprits = blame.heavy(quantity, reading.pps * look.elapsed_s, config.heavy_share);
+        if quantity == Quantity::Syn && self.is_scan(look, culprits.top_share) {
+            return None;
+        }
+        self.reported_ns = at_ns;
+        let limit = self.limit(reading, config);
+        let score = poisson_score(reading.pps * look.elapsed_s, limit * look.elapsed_s);
+        let peers = (look.n_peers - self.peers_before).max(0.0) as u64;
+        let is_spoofed = culprits.sources.is_empty();
+        Some(Finding {
+            detector: Detector::HostRates,
+            family: family(quantity),
+            entity: Entity::Victim(look.address),
+            window_ns: (look.elapsed_s * 1e9) as u64,
+            first_ns: self.since_ns,
+            last_ns: look.last_ns.max(self.since_ns),
+            score,
+            p_value: p_value(score),
+            features: vec![
+                evidence(rate_name(quantity), reading.pps, limit, 1.0),
+                evidence(
+                    "packets_from_host_per_s",
+                    look.from.packets as f64 / look.elapsed_s,
+                    reading.pps,
+                    0.0,
+                ),
+            ],
+            n_sources: if is_spoofed {
+                peers.max(1)
+            } else {
+                culprits.sources.len() as u64
+            },
+            sources: culprits.sources.iter().map(to_ip).collect(),
+            is_spoofed,
+            destinations: vec![to_ip(&look.address)],
+            n_destinations: 1,
+            ports: Vec::new(),
+            n_ports: 0,
+            protocol: ip_protocol(quantity),
+        })
+    }
+
+    /// One source that knocks on many ports is a scan, which has its own detector; the RSTs or new
+    /// ports tell it from a flood of one service.
+    fn is_scan(&self, look: &HostLook, top_share: f64) -> bool {
+        let grown = look.n_ports - self.ports_before;
+        let new_ports = grown >= 100.0 && grown > 0.3 * self.n_syn_since.min(3_000.0);
+        let refused = look.from.n_rst as f64 > 0.5 * look.toward.n_syn as f64;
+        top_share >= 0.5 && (new_ports || (refused && look.n_ports >= 300.0))
+    }
+}
+
+const fn evidence(name: &'static str, observed: f64, expected: f64, share: f64) -> Evidence {
+    Evidence {
+        name,
+        observed,
+        expected,
+        share,
+    }
+}
+
+const fn family(quantity: Quantity) -> Family {
+    match quantity {
+        Quantity::Syn => Family::SynFlood,
+        Quantity::Ack => Family::AckFlood,
+        Quantity::Udp => Family::UdpFlood,
+        Quantity::Icmp => Family::IcmpFlood,
+        Quantity::Fragment => Family::FragmentFlood,
+    }
+}
+
+const fn rate_name(quantity: Quantity) -> &'static str {
+    match quantity {
+        Quantity::Syn => "syn_pps",
+        Quantity::Ack => "unmatched_ack_pps",
+        Quantity::Udp => "one_way_udp_pps",
+        Quantity::Icmp => "icmp_pps",
+        Quantity::Fragment => "fragment_pps",
+    }
+}
+
+/// 0: any.
+const fn ip_protocol(quantity: Quantity) -> u8 {
+    match quantity {
+        Quantity::Syn | Quantity::Ack => protocol::TCP,
+        Quantity::Udp => protocol::UDP,
+        Quantity::Icmp => protocol::ICMP,
+        Quantity::Fragment => 0,
+    }
+}

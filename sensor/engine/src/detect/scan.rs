@@ -1,0 +1,243 @@
+//! Scans, sweeps and password guessing, from flow updates.
+//!
+//! Only the initiator is ever blamed, and for TCP an initiator is one who was seen to ask. Answers
+//! (SYN-ACK, RST, ICMP errors) are attempts of nobody.
+
+use sensor_common::Address;
+use sensor_common::packet::protocol;
+
+use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::windows::{HALF_NS, Window};
+use crate::address::to_ip;
+use crate::config::{ScanConfig, SECOND_NS};
+use crate::features::bounded::Bounded;
+use crate::flow::{FlowUpdate, FlowSummary, Progress};
+
+/// What a window counts: ports of a host, hosts of a port, or sessions with a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Group {
+    Ports { source: Address, host: Address },
+    Hosts { source: Address, port: u16, protocol: u8 },
+    Sessions { source: Address, host: Address, port: u16 },
+}
+
+#[derive(Debug)]
+pub(crate) struct ScanDetector {
+    config: ScanConfig,
+    ports: Bounded<Group, Window>,
+    hosts: Bounded<Group, Window>,
+    sessions: Bounded<Group, Window>,
+}
+
+impl ScanDetector {
+    pub(crate) fn new(config: &ScanConfig, hash_seed: u64) -> Self {
+        let table = || Bounded::new(config.max_windows, hash_seed);
+        Self {
+            config: config.clone(),
+            ports: table(),
+            hosts: table(),
+            sessions: table(),
+        }
+    }
+
+    pub(crate) fn n_shed(&self) -> u64 {
+        self.ports.n_shed + self.hosts.n_shed + self.sessions.n_shed
+    }
+
+    pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
+        let failed = update.has_progressed && update.progress.has_failed();
+        let succeeded = update.has_progressed && update.progress == Progress::Established;
+        if !(update.is_new || failed || succeeded) || !is_probe(update) {
+            return;
+        }
+        let (source, host) = (update.source, update.destination);
+        let port = update.destination_port;
+        let is_icmp = matches!(update.protocol, protocol::ICMP | protocol::ICMPV6);
+        if !is_icmp {
+            let value = u64::from(update.protocol) << 16 | u64::from(port);
+            self.ports
+                .get_or_insert_with(Group::Ports { source, host }, Window::default)
+                .take(at_ns, update, value, port);
+        }
+        let group = Group::Hosts {
+            source,
+            port,
+            protocol: update.protocol,
+        };
+        let value = sensor_common::hash_address(&host, 0);
+        let window = self.hosts.get_or_insert_with(group, Window::default);
+        window.take(at_ns, update, value, port);
+        window.note_host(host);
+    }
+
+    /// Counts sessions that ended young at a service that asks for a password.
+    pub(crate) fn take_end(&mut self, at_ns: u64, flow: &FlowSummary, source: Address, host: Address) {
+        let config = &self.config;
+        let is_auth = flow.protocol == protocol::TCP
+            && config.auth_ports.contains(&flow.destination_port);
+        let packets = flow.forward.packets.saturating_add(flow.backward.packets);
+        let duration_ns = flow.last_ns.saturating_sub(flow.first_ns);
+        // Fewer than seven packets are no session: a handshake and its end take as many.
+        let is_short = (7..=config.auth_packets).contains(&packets)
+            && duration_ns <= config.auth_duration_ns
+            && flow.backward.packets > 2;
+        if !is_auth || !is_short {
+            return;
+        }
+        let port = flow.destination_port;
+        let group = Group::Sessions { source, host, port };
+        self.sessions
+            .get_or_insert_with(group, Window::default)
+            .take_session(at_ns, flow, port);
+    }
+
+    /// Judges every window that grew.
+    pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let config = &self.config;
+        for (group, window) in self.ports.iter_mut() {
+            window.turn(at_ns);
+            if window.is_due(at_ns)
+                && let Group::Ports { source, host } = group
+                && let Some(evidence) = judge_ports(config, window)
+            {
+                let finding = finding(Family::PortScan, source, window, evidence);
+                findings.push(Finding {
+                    destinations: vec![to_ip(host)],
+                    n_destinations: 1,
+                    n_ports: u64::from(window.n_tried()),
+                    ports: window.ports().to_vec(),
+                    ..finding
+                });
+                window.report(at_ns);
+            }
+        }
+        for (group, window) in self.hosts.iter_mut() {
+            window.turn(at_ns);
+            if window.is_due(at_ns)
+                && let Group::Hosts { source, port, protocol } = group
+                && let Some(evidence) = judge_hosts(config, *protocol, window)
+            {
+                let finding = finding(Family::HostSweep, source, window, evidence);
+                findings.push(Finding {
+                    destinations: window.hosts().iter().map(to_ip).collect(),
+                    n_destinations: u64::from(window.n_tried()),
+                    ports: vec![*port],
+                    n_ports: 1,
+                    protocol: *protocol,
+                    ..finding
+                });
+                window.report(at_ns);
+            }
+        }
+        self.judge_sessions(at_ns, findings);
+        let keep = |_: &Group, window: &mut Window| !window.is_stale(at_ns);
+        self.ports.retain(keep);
+        self.hosts.retain(keep);
+        self.sessions.retain(keep);
+    }
+
+    fn judge_sessions(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let limit = self.config.auth_sessions;
+        for (group, window) in self.sessions.iter_mut() {
+            window.turn(at_ns);
+            let n = window.n_sessions();
+            if n < limit || !window.is_due(at_ns) {
+                continue;
+            }
+            let Group::Sessions { source, host, port } = group else {
+                continue;
+            };
+            let evidence = Evidence {
+                name: "short_sessions",
+                observed: f64::from(n),
+                expected: f64::from(limit) / 10.0,
+                share: 1.0,
+            };
+            let finding = finding(Family::BruteForce, source, window, evidence);
+            findings.push(Finding {
+                detector: Detector::Brute,
+                destinations: vec![to_ip(host)],
+                n_destinations: 1,
+                ports: vec![*port],
+                n_ports: 1,
+                ..finding
+            });
+            window.report(at_ns);
+        }
+    }
+}
+
+/// True where the initiator asks for a service. A late answer whose question is forgotten looks
+/// like a UDP flow from a service to a port that programs are given by the system.
+fn is_probe(update: &FlowUpdate) -> bool {
+    match update.protocol {
+        protocol::TCP => update.is_attempt,
+        protocol::UDP => {
+            let (from, to) = (update.source_port, update.destination_port);
+            // Ports 0: later fragments.
+            (from, to) != (0, 0) && (from >= 1024 || to < 1024)
+        }
+        protocol::ICMP => update.source_port >> 8 == 8,
+        protocol::ICMPV6 => update.source_port >> 8 == 128,
+        _ => false,
+    }
+}
+
+fn judge_ports(config: &ScanConfig, window: &Window) -> Option<Evidence> {
+    let fast = window.n_second();
+    if fast >= config.fast_ports && window.n_succeeded().saturating_mul(2) < window.n_tried() {
+        return Some(evidence("ports_tried_per_s", fast, config.fast_ports));
+    }
+    let failed = window.n_failed();
+    let mostly = failed.saturating_mul(2) >= window.n_tried();
+    (failed >= config.failed_ports && mostly)
+        .then(|| evidence("ports_failed", failed, config.failed_ports))
+}
+
+fn judge_hosts(config: &ScanConfig, protocol_number: u8, window: &Window) -> Option<Evidence> {
+    let limit = if protocol_number == protocol::UDP {
+        config.failed_hosts_udp
+    } else {
+        config.failed_hosts
+    };
+    let failed = window.n_failed();
+    let mostly = failed.saturating_mul(2) >= window.n_tried();
+    (failed >= limit && mostly).then(|| evidence("hosts_failed", failed, limit))
+}
+
+/// A tenth of the limit is what a busy, healthy client may show.
+fn evidence(name: &'static str, observed: u32, limit: u32) -> Evidence {
+    Evidence {
+        name,
+        observed: f64::from(observed),
+        expected: f64::from(limit) / 10.0,
+        share: 1.0,
+    }
+}
+
+fn finding(family: Family, source: &Address, window: &Window, evidence: Evidence) -> Finding {
+    let score = poisson_score(evidence.observed, evidence.expected);
+    Finding {
+        detector: Detector::Scan,
+        family,
+        entity: Entity::Source(*source),
+        window_ns: if evidence.name == "ports_tried_per_s" {
+            SECOND_NS
+        } else {
+            2 * HALF_NS
+        },
+        first_ns: window.first_ns(),
+        last_ns: window.last_ns(),
+        score,
+        p_value: p_value(score),
+        features: vec![evidence],
+        sources: vec![to_ip(source)],
+        n_sources: 1,
+        is_spoofed: false,
+        destinations: Vec::new(),
+        n_destinations: 0,
+        ports: Vec::new(),
+        n_ports: 0,
+        protocol: protocol::TCP,
+    }
+}

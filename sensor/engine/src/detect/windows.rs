@@ -1,0 +1,158 @@
+//! A window of 30 to 60 s in two halves: what one half misses of a slow scan, both see.
+
+use sensor_common::Address;
+
+use crate::config::SECOND_NS;
+use crate::features::bounded::Worth;
+use crate::features::sketch::Distinct;
+use crate::flow::{FlowSummary, FlowUpdate, Progress};
+
+pub(crate) const HALF_NS: u64 = 30 * SECOND_NS;
+/// Ports and hosts kept by name.
+const NAMED: usize = 16;
+
+#[derive(Clone, Debug, Default)]
+struct Half {
+    tried: Distinct,
+    failed: Distinct,
+    n_tried: u32,
+    n_succeeded: u32,
+    n_sessions: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Window {
+    now: Half,
+    before: Half,
+    /// Values first tried in the running second, and the most of any second not yet judged.
+    second: Distinct,
+    second_ns: u64,
+    half_ns: u64,
+    first_ns: u64,
+    last_ns: u64,
+    reported_ns: u64,
+    has_grown: bool,
+    ports: Vec<u16>,
+    hosts: Vec<Address>,
+}
+
+impl Worth for Window {
+    fn worth(&self) -> u64 {
+        u64::from(self.now.n_tried) + u64::from(self.before.n_tried) + u64::from(self.now.n_sessions)
+    }
+}
+
+impl Window {
+    pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate, value: u64, port: u16) {
+        self.turn(at_ns);
+        self.touch(update.first_ns, update.last_ns);
+        if update.is_new {
+            self.now.n_tried = self.now.n_tried.saturating_add(1);
+            self.now.tried.insert(value);
+            // By packet time: records of a long past may arrive at once.
+            if update.first_ns.abs_diff(self.second_ns) >= SECOND_NS {
+                self.second = Distinct::default();
+                self.second_ns = update.first_ns;
+            }
+            self.second.insert(value);
+        }
+        if update.has_progressed && update.progress.has_failed() {
+            self.now.failed.insert(value);
+            self.note_port(port);
+        }
+        if update.has_progressed && update.progress == Progress::Established {
+            self.now.n_succeeded = self.now.n_succeeded.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn take_session(&mut self, at_ns: u64, flow: &FlowSummary, port: u16) {
+        self.turn(at_ns);
+        self.touch(flow.first_ns, flow.last_ns);
+        self.now.n_sessions = self.now.n_sessions.saturating_add(1);
+        self.note_port(port);
+    }
+
+    fn touch(&mut self, first_ns: u64, last_ns: u64) {
+        if self.first_ns == 0 || first_ns < self.first_ns {
+            self.first_ns = first_ns;
+        }
+        self.last_ns = self.last_ns.max(last_ns);
+        self.has_grown = true;
+    }
+
+    fn note_port(&mut self, port: u16) {
+        if self.ports.len() < NAMED && !self.ports.contains(&port) {
+            self.ports.push(port);
+        }
+    }
+
+    pub(crate) fn note_host(&mut self, host: Address) {
+        if self.hosts.len() < NAMED && !self.hosts.contains(&host) {
+            self.hosts.push(host);
+        }
+    }
+
+    /// Begins a new half where the running one is over.
+    pub(crate) fn turn(&mut self, at_ns: u64) {
+        if self.half_ns == 0 {
+            self.half_ns = at_ns;
+        }
+        let elapsed = at_ns.saturating_sub(self.half_ns);
+        if elapsed < HALF_NS {
+            return;
+        }
+        let full = std::mem::take(&mut self.now);
+        self.before = if elapsed < 2 * HALF_NS {
+            full
+        } else {
+            Half::default()
+        };
+        self.half_ns = at_ns;
+        if self.before.n_tried == 0 && self.before.n_sessions == 0 {
+            self.first_ns = 0;
+            self.ports.clear();
+            self.hosts.clear();
+        }
+    }
+
+    pub(crate) fn is_due(&self, at_ns: u64) -> bool {
+        self.has_grown && at_ns.saturating_sub(self.reported_ns) >= SECOND_NS
+    }
+
+    pub(crate) fn report(&mut self, at_ns: u64) {
+        self.reported_ns = at_ns;
+        self.has_grown = false;
+    }
+
+    pub(crate) fn is_stale(&self, at_ns: u64) -> bool {
+        at_ns.saturating_sub(self.half_ns) >= 2 * HALF_NS
+    }
+
+    pub(crate) fn n_second(&self) -> u32 {
+        self.second.len()
+    }
+    pub(crate) fn n_tried(&self) -> u32 {
+        self.now.tried.union_len(&self.before.tried)
+    }
+    pub(crate) fn n_failed(&self) -> u32 {
+        self.now.failed.union_len(&self.before.failed)
+    }
+    pub(crate) fn n_succeeded(&self) -> u32 {
+        self.now.n_succeeded.saturating_add(self.before.n_succeeded)
+    }
+    pub(crate) fn n_sessions(&self) -> u32 {
+        self.now.n_sessions.saturating_add(self.before.n_sessions)
+    }
+    pub(crate) fn first_ns(&self) -> u64 {
+        self.first_ns
+    }
+    pub(crate) fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+    pub(crate) fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+    pub(crate) fn hosts(&self) -> &[Address] {
+        &self.hosts
+    }
+}

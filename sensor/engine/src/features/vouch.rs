@@ -1,0 +1,146 @@
+//! Which of a host's packets belong to conversations: the flow stage vouches for them.
+
+use sensor_common::Address;
+use sensor_common::packet::protocol;
+
+use super::bounded::{Bounded, Worth};
+use crate::flow::{FlowUpdate, Progress};
+
+/// Packets a second towards a host that were in flows with answers, over the last pass.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Vouched {
+    pub tcp_pps: f64,
+    pub udp_pps: f64,
+    pub icmp_pps: f64,
+    /// A two-way flow of the host carries fragments. Its later fragments have no ports and look
+    /// like another flow.
+    pub has_fragments: bool,
+    /// Unanswered UDP packets a second, those from ports of [`REFLECTORS`], and their bytes.
+    pub one_way_udp_pps: f64,
+    pub reflected_pps: f64,
+    /// New TCP flows a second by a SYN, and those that got through the handshake.
+    pub asked_per_s: f64,
+    pub established_per_s: f64,
+}
+
+/// Source ports of services that answer more than they are asked (US-CERT TA14-017A).
+pub const REFLECTORS: [u16; 12] = [
+    17, 19, 53, 111, 123, 137, 161, 389, 520, 1900, 3702, 11211,
+];
+
+#[derive(Clone, Debug, Default)]
+struct Host {
+    now: [u64; 8],
+    last: Vouched,
+    is_fragmented: bool,
+    total: u64,
+}
+
+impl Worth for Host {
+    fn worth(&self) -> u64 {
+        self.total
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Vouchers {
+    hosts: Bounded<Address, Host>,
+    at_ns: u64,
+}
+
+const TCP: usize = 0;
+const UDP: usize = 1;
+const ICMP: usize = 2;
+const ONE_WAY_UDP: usize = 3;
+const REFLECTED: usize = 4;
+const ASKED: usize = 5;
+const ESTABLISHED: usize = 6;
+
+impl Vouchers {
+    pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
+        Self {
+            hosts: Bounded::new(capacity, hash_seed),
+            at_ns: 0,
+        }
+    }
+
+    pub(crate) fn of(&self, address: &Address) -> Vouched {
+        self.hosts
+            .get(address)
+            .map_or_else(Vouched::default, |host| host.last)
+    }
+
+    pub(crate) fn take(&mut self, update: &FlowUpdate) {
+        let slot = match (update.protocol, update.progress) {
+            (protocol::TCP, Progress::Established) => TCP,
+            (protocol::UDP, Progress::Established) => UDP,
+            (protocol::ICMP | protocol::ICMPV6, Progress::Established) => ICMP,
+            (protocol::UDP, _) => ONE_WAY_UDP,
+            _ => usize::MAX,
+        };
+        if slot != usize::MAX {
+            self.add(update, slot);
+        }
+        if update.protocol == protocol::TCP && update.is_attempt {
+            let established = update.has_progressed && update.progress == Progress::Established;
+            if update.is_new || established {
+                let host = self
+                    .hosts
+                    .get_or_insert_with(update.destination, Host::default);
+                host.now[ASKED] += u64::from(update.is_new);
+                host.now[ESTABLISHED] += u64::from(established);
+            }
+        }
+    }
+
+    fn add(&mut self, update: &FlowUpdate, slot: usize) {
+        let host = self
+            .hosts
+            .get_or_insert_with(update.destination, Host::default);
+        host.count(slot, update.forward.packets);
+        if slot == ONE_WAY_UDP {
+            if REFLECTORS.contains(&update.source_port) {
+                host.count(REFLECTED, update.forward.packets);
+            }
+            return;
+        }
+        host.is_fragmented |= update.has_fragments;
+        // The initiator receives, too; it isn't worth a new row.
+        if let Some(host) = self.hosts.get_mut(&update.source) {
+            host.count(slot, update.backward.packets);
+            host.is_fragmented |= update.has_fragments;
+        }
+    }
+
+    /// Turns the counts of a pass into rates.
+    pub(crate) fn tick(&mut self, at_ns: u64) {
+        let elapsed_s = (at_ns.saturating_sub(self.at_ns) as f64 / 1e9).clamp(0.1, 10.0);
+        self.at_ns = at_ns;
+        for (_, host) in self.hosts.iter_mut() {
+            let rate = |slot: usize| host.now.get(slot).map_or(0.0, |n| *n as f64 / elapsed_s);
+            host.last = Vouched {
+                tcp_pps: rate(TCP),
+                udp_pps: rate(UDP),
+                icmp_pps: rate(ICMP),
+                has_fragments: host.is_fragmented,
+                one_way_udp_pps: rate(ONE_WAY_UDP),
+                reflected_pps: rate(REFLECTED),
+                asked_per_s: rate(ASKED),
+                established_per_s: rate(ESTABLISHED),
+            };
+            host.total = host.now.iter().sum();
+            host.now = [0; 8];
+            host.is_fragmented = false;
+        }
+        self.hosts.retain(|_, host| host.total > 0);
+    }
+}
+
+impl Host {
+    fn count(&mut self, slot: usize, n: u64) {
+        if let Some(count) = self.now.get_mut(slot) {
+            *count = count.saturating_add(n);
+        }
+        self.total = self.total.saturating_add(n);
+    }
+}

@@ -1,0 +1,192 @@
+//! What the flow stage hands on: updates for the features, summaries for the shell.
+
+use std::net::IpAddr;
+
+use sensor_common::Address;
+
+use super::community::{Tuple, community_id};
+use super::totals::{Delta, Totals};
+use crate::address::to_ip;
+
+/// Why a flow was exported; values of IPFIX flowEndReason (RFC 5102 5.11.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    IdleTimeout,
+    ActiveTimeout,
+    EndOfFlow,
+    ForcedEnd,
+    LackOfResources,
+}
+
+impl EndReason {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::IdleTimeout => "idle timeout",
+            Self::ActiveTimeout => "active timeout",
+            Self::EndOfFlow => "end of flow detected",
+            Self::ForcedEnd => "forced end",
+            Self::LackOfResources => "lack of resources",
+        }
+    }
+    pub const fn ipfix(self) -> u8 {
+        match self {
+            Self::IdleTimeout => 1,
+            Self::ActiveTimeout => 2,
+            Self::EndOfFlow => 3,
+            Self::ForcedEnd => 4,
+            Self::LackOfResources => 5,
+        }
+    }
+}
+
+/// How far an attempt to talk has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Too early to tell, or half open.
+    Pending,
+    Established,
+    /// Answered by RST.
+    Refused,
+    /// Not answered in time.
+    Unanswered,
+}
+
+impl Progress {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Established => "established",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+        }
+    }
+    pub const fn has_failed(self) -> bool {
+        matches!(self, Self::Refused | Self::Unanswered)
+    }
+}
+
+/// What happened to a flow since the last look.
+#[derive(Clone, Debug)]
+pub struct FlowUpdate {
+    /// The initiator, and the one it talks to.
+    pub source: Address,
+    pub destination: Address,
+    pub source_port: u16,
+    pub destination_port: u16,
+    pub protocol: u8,
+    pub has_fragments: bool,
+    /// From the initiator, and back.
+    pub forward: Delta,
+    pub backward: Delta,
+    /// Packets since the flow began.
+    pub n_forward: u64,
+    pub n_backward: u64,
+    /// The initiator was seen to ask: a SYN without ACK, or a first packet of another protocol.
+    pub is_attempt: bool,
+    /// First look.
+    pub is_new: bool,
+    pub progress: Progress,
+    /// `progress` became this with this update.
+    pub has_progressed: bool,
+    pub first_ns: u64,
+    pub last_ns: u64,
+}
+
+/// A flow, exported. Source is the initiator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowSummary {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub source_port: u16,
+    pub destination_port: u16,
+    pub protocol: u8,
+    pub forward: Totals,
+    pub backward: Totals,
+    pub first_ns: u64,
+    pub last_ns: u64,
+    pub end_reason: EndReason,
+    pub has_fragments: bool,
+}
+
+impl FlowSummary {
+    /// Computed when asked: hashing every flow would cost more than following it.
+    pub fn community_id(&self) -> String {
+        community_id(&Tuple {
+            source: self.source,
+            destination: self.destination,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            protocol: self.protocol,
+        })
+    }
+}
+
+/// Endpoints as the flow record orders them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FlowKey {
+    pub a: Address,
+    pub b: Address,
+    pub a_port: u16,
+    pub b_port: u16,
+    pub protocol: u8,
+}
+
+/// Endpoints and totals turned so that the initiator comes first.
+pub(super) struct Turned {
+    pub source: Address,
+    pub destination: Address,
+    pub source_port: u16,
+    pub destination_port: u16,
+    pub forward: Totals,
+    pub backward: Totals,
+    /// 0 where the initiator is `a`.
+    pub side: usize,
+}
+
+impl Turned {
+    pub(super) fn of(key: &FlowKey, [a, b]: [Totals; 2]) -> Self {
+        let by_time = a.packets == 0 || (b.packets > 0 && b.first_ns < a.first_ns);
+        let from_b = match (a.has_bare_syn(), b.has_bare_syn()) {
+            (true, false) => false,
+            (false, true) => true,
+            (true, true) | (false, false) => by_time,
+        };
+        let (source, source_port, destination, destination_port) = if from_b {
+            (key.b, key.b_port, key.a, key.a_port)
+        } else {
+            (key.a, key.a_port, key.b, key.b_port)
+        };
+        let (forward, backward) = if from_b { (b, a) } else { (a, b) };
+        Self {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            forward,
+            backward,
+            side: usize::from(from_b),
+        }
+    }
+
+    pub(super) fn summary(
+        &self,
+        protocol: u8,
+        end_reason: EndReason,
+        has_fragments: bool,
+    ) -> FlowSummary {
+        let first = [self.forward, self.backward];
+        FlowSummary {
+            source: to_ip(&self.source),
+            destination: to_ip(&self.destination),
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            protocol,
+            forward: self.forward,
+            backward: self.backward,
+            first_ns: super::entry::earliest(&first),
+            last_ns: self.forward.last_ns.max(self.backward.last_ns),
+            end_reason,
+            has_fragments,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Loads the embedded object with its capacities, and reads what it counts.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
+use sensor_common::block::Gate;
+use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
+use sensor_common::datapath::{ADMIT_WINDOW_SHIFT, Way};
+use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord};
+use sensor_common::host::HostRow;
+use sensor_common::limits;
+use sensor_common::packet::Decapsulate;
+
+use super::shared::{SharedArray, Snapshot as _};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
+
+/// What the program is loaded with.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Secret of the hashes.
+    pub seed: u64,
+    pub flow_buckets_per_cpu: u32,
+    pub admit_per_second: u32,
+    pub tunnels: Decapsulate,
+    pub precise_clock: bool,
+    /// XDP action of packets that pass; benchmarks set XDP_DROP.
+    pub pass_action: u32,
+}
+
+impl LoadOptions {
+    /// Default capacities and a fresh secret.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes.
+    pub fn with_random_seed() -> Result<Self> {
+        let mut seed = [0u8; 8];
+        // SAFETY: a buffer of the length told.
+        let n = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+        if n != 8 {
+            return Err(std::io::Error::last_os_error()).context("no random bytes for the hash seed");
+        }
+        Ok(Self { seed: u64::from_ne_bytes(seed), ..Self::fixed() })
+    }
+
+    /// Default capacities and a seed that everybody knows: for tests and replay.
+    pub const fn fixed() -> Self {
+        Self {
+            seed: 0x243f_6a88_85a3_08d3,
+            flow_buckets_per_cpu: limits::FLOW_BUCKETS_PER_CPU,
+            admit_per_second: limits::ADMIT_PER_SECOND,
+            tunnels: Decapsulate::ALL,
+            precise_clock: false,
+            pass_action: aya_xdp_pass(),
+        }
+    }
+
+    /// Flows that one CPU admits in one window of the datapath.
+    pub const fn admit_per_window(&self) -> u32 {
+        let per_window = (self.admit_per_second as u64) << ADMIT_WINDOW_SHIFT;
+        (per_window / 1_000_000_000) as u32
+    }
+}
+
+const fn aya_xdp_pass() -> u32 {
+    2
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct CountValue(Count);
+// SAFETY: two u64, valid for any bytes.
+unsafe impl AyaPod for CountValue {}
+
+/// The loaded program with its maps. Nothing is attached yet.
+pub struct Kernel {
+    pub ebpf: Ebpf,
+    flows: SharedArray<Bucket>,
+    local: SharedArray<HostRow>,
+    remote: SharedArray<HostRow>,
+    pub(crate) gate: SharedArray<Gate>,
+    pub(crate) prefilter: SharedArray<u64Word>,
+    ring: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, CountValue>,
+    clock: Clock,
+    /// Copies that the kernel kept tearing, and were given up.
+    pub n_unstable: u64,
+}
+
+/// A word of the prefilter.
+#[derive(Clone, Copy, Default)]
+#[repr(transparent)]
+#[expect(non_camel_case_types, reason = "a newtype only to be Pod")]
+pub struct u64Word(pub u64);
+// SAFETY: one u64.
+unsafe impl sensor_common::Pod for u64Word {}
+
+impl Kernel {
+    /// Loads the object.
+    ///
+    /// # Errors
+    /// The kernel's, with the verifier's log; `doctor` tells what is missing.
+    pub fn load(options: &LoadOptions) -> Result<Self> {
+        let n_cpus = aya::util::nr_cpus().map_err(|(what, error)| {
+            anyhow::anyhow!("number of possible CPUs unknown ({what}): {error}")
+        })? as u32;
+        let n_buckets = options.flow_buckets_per_cpu.next_power_of_two();
+        let mut ebpf = open(options, n_cpus, n_buckets)?;
+        let arrays = (
+            shared(&mut ebpf, "FLOWS", n_cpus * n_buckets, false)?,
+            shared(&mut ebpf, "HOSTS_LOCAL", n_cpus * limits::LOCAL_ROWS_PER_CPU, false)?,
+            shared(&mut ebpf, "HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU, false)?,
+            shared(&mut ebpf, "GATE", 1, true)?,
+            shared(&mut ebpf, "PREFILTER", limits::PREFILTER_WORDS, true)?,
+        );
+        let ring = RingBuf::try_from(ebpf.take_map("FLOW_RING").context("map FLOW_RING missing")?)?;
+        let counters =
+            PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
+        let (flows, local, remote, gate, prefilter) = arrays;
+        let clock = Clock::now();
+        Ok(Self {
+            ebpf, flows, local, remote, gate, prefilter, ring, counters, clock, n_unstable: 0,
+        })
+    }
+
+    /// Event time of now.
+    pub fn now_ns(&self) -> u64 {
+        self.clock.to_unix(monotonic_ns())
+    }
+
+    /// Hands out every record that the ring holds, with event time.
+    pub fn drain_ring(&mut self, mut take: impl FnMut(&Flow)) -> u64 {
+        let mut n_records = 0;
+        while let Some(item) = self.ring.next() {
+            if item.len() < size_of::<Flow>() {
+                continue;
+            }
+            // SAFETY: as many bytes as a `Flow` has, and a `Flow` is valid for any bytes.
+            let mut flow: Flow = unsafe { item.as_ptr().cast::<Flow>().read_unaligned() };
+            self.clock.shift(&mut flow);
+            take(&flow);
+            n_records += 1;
+        }
+        n_records
+    }
+
+    /// Hands out every flow in the cache, each a consistent copy with event time.
+    pub fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
+        for index in 0..self.flows.len() {
+            for way in 0..limits::FLOW_WAYS {
+                let head = way * size_of::<FlowRecord>();
+                let used = head + std::mem::offset_of!(FlowRecord, used);
+                if self.flows.byte(index, used) != Some(1) {
+                    continue;
+                }
+                match self.read_slot(index, way) {
+                    Some(mut flow) => {
+                        self.clock.shift(&mut flow);
+                        take(&flow);
+                    }
+                    None => self.n_unstable += 1,
+                }
+            }
+        }
+    }
+
+    fn read_slot(&self, index: usize, way: usize) -> Option<Flow> {
+        // Head and counters lie apart in the bucket: one copy of the whole bucket under the
+        // sequence of the slot that is wanted.
+        let sequence =
+            way * size_of::<FlowRecord>() + std::mem::offset_of!(FlowRecord, sequence);
+        let bucket: Bucket = self.flows.read_stable(index, 0, sequence)?;
+        Some(Flow { head: *bucket.heads.get(way)?, directions: *bucket.directions.get(way)? })
+    }
+
+    /// Copies every used host row, event time, into `local` and `remote`.
+    pub fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
+        for (array, rows) in [(&self.local, local), (&self.remote, remote)] {
+            rows.clear();
+            for index in 0..array.len() {
+                if array.byte(index, std::mem::offset_of!(HostRow, used)) != Some(1) {
+                    continue;
+                }
+                match array.read_stable::<HostRow>(index, 0, HostRow::SEQUENCE) {
+                    Some(mut row) => {
+                        row.last_ns = self.clock.to_unix(row.last_ns);
+                        rows.push(row);
+                    }
+                    None => self.n_unstable += 1,
+                }
+            }
+        }
+    }
+
+    /// Sums a counter over CPUs.
+    fn counter(&self, index: u32) -> Count {
+        let mut sum = Count::default();
+        if let Ok(values) = self.counters.get(&index, 0) {
+            for CountValue(count) in values.iter() {
+                sum.packets += count.packets;
+                sum.bytes += count.bytes;
+            }
+        }
+        sum
+    }
+
+    pub fn outcome(&self, way: Way, outcome: Outcome) -> Count {
+        self.counter(way as u32 * Outcome::COUNT + outcome as u32)
+    }
+
+    pub fn event(&self, event: Event) -> Count {
+        self.counter(EVENT_BASE + event as u32)
+    }
+
+    /// Packets and bytes of one way, whatever they were.
+    pub fn total(&self, way: Way) -> Count {
+        Outcome::ALL.iter().fold(Count::default(), |sum, outcome| {
+            let count = self.outcome(way, *outcome);
+            Count { packets: sum.packets + count.packets, bytes: sum.bytes + count.bytes }
+        })
+    }
+}
+
+fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
+    let weak_order = u32::from(!cfg!(target_arch = "x86_64"));
+    let admit = options.admit_per_window();
+    let precise = u32::from(options.precise_clock);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("SEED", &options.seed, true)
+        .override_global("FLOW_BUCKETS", &n_buckets, true)
+        .override_global("LOCAL_ROWS", &limits::LOCAL_ROWS_PER_CPU, true)
+        .override_global("REMOTE_ROWS", &limits::REMOTE_ROWS_PER_CPU, true)
+        .override_global("TUNNELS", &options.tunnels.0, true)
+        .override_global("ADMIT_PER_WINDOW", &admit, true)
+        .override_global("PRECISE_CLOCK", &precise, true)
+        .override_global("WEAK_ORDER", &weak_order, true)
+        .override_global("PASS_ACTION", &options.pass_action, true)
+        .map_max_entries("FLOWS", n_cpus * n_buckets)
+        .map_max_entries("HOSTS_LOCAL", n_cpus * limits::LOCAL_ROWS_PER_CPU)
+        .map_max_entries("HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU)
+        .map_max_entries("FLOW_RING", limits::FLOW_RING_BYTES)
+        .map_max_entries("PREFILTER", limits::PREFILTER_WORDS)
+        .map_max_entries("ALLOW", limits::ALLOW_ENTRIES)
+        .map_max_entries("BLOCK_EXACT", limits::BLOCK_ENTRIES)
+        .map_max_entries("BLOCK_PREFIX", limits::BLOCK_ENTRIES);
+    loader.load(OBJECT).context("the kernel refused the object; `sensor doctor` names what is missing")
+}
+
+fn shared<T: sensor_common::Pod>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    n_entries: u32,
+    writable: bool,
+) -> Result<SharedArray<T>> {
+    let map = ebpf.map(name).with_context(|| format!("map {name} missing"))?;
+    let aya::maps::Map::Array(data) = map else {
+        anyhow::bail!("map {name} is not an array");
+    };
+    SharedArray::new(data, n_entries, writable).with_context(|| format!("map {name}"))
+}
+
+/// Turns kernel monotonic time into unix time. Taken once: event time never jumps with the wall
+/// clock.
+#[derive(Clone, Copy)]
+struct Clock {
+    offset_ns: u64,
+}
+
+impl Clock {
+    fn now() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self { offset_ns: (unix.as_nanos() as u64).saturating_sub(monotonic_ns()) }
+    }
+
+    fn to_unix(self, monotonic_ns: u64) -> u64 {
+        monotonic_ns.saturating_add(self.offset_ns)
+    }
+
+    fn shift(self, flow: &mut Flow) {
+        for direction in &mut flow.directions {
+            let Direction { first_ns, last_ns, packets, .. } = direction;
+            if *packets > 0 {
+                *first_ns = self.to_unix(*first_ns);
+                *last_ns = self.to_unix(*last_ns);
+            }
+        }
+    }
+}
+
+/// CLOCK_MONOTONIC, which the program's clocks follow.
+pub fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}

@@ -1,0 +1,9 @@
+//! The kernel program: load, attach, read.
+
+mod attach;
+mod load;
+mod shared;
+
+pub use attach::{Attachment, Mode, attach, resident_program};
+pub use load::{Kernel, LoadOptions};
+pub use shared::{SharedArray, Snapshot};

@@ -1,0 +1,128 @@
+//! Array maps seen through shared memory: reading costs no system call.
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::ptr::{NonNull, read_volatile};
+use std::sync::atomic::{Ordering, fence};
+
+use anyhow::{Context as _, Result, bail};
+use aya::maps::MapData;
+use sensor_common::Pod;
+
+/// A memory-mapped `BPF_F_MMAPABLE` array of `T`.
+pub struct SharedArray<T> {
+    base: NonNull<u8>,
+    n_entries: usize,
+    /// Bytes from one entry to the next: the kernel rounds values up to eight bytes.
+    stride: usize,
+    n_bytes: usize,
+    entry: std::marker::PhantomData<T>,
+}
+
+// SAFETY: the mapping belongs to the value alone; reads are volatile copies.
+unsafe impl<T: Pod + Send> Send for SharedArray<T> {}
+
+/// A value that carries its writer's sequence number.
+pub trait Snapshot: Pod {
+    /// Byte offset of the `u32` sequence number.
+    const SEQUENCE: usize;
+}
+
+impl Snapshot for sensor_common::host::HostRow {
+    const SEQUENCE: usize = std::mem::offset_of!(sensor_common::host::HostRow, sequence);
+}
+
+impl<T: Pod> SharedArray<T> {
+    /// Maps `n_entries` entries of the array.
+    ///
+    /// # Errors
+    /// The kernel's, e.g. for a map without `BPF_F_MMAPABLE`.
+    pub fn new(map: &MapData, n_entries: u32, writable: bool) -> Result<Self> {
+        let stride = size_of::<T>().next_multiple_of(8);
+        let n_entries = n_entries as usize;
+        let n_bytes = (stride * n_entries).next_multiple_of(page_size());
+        let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
+        let fd = map.fd().as_fd().as_raw_fd();
+        // SAFETY: a fresh mapping at an address of the kernel's choice; nothing else is touched.
+        let base = unsafe {
+            libc::mmap(std::ptr::null_mut(), n_bytes, protection, libc::MAP_SHARED, fd, 0)
+        };
+        if base == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error()).context("mmap of a BPF array failed");
+        }
+        let Some(base) = NonNull::new(base.cast()) else { bail!("mmap gave a null address") };
+        Ok(Self { base, n_entries, stride, n_bytes, entry: std::marker::PhantomData })
+    }
+
+    pub const fn len(&self) -> usize {
+        self.n_entries
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.n_entries == 0
+    }
+
+    fn entry(&self, index: usize) -> Option<NonNull<u8>> {
+        // SAFETY: within the mapping, by the check.
+        (index < self.n_entries).then(|| unsafe { self.base.add(index * self.stride) })
+    }
+
+    /// Copies `U` at `offset` of an entry. Torn if the kernel writes meanwhile: see the sequence.
+    fn copy<U: Pod>(&self, index: usize, offset: usize) -> Option<U> {
+        debug_assert!(offset + size_of::<U>() <= self.stride);
+        let at = self.entry(index)?;
+        // SAFETY: inside the mapping; `U` is valid for any bytes (`Pod`), and volatile keeps the
+        // copy from being merged with another one.
+        Some(unsafe { read_volatile(at.add(offset).cast::<U>().as_ptr()) })
+    }
+
+    fn sequence(&self, index: usize, offset: usize) -> Option<u32> {
+        let at = self.entry(index)?;
+        // SAFETY: an aligned `u32` inside the mapping.
+        Some(unsafe { read_volatile(at.add(offset).cast::<u32>().as_ptr()) })
+    }
+
+    /// Copies part of an entry whole: takes the copy between two reads of one even sequence
+    /// number. `None` after `TRIES` failures, which the caller counts.
+    pub fn read_stable<U: Pod>(&self, index: usize, offset: usize, sequence: usize) -> Option<U> {
+        const TRIES: usize = 64;
+        for _ in 0..TRIES {
+            let before = self.sequence(index, sequence)?;
+            fence(Ordering::Acquire);
+            let copy = self.copy(index, offset)?;
+            fence(Ordering::Acquire);
+            let after = self.sequence(index, sequence)?;
+            if sensor_common::flow::FlowRecord::is_stable(before, after) {
+                return Some(copy);
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+
+    /// One byte of an entry, to look before copying.
+    pub fn byte(&self, index: usize, offset: usize) -> Option<u8> {
+        let at = self.entry(index)?;
+        // SAFETY: inside the mapping.
+        Some(unsafe { read_volatile(at.add(offset).as_ptr()) })
+    }
+
+    /// Writes an entry of a map that only user space writes.
+    pub fn write(&mut self, index: usize, value: T) {
+        if let Some(at) = self.entry(index) {
+            // SAFETY: inside a mapping made writable by the caller of `new`.
+            unsafe { at.cast::<T>().write_volatile(value) };
+        }
+    }
+}
+
+impl<T> Drop for SharedArray<T> {
+    fn drop(&mut self) {
+        // SAFETY: the very mapping that `new` made.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.n_bytes) };
+    }
+}
+
+fn page_size() -> usize {
+    // SAFETY: a query without side effects.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}

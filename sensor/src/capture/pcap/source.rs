@@ -1,0 +1,276 @@
+//! A capture file as one unpacked stream of bytes behind one reusable buffer.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::ops::Range;
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::Fault;
+
+/// Size of the buffer that frames are lent from. It has to hold the longest block that a parser
+/// asks for; beyond that, larger only means fewer reads.
+const BUFFER_LEN: usize = 1 << 20;
+/// How much of a compressed file is read at a time.
+const PACKED_CHUNK_LEN: usize = 128 << 10;
+/// zstd files that need a larger window than 2 to this power are refused, to bound memory.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// The unpacked bytes of a capture file.
+pub(super) struct Source {
+    input: Input,
+    buffer: Vec<u8>,
+    /// What of the buffer is read from the file but not yet consumed.
+    unread: Range<usize>,
+    /// Offset in the unpacked file of the buffer's first byte.
+    base: u64,
+    file_size: u64,
+    at_end: bool,
+    /// The compressed data ended before its own end mark.
+    cut: bool,
+}
+
+impl Source {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let file_size = file.metadata()?.len();
+        Ok(Self {
+            input: Input::new(StoredFile::new(file)?)?,
+            buffer: vec![0; BUFFER_LEN],
+            unread: 0..0,
+            base: 0,
+            file_size,
+            at_end: false,
+            cut: false,
+        })
+    }
+
+    pub(super) fn file_size(&self) -> u64 {
+        self.file_size
+    }
+
+    pub(super) fn file_bytes_read(&self) -> u64 {
+        self.input.stored().taken
+    }
+
+    /// Offset in the unpacked file of the next byte.
+    pub(super) fn offset(&self) -> u64 {
+        self.base + self.unread.start as u64
+    }
+
+    /// The bytes that are buffered and not yet consumed.
+    #[inline]
+    pub(super) fn peek(&self) -> &[u8] {
+        self.lent(self.unread.clone())
+    }
+
+    /// The bytes at a place that [`Source::take`] gave, valid until the next call to `ensure`.
+    #[inline]
+    pub(super) fn lent(&self, place: Range<usize>) -> &[u8] {
+        self.buffer.get(place).unwrap_or_default()
+    }
+
+    /// Makes `len` bytes available to `peek`; false when the file has fewer left.
+    #[inline]
+    pub(super) fn ensure(&mut self, len: usize) -> Result<bool, Fault> {
+        if self.unread.len() >= len {
+            Ok(true)
+        } else {
+            self.refill(len)
+        }
+    }
+
+    /// Like `ensure`, for the start of a record: false only at a proper end of the file.
+    #[inline]
+    pub(super) fn ensure_record(&mut self, len: usize) -> Result<bool, Fault> {
+        if self.ensure(len)? {
+            return Ok(true);
+        }
+        if self.unread.is_empty() && !self.cut {
+            Ok(false)
+        } else {
+            Err(self.truncated())
+        }
+    }
+
+    /// Like `ensure`, for the inside of a record, where the file must not end.
+    #[inline]
+    pub(super) fn require(&mut self, len: usize) -> Result<(), Fault> {
+        if self.ensure(len)? {
+            Ok(())
+        } else {
+            Err(self.truncated())
+        }
+    }
+
+    /// The fault that the file ends in the record that begins at the next byte.
+    #[cold]
+    pub(super) fn truncated(&self) -> Fault {
+        Fault::Truncated {
+            offset: self.offset(),
+        }
+    }
+
+    /// Consumes `len` buffered bytes and says where the part of them from `skip` on stands.
+    #[inline]
+    pub(super) fn take(&mut self, skip: usize, len: usize) -> Range<usize> {
+        let start = self.unread.start;
+        let end = start.saturating_add(len).min(self.unread.end);
+        self.unread.start = end;
+        start.saturating_add(skip).min(end)..end
+    }
+
+    /// Consumes `len` bytes, buffered or not; false when the file has fewer left.
+    pub(super) fn skip(&mut self, len: u64) -> Result<bool, Fault> {
+        let mut left = len;
+        loop {
+            let step = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(self.unread.len());
+            self.unread.start += step;
+            left -= step as u64;
+            if left == 0 {
+                return Ok(true);
+            }
+            if !self.ensure(1)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads from the file until `len` bytes are buffered or it ends.
+    #[cold]
+    fn refill(&mut self, len: usize) -> Result<bool, Fault> {
+        self.base += self.unread.start as u64;
+        self.buffer.copy_within(self.unread.clone(), 0);
+        self.unread = 0..self.unread.len();
+        while self.unread.len() < len && !self.at_end {
+            let free = self.buffer.get_mut(self.unread.end..).unwrap_or_default();
+            match self.input.read(free) {
+                Ok(0) => self.at_end = true,
+                Ok(n) => self.unread.end += n,
+                Err(error) => self.read_failed(error)?,
+            }
+        }
+        Ok(self.unread.len() >= len)
+    }
+
+    /// Tells apart what a failed read means for the capture.
+    fn read_failed(&mut self, error: io::Error) -> Result<(), Fault> {
+        if error.kind() == io::ErrorKind::Interrupted {
+            return Ok(());
+        }
+        self.at_end = true;
+        // Errors of the operating system have a number; the others come from unpacking.
+        if error.raw_os_error().is_some() || !self.input.is_packed() {
+            return Err(Fault::Io(error));
+        }
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            self.cut = true;
+            return Ok(());
+        }
+        let offset = self.base + self.unread.end as u64;
+        Err(Fault::Lost {
+            offset,
+            what: "its compressed data is damaged or needs too much memory",
+        })
+    }
+}
+
+/// The file's bytes, unpacked if need be.
+enum Input {
+    Plain(StoredFile),
+    Gzip(Box<MultiGzDecoder<BufReader<StoredFile>>>),
+    Zstd(Box<zstd::Decoder<'static, BufReader<StoredFile>>>),
+}
+
+impl Input {
+    fn new(file: StoredFile) -> io::Result<Self> {
+        match file.head {
+            [0x1f, 0x8b, ..] => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(packed(file))))),
+            // The second is a skippable frame, which parallel compressors put first.
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
+                let mut decoder = zstd::Decoder::with_buffer(packed(file))?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Ok(Self::Zstd(Box::new(decoder)))
+            }
+            _ => Ok(Self::Plain(file)),
+        }
+    }
+
+    fn is_packed(&self) -> bool {
+        !matches!(self, Self::Plain(_))
+    }
+
+    fn stored(&self) -> &StoredFile {
+        match self {
+            Self::Plain(file) => file,
+            Self::Gzip(decoder) => decoder.get_ref().get_ref(),
+            Self::Zstd(decoder) => decoder.get_ref().get_ref(),
+        }
+    }
+
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(out),
+            Self::Gzip(decoder) => decoder.read(out),
+            Self::Zstd(decoder) => decoder.read(out),
+        }
+    }
+}
+
+fn packed(file: StoredFile) -> BufReader<StoredFile> {
+    BufReader::with_capacity(PACKED_CHUNK_LEN, file)
+}
+
+/// The file as stored, counting what is taken of it.
+struct StoredFile {
+    file: File,
+    /// The first bytes, read ahead to recognise compression. Kept rather than read again, since a
+    /// pipe cannot be rewound; zeros where the file is shorter.
+    head: [u8; 4],
+    head_len: usize,
+    /// Bytes handed out so far, head included.
+    taken: u64,
+}
+
+impl StoredFile {
+    fn new(mut file: File) -> io::Result<Self> {
+        let mut head = [0; 4];
+        let mut head_len = 0;
+        while let Some(free) = head.get_mut(head_len..).filter(|free| !free.is_empty()) {
+            match file.read(free) {
+                Ok(0) => break,
+                Ok(n) => head_len += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self {
+            file,
+            head,
+            head_len,
+            taken: 0,
+        })
+    }
+
+    /// What of the head has not been handed out.
+    fn head_left(&self) -> &[u8] {
+        let taken = usize::try_from(self.taken).unwrap_or(usize::MAX);
+        self.head.get(taken..self.head_len).unwrap_or_default()
+    }
+}
+
+impl Read for StoredFile {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let mut head = self.head_left();
+        let n = if head.is_empty() {
+            self.file.read(out)?
+        } else {
+            head.read(out)?
+        };
+        self.taken += n as u64;
+        Ok(n)
+    }
+}

@@ -1,0 +1,200 @@
+//! The kernel's tables in user space: replay runs the datapath of `sensor_common` on them, as one
+//! CPU would.
+
+use std::collections::HashMap;
+
+use sensor_common::Address;
+use sensor_common::block::{BlockEntry, Gate};
+use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
+use sensor_common::datapath::{
+    Admission, BlockTable, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
+};
+use sensor_common::flow::{Arrival, Bucket, Direction, Flow, FlowRecord, FlowSink, Sent, Unshared};
+use sensor_common::host::HostRow;
+use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
+
+use crate::capture::kernel::LoadOptions;
+
+/// Flow table in plain memory, with a list of buckets in use so that a look over it costs what
+/// is in it.
+pub struct FlowBuckets {
+    buckets: Vec<Bucket>,
+    mask: u64,
+    is_listed: Vec<bool>,
+    listed: Vec<u32>,
+}
+
+impl FlowTable for FlowBuckets {
+    #[inline(always)]
+    fn bucket(&mut self, hash: u64) -> Option<&mut Bucket> {
+        // As in the kernel, the low 32 bits choose.
+        let index = (hash & self.mask) as usize;
+        let is_listed = self.is_listed.get_mut(index)?;
+        if !*is_listed {
+            *is_listed = true;
+            self.listed.push(index as u32);
+        }
+        self.buckets.get_mut(index)
+    }
+}
+
+pub struct HostRows {
+    local: Vec<HostRow>,
+    remote: Vec<HostRow>,
+}
+
+impl HostTable for HostRows {
+    #[inline(always)]
+    fn local(&mut self, hash: u64) -> Option<&mut HostRow> {
+        self.local.get_mut((hash & u64::from(LOCAL_ROWS_PER_CPU - 1)) as usize)
+    }
+    #[inline(always)]
+    fn remote(&mut self, hash: u64) -> Option<&mut HostRow> {
+        self.remote.get_mut((hash & u64::from(REMOTE_ROWS_PER_CPU - 1)) as usize)
+    }
+}
+
+/// Block-list of replay: exact sources only, with what the decisions of the replay put there.
+#[derive(Default)]
+pub struct BlockSet {
+    pub gate: Gate,
+    pub exact: HashMap<Address, BlockEntry>,
+}
+
+impl BlockTable for BlockSet {
+    fn gate(&self) -> Gate {
+        self.gate
+    }
+    fn is_allowed(&self, _source: &Address) -> bool {
+        false
+    }
+    fn is_near(&self, _source: &Address) -> bool {
+        true
+    }
+    fn exact(&mut self, source: &Address) -> Option<&mut BlockEntry> {
+        self.exact.get_mut(source)
+    }
+    fn prefix(&mut self, _source: &Address) -> Option<&mut BlockEntry> {
+        None
+    }
+    fn add(counter: &mut u64, amount: u64) {
+        *counter += amount;
+    }
+}
+
+pub struct CounterRow {
+    counts: Vec<Count>,
+    admission: Admission,
+}
+
+impl CounterRow {
+    fn count(&mut self, index: u32, packets: u64, bytes: u64) {
+        if let Some(count) = self.counts.get_mut(index as usize) {
+            count.packets += packets;
+            count.bytes += bytes;
+        }
+    }
+}
+
+impl Counters for CounterRow {
+    #[inline(always)]
+    fn outcome(&mut self, way: Way, outcome: Outcome, packets: u64, bytes: u64) {
+        self.count(way as u32 * Outcome::COUNT + outcome as u32, packets, bytes);
+    }
+    #[inline(always)]
+    fn event(&mut self, event: Event, packets: u64, bytes: u64) {
+        self.count(EVENT_BASE + event as u32, packets, bytes);
+    }
+    #[inline(always)]
+    fn admission(&mut self) -> Option<&mut Admission> {
+        Some(&mut self.admission)
+    }
+}
+
+/// Records that left the cache since the last drain.
+#[derive(Default)]
+pub struct SentRecords(Vec<Flow>);
+
+impl FlowSink for SentRecords {
+    fn send(&mut self, head: &FlowRecord, directions: &[Direction; 2], why: Sent) -> bool {
+        let mut head = *head;
+        head.sent = why as u8;
+        self.0.push(Flow { head, directions: *directions });
+        true
+    }
+}
+
+/// The datapath with its tables in memory.
+pub struct Software {
+    path: Datapath<FlowBuckets, HostRows, BlockSet, CounterRow, SentRecords>,
+}
+
+impl Software {
+    /// Tables of the sizes that one CPU has in the kernel.
+    pub fn new(options: &LoadOptions) -> Self {
+        let n_buckets = options.flow_buckets_per_cpu.next_power_of_two();
+        let settings = Settings {
+            seed: options.seed,
+            tunnels: options.tunnels,
+            admit_per_window: options.admit_per_window(),
+        };
+        let flows = FlowBuckets {
+            buckets: vec![Bucket::EMPTY; n_buckets as usize],
+            mask: u64::from(n_buckets - 1),
+            is_listed: vec![false; n_buckets as usize],
+            listed: Vec::new(),
+        };
+        let hosts = HostRows {
+            local: vec![HostRow::EMPTY; LOCAL_ROWS_PER_CPU as usize],
+            remote: vec![HostRow::EMPTY; REMOTE_ROWS_PER_CPU as usize],
+        };
+        let counters = CounterRow {
+            counts: vec![Count::default(); N_COUNTERS as usize],
+            admission: Admission::default(),
+        };
+        let (blocks, ring) = (BlockSet::default(), SentRecords::default());
+        Self { path: Datapath { flows, hosts, blocks, counters, ring, settings } }
+    }
+
+    /// Takes one frame. A capture doesn't say which side is local: every frame is ingress, as on
+    /// a mirror port.
+    pub fn process(&mut self, frame: &[u8], now_ns: u64, wire_bytes: u32) -> Verdict {
+        let arrival = Arrival { now_ns, bytes: wire_bytes, segments: 1, ifindex: 0, cpu: 0 };
+        self.path.process::<Unshared, [u8]>(frame, Way::Ingress, &arrival)
+    }
+
+    /// Hands out the records that left the cache, oldest first.
+    pub fn drain(&mut self, mut take: impl FnMut(&Flow)) {
+        self.path.ring.0.drain(..).for_each(|flow| take(&flow));
+    }
+
+    /// Hands out every flow in the cache.
+    pub fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
+        for index in &self.path.flows.listed {
+            let Some(bucket) = self.path.flows.buckets.get(*index as usize) else { continue };
+            for way in 0..FLOW_WAYS {
+                if bucket.heads[way].used == 1 {
+                    take(&Flow { head: bucket.heads[way], directions: bucket.directions[way] });
+                }
+            }
+        }
+    }
+
+    /// Copies every used host row.
+    pub fn read_hosts(&self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
+        let used = |rows: &[HostRow], into: &mut Vec<HostRow>| {
+            into.clear();
+            into.extend(rows.iter().filter(|row| row.used != 0));
+        };
+        used(&self.path.hosts.local, local);
+        used(&self.path.hosts.remote, remote);
+    }
+
+    pub fn outcome(&self, outcome: Outcome) -> Count {
+        self.path.counters.counts[outcome as usize]
+    }
+
+    pub fn event(&self, event: Event) -> Count {
+        self.path.counters.counts[(EVENT_BASE + event as u32) as usize]
+    }
+}

@@ -1,0 +1,7 @@
+//! The effects around the engine: capture, response, output, command line.
+
+pub mod capture;
+pub mod cli;
+pub mod output;
+pub mod pipeline;
+pub mod respond;

@@ -1,0 +1,99 @@
+//! The workspace's chores: `cargo xtask help` lists them.
+
+mod apt;
+mod ci;
+mod proc;
+mod run;
+mod rust_src;
+mod setup;
+mod test;
+
+use std::{env, process::ExitCode};
+
+use proc::Result;
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND [ARGS]
+
+  setup [--test-tools]   make this machine ready to build; quick when it is already
+  run [-- ARGS]          build the sensor and run it, through sudo when not root
+  test [-- ARGS]         all tests; ARGS go to the test programs, as in cargo test -- ARGS
+  ci                     formatting, clippy and all tests
+  lab [-- ARGS]          the lab, on network namespaces of this machine
+  bench [-- ARGS]        the benchmarks
+  help                   this text
+
+examples:
+  cargo xtask setup                   once after cloning
+  cargo xtask run -- --help           the sensor's own arguments
+  cargo xtask test -- --nocapture     show what the tests print
+  sudo -E env PATH=$PATH cargo xtask test
+                                      include the tests that need root
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let (name, rest) = match args.split_first() {
+        Some((name, rest)) => (name.as_str(), without_separator(rest)),
+        None => ("", &[][..]),
+    };
+    match dispatch(name, rest) {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+        None => {
+            if !name.is_empty() {
+                eprintln!("error: no command `{name}`");
+            }
+            eprint!("{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(name: &str, args: &[String]) -> Option<Result> {
+    Some(match name {
+        "setup" => setup::command(args),
+        "run" => run::sensor(args),
+        "test" => test::command(args),
+        "ci" => ci::command(),
+        "lab" | "bench" => run::tests_program(name, args),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => return None,
+    })
+}
+
+/// `cargo xtask run -- ARGS` and `cargo xtask run ARGS` mean the same.
+fn without_separator(args: &[String]) -> &[String] {
+    match args.split_first() {
+        Some((first, rest)) if first == "--" => rest,
+        _ => args,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn one_separator_is_dropped() {
+        assert_eq!(without_separator(&words("-- a -- b")), words("a -- b"));
+        assert_eq!(without_separator(&words("a -- b")), words("a -- b"));
+        assert_eq!(without_separator(&[]), words(""));
+    }
+
+    #[test]
+    fn unknown_commands_are_not_dispatched() {
+        assert!(dispatch("no-such", &[]).is_none());
+        assert!(dispatch("", &[]).is_none());
+    }
+}

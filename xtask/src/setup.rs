@@ -1,0 +1,336 @@
+//! What a machine needs before the workspace builds and its tests run.
+//!
+//! Every step looks first, so setup is quick and needs no network once it has succeeded.
+
+use std::{
+    fs,
+    io::{Write, stdout},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    proc::{self, Result},
+    rust_src,
+};
+
+/// Links BPF programs; the version has to fit the LLVM of the pinned toolchain.
+const BPF_LINKER: &str = "0.10.3";
+
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// Programs the tests drive, with the Debian packages that have them.
+const TEST_TOOLS: [(&str, &str); 6] = [
+    ("ip", "iproute2"),
+    ("nmap", "nmap"),
+    ("hping3", "hping3"),
+    ("iperf3", "iperf3"),
+    ("tcpreplay", "tcpreplay"),
+    ("zstd", "zstd"),
+];
+
+/// Whether the programs that only tests use are set up, and what happens if they can't be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TestTools {
+    No,
+    /// Tests that miss a tool skip themselves, so going on without is better than stopping.
+    IfPossible,
+    Required,
+}
+
+pub enum Outcome {
+    Present,
+    Done(String),
+    /// Not done, and the rest can go on without; says why and what to do about it.
+    Skipped(String),
+}
+
+/// One line of progress.
+pub struct Step {
+    label: String,
+    started: Instant,
+}
+
+impl Step {
+    fn start(number: usize, total: usize, name: &str) -> Self {
+        let label = format!("[{number}/{total}] {name} …");
+        print!("{label} ");
+        // A lost progress line is no reason to stop.
+        let _ = stdout().flush();
+        Self {
+            label,
+            started: Instant::now(),
+        }
+    }
+
+    /// Says what takes long, on a line of its own so that logs show it too.
+    pub fn note(&self, what: &str) {
+        print!("{what}\n{} ", self.label);
+        let _ = stdout().flush();
+    }
+
+    fn finish(&self, outcome: &Result<Outcome>) {
+        let took = elapsed(self.started);
+        match outcome {
+            Ok(Outcome::Present) => println!("present"),
+            Ok(Outcome::Done(how)) => println!("{how} ({took})"),
+            Ok(Outcome::Skipped(why)) => println!("skipped: {why}"),
+            Err(_) => println!("failed ({took})"),
+        }
+    }
+}
+
+type Action = (String, fn(&Step) -> Result<Outcome>);
+
+pub fn command(args: &[String]) -> Result {
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => ensure(TestTools::No),
+        ["--test-tools"] => ensure(TestTools::Required),
+        _ => Err(format!(
+            "setup takes only --test-tools, not `{}`",
+            args.join(" ")
+        )),
+    }
+}
+
+pub fn ensure(test_tools: TestTools) -> Result {
+    let mut steps: Vec<Action> = vec![
+        (format!("toolchain {}", pinned_toolchain()?), toolchain),
+        ("rust-src".into(), rust_src::ensure),
+        (format!("bpf-linker {BPF_LINKER}"), bpf_linker),
+        (format!("bpffs at {BPFFS}"), |_| Ok(bpffs())),
+    ];
+    match test_tools {
+        TestTools::No => {}
+        TestTools::IfPossible => steps.push(("test tools".into(), |step| {
+            Ok(tools(step).unwrap_or_else(Outcome::Skipped))
+        })),
+        TestTools::Required => steps.push(("test tools".into(), tools)),
+    }
+    let total = steps.len();
+    for (index, (name, action)) in steps.into_iter().enumerate() {
+        let step = Step::start(index + 1, total, &name);
+        let outcome = action(&step);
+        step.finish(&outcome);
+        outcome?;
+    }
+    Ok(())
+}
+
+/// The version rust-toolchain.toml asks for.
+pub fn pinned_toolchain() -> Result<&'static str> {
+    channel(include_str!("../../rust-toolchain.toml"))
+        .ok_or_else(|| "rust-toolchain.toml has no channel; give it one".into())
+}
+
+fn channel(toml: &str) -> Option<&str> {
+    let value = toml
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("channel"))?;
+    value
+        .trim_start()
+        .strip_prefix('=')?
+        .trim()
+        .strip_prefix('"')?
+        .split('"')
+        .next()
+}
+
+fn toolchain(_: &Step) -> Result<Outcome> {
+    let pin = pinned_toolchain()?;
+    let printed = proc::capture(proc::command("rustc").arg("--version"))?;
+    match version_in(&printed) {
+        Some(version) if version == pin => Ok(Outcome::Present),
+        _ => Err(format!(
+            "rustc is `{}`, and the pin is {pin}; run `rustup toolchain install {pin}`, and unset \
+             RUSTUP_TOOLCHAIN if it names another",
+            printed.trim()
+        )),
+    }
+}
+
+fn bpf_linker(step: &Step) -> Result<Outcome> {
+    let installed = || proc::capture(proc::command("bpf-linker").arg("--version"));
+    let is_pinned = |printed: &String| version_in(printed) == Some(BPF_LINKER);
+    if installed().as_ref().is_ok_and(is_pinned) {
+        return Ok(Outcome::Present);
+    }
+    step.note("cargo install, takes a minute or two");
+    // --force replaces a binary that cargo has no record of.
+    proc::capture(proc::cargo().args([
+        "install",
+        "bpf-linker",
+        "--version",
+        BPF_LINKER,
+        "--locked",
+        "--force",
+    ]))
+    .map_err(|error| {
+        format!("{error}\nit needs a C compiler (package gcc) and, this once, the crate registry")
+    })?;
+    match installed() {
+        Ok(printed) if is_pinned(&printed) => Ok(Outcome::Done("installed".into())),
+        _ => Err(format!(
+            "bpf-linker {BPF_LINKER} is installed, but PATH leads to another or to none; put \
+             cargo's bin directory (~/.cargo/bin) first in PATH"
+        )),
+    }
+}
+
+/// Building goes on without it, so nothing here is a failure.
+fn bpffs() -> Outcome {
+    if is_bpffs_mounted() {
+        return Outcome::Present;
+    }
+    let mount = format!("mount -t bpf bpf {BPFFS}");
+    if !proc::is_root() {
+        return Outcome::Skipped(format!("needs root; run `sudo {mount}`"));
+    }
+    match mount_bpffs(&mut proc::command("mount")) {
+        Ok(()) => Outcome::Done("mounted".into()),
+        Err(error) => Outcome::Skipped(format!(
+            "{error}\n    the sensor cannot pin its maps; run `{mount}` where mounting is allowed"
+        )),
+    }
+}
+
+pub fn is_bpffs_mounted() -> bool {
+    fs::read_to_string("/proc/mounts").is_ok_and(|mounts| has_bpffs(&mounts))
+}
+
+fn has_bpffs(mounts: &str) -> bool {
+    mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        fields.next() == Some(BPFFS) && fields.next() == Some("bpf")
+    })
+}
+
+/// Takes `mount`, or whatever runs it with the rights it needs.
+pub fn mount_bpffs(mount: &mut std::process::Command) -> Result {
+    proc::capture(mount.args(["-t", "bpf", "bpf", BPFFS])).map(drop)
+}
+
+fn tools(step: &Step) -> Result<Outcome> {
+    let missing = missing_packages();
+    if missing.is_empty() {
+        return Ok(Outcome::Present);
+    }
+    let packages = missing.join(" ");
+    let remedy = format!("run `sudo apt-get install {packages}`, or what your system has for it");
+    if !proc::is_root() || proc::find_program("apt-get").is_none() {
+        return Err(format!("missing: {packages}; {remedy}"));
+    }
+    step.note(&format!("apt-get install {packages}"));
+    apt_get(&["update"])
+        .and_then(|()| {
+            apt_get(
+                &[
+                    &["install", "--yes", "--no-install-recommends"],
+                    &missing[..],
+                ]
+                .concat(),
+            )
+        })
+        .map_err(|error| format!("{error}\n{remedy}"))?;
+    match missing_packages()[..] {
+        [] => Ok(Outcome::Done(format!("installed {packages}"))),
+        ref still => Err(format!(
+            "installed, but still not found: {}",
+            still.join(" ")
+        )),
+    }
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    TEST_TOOLS
+        .into_iter()
+        .filter(|(program, _)| proc::find_program(program).is_none())
+        .map(|(_, package)| package)
+        .collect()
+}
+
+fn apt_get(args: &[&str]) -> Result {
+    let mut command = proc::command("apt-get");
+    // Some of the packages ask questions when installed from a terminal.
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .arg("--quiet")
+        .args(args);
+    proc::capture(command.stdin(Stdio::null())).map(drop)
+}
+
+/// The first word that starts with a digit: `1.95.0` of `rustc 1.95.0 (59807616e 2026-04-14)`.
+fn version_in(printed: &str) -> Option<&str> {
+    printed
+        .split_whitespace()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+pub fn elapsed(since: Instant) -> String {
+    seconds(since.elapsed())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_in_what_programs_print() {
+        assert_eq!(
+            version_in("rustc 1.95.0 (59807616e 2026-04-14)\n"),
+            Some("1.95.0")
+        );
+        assert_eq!(version_in("bpf-linker 0.10.3\n"), Some("0.10.3"));
+        assert_eq!(version_in("command not found"), None);
+        assert_eq!(version_in(""), None);
+    }
+
+    #[test]
+    fn a_longer_version_is_not_the_pinned_one() {
+        assert_ne!(version_in("bpf-linker 0.10.30"), Some("0.10.3"));
+        assert_ne!(version_in("rustc 1.95.0-nightly (abc)"), Some("1.95.0"));
+    }
+
+    #[test]
+    fn channel_of_a_toolchain_file() {
+        assert_eq!(
+            channel("[toolchain]\nchannel = \"1.95.0\"\n"),
+            Some("1.95.0")
+        );
+        assert_eq!(
+            channel("[toolchain]\nchannel=\"stable\" # why\n"),
+            Some("stable")
+        );
+        assert_eq!(channel("[toolchain]\nprofile = \"minimal\"\n"), None);
+    }
+
+    #[test]
+    fn this_workspace_has_a_pin() {
+        assert!(pinned_toolchain().is_ok());
+    }
+
+    #[test]
+    fn bpffs_counts_only_at_its_place() {
+        assert!(has_bpffs(
+            "sysfs /sys sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,relatime 0 0\n"
+        ));
+        assert!(!has_bpffs("bpf /mnt/bpf bpf rw 0 0\n"));
+        assert!(!has_bpffs("none /sys/fs/bpf tmpfs rw 0 0\n"));
+        assert!(!has_bpffs(""));
+    }
+
+    #[test]
+    fn unknown_setup_arguments_are_named() {
+        let error = command(&["--all".into()]).unwrap_err();
+        assert!(error.contains("--all"), "{error}");
+    }
+
+    #[test]
+    fn seconds_are_short() {
+        assert_eq!(seconds(Duration::from_millis(1234)), "1.2 s");
+    }
+}
