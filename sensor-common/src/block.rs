@@ -93,7 +93,7 @@ pub fn prefilter_bit(address: &crate::Address) -> (u32, u32) {
 
 /// True where the entry holds now and covers the packet.
 #[inline(always)]
-fn covers(entry: &BlockEntry, packet: &Packet, outcome: Outcome, now_ns: u64) -> bool {
+fn covers(entry: &BlockEntry, packet: &Packet, now_ns: u64) -> bool {
     if now_ns >= entry.expires_ns {
         return false;
     }
@@ -101,9 +101,7 @@ fn covers(entry: &BlockEntry, packet: &Packet, outcome: Outcome, now_ns: u64) ->
         return false;
     }
     // A later fragment has no port: it goes the way of its protocol.
-    entry.port == 0
-        || entry.port == packet.destination_port
-        || outcome as u32 == Outcome::LaterFragment as u32
+    entry.port == 0 || entry.port == packet.destination_port || packet.is(Outcome::LaterFragment)
 }
 
 /// Rules on a packet and counts it in the entry. The counters are shared between CPUs: `add` is
@@ -112,12 +110,11 @@ fn covers(entry: &BlockEntry, packet: &Packet, outcome: Outcome, now_ns: u64) ->
 pub fn rule(
     entry: &mut BlockEntry,
     packet: &Packet,
-    outcome: Outcome,
     now_ns: u64,
     bytes: u32,
     add: impl Fn(&mut u64, u64),
 ) -> Ruling {
-    if !covers(entry, packet, outcome, now_ns) {
+    if !covers(entry, packet, now_ns) {
         return Ruling::Pass;
     }
     let ruling = if entry.action == ACTION_RATE_LIMIT {

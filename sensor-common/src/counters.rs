@@ -56,6 +56,7 @@ table! {
         UdpBadLength = "udp_bad_length": "UDP length below 8 bytes",
         IcmpTruncated = "icmp_truncated": "frame ends within an ICMP header",
         SctpTruncated = "sctp_truncated": "frame ends within an SCTP header",
+        HeadersTooLong = "headers_too_long": "headers reach further into the frame than is followed",
         TunnelTruncated = "tunnel_truncated": "frame ends within a tunnel header",
     }
 }
@@ -67,10 +68,10 @@ impl Outcome {
         self as u32 >= Self::EthernetTruncated as u32
     }
 
-    /// True where the addresses and the protocol of an IP packet are known.
+    /// True where an outcome of this index has the addresses and the protocol of an IP packet.
     #[inline(always)]
-    pub const fn has_flow(self) -> bool {
-        self as u32 <= Self::LaterFragment as u32
+    pub const fn has_flow(index: u32) -> bool {
+        index <= Self::LaterFragment as u32
     }
 }
 

@@ -5,7 +5,7 @@ use crate::block::{BlockEntry, Gate, Ruling, rule};
 use crate::counters::{Event, Outcome};
 use crate::flow::{self, Arrival, Bucket, Cached, FlowSink, Key, Sequence};
 use crate::host::{Contact, HostRow, Policy};
-use crate::packet::{self, Decapsulate, Frame, Packet};
+use crate::packet::{Decapsulate, Packet};
 use crate::{Address, hash_address};
 
 /// Which way a packet goes, seen from the host.
@@ -79,7 +79,7 @@ pub trait BlockTable {
 
 /// Counters of this CPU.
 pub trait Counters {
-    fn outcome(&mut self, way: Way, outcome: Outcome, packets: u64, bytes: u64);
+    fn outcome(&mut self, way: Way, outcome: u32, packets: u64, bytes: u64);
     fn event(&mut self, event: Event, packets: u64, bytes: u64);
     fn admission(&mut self) -> Option<&mut Admission>;
 }
@@ -109,34 +109,40 @@ where
     C: Counters,
     R: FlowSink,
 {
-    /// Takes one packet through every step.
+    /// Takes one parsed packet through every step.
+    ///
+    /// Parsing is a call of its own ([`crate::packet::parse`]): the kernel keeps the packet in a
+    /// map value in between, so that the verifier forgets which of a hundred ways it was read and
+    /// follows what comes after once.
     #[inline(always)]
-    pub fn process<S: Sequence, T: Frame + ?Sized>(
+    pub fn process<S: Sequence>(
         &mut self,
-        frame: &T,
+        packet: &Packet,
         way: Way,
         arrival: &Arrival,
     ) -> Verdict {
-        let mut packet = Packet::default();
-        let outcome = packet::parse(frame, self.settings.tunnels, &mut packet);
-        self.counters
-            .outcome(way, outcome, arrival.segments as u64, arrival.bytes as u64);
-        if !outcome.has_flow() {
+        self.counters.outcome(
+            way,
+            packet.outcome,
+            arrival.segments as u64,
+            arrival.bytes as u64,
+        );
+        if !Outcome::has_flow(packet.outcome) {
             return Verdict::Pass;
         }
         let verdict = match way {
-            Way::Ingress => self.check(&packet, outcome, arrival),
+            Way::Ingress => self.check(packet, arrival),
             Way::Egress => Verdict::Pass,
         };
         // A dropped packet costs as little as can be; its entry has counted it.
         if verdict == Verdict::Pass {
-            self.record::<S>(&packet, outcome, way, arrival);
+            self.record::<S>(packet, way, arrival);
         }
         verdict
     }
 
     #[inline(always)]
-    fn check(&mut self, packet: &Packet, outcome: Outcome, arrival: &Arrival) -> Verdict {
+    fn check(&mut self, packet: &Packet, arrival: &Arrival) -> Verdict {
         let gate = self.blocks.gate();
         if gate.n_exact == 0 && gate.n_prefixes == 0 {
             return Verdict::Pass;
@@ -154,13 +160,13 @@ where
         if gate.n_exact != 0
             && let Some(entry) = self.blocks.exact(source)
         {
-            ruling = rule(entry, packet, outcome, arrival.now_ns, bytes, B::add);
+            ruling = rule(entry, packet, arrival.now_ns, bytes, B::add);
         }
         if ruling == Ruling::Pass
             && gate.n_prefixes != 0
             && let Some(entry) = self.blocks.prefix(source)
         {
-            ruling = rule(entry, packet, outcome, arrival.now_ns, bytes, B::add);
+            ruling = rule(entry, packet, arrival.now_ns, bytes, B::add);
         }
         self.carry_out(ruling, gate.enforce, bytes)
     }
@@ -182,13 +188,7 @@ where
     }
 
     #[inline(always)]
-    fn record<S: Sequence>(
-        &mut self,
-        packet: &Packet,
-        outcome: Outcome,
-        way: Way,
-        arrival: &Arrival,
-    ) {
+    fn record<S: Sequence>(&mut self, packet: &Packet, way: Way, arrival: &Arrival) {
         let cached = self.cache::<S>(packet, arrival);
         let (packets, bytes) = (arrival.segments as u64, arrival.bytes as u64);
         let new_flow = match cached {
@@ -218,7 +218,7 @@ where
                 Some(false)
             }
         };
-        self.count_hosts::<S>(packet, outcome, way, arrival, new_flow);
+        self.count_hosts::<S>(packet, way, arrival, new_flow);
     }
 
     #[inline(always)]
@@ -251,7 +251,6 @@ where
     fn count_hosts<S: Sequence>(
         &mut self,
         packet: &Packet,
-        outcome: Outcome,
         way: Way,
         arrival: &Arrival,
         new_flow: Option<bool>,
@@ -271,7 +270,6 @@ where
         let seen = Seen {
             packet,
             arrival,
-            outcome,
             new_flow,
         };
         let row = self.hosts.local(hash_address(&local, seed));
@@ -298,7 +296,6 @@ where
 struct Seen<'a> {
     packet: &'a Packet,
     arrival: &'a Arrival,
-    outcome: Outcome,
     new_flow: Option<bool>,
 }
 
@@ -315,7 +312,7 @@ impl Seen<'_> {
         if !row.claim::<S>(&contact.host, self.arrival.now_ns, policy) {
             return false;
         }
-        row.count::<S>(self.packet, self.arrival, self.outcome, contact.is_toward);
+        row.count::<S>(self.packet, self.arrival, contact.is_toward);
         if let Some(admitted) = self.new_flow {
             row.count_flow::<S>(contact, self.arrival.segments, admitted);
         }

@@ -140,13 +140,7 @@ impl HostRow {
 
     /// Counts a packet in a row that was claimed for it.
     #[inline(always)]
-    pub fn count<S: Sequence>(
-        &mut self,
-        packet: &Packet,
-        arrival: &Arrival,
-        outcome: Outcome,
-        is_toward: bool,
-    ) {
+    pub fn count<S: Sequence>(&mut self, packet: &Packet, arrival: &Arrival, is_toward: bool) {
         S::bump(&mut self.sequence);
         self.last_ns = arrival.now_ns;
         if self.weight < MAX_WEIGHT {
@@ -157,7 +151,7 @@ impl HostRow {
         } else {
             &mut self.from
         };
-        side.count(packet, arrival, outcome);
+        side.count(packet, arrival);
         S::bump(&mut self.sequence);
     }
 
@@ -243,11 +237,11 @@ impl HostSide {
     };
 
     #[inline(always)]
-    fn count(&mut self, packet: &Packet, arrival: &Arrival, outcome: Outcome) {
+    fn count(&mut self, packet: &Packet, arrival: &Arrival) {
         let n = arrival.segments as u32;
         self.packets += arrival.segments as u64;
         self.bytes += arrival.bytes as u64;
-        if outcome as u32 == Outcome::Tcp as u32 {
+        if packet.is(Outcome::Tcp) {
             self.count_tcp(packet.tcp_flags, n);
         } else if packet.protocol == protocol::UDP {
             self.n_udp = self.n_udp.wrapping_add(n);

@@ -1,51 +1,51 @@
 //! The packet parser, generic over "read N bytes at an offset", so that the BPF program and user
 //! space run the very same code.
 
-mod ip;
-mod link;
-mod transport;
-
 use crate::Address;
 use crate::counters::Outcome;
 
 /// Bytes of one frame, beginning with the Ethernet header.
-///
-/// Multi-byte reads return the value in host order of bytes that lie in wire order. `None` means
-/// that the frame ends before.
 pub trait Frame {
-    fn u8(&self, offset: usize) -> Option<u8>;
-    fn u16(&self, offset: usize) -> Option<u16>;
-    /// Four bytes kept in wire order.
-    fn word(&self, offset: usize) -> Option<u32>;
-    /// Captured bytes.
-    fn len(&self) -> usize;
-    fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// The `N` bytes at `offset`; `None` where the frame ends before.
+    fn header<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
+
+    /// Called between the layers. The kernel forgets here what it knows of `packet`: the verifier
+    /// then follows the next layer once, and not for every way that led there.
+    #[inline(always)]
+    fn settle<'a>(&self, packet: &'a mut Packet) -> &'a mut Packet {
+        packet
     }
 }
 
 impl Frame for [u8] {
     #[inline(always)]
-    fn u8(&self, offset: usize) -> Option<u8> {
-        self.get(offset).copied()
-    }
-    #[inline(always)]
-    fn u16(&self, offset: usize) -> Option<u16> {
-        self.get(offset..)?
-            .first_chunk()
-            .map(|bytes| u16::from_be_bytes(*bytes))
-    }
-    #[inline(always)]
-    fn word(&self, offset: usize) -> Option<u32> {
-        self.get(offset..)?
-            .first_chunk()
-            .map(|bytes| u32::from_ne_bytes(*bytes))
-    }
-    #[inline(always)]
-    fn len(&self) -> usize {
-        <[u8]>::len(self)
+    fn header<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.get(offset..)?.first_chunk()
     }
 }
+
+/// Two bytes in network order, at a place known when compiling.
+macro_rules! be16 {
+    ($bytes:expr, $at:literal) => {
+        u16::from_be_bytes([$bytes[$at], $bytes[$at + 1]])
+    };
+}
+
+/// Four bytes kept in wire order.
+macro_rules! wire32 {
+    ($bytes:expr, $at:literal) => {
+        u32::from_ne_bytes([
+            $bytes[$at],
+            $bytes[$at + 1],
+            $bytes[$at + 2],
+            $bytes[$at + 3],
+        ])
+    };
+}
+
+mod ip;
+mod link;
+mod transport;
 
 /// TCP control bits (RFC 9293 3.1), as in octet 13 of the header.
 pub mod tcp_flags {
@@ -76,8 +76,9 @@ pub mod protocol {
 }
 
 /// What the parser read of one packet. Addresses and ports are those of the innermost header that
-/// was followed. `Default` is "nothing read".
+/// was followed. `Default` is "nothing read". The kernel keeps it in a map value.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Packet {
     pub source: Address,
     pub destination: Address,
@@ -96,6 +97,26 @@ pub struct Packet {
     pub vlan: u16,
     /// Tunnel headers that were stepped through (0 or 1).
     pub n_tunnels: u8,
+    /// Where the parser stands: 0 in the fragments that have no transport header.
+    has_header: u8,
+    /// EtherType of the next network header.
+    ethertype: u16,
+    /// Offset of the next header.
+    offset: u32,
+    /// Index of the [`Outcome`].
+    pub outcome: u32,
+}
+
+const _: () = assert!(size_of::<Packet>() == 56);
+// SAFETY: integers; the size assertion rules padding out.
+unsafe impl crate::Pod for Packet {}
+
+impl Packet {
+    /// True where parsing ended so.
+    #[inline(always)]
+    pub const fn is(&self, outcome: Outcome) -> bool {
+        self.outcome == outcome as u32
+    }
 }
 
 /// Which tunnels the parser steps into.
@@ -116,68 +137,76 @@ impl Decapsulate {
     }
 }
 
-/// Where the next network header begins.
-#[derive(Clone, Copy)]
-struct Network {
-    ethertype: u16,
-    offset: usize,
-}
-
-/// What follows a network header.
+/// What follows a transport header.
 enum Step {
     Done(Outcome),
-    Inner(Network),
-    InnerEthernet(usize),
+    /// A network header of [`Packet::ethertype`] at [`Packet::offset`].
+    Inner,
+    /// An Ethernet header at [`Packet::offset`].
+    InnerEthernet,
 }
 
-/// Parses a frame into `packet` and names the outcome. Follows at most one tunnel.
+/// Headers further into the frame are not followed: far above what real traffic nests.
+const MAX_HEADER_OFFSET: u32 = 0x1fff;
+
+impl Packet {
+    /// Offset of the next header.
+    #[inline(always)]
+    fn at(&self) -> Result<usize, Outcome> {
+        if self.offset > MAX_HEADER_OFFSET {
+            return Err(Outcome::HeadersTooLong);
+        }
+        Ok(self.offset as usize)
+    }
+}
+
+/// Parses a frame into `packet`, outcome included. Follows at most one tunnel.
 #[inline(always)]
-pub fn parse<F: Frame + ?Sized>(frame: &F, tunnels: Decapsulate, packet: &mut Packet) -> Outcome {
-    let outer = match link::ethernet(frame, 0, packet) {
-        Ok(network) => network,
-        Err(outcome) => return outcome,
-    };
-    let step = match network(frame, outer, tunnels, packet) {
-        Ok(step) => step,
-        Err(outcome) => return outcome,
-    };
-    let inner = match step {
-        Step::Done(outcome) => return outcome,
-        Step::Inner(inner) => inner,
-        Step::InnerEthernet(offset) => match link::ethernet(frame, offset, packet) {
-            Ok(inner) => inner,
-            Err(outcome) => return outcome,
-        },
-    };
+pub fn parse<F: Frame + ?Sized>(frame: &F, tunnels: Decapsulate, packet: &mut Packet) {
+    *packet = Packet::default();
+    let (Ok(outcome) | Err(outcome)) = headers(frame, tunnels, packet);
+    packet.outcome = outcome as u32;
+}
+
+#[inline(always)]
+fn headers<F: Frame + ?Sized>(
+    frame: &F,
+    tunnels: Decapsulate,
+    packet: &mut Packet,
+) -> Result<Outcome, Outcome> {
+    link::ethernet(frame, packet)?;
+    let packet = frame.settle(packet);
+    match layers(frame, tunnels, packet)? {
+        Step::Done(outcome) => return Ok(outcome),
+        Step::Inner => {}
+        Step::InnerEthernet => link::ethernet(frame, packet)?,
+    }
     packet.n_tunnels = 1;
     packet.source_port = 0;
     packet.destination_port = 0;
-    match network(frame, inner, Decapsulate::NONE, packet) {
-        Ok(Step::Done(outcome)) | Err(outcome) => outcome,
+    let packet = frame.settle(packet);
+    match layers(frame, Decapsulate::NONE, packet)? {
+        Step::Done(outcome) => Ok(outcome),
         // Without permission to decapsulate no step inwards is ever returned.
-        Ok(Step::Inner(_) | Step::InnerEthernet(_)) => Outcome::OtherProtocol,
+        Step::Inner | Step::InnerEthernet => Ok(Outcome::OtherProtocol),
     }
 }
 
+/// Network and transport layer.
 #[inline(always)]
-fn network<F: Frame + ?Sized>(
+fn layers<F: Frame + ?Sized>(
     frame: &F,
-    at: Network,
     tunnels: Decapsulate,
     packet: &mut Packet,
 ) -> Result<Step, Outcome> {
-    match at.ethertype {
-        link::ETHERTYPE_IPV4 => {
-            let payload = ip::ipv4(frame, at.offset, packet)?;
-            transport::transport(frame, payload, tunnels, packet)
-        }
-        link::ETHERTYPE_IPV6 => {
-            let payload = ip::ipv6(frame, at.offset, packet)?;
-            transport::transport(frame, payload, tunnels, packet)
-        }
-        link::ETHERTYPE_ARP => link::arp(frame, at.offset, packet).map(Step::Done),
-        _ => Ok(Step::Done(Outcome::NotIp)),
+    match packet.ethertype {
+        link::ETHERTYPE_IPV4 => ip::ipv4(frame, packet)?,
+        link::ETHERTYPE_IPV6 => ip::ipv6(frame, packet)?,
+        link::ETHERTYPE_ARP => return link::arp(frame, packet).map(Step::Done),
+        _ => return Ok(Step::Done(Outcome::NotIp)),
     }
+    let packet = frame.settle(packet);
+    transport::transport(frame, tunnels, packet)
 }
 
 #[cfg(test)]

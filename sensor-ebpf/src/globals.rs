@@ -68,11 +68,10 @@ impl Sequence for Announce {
     #[inline(always)]
     fn bump(sequence: &mut u32) {
         if weak_order() == 0 {
-            barrier();
-            let next = sequence.wrapping_add(1);
+            let at = barrier(sequence);
             // SAFETY: a valid reference. Volatile: a reader on another CPU must see each store.
-            unsafe { core::ptr::write_volatile(sequence, next) };
-            barrier();
+            unsafe { at.write_volatile((*at).wrapping_add(1)) };
+            barrier(at);
         } else {
             // SAFETY: a valid, aligned reference that only this CPU writes. The fetching form is
             // a full barrier in BPF's memory model.
@@ -87,10 +86,13 @@ impl Sequence for Announce {
     }
 }
 
-/// Keeps the compiler from moving memory accesses across; `compiler_fence` has no lowering for
-/// this target.
+/// Hands `value` back such that the compiler neither moves memory accesses across nor knows the
+/// value any more. `compiler_fence` has no lowering for this target. A move and not nothing: two
+/// debug lines must not fall on one instruction, or the kernel refuses the line table.
 #[inline(always)]
-fn barrier() {
-    // SAFETY: no instruction.
-    unsafe { asm!("") };
+pub fn barrier<T>(value: *mut T) -> *mut T {
+    let mut value = value;
+    // SAFETY: a register is copied onto itself.
+    unsafe { asm!("{0} = {0}", inout(reg) value) };
+    value
 }

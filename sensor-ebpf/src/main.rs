@@ -17,6 +17,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use frame::LinearFrame;
 use sensor_common::datapath::{Verdict, Way};
 use sensor_common::flow::Arrival;
+use sensor_common::packet::{Decapsulate, parse};
 
 /// Ingress on interfaces whose frames fit one buffer.
 #[xdp]
@@ -59,8 +60,12 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
 #[inline(always)]
 fn run(frame: &LinearFrame, way: Way, segments: u16, bytes: u32, ifindex: u32) -> Verdict {
     let cpu = tables::cpu();
+    let Some(packet) = tables::scratch() else { return Verdict::Pass };
+    parse(frame, Decapsulate(globals::tunnels()), packet);
+    // SAFETY: the pointer of the reference above, which is not used any more.
+    let packet = unsafe { &*globals::barrier(packet) };
     let arrival = Arrival { now_ns: globals::now_ns(), bytes, segments, ifindex, cpu: cpu as u16 };
-    tables::datapath(cpu).process::<globals::Announce, LinearFrame>(frame, way, &arrival)
+    tables::datapath(cpu).process::<globals::Announce>(packet, way, &arrival)
 }
 
 #[cfg(not(test))]

@@ -11,6 +11,7 @@ use sensor_common::counters::{Count, N_COUNTERS};
 use sensor_common::datapath::Admission;
 use sensor_common::flow::Bucket;
 use sensor_common::host::HostRow;
+use sensor_common::packet::Packet;
 
 /// Flow cache: a run of buckets for each CPU.
 #[map]
@@ -27,6 +28,9 @@ pub static FLOW_RING: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 pub static COUNTERS: PerCpuArray<Count> = PerCpuArray::with_max_entries(N_COUNTERS, 0);
 #[map]
 pub static ADMISSION: PerCpuArray<Admission> = PerCpuArray::with_max_entries(1, 0);
+/// The packet at hand, between parsing and all else.
+#[map]
+pub static SCRATCH: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
 /// Written by the agent, read by every packet.
 #[map]
 pub static GATE: Array<Gate> = Array::with_max_entries(1, BPF_F_MMAPABLE);

@@ -9,7 +9,7 @@ use sensor_common::datapath::{
 };
 use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, FlowSink, Sent};
 use sensor_common::host::HostRow;
-use sensor_common::packet::Decapsulate;
+use sensor_common::packet::{Decapsulate, Packet};
 
 use crate::blocklist::BlockMaps;
 use crate::{globals, maps};
@@ -49,6 +49,14 @@ fn own<T>(map: &Array<T>, cpu: u32, rows: u32, hash: u64) -> Option<&mut T> {
     // SAFETY: the kernel's own pointer to a map value. This CPU is its only writer, with bottom
     // halves off; user space only reads.
     Some(unsafe { &mut *entry })
+}
+
+/// Where this CPU keeps the packet at hand.
+#[inline(always)]
+pub fn scratch<'a>() -> Option<&'a mut Packet> {
+    let packet = maps::SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: the kernel's own pointer to this CPU's value; runs don't nest with bottom halves off.
+    Some(unsafe { &mut *packet })
 }
 
 pub struct FlowMap {
@@ -93,8 +101,8 @@ fn count(index: u32, packets: u64, bytes: u64) {
 
 impl Counters for CounterMaps {
     #[inline(always)]
-    fn outcome(&mut self, way: Way, outcome: Outcome, packets: u64, bytes: u64) {
-        count(way as u32 * Outcome::COUNT + outcome as u32, packets, bytes);
+    fn outcome(&mut self, way: Way, outcome: u32, packets: u64, bytes: u64) {
+        count(way as u32 * Outcome::COUNT + outcome, packets, bytes);
     }
     #[inline(always)]
     fn event(&mut self, event: Event, packets: u64, bytes: u64) {

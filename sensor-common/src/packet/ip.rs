@@ -5,25 +5,12 @@ use crate::counters::Outcome;
 use crate::limits::MAX_IPV6_EXTENSIONS;
 use crate::v4_mapped;
 
-/// What an IP header says about its payload.
-#[derive(Clone, Copy)]
-pub(super) struct Payload {
-    pub offset: usize,
-    pub protocol: u8,
-    /// False in every fragment but the first: there is no transport header to read.
-    pub has_header: bool,
-}
-
 #[inline(always)]
-pub(super) fn ipv4<F: Frame + ?Sized>(
-    frame: &F,
-    offset: usize,
-    packet: &mut Packet,
-) -> Result<Payload, Outcome> {
-    // The last word first: it proves the whole header to be there.
-    let destination = frame.word(offset + 16).ok_or(Outcome::Ipv4Truncated)?;
-    let source = frame.word(offset + 12).ok_or(Outcome::Ipv4Truncated)?;
-    let version_ihl = frame.u8(offset).ok_or(Outcome::Ipv4Truncated)?;
+pub(super) fn ipv4<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<(), Outcome> {
+    let header = frame
+        .header::<20>(packet.at()?)
+        .ok_or(Outcome::Ipv4Truncated)?;
+    let version_ihl = header[0];
     if version_ihl >> 4 != 4 {
         return Err(Outcome::Ipv4BadVersion);
     }
@@ -31,93 +18,80 @@ pub(super) fn ipv4<F: Frame + ?Sized>(
     if header_length < 20 {
         return Err(Outcome::Ipv4BadHeaderLength);
     }
-    let total_length = frame.u16(offset + 2).ok_or(Outcome::Ipv4Truncated)? as usize;
+    let total_length = be16!(header, 2) as usize;
     // Zero is what segmentation offload leaves in packets above 64 KiB.
     if total_length != 0 && total_length < header_length {
         return Err(Outcome::Ipv4BadTotalLength);
     }
-    let fragment = frame.u16(offset + 6).ok_or(Outcome::Ipv4Truncated)? & 0x3fff;
-    packet.source = v4_mapped(source);
-    packet.destination = v4_mapped(destination);
-    packet.ttl = frame.u8(offset + 8).ok_or(Outcome::Ipv4Truncated)?;
-    packet.protocol = frame.u8(offset + 9).ok_or(Outcome::Ipv4Truncated)?;
+    let fragment = be16!(header, 6) & 0x3fff;
+    packet.source = v4_mapped(wire32!(header, 12));
+    packet.destination = v4_mapped(wire32!(header, 16));
+    packet.ttl = header[8];
+    packet.protocol = header[9];
     packet.is_fragment = (fragment != 0) as u8;
-    Ok(Payload {
-        offset: offset + header_length,
-        protocol: packet.protocol,
-        has_header: fragment & 0x1fff == 0,
-    })
+    packet.offset += header_length as u32;
+    packet.has_header = (fragment & 0x1fff == 0) as u8;
+    Ok(())
 }
 
 #[inline(always)]
-pub(super) fn ipv6<F: Frame + ?Sized>(
-    frame: &F,
-    offset: usize,
-    packet: &mut Packet,
-) -> Result<Payload, Outcome> {
-    packet.destination = address(frame, offset + 24)?;
-    packet.source = address(frame, offset + 8)?;
-    if frame.u8(offset).ok_or(Outcome::Ipv6Truncated)? >> 4 != 6 {
+pub(super) fn ipv6<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<(), Outcome> {
+    let header = frame
+        .header::<40>(packet.at()?)
+        .ok_or(Outcome::Ipv6Truncated)?;
+    if header[0] >> 4 != 6 {
         return Err(Outcome::Ipv6BadVersion);
     }
-    packet.ttl = frame.u8(offset + 7).ok_or(Outcome::Ipv6Truncated)?;
-    let next = frame.u8(offset + 6).ok_or(Outcome::Ipv6Truncated)?;
-    let payload = extensions(frame, offset + 40, next, packet)?;
-    packet.protocol = payload.protocol;
-    Ok(payload)
-}
-
-#[inline(always)]
-fn address<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<[u32; 4], Outcome> {
-    let last = frame.word(offset + 12).ok_or(Outcome::Ipv6Truncated)?;
-    let first = frame.word(offset).ok_or(Outcome::Ipv6Truncated)?;
-    let second = frame.word(offset + 4).ok_or(Outcome::Ipv6Truncated)?;
-    let third = frame.word(offset + 8).ok_or(Outcome::Ipv6Truncated)?;
-    Ok([first, second, third, last])
+    packet.source = [
+        wire32!(header, 8),
+        wire32!(header, 12),
+        wire32!(header, 16),
+        wire32!(header, 20),
+    ];
+    packet.destination = [
+        wire32!(header, 24),
+        wire32!(header, 28),
+        wire32!(header, 32),
+        wire32!(header, 36),
+    ];
+    packet.ttl = header[7];
+    packet.protocol = header[6];
+    packet.offset += 40;
+    packet.has_header = 1;
+    if is_extension(packet.protocol) {
+        return extensions(frame, packet);
+    }
+    Ok(())
 }
 
 /// Walks the extension headers (RFC 8200 4; AH by RFC 4302), at most [`MAX_IPV6_EXTENSIONS`].
 #[inline(always)]
-fn extensions<F: Frame + ?Sized>(
-    frame: &F,
-    offset: usize,
-    next: u8,
-    packet: &mut Packet,
-) -> Result<Payload, Outcome> {
-    let mut payload = Payload {
-        offset,
-        protocol: next,
-        has_header: true,
-    };
+fn extensions<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<(), Outcome> {
+    let mut packet = packet;
     for _ in 0..MAX_IPV6_EXTENSIONS {
-        if !is_extension(payload.protocol) || !payload.has_header {
-            return Ok(payload);
+        packet = frame.settle(packet);
+        if !is_extension(packet.protocol) || packet.has_header == 0 {
+            return Ok(());
         }
-        let next = frame
-            .u8(payload.offset)
+        let header = frame
+            .header::<4>(packet.at()?)
             .ok_or(Outcome::Ipv6ExtensionTruncated)?;
-        let length = frame
-            .u8(payload.offset + 1)
-            .ok_or(Outcome::Ipv6ExtensionTruncated)? as usize;
-        let step = match payload.protocol {
+        let length = header[1] as u32;
+        packet.offset += match packet.protocol {
             protocol::FRAGMENT => {
-                let at = frame
-                    .u16(payload.offset + 2)
-                    .ok_or(Outcome::Ipv6ExtensionTruncated)?;
                 packet.is_fragment = 1;
-                payload.has_header = at & 0xfff8 == 0;
+                packet.has_header = (be16!(header, 2) & 0xfff8 == 0) as u8;
                 8
             }
             protocol::AUTHENTICATION => (length + 2) * 4,
             _ => (length + 1) * 8,
         };
-        payload.protocol = next;
-        payload.offset += step;
+        packet.protocol = header[0];
     }
-    if is_extension(payload.protocol) && payload.has_header {
+    if is_extension(packet.protocol) && packet.has_header != 0 {
         return Err(Outcome::Ipv6TooManyExtensions);
     }
-    Ok(payload)
+    Ok(())
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Ethernet II, 802.1Q / 802.1ad tags and ARP.
 
-use super::{Frame, Network, Packet};
+use super::{Frame, Packet};
 use crate::counters::Outcome;
 use crate::{limits::MAX_VLAN_TAGS, v4_mapped};
 
@@ -12,28 +12,30 @@ const ETHERTYPE_QINQ: u16 = 0x88a8;
 
 /// Reads an Ethernet header and up to [`MAX_VLAN_TAGS`] tags; a third tag is malformed.
 #[inline(always)]
-pub(super) fn ethernet<F: Frame + ?Sized>(
-    frame: &F,
-    offset: usize,
-    packet: &mut Packet,
-) -> Result<Network, Outcome> {
-    let mut ethertype = frame.u16(offset + 12).ok_or(Outcome::EthernetTruncated)?;
-    let mut offset = offset + 14;
+pub(super) fn ethernet<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<(), Outcome> {
+    let mut offset = packet.at()?;
+    let header = frame
+        .header::<14>(offset)
+        .ok_or(Outcome::EthernetTruncated)?;
+    let mut ethertype = be16!(header, 12);
+    offset += 14;
     for _ in 0..MAX_VLAN_TAGS {
         if !is_tag(ethertype) {
-            return Ok(Network { ethertype, offset });
+            break;
         }
-        let tag = frame.u16(offset).ok_or(Outcome::VlanTruncated)?;
+        let tag = frame.header::<4>(offset).ok_or(Outcome::VlanTruncated)?;
         if packet.vlan == 0 {
-            packet.vlan = tag & 0x0fff;
+            packet.vlan = be16!(tag, 0) & 0x0fff;
         }
-        ethertype = frame.u16(offset + 2).ok_or(Outcome::VlanTruncated)?;
+        ethertype = be16!(tag, 2);
         offset += 4;
     }
     if is_tag(ethertype) {
         return Err(Outcome::VlanTooDeep);
     }
-    Ok(Network { ethertype, offset })
+    packet.ethertype = ethertype;
+    packet.offset = offset as u32;
+    Ok(())
 }
 
 #[inline(always)]
@@ -43,14 +45,11 @@ const fn is_tag(ethertype: u16) -> bool {
 
 /// Reads the sender and target addresses of an ARP packet for IPv4 over Ethernet (RFC 826).
 #[inline(always)]
-pub(super) fn arp<F: Frame + ?Sized>(
-    frame: &F,
-    offset: usize,
-    packet: &mut Packet,
-) -> Result<Outcome, Outcome> {
-    let sender = frame.word(offset + 14).ok_or(Outcome::ArpTruncated)?;
-    let target = frame.word(offset + 24).ok_or(Outcome::ArpTruncated)?;
-    packet.source = v4_mapped(sender);
-    packet.destination = v4_mapped(target);
+pub(super) fn arp<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<Outcome, Outcome> {
+    let header = frame
+        .header::<28>(packet.at()?)
+        .ok_or(Outcome::ArpTruncated)?;
+    packet.source = v4_mapped(wire32!(header, 14));
+    packet.destination = v4_mapped(wire32!(header, 24));
     Ok(Outcome::Arp)
 }

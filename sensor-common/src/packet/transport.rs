@@ -1,9 +1,8 @@
 //! TCP (RFC 9293), UDP (RFC 768), SCTP (RFC 9260), ICMP (RFC 792), ICMPv6 (RFC 4443) and the
 //! tunnels: IP in IP, GRE (RFC 2784, 2890), VXLAN (RFC 7348), Geneve (RFC 8926).
 
-use super::ip::Payload;
 use super::link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
-use super::{Decapsulate, Frame, Network, Packet, Step, protocol};
+use super::{Decapsulate, Frame, Packet, Step, protocol};
 use crate::counters::Outcome;
 
 const ETHERTYPE_TRANSPARENT_ETHERNET: u16 = 0x6558;
@@ -13,15 +12,14 @@ const PORT_GENEVE: u16 = 6081;
 #[inline(always)]
 pub(super) fn transport<F: Frame + ?Sized>(
     frame: &F,
-    payload: Payload,
     tunnels: Decapsulate,
     packet: &mut Packet,
 ) -> Result<Step, Outcome> {
-    if !payload.has_header {
+    if packet.has_header == 0 {
         return Ok(Step::Done(Outcome::LaterFragment));
     }
-    let at = payload.offset;
-    let outcome = match payload.protocol {
+    let at = packet.at()?;
+    let outcome = match packet.protocol {
         protocol::TCP => tcp(frame, at, packet)?,
         protocol::UDP => return udp(frame, at, tunnels, packet),
         protocol::ICMP => icmp(
@@ -43,41 +41,51 @@ pub(super) fn transport<F: Frame + ?Sized>(
             packet,
         )?,
         protocol::SCTP => {
-            ports(frame, at, packet).ok_or(Outcome::SctpTruncated)?;
+            ports(frame.header(at).ok_or(Outcome::SctpTruncated)?, packet);
             Outcome::Sctp
         }
-        protocol::GRE if tunnels.has(Decapsulate::GRE) => return gre(frame, at),
+        protocol::GRE if tunnels.has(Decapsulate::GRE) => return gre(frame, at, packet),
         protocol::GRE => Outcome::Gre,
-        protocol::IPIP if tunnels.has(Decapsulate::IP) => return Ok(inner(ETHERTYPE_IPV4, at)),
-        protocol::IPV6 if tunnels.has(Decapsulate::IP) => return Ok(inner(ETHERTYPE_IPV6, at)),
+        protocol::IPIP if tunnels.has(Decapsulate::IP) => {
+            return Ok(inner(ETHERTYPE_IPV4, at, packet));
+        }
+        protocol::IPV6 if tunnels.has(Decapsulate::IP) => {
+            return Ok(inner(ETHERTYPE_IPV6, at, packet));
+        }
         _ => Outcome::OtherProtocol,
     };
     Ok(Step::Done(outcome))
 }
 
 #[inline(always)]
-const fn inner(ethertype: u16, offset: usize) -> Step {
-    Step::Inner(Network { ethertype, offset })
+fn inner(ethertype: u16, at: usize, packet: &mut Packet) -> Step {
+    packet.ethertype = ethertype;
+    packet.offset = at as u32;
+    Step::Inner
 }
 
 #[inline(always)]
-fn ports<F: Frame + ?Sized>(frame: &F, at: usize, packet: &mut Packet) -> Option<()> {
-    packet.destination_port = frame.u16(at + 2)?;
-    packet.source_port = frame.u16(at)?;
-    Some(())
+fn inner_ethernet(at: usize, packet: &mut Packet) -> Step {
+    packet.offset = at as u32;
+    Step::InnerEthernet
+}
+
+#[inline(always)]
+fn ports(header: &[u8; 4], packet: &mut Packet) {
+    packet.source_port = be16!(header, 0);
+    packet.destination_port = be16!(header, 2);
 }
 
 #[inline(always)]
 fn tcp<F: Frame + ?Sized>(frame: &F, at: usize, packet: &mut Packet) -> Result<Outcome, Outcome> {
-    // The last field first: it proves the fixed header to be there.
-    frame.u16(at + 18).ok_or(Outcome::TcpTruncated)?;
-    ports(frame, at, packet).ok_or(Outcome::TcpTruncated)?;
-    let data_offset = frame.u8(at + 12).ok_or(Outcome::TcpTruncated)? >> 4;
-    if data_offset < 5 {
+    let header = frame.header::<20>(at).ok_or(Outcome::TcpTruncated)?;
+    packet.source_port = be16!(header, 0);
+    packet.destination_port = be16!(header, 2);
+    if header[12] >> 4 < 5 {
         return Err(Outcome::TcpBadDataOffset);
     }
-    packet.tcp_flags = frame.u8(at + 13).ok_or(Outcome::TcpTruncated)?;
-    packet.tcp_window = frame.u16(at + 14).ok_or(Outcome::TcpTruncated)?;
+    packet.tcp_flags = header[13];
+    packet.tcp_window = be16!(header, 14);
     Ok(Outcome::Tcp)
 }
 
@@ -88,36 +96,39 @@ fn udp<F: Frame + ?Sized>(
     tunnels: Decapsulate,
     packet: &mut Packet,
 ) -> Result<Step, Outcome> {
-    let length = frame.u16(at + 4).ok_or(Outcome::UdpTruncated)?;
-    ports(frame, at, packet).ok_or(Outcome::UdpTruncated)?;
+    let header = frame.header::<8>(at).ok_or(Outcome::UdpTruncated)?;
+    packet.source_port = be16!(header, 0);
+    packet.destination_port = be16!(header, 2);
+    let length = be16!(header, 4);
     // Zero is a jumbogram (RFC 2675).
     if length != 0 && length < 8 {
         return Err(Outcome::UdpBadLength);
     }
     if packet.destination_port == PORT_VXLAN && tunnels.has(Decapsulate::VXLAN) {
-        return Ok(Step::InnerEthernet(at + 16));
+        return Ok(inner_ethernet(at + 16, packet));
     }
     if packet.destination_port == PORT_GENEVE && tunnels.has(Decapsulate::GENEVE) {
-        return geneve(frame, at + 8);
+        return geneve(frame, at + 8, packet);
     }
     Ok(Step::Done(Outcome::Udp))
 }
 
 #[inline(always)]
-fn geneve<F: Frame + ?Sized>(frame: &F, at: usize) -> Result<Step, Outcome> {
-    let words = (frame.u8(at).ok_or(Outcome::TunnelTruncated)? & 0x3f) as usize;
-    let ethertype = frame.u16(at + 2).ok_or(Outcome::TunnelTruncated)?;
+fn geneve<F: Frame + ?Sized>(frame: &F, at: usize, packet: &mut Packet) -> Result<Step, Outcome> {
+    let header = frame.header::<8>(at).ok_or(Outcome::TunnelTruncated)?;
+    let words = (header[0] & 0x3f) as usize;
+    let ethertype = be16!(header, 2);
     let payload = at + 8 + words * 4;
     if ethertype == ETHERTYPE_TRANSPARENT_ETHERNET {
-        return Ok(Step::InnerEthernet(payload));
+        return Ok(inner_ethernet(payload, packet));
     }
-    Ok(inner(ethertype, payload))
+    Ok(inner(ethertype, payload, packet))
 }
 
 #[inline(always)]
-fn gre<F: Frame + ?Sized>(frame: &F, at: usize) -> Result<Step, Outcome> {
-    let flags = frame.u16(at).ok_or(Outcome::TunnelTruncated)?;
-    let ethertype = frame.u16(at + 2).ok_or(Outcome::TunnelTruncated)?;
+fn gre<F: Frame + ?Sized>(frame: &F, at: usize, packet: &mut Packet) -> Result<Step, Outcome> {
+    let header = frame.header::<4>(at).ok_or(Outcome::TunnelTruncated)?;
+    let (flags, ethertype) = (be16!(header, 0), be16!(header, 2));
     // Checksum, key and sequence number each add a word; routing (RFC 1701) and other versions
     // are not followed.
     if flags & 0x4007 != 0 {
@@ -126,8 +137,8 @@ fn gre<F: Frame + ?Sized>(frame: &F, at: usize) -> Result<Step, Outcome> {
     let words = (flags >> 15 & 1) + (flags >> 13 & 1) + (flags >> 12 & 1);
     let payload = at + 4 + (words as usize) * 4;
     match ethertype {
-        ETHERTYPE_TRANSPARENT_ETHERNET => Ok(Step::InnerEthernet(payload)),
-        ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => Ok(inner(ethertype, payload)),
+        ETHERTYPE_TRANSPARENT_ETHERNET => Ok(inner_ethernet(payload, packet)),
+        ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => Ok(inner(ethertype, payload, packet)),
         _ => Ok(Step::Done(Outcome::Gre)),
     }
 }
@@ -146,9 +157,8 @@ fn icmp<F: Frame + ?Sized>(
     echo: Echo,
     packet: &mut Packet,
 ) -> Result<Outcome, Outcome> {
-    frame.u16(at + 2).ok_or(Outcome::IcmpTruncated)?;
-    let kind = frame.u8(at).ok_or(Outcome::IcmpTruncated)?;
-    let code = frame.u8(at + 1).ok_or(Outcome::IcmpTruncated)?;
+    let header = frame.header::<4>(at).ok_or(Outcome::IcmpTruncated)?;
+    let (kind, code) = (header[0], header[1]);
     let kind = if kind == echo.reply {
         echo.request
     } else {

@@ -9,9 +9,6 @@ mod entry;
 mod records;
 mod totals;
 
-#[cfg(test)]
-mod tests;
-
 use sensor_common::flow::Flow;
 use sensor_common::packet::protocol;
 
@@ -155,11 +152,11 @@ impl FlowStage {
             }
         }
         let Some((_, index)) = oldest else { return };
-        let Some((key, mut entry)) = self.flows.swap_remove_index(index) else {
+        let Some((key, entry)) = self.flows.swap_remove_index(index) else {
             return;
         };
         if entry.marks & mark::DORMANT == 0 {
-            export(&key, &mut entry, EndReason::LackOfResources, emit);
+            export(&key, &entry, EndReason::LackOfResources, emit);
             self.n_shed = self.n_shed.saturating_add(1);
         }
     }
@@ -216,12 +213,7 @@ fn has_ended(key: &FlowKey, entry: &Entry) -> bool {
     has_reset || (a.n_flags[FIN] > 0 && b.n_flags[FIN] > 0)
 }
 
-fn export(
-    key: &FlowKey,
-    entry: &Entry,
-    reason: EndReason,
-    emit: &mut dyn FnMut(FlowEvent),
-) {
+fn export(key: &FlowKey, entry: &Entry, reason: EndReason, emit: &mut dyn FnMut(FlowEvent)) {
     // Who began is a matter of the whole flow, what is exported of the last period.
     let whole = Turned::of(key, entry.totals());
     let [a, b] = entry.unexported();

@@ -12,6 +12,7 @@ use sensor_common::datapath::{
 use sensor_common::flow::{Arrival, Bucket, Direction, Flow, FlowRecord, FlowSink, Sent, Unshared};
 use sensor_common::host::HostRow;
 use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
+use sensor_common::packet::{Packet, parse};
 
 use crate::capture::kernel::LoadOptions;
 
@@ -46,11 +47,13 @@ pub struct HostRows {
 impl HostTable for HostRows {
     #[inline(always)]
     fn local(&mut self, hash: u64) -> Option<&mut HostRow> {
-        self.local.get_mut((hash & u64::from(LOCAL_ROWS_PER_CPU - 1)) as usize)
+        self.local
+            .get_mut((hash & u64::from(LOCAL_ROWS_PER_CPU - 1)) as usize)
     }
     #[inline(always)]
     fn remote(&mut self, hash: u64) -> Option<&mut HostRow> {
-        self.remote.get_mut((hash & u64::from(REMOTE_ROWS_PER_CPU - 1)) as usize)
+        self.remote
+            .get_mut((hash & u64::from(REMOTE_ROWS_PER_CPU - 1)) as usize)
     }
 }
 
@@ -98,8 +101,8 @@ impl CounterRow {
 
 impl Counters for CounterRow {
     #[inline(always)]
-    fn outcome(&mut self, way: Way, outcome: Outcome, packets: u64, bytes: u64) {
-        self.count(way as u32 * Outcome::COUNT + outcome as u32, packets, bytes);
+    fn outcome(&mut self, way: Way, outcome: u32, packets: u64, bytes: u64) {
+        self.count(way as u32 * Outcome::COUNT + outcome, packets, bytes);
     }
     #[inline(always)]
     fn event(&mut self, event: Event, packets: u64, bytes: u64) {
@@ -119,7 +122,10 @@ impl FlowSink for SentRecords {
     fn send(&mut self, head: &FlowRecord, directions: &[Direction; 2], why: Sent) -> bool {
         let mut head = *head;
         head.sent = why as u8;
-        self.0.push(Flow { head, directions: *directions });
+        self.0.push(Flow {
+            head,
+            directions: *directions,
+        });
         true
     }
 }
@@ -153,14 +159,32 @@ impl Software {
             admission: Admission::default(),
         };
         let (blocks, ring) = (BlockSet::default(), SentRecords::default());
-        Self { path: Datapath { flows, hosts, blocks, counters, ring, settings } }
+        Self {
+            path: Datapath {
+                flows,
+                hosts,
+                blocks,
+                counters,
+                ring,
+                settings,
+            },
+        }
     }
 
     /// Takes one frame. A capture doesn't say which side is local: every frame is ingress, as on
     /// a mirror port.
     pub fn process(&mut self, frame: &[u8], now_ns: u64, wire_bytes: u32) -> Verdict {
-        let arrival = Arrival { now_ns, bytes: wire_bytes, segments: 1, ifindex: 0, cpu: 0 };
-        self.path.process::<Unshared, [u8]>(frame, Way::Ingress, &arrival)
+        let arrival = Arrival {
+            now_ns,
+            bytes: wire_bytes,
+            segments: 1,
+            ifindex: 0,
+            cpu: 0,
+        };
+        let mut packet = Packet::default();
+        parse(frame, self.path.settings.tunnels, &mut packet);
+        self.path
+            .process::<Unshared>(&packet, Way::Ingress, &arrival)
     }
 
     /// Hands out the records that left the cache, oldest first.
@@ -171,10 +195,15 @@ impl Software {
     /// Hands out every flow in the cache.
     pub fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
         for index in &self.path.flows.listed {
-            let Some(bucket) = self.path.flows.buckets.get(*index as usize) else { continue };
+            let Some(bucket) = self.path.flows.buckets.get(*index as usize) else {
+                continue;
+            };
             for way in 0..FLOW_WAYS {
                 if bucket.heads[way].used == 1 {
-                    take(&Flow { head: bucket.heads[way], directions: bucket.directions[way] });
+                    take(&Flow {
+                        head: bucket.heads[way],
+                        directions: bucket.directions[way],
+                    });
                 }
             }
         }

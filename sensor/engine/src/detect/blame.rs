@@ -34,7 +34,9 @@ impl Quantity {
             Self::Ack => got.n_ack.saturating_mul(100) >= sent.n_ack && got.n_ack > 0,
             Self::Udp => got.n_udp.saturating_mul(100) >= sent.n_udp && got.n_udp > 0,
             Self::Icmp => false,
-            Self::Fragment => got.n_fragments.saturating_mul(20) >= sent.n_fragments && got.n_fragments > 0,
+            Self::Fragment => {
+                got.n_fragments.saturating_mul(20) >= sent.n_fragments && got.n_fragments > 0
+            }
         }
     }
 }

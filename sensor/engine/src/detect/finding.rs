@@ -82,7 +82,6 @@ impl Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Detector {
     HostRates,
-    FlowHandshakes,
     Scan,
     ScanRows,
     Brute,
@@ -94,7 +93,6 @@ impl Detector {
     pub const fn label(self) -> &'static str {
         match self {
             Self::HostRates => "host_rates",
-            Self::FlowHandshakes => "flow_handshakes",
             Self::Scan => "scan",
             Self::ScanRows => "scan_rows",
             Self::Brute => "brute_force",

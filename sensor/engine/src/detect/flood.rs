@@ -173,8 +173,8 @@ fn is_completing(look: &HostLook, vouched: &Vouched) -> bool {
 }
 
 fn with_reflection(mut finding: Finding, vouched: &Vouched) -> Finding {
-    let reflected = vouched.reflected_pps >= 1000.0
-        && vouched.reflected_pps > 0.5 * vouched.one_way_udp_pps;
+    let reflected =
+        vouched.reflected_pps >= 1000.0 && vouched.reflected_pps > 0.5 * vouched.one_way_udp_pps;
     if finding.family == Family::UdpFlood && reflected {
         finding.family = Family::Reflection;
     }

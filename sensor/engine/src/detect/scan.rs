@@ -9,16 +9,27 @@ use sensor_common::packet::protocol;
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
 use super::windows::{HALF_NS, Window};
 use crate::address::to_ip;
-use crate::config::{ScanConfig, SECOND_NS};
+use crate::config::{SECOND_NS, ScanConfig};
 use crate::features::bounded::Bounded;
-use crate::flow::{FlowUpdate, FlowSummary, Progress};
+use crate::flow::{FlowSummary, FlowUpdate, Progress};
 
 /// What a window counts: ports of a host, hosts of a port, or sessions with a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Group {
-    Ports { source: Address, host: Address },
-    Hosts { source: Address, port: u16, protocol: u8 },
-    Sessions { source: Address, host: Address, port: u16 },
+    Ports {
+        source: Address,
+        host: Address,
+    },
+    Hosts {
+        source: Address,
+        port: u16,
+        protocol: u8,
+    },
+    Sessions {
+        source: Address,
+        host: Address,
+        port: u16,
+    },
 }
 
 #[derive(Debug)]
@@ -71,10 +82,16 @@ impl ScanDetector {
     }
 
     /// Counts sessions that ended young at a service that asks for a password.
-    pub(crate) fn take_end(&mut self, at_ns: u64, flow: &FlowSummary, source: Address, host: Address) {
+    pub(crate) fn take_end(
+        &mut self,
+        at_ns: u64,
+        flow: &FlowSummary,
+        source: Address,
+        host: Address,
+    ) {
         let config = &self.config;
-        let is_auth = flow.protocol == protocol::TCP
-            && config.auth_ports.contains(&flow.destination_port);
+        let is_auth =
+            flow.protocol == protocol::TCP && config.auth_ports.contains(&flow.destination_port);
         let packets = flow.forward.packets.saturating_add(flow.backward.packets);
         let duration_ns = flow.last_ns.saturating_sub(flow.first_ns);
         // Fewer than seven packets are no session: a handshake and its end take as many.
@@ -114,7 +131,11 @@ impl ScanDetector {
         for (group, window) in self.hosts.iter_mut() {
             window.turn(at_ns);
             if window.is_due(at_ns)
-                && let Group::Hosts { source, port, protocol } = group
+                && let Group::Hosts {
+                    source,
+                    port,
+                    protocol,
+                } = group
                 && let Some(evidence) = judge_hosts(config, *protocol, window)
             {
                 let finding = finding(Family::HostSweep, source, window, evidence);

@@ -38,7 +38,9 @@ pub(crate) struct Window {
 
 impl Worth for Window {
     fn worth(&self) -> u64 {
-        u64::from(self.now.n_tried) + u64::from(self.before.n_tried) + u64::from(self.now.n_sessions)
+        u64::from(self.now.n_tried)
+            + u64::from(self.before.n_tried)
+            + u64::from(self.now.n_sessions)
     }
 }
 

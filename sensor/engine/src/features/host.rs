@@ -183,7 +183,8 @@ impl Track {
         self.from = Counts::default();
         self.peers = [0; REGISTERS];
         self.ports = [0; REGISTERS];
-        self.rows.retain(|row| look.wrapping_sub(row.look) <= MISSED);
+        self.rows
+            .retain(|row| look.wrapping_sub(row.look) <= MISSED);
     }
 
     fn take(&mut self, row: &HostRow) {

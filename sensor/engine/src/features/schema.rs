@@ -28,7 +28,11 @@ pub const SOURCE_FEATURES: [Feature; N_SOURCE_FEATURES] = [
     feature("failed_ratio", "1", "attempts refused or unanswered"),
     feature("peers_log", "ln", "distinct hosts talked to"),
     feature("ports_log", "ln", "distinct destination ports"),
-    feature("port_entropy", "bit", "entropy of destination ports, hashed to 16 bins"),
+    feature(
+        "port_entropy",
+        "bit",
+        "entropy of destination ports, hashed to 16 bins",
+    ),
     feature("udp_ratio", "1", "share of UDP in packets sent"),
     feature("icmp_ratio", "1", "share of ICMP in packets sent"),
     feature("syn_ratio", "1", "SYNs per packet sent"),

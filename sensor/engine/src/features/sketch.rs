@@ -101,7 +101,10 @@ pub(crate) fn estimate(registers: &[u8]) -> f64 {
     } else {
         0.7213 / (1.0 + 1.079 / m)
     };
-    let sum: f64 = registers.iter().map(|rank| (-f64::from(*rank)).exp2()).sum();
+    let sum: f64 = registers
+        .iter()
+        .map(|rank| (-f64::from(*rank)).exp2())
+        .sum();
     let raw = alpha * m * m / sum;
     let n_zero = registers.iter().filter(|rank| **rank == 0).count();
     if raw <= 2.5 * m && n_zero > 0 {

@@ -140,7 +140,13 @@ impl Window {
     fn vector(&self, source: &Address) -> SourceVector {
         let sent = self.sent.max(1) as f64;
         let log = |n: u64| (n as f64).ln_1p();
-        let ratio = |part: u64, whole: f64| if whole > 0.0 { part as f64 / whole } else { 0.0 };
+        let ratio = |part: u64, whole: f64| {
+            if whole > 0.0 {
+                part as f64 / whole
+            } else {
+                0.0
+            }
+        };
         SourceVector {
             source: *source,
             first_ns: self.first_ns,

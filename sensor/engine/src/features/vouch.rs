@@ -11,7 +11,6 @@ use crate::flow::{FlowUpdate, Progress};
 pub struct Vouched {
     pub tcp_pps: f64,
     pub udp_pps: f64,
-    pub icmp_pps: f64,
     /// A two-way flow of the host carries fragments. Its later fragments have no ports and look
     /// like another flow.
     pub has_fragments: bool,
@@ -24,13 +23,11 @@ pub struct Vouched {
 }
 
 /// Source ports of services that answer more than they are asked (US-CERT TA14-017A).
-pub const REFLECTORS: [u16; 12] = [
-    17, 19, 53, 111, 123, 137, 161, 389, 520, 1900, 3702, 11211,
-];
+pub const REFLECTORS: [u16; 12] = [17, 19, 53, 111, 123, 137, 161, 389, 520, 1900, 3702, 11211];
 
 #[derive(Clone, Debug, Default)]
 struct Host {
-    now: [u64; 8],
+    now: [u64; 6],
     last: Vouched,
     is_fragmented: bool,
     total: u64,
@@ -50,11 +47,10 @@ pub(crate) struct Vouchers {
 
 const TCP: usize = 0;
 const UDP: usize = 1;
-const ICMP: usize = 2;
-const ONE_WAY_UDP: usize = 3;
-const REFLECTED: usize = 4;
-const ASKED: usize = 5;
-const ESTABLISHED: usize = 6;
+const ONE_WAY_UDP: usize = 2;
+const REFLECTED: usize = 3;
+const ASKED: usize = 4;
+const ESTABLISHED: usize = 5;
 
 impl Vouchers {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
@@ -74,7 +70,6 @@ impl Vouchers {
         let slot = match (update.protocol, update.progress) {
             (protocol::TCP, Progress::Established) => TCP,
             (protocol::UDP, Progress::Established) => UDP,
-            (protocol::ICMP | protocol::ICMPV6, Progress::Established) => ICMP,
             (protocol::UDP, _) => ONE_WAY_UDP,
             _ => usize::MAX,
         };
@@ -121,7 +116,6 @@ impl Vouchers {
             host.last = Vouched {
                 tcp_pps: rate(TCP),
                 udp_pps: rate(UDP),
-                icmp_pps: rate(ICMP),
                 has_fragments: host.is_fragmented,
                 one_way_udp_pps: rate(ONE_WAY_UDP),
                 reflected_pps: rate(REFLECTED),
@@ -129,7 +123,7 @@ impl Vouchers {
                 established_per_s: rate(ESTABLISHED),
             };
             host.total = host.now.iter().sum();
-            host.now = [0; 8];
+            host.now = [0; 6];
             host.is_fragmented = false;
         }
         self.hosts.retain(|_, host| host.total > 0);

@@ -193,7 +193,10 @@ impl Entry {
 
     /// True where no slot holds a part any more.
     pub(super) fn is_final(&self) -> bool {
-        let rest = self.rest.iter().flat_map(|rest| rest.parts.iter().flatten());
+        let rest = self
+            .rest
+            .iter()
+            .flat_map(|rest| rest.parts.iter().flatten());
         self.parts.iter().chain(rest).all(|part| part.is_final)
     }
 
@@ -216,7 +219,10 @@ impl Entry {
             return rest.exported_ns;
         }
         let here = self.parts.iter();
-        let others = self.rest.iter().flat_map(|rest| rest.parts.iter().flatten());
+        let others = self
+            .rest
+            .iter()
+            .flat_map(|rest| rest.parts.iter().flatten());
         let parts = here.chain(others).map(|part| &part.counters);
         let parts = parts.filter(|part| part.packets > 0);
         let folded = self.rest.iter().flat_map(|rest| &rest.folded);

@@ -78,7 +78,11 @@ impl Totals {
         for (n, before) in rest.n_flags.iter_mut().zip(exported.n_flags) {
             *n = n.saturating_sub(before);
         }
-        for (n, before) in rest.length_histogram.iter_mut().zip(exported.length_histogram) {
+        for (n, before) in rest
+            .length_histogram
+            .iter_mut()
+            .zip(exported.length_histogram)
+        {
             *n = n.saturating_sub(before);
         }
         rest

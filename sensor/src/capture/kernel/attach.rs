@@ -56,7 +56,12 @@ pub fn attach(kernel: &mut Kernel, interface: &str, wanted: Option<Mode>) -> Res
     }
     let (mode, reason) = attach_ingress(kernel, interface, wanted)?;
     let egress = attach_egress(kernel, interface)?;
-    Ok(Attachment { interface: interface.to_owned(), mode, reason, egress })
+    Ok(Attachment {
+        interface: interface.to_owned(),
+        mode,
+        reason,
+        egress,
+    })
 }
 
 fn attach_ingress(
@@ -64,14 +69,20 @@ fn attach_ingress(
     interface: &str,
     wanted: Option<Mode>,
 ) -> Result<(Mode, String)> {
-    let name = if mtu(interface)? > LINEAR_MTU { "sensor_xdp_frags" } else { "sensor_xdp" };
+    let name = if mtu(interface)? > LINEAR_MTU {
+        "sensor_xdp_frags"
+    } else {
+        "sensor_xdp"
+    };
     let program: &mut Xdp = kernel
         .ebpf
         .program_mut(name)
         .with_context(|| format!("program {name} missing"))?
         .try_into()?;
     if program.fd().is_err() {
-        program.load().with_context(|| format!("the verifier refused {name}"))?;
+        program
+            .load()
+            .with_context(|| format!("the verifier refused {name}"))?;
     }
     let mut reason = String::new();
     if wanted != Some(Mode::Generic) {
@@ -109,10 +120,15 @@ fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<&'static str> {
         .context("program sensor_egress missing")?
         .try_into()?;
     if program.fd().is_err() {
-        program.load().context("the verifier refused sensor_egress")?;
+        program
+            .load()
+            .context("the verifier refused sensor_egress")?;
     }
     let tcx = TcAttachOptions::TcxOrder(LinkOrder::first());
-    if program.attach_with_options(interface, TcAttachType::Egress, tcx).is_ok() {
+    if program
+        .attach_with_options(interface, TcAttachType::Egress, tcx)
+        .is_ok()
+    {
         return Ok("tcx");
     }
     // Before 6.6 there is no TCX. An existing clsact qdisc is an error that can be ignored.
@@ -138,12 +154,16 @@ pub fn resident_program(interface: &str) -> Result<Option<u64>> {
     }
     let links: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let xdp = &links[0]["xdp"];
-    Ok(xdp["prog"]["id"].as_u64().or_else(|| xdp["attached"][0]["prog"]["id"].as_u64()))
+    Ok(xdp["prog"]["id"]
+        .as_u64()
+        .or_else(|| xdp["attached"][0]["prog"]["id"].as_u64()))
 }
 
 fn mtu(interface: &str) -> Result<u32> {
     let path = Path::new("/sys/class/net").join(interface).join("mtu");
     let text = fs::read_to_string(&path)
         .with_context(|| format!("{interface}: no such interface; `ip link` lists them"))?;
-    text.trim().parse().with_context(|| format!("{}: not a number", path.display()))
+    text.trim()
+        .parse()
+        .with_context(|| format!("{}: not a number", path.display()))
 }

@@ -40,9 +40,13 @@ impl LoadOptions {
         // SAFETY: a buffer of the length told.
         let n = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
         if n != 8 {
-            return Err(std::io::Error::last_os_error()).context("no random bytes for the hash seed");
+            return Err(std::io::Error::last_os_error())
+                .context("no random bytes for the hash seed");
         }
-        Ok(Self { seed: u64::from_ne_bytes(seed), ..Self::fixed() })
+        Ok(Self {
+            seed: u64::from_ne_bytes(seed),
+            ..Self::fixed()
+        })
     }
 
     /// Default capacities and a seed that everybody knows: for tests and replay.
@@ -80,8 +84,7 @@ pub struct Kernel {
     flows: SharedArray<Bucket>,
     local: SharedArray<HostRow>,
     remote: SharedArray<HostRow>,
-    pub(crate) gate: SharedArray<Gate>,
-    pub(crate) prefilter: SharedArray<u64Word>,
+    blocks: Option<(SharedArray<Gate>, SharedArray<u64Word>)>,
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, CountValue>,
     clock: Clock,
@@ -110,19 +113,50 @@ impl Kernel {
         let mut ebpf = open(options, n_cpus, n_buckets)?;
         let arrays = (
             shared(&mut ebpf, "FLOWS", n_cpus * n_buckets, false)?,
-            shared(&mut ebpf, "HOSTS_LOCAL", n_cpus * limits::LOCAL_ROWS_PER_CPU, false)?,
-            shared(&mut ebpf, "HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU, false)?,
+            shared(
+                &mut ebpf,
+                "HOSTS_LOCAL",
+                n_cpus * limits::LOCAL_ROWS_PER_CPU,
+                false,
+            )?,
+            shared(
+                &mut ebpf,
+                "HOSTS_REMOTE",
+                n_cpus * limits::REMOTE_ROWS_PER_CPU,
+                false,
+            )?,
             shared(&mut ebpf, "GATE", 1, true)?,
             shared(&mut ebpf, "PREFILTER", limits::PREFILTER_WORDS, true)?,
         );
-        let ring = RingBuf::try_from(ebpf.take_map("FLOW_RING").context("map FLOW_RING missing")?)?;
+        let ring = RingBuf::try_from(
+            ebpf.take_map("FLOW_RING")
+                .context("map FLOW_RING missing")?,
+        )?;
         let counters =
             PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
         let (flows, local, remote, gate, prefilter) = arrays;
+        let blocks = Some((gate, prefilter));
         let clock = Clock::now();
         Ok(Self {
-            ebpf, flows, local, remote, gate, prefilter, ring, counters, clock, n_unstable: 0,
+            ebpf,
+            flows,
+            local,
+            remote,
+            blocks,
+            ring,
+            counters,
+            clock,
+            n_unstable: 0,
         })
+    }
+
+    /// Hands over the arrays that steer the block check, once.
+    pub(crate) fn take_block_arrays(
+        &mut self,
+    ) -> Result<(SharedArray<Gate>, SharedArray<u64Word>)> {
+        self.blocks
+            .take()
+            .context("the block arrays were already taken")
     }
 
     /// Event time of now.
@@ -169,10 +203,12 @@ impl Kernel {
     fn read_slot(&self, index: usize, way: usize) -> Option<Flow> {
         // Head and counters lie apart in the bucket: one copy of the whole bucket under the
         // sequence of the slot that is wanted.
-        let sequence =
-            way * size_of::<FlowRecord>() + std::mem::offset_of!(FlowRecord, sequence);
+        let sequence = way * size_of::<FlowRecord>() + std::mem::offset_of!(FlowRecord, sequence);
         let bucket: Bucket = self.flows.read_stable(index, 0, sequence)?;
-        Some(Flow { head: *bucket.heads.get(way)?, directions: *bucket.directions.get(way)? })
+        Some(Flow {
+            head: *bucket.heads.get(way)?,
+            directions: *bucket.directions.get(way)?,
+        })
     }
 
     /// Copies every used host row, event time, into `local` and `remote`.
@@ -218,7 +254,10 @@ impl Kernel {
     pub fn total(&self, way: Way) -> Count {
         Outcome::ALL.iter().fold(Count::default(), |sum, outcome| {
             let count = self.outcome(way, *outcome);
-            Count { packets: sum.packets + count.packets, bytes: sum.bytes + count.bytes }
+            Count {
+                packets: sum.packets + count.packets,
+                bytes: sum.bytes + count.bytes,
+            }
         })
     }
 }
@@ -246,7 +285,9 @@ fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
         .map_max_entries("ALLOW", limits::ALLOW_ENTRIES)
         .map_max_entries("BLOCK_EXACT", limits::BLOCK_ENTRIES)
         .map_max_entries("BLOCK_PREFIX", limits::BLOCK_ENTRIES);
-    loader.load(OBJECT).context("the kernel refused the object; `sensor doctor` names what is missing")
+    loader
+        .load(OBJECT)
+        .context("the kernel refused the object; `sensor doctor` names what is missing")
 }
 
 fn shared<T: sensor_common::Pod>(
@@ -255,7 +296,9 @@ fn shared<T: sensor_common::Pod>(
     n_entries: u32,
     writable: bool,
 ) -> Result<SharedArray<T>> {
-    let map = ebpf.map(name).with_context(|| format!("map {name} missing"))?;
+    let map = ebpf
+        .map(name)
+        .with_context(|| format!("map {name} missing"))?;
     let aya::maps::Map::Array(data) = map else {
         anyhow::bail!("map {name} is not an array");
     };
@@ -271,8 +314,12 @@ struct Clock {
 
 impl Clock {
     fn now() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Self { offset_ns: (unix.as_nanos() as u64).saturating_sub(monotonic_ns()) }
+        let unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        Self {
+            offset_ns: (unix.as_nanos() as u64).saturating_sub(monotonic_ns()),
+        }
     }
 
     fn to_unix(self, monotonic_ns: u64) -> u64 {
@@ -281,7 +328,12 @@ impl Clock {
 
     fn shift(self, flow: &mut Flow) {
         for direction in &mut flow.directions {
-            let Direction { first_ns, last_ns, packets, .. } = direction;
+            let Direction {
+                first_ns,
+                last_ns,
+                packets,
+                ..
+            } = direction;
             if *packets > 0 {
                 *first_ns = self.to_unix(*first_ns);
                 *last_ns = self.to_unix(*last_ns);
@@ -292,8 +344,13 @@ impl Clock {
 
 /// CLOCK_MONOTONIC, which the program's clocks follow.
 pub fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: a valid place for the answer.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+    (time.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(time.tv_nsec as u64)
 }

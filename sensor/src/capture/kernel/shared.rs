@@ -44,13 +44,28 @@ impl<T: Pod> SharedArray<T> {
         let fd = map.fd().as_fd().as_raw_fd();
         // SAFETY: a fresh mapping at an address of the kernel's choice; nothing else is touched.
         let base = unsafe {
-            libc::mmap(std::ptr::null_mut(), n_bytes, protection, libc::MAP_SHARED, fd, 0)
+            libc::mmap(
+                std::ptr::null_mut(),
+                n_bytes,
+                protection,
+                libc::MAP_SHARED,
+                fd,
+                0,
+            )
         };
         if base == libc::MAP_FAILED {
             return Err(std::io::Error::last_os_error()).context("mmap of a BPF array failed");
         }
-        let Some(base) = NonNull::new(base.cast()) else { bail!("mmap gave a null address") };
-        Ok(Self { base, n_entries, stride, n_bytes, entry: std::marker::PhantomData })
+        let Some(base) = NonNull::new(base.cast()) else {
+            bail!("mmap gave a null address")
+        };
+        Ok(Self {
+            base,
+            n_entries,
+            stride,
+            n_bytes,
+            entry: std::marker::PhantomData,
+        })
     }
 
     pub const fn len(&self) -> usize {

@@ -1,0 +1,161 @@
+//! What to do about a source.
+
+use std::net::IpAddr;
+
+use sensor_common::{Address, mix};
+
+use super::Verdict;
+use super::incident::Incident;
+use crate::address::{Seeded, Table, from_ip};
+use crate::config::{DecideConfig, SECOND_NS};
+use crate::detect::{Family, Finding};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Drop,
+    RateLimit,
+}
+
+impl Action {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::RateLimit => "rate_limit",
+        }
+    }
+}
+
+/// What of a source's traffic is meant; 0 is any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    pub protocol: u8,
+    pub local_port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    pub id: String,
+    pub incident_id: String,
+    pub action: Action,
+    pub target: IpAddr,
+    pub scope: Scope,
+    pub ttl_s: u32,
+    pub reason: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Decider {
+    config: DecideConfig,
+    /// Source and when it was last acted on.
+    made: Table<Address, u64>,
+    local: Table<Address, u64>,
+    sequence: u64,
+}
+
+/// Local addresses remembered, and for how long after their last packet out.
+const MAX_LOCAL: usize = 16_384;
+const LOCAL_NS: u64 = 3_600 * SECOND_NS;
+
+impl Decider {
+    pub(super) fn new(config: &DecideConfig, hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            made: Table::with_hasher(Seeded(hash_seed)),
+            local: Table::with_hasher(Seeded(hash_seed)),
+            sequence: 0,
+        }
+    }
+
+    pub(super) fn note_local(&mut self, at_ns: u64, address: Address) {
+        if self.local.len() < MAX_LOCAL || self.local.contains_key(&address) {
+            self.local.insert(address, at_ns);
+        }
+    }
+
+    /// Acts on the blamed sources of a finding; on none of a spoofed one.
+    pub(super) fn decide(
+        &mut self,
+        at_ns: u64,
+        incident: &Incident,
+        finding: &Finding,
+        out: &mut Vec<Verdict>,
+    ) {
+        let is_model = matches!(
+            finding.family,
+            Family::VolumeAnomaly | Family::BehaviourAnomaly
+        );
+        // A reflector is itself abused, and its address may be a resolver that we need.
+        let is_reflected = finding.family == Family::Reflection;
+        if finding.is_spoofed || is_model || finding.score < self.config.min_score {
+            return;
+        }
+        let action = if is_reflected {
+            Action::RateLimit
+        } else {
+            Action::Drop
+        };
+        for source in &finding.sources {
+            let address = from_ip(*source);
+            if self.may_act(at_ns, &address, source) {
+                out.push(Verdict::Decision(
+                    self.make(incident, finding, action, *source),
+                ));
+            }
+        }
+    }
+
+    fn may_act(&mut self, at_ns: u64, address: &Address, source: &IpAddr) -> bool {
+        let is_broadcast = matches!(source, IpAddr::V4(v4) if v4.is_broadcast());
+        let is_never = source.is_unspecified() || source.is_loopback() || source.is_multicast();
+        if is_broadcast || is_never || self.local.contains_key(address) {
+            return false;
+        }
+        let again_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS / 2);
+        if let Some(last) = self.made.get(address)
+            && at_ns.saturating_sub(*last) < again_ns
+        {
+            return false;
+        }
+        if self.made.len() >= self.config.max_decisions {
+            self.made.swap_remove_index(0);
+        }
+        self.made.insert(*address, at_ns);
+        true
+    }
+
+    fn make(
+        &mut self,
+        incident: &Incident,
+        finding: &Finding,
+        action: Action,
+        target: IpAddr,
+    ) -> Decision {
+        self.sequence = self.sequence.wrapping_add(1);
+        let hash = mix(finding.first_ns, self.sequence, 1);
+        let local_port = match (finding.family, finding.ports.first()) {
+            (Family::BruteForce, Some(port)) => *port,
+            _ => 0,
+        };
+        let protocol = if local_port == 0 { 0 } else { finding.protocol };
+        Decision {
+            id: format!("d{:06}-{hash:016x}", self.sequence),
+            incident_id: incident.id.clone(),
+            action,
+            target,
+            scope: Scope {
+                protocol,
+                local_port,
+            },
+            ttl_s: self.config.ttl_s,
+            reason: format!("{}: {}", finding.family.label(), incident.explanation),
+        }
+    }
+
+    pub(super) fn forget(&mut self, at_ns: u64) {
+        let ttl_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS);
+        self.made
+            .retain(|_, last| at_ns.saturating_sub(*last) < ttl_ns);
+        self.local
+            .retain(|_, last| at_ns.saturating_sub(*last) < LOCAL_NS);
+    }
+}

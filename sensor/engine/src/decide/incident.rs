@@ -1,0 +1,211 @@
+//! Findings of one family about one entity, grouped.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::explain::explain;
+use crate::detect::{Detector, Evidence, Family, Finding};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Opened,
+    Updated,
+    Closed,
+}
+
+impl State {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Updated => "updated",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Severity {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    fn of(family: Family, score: f64) -> Self {
+        match family {
+            Family::VolumeAnomaly | Family::BehaviourAnomaly => Self::Low,
+            Family::PortScan | Family::HostSweep => Self::Medium,
+            Family::BruteForce => Self::High,
+            Family::SynFlood
+            | Family::AckFlood
+            | Family::UdpFlood
+            | Family::IcmpFlood
+            | Family::FragmentFlood
+            | Family::Reflection => {
+                if score >= 100.0 {
+                    Self::Critical
+                } else {
+                    Self::High
+                }
+            }
+        }
+    }
+}
+
+/// As in the output contract.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    pub id: String,
+    pub state: State,
+    pub family: Family,
+    pub start_ns: u64,
+    pub end_ns: u64,
+    pub sources: Vec<IpAddr>,
+    pub n_sources: u64,
+    pub is_spoofed: bool,
+    pub destinations: Vec<IpAddr>,
+    pub n_destinations: u64,
+    pub ports: Vec<u16>,
+    pub n_ports: u64,
+    pub score: f64,
+    pub severity: Severity,
+    pub technique: &'static str,
+    pub explanation: String,
+    pub detectors: Vec<Detector>,
+    /// Of the strongest finding.
+    pub features: Vec<Evidence>,
+}
+
+/// An open incident.
+#[derive(Debug)]
+pub(super) struct Case {
+    incident: Incident,
+    sources: BTreeSet<IpAddr>,
+    destinations: BTreeSet<IpAddr>,
+    ports: BTreeSet<u16>,
+    finding_ns: u64,
+    published_ns: Option<u64>,
+    has_changed: bool,
+}
+
+impl Case {
+    pub(super) fn new(id: String, finding: &Finding) -> Self {
+        Self {
+            incident: Incident {
+                id,
+                state: State::Opened,
+                family: finding.family,
+                start_ns: finding.first_ns,
+                end_ns: finding.last_ns,
+                sources: Vec::new(),
+                n_sources: 0,
+                is_spoofed: finding.is_spoofed,
+                destinations: Vec::new(),
+                n_destinations: 0,
+                ports: Vec::new(),
+                n_ports: 0,
+                score: 0.0,
+                severity: Severity::Low,
+                technique: finding.family.technique(),
+                explanation: String::new(),
+                detectors: Vec::new(),
+                features: Vec::new(),
+            },
+            sources: BTreeSet::new(),
+            destinations: BTreeSet::new(),
+            ports: BTreeSet::new(),
+            finding_ns: 0,
+            published_ns: None,
+            has_changed: true,
+        }
+    }
+
+    pub(super) fn incident(&self) -> &Incident {
+        &self.incident
+    }
+
+    pub(super) fn take(&mut self, at_ns: u64, finding: &Finding, n_listed: usize) {
+        self.finding_ns = at_ns;
+        self.has_changed = true;
+        extend(&mut self.sources, &finding.sources, n_listed);
+        extend(&mut self.destinations, &finding.destinations, n_listed);
+        extend(&mut self.ports, &finding.ports, n_listed);
+        let incident = &mut self.incident;
+        incident.start_ns = incident.start_ns.min(finding.first_ns);
+        incident.end_ns = incident.end_ns.max(finding.last_ns);
+        // One look that found culprits is enough: spoofed means that none was ever seen.
+        incident.is_spoofed &= finding.is_spoofed;
+        incident.n_sources = incident
+            .n_sources
+            .max(finding.n_sources)
+            .max(self.sources.len() as u64);
+        incident.n_destinations = incident
+            .n_destinations
+            .max(finding.n_destinations)
+            .max(self.destinations.len() as u64);
+        incident.n_ports = incident
+            .n_ports
+            .max(finding.n_ports)
+            .max(self.ports.len() as u64);
+        incident.sources = self.sources.iter().copied().collect();
+        incident.destinations = self.destinations.iter().copied().collect();
+        incident.ports = self.ports.iter().copied().collect();
+        if !incident.detectors.contains(&finding.detector) {
+            incident.detectors.push(finding.detector);
+            incident.detectors.sort();
+        }
+        // Findings of one behaviour are not independent: the strongest stands for all.
+        if finding.score >= incident.score {
+            incident.score = finding.score;
+            incident.features.clone_from(&finding.features);
+        }
+        incident.severity = Severity::of(incident.family, incident.score);
+        incident.explanation = explain(incident);
+    }
+
+    /// The incident, if it is new or changed and the last word is old enough.
+    pub(super) fn publish(&mut self, at_ns: u64, update_ns: u64) -> Option<Incident> {
+        let is_due = self
+            .published_ns
+            .is_none_or(|last| at_ns.saturating_sub(last) >= update_ns);
+        if !self.has_changed || !is_due {
+            return None;
+        }
+        self.incident.state = if self.published_ns.is_none() {
+            State::Opened
+        } else {
+            State::Updated
+        };
+        self.published_ns = Some(at_ns);
+        self.has_changed = false;
+        Some(self.incident.clone())
+    }
+
+    pub(super) fn is_quiet(&self, at_ns: u64, close_ns: u64) -> bool {
+        at_ns.saturating_sub(self.finding_ns) >= close_ns
+    }
+
+    pub(super) fn close(&mut self) -> Incident {
+        self.incident.state = State::Closed;
+        self.incident.clone()
+    }
+}
+
+fn extend<T: Ord + Copy>(set: &mut BTreeSet<T>, more: &[T], n_listed: usize) {
+    for item in more {
+        if set.len() >= n_listed {
+            return;
+        }
+        set.insert(*item);
+    }
+}

@@ -1,0 +1,19 @@
+//! Detect stage: looks, updates and vectors in, findings out.
+
+mod baseline;
+mod behaviour;
+mod blame;
+mod finding;
+mod flood;
+mod scan;
+mod scan_rows;
+mod volume;
+mod windows;
+
+pub(crate) use self::behaviour::BehaviourDetector;
+pub(crate) use self::blame::Blame;
+pub use self::finding::{Detector, Entity, Evidence, Family, Finding};
+pub(crate) use self::flood::FloodDetector;
+pub(crate) use self::scan::ScanDetector;
+pub(crate) use self::scan_rows::RowScanDetector;
+pub(crate) use self::volume::VolumeDetector;

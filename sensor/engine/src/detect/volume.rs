@@ -1,0 +1,131 @@
+//! Volume towards a local host against its own past, once a second.
+
+use sensor_common::Address;
+
+use super::baseline::Baseline;
+use super::finding::{Detector, Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
+use crate::address::to_ip;
+use crate::config::{SECOND_NS, VolumeConfig};
+use crate::features::HostLook;
+use crate::features::bounded::{Bounded, Worth};
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Gauge {
+    normal: Baseline,
+    sum: f64,
+    n_high: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Host {
+    gauges: [Gauge; 2],
+    second_ns: u64,
+    last_ns: u64,
+}
+
+impl Worth for Host {
+    fn worth(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+const NAMES: [&str; 2] = ["packets_per_s", "bytes_per_s"];
+
+#[derive(Debug)]
+pub(crate) struct VolumeDetector {
+    config: VolumeConfig,
+    hosts: Bounded<Address, Host>,
+}
+
+impl VolumeDetector {
+    pub(crate) fn new(config: &VolumeConfig, capacity: usize, hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            hosts: Bounded::new(capacity, hash_seed),
+        }
+    }
+
+    pub(crate) fn look(&mut self, at_ns: u64, look: &HostLook, findings: &mut Vec<Finding>) {
+        let host = self.hosts.get_or_insert_with(look.address, || Host {
+            second_ns: at_ns,
+            ..Host::default()
+        });
+        host.last_ns = at_ns;
+        let values = [look.toward.packets as f64, look.toward.bytes as f64];
+        for (gauge, value) in host.gauges.iter_mut().zip(values) {
+            gauge.sum += value;
+        }
+        let elapsed = at_ns.saturating_sub(host.second_ns);
+        if elapsed < SECOND_NS {
+            return;
+        }
+        host.second_ns = at_ns;
+        let config = &self.config;
+        let floors = [config.min_packets_per_s, config.min_bytes_per_s];
+        let mut features = Vec::new();
+        let mut z_max: f64 = 0.0;
+        for ((gauge, name), floor) in host.gauges.iter_mut().zip(NAMES).zip(floors) {
+            let rate = gauge.sum / (elapsed as f64 / 1e9);
+            gauge.sum = 0.0;
+            let z = gauge.normal.z(rate);
+            let level = gauge.normal.level();
+            let is_high = gauge.normal.n() >= config.warm_up_s
+                && level >= floor
+                && z >= config.z
+                && rate >= config.ratio * level;
+            gauge.normal.learn(rate, is_high);
+            gauge.n_high = if is_high {
+                gauge.n_high.saturating_add(1)
+            } else {
+                0
+            };
+            if gauge.n_high >= config.n_seconds {
+                z_max = z_max.max(z);
+                features.push(Evidence {
+                    name,
+                    observed: rate,
+                    expected: level,
+                    share: 0.5,
+                });
+            }
+        }
+        if !features.is_empty() {
+            findings.push(finding(look, features, z_max, elapsed, config.n_seconds));
+        }
+    }
+}
+
+/// The tail is taken to be a Laplace distribution's, heavier than a normal one's; each further
+/// second above the limit is no news, so the seconds are not multiplied.
+fn finding(
+    look: &HostLook,
+    features: Vec<Evidence>,
+    z: f64,
+    elapsed_ns: u64,
+    n_seconds: u32,
+) -> Finding {
+    let score = (z * std::f64::consts::SQRT_2 / std::f64::consts::LN_10
+        + std::f64::consts::LOG10_2)
+        .min(MAX_SCORE);
+    Finding {
+        detector: Detector::Volume,
+        family: Family::VolumeAnomaly,
+        entity: Entity::Victim(look.address),
+        window_ns: elapsed_ns,
+        first_ns: look
+            .last_ns
+            .saturating_sub(u64::from(n_seconds).saturating_mul(SECOND_NS)),
+        last_ns: look.last_ns,
+        score,
+        p_value: p_value(score),
+        features,
+        sources: Vec::new(),
+        n_sources: 0,
+        is_spoofed: false,
+        destinations: vec![to_ip(&look.address)],
+        n_destinations: 1,
+        ports: Vec::new(),
+        n_ports: 0,
+        protocol: 0,
+    }
+}

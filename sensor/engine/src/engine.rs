@@ -1,0 +1,320 @@
+//! The stages wired together: the only place that knows more than one of them.
+
+use std::collections::BTreeMap;
+
+use sensor_common::Address;
+use sensor_common::flow::Flow;
+use sensor_common::host::HostRow;
+
+use crate::address::from_ip;
+use crate::config::Config;
+use crate::decide::{DecideStage, Decision, Incident, Verdict};
+use crate::detect::{
+    BehaviourDetector, Blame, Finding, FloodDetector, RowScanDetector, ScanDetector, VolumeDetector,
+};
+use crate::features::{HostLook, HostTracks, SourceWindows, Vouchers};
+use crate::flow::{FlowEvent, FlowStage, FlowSummary};
+
+/// What the engine is fed.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A record read from the kernel cache while it is alive: cumulative since its slot began.
+    FlowLive(&'a Flow),
+    /// The final record of a slot life: evicted or rolled over.
+    FlowSent(&'a Flow),
+    /// Host rows as read this 100 ms tick: cumulative, any number per address.
+    Hosts {
+        local: &'a [HostRow],
+        remote: &'a [HostRow],
+    },
+    /// Packets whose host row was taken by a busier host since the last such input.
+    HostDropped { packets: u64 },
+    /// After one pass over the cache, every second of event time.
+    FlowTick,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    FlowEnd(FlowSummary),
+    Finding(Finding),
+    Incident(Incident),
+    Decision(Decision),
+    /// What a stage shed since the last such output; at most once a second each.
+    Loss {
+        stage: &'static str,
+        reason: &'static str,
+        count: u64,
+    },
+}
+
+/// Counts for metrics and the summary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub n_flows: u64,
+    pub n_flows_ended: u64,
+    pub n_findings: u64,
+    pub n_incidents_open: u64,
+    pub n_incidents: u64,
+    pub n_decisions: u64,
+    pub n_flows_shed: u64,
+    pub n_hosts_shed: u64,
+    pub n_sources_shed: u64,
+    pub n_scan_windows_shed: u64,
+    pub n_incidents_shed: u64,
+    pub n_host_packets_dropped: u64,
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Engine {
+    flows: FlowStage,
+    local: HostTracks,
+    remote: HostTracks,
+    vouchers: Vouchers,
+    sources: SourceWindows,
+    floods: FloodDetector,
+    scans: ScanDetector,
+    row_scans: RowScanDetector,
+    volumes: VolumeDetector,
+    behaviour: BehaviourDetector,
+    decide: DecideStage,
+    stats: Stats,
+    /// What was last reported as lost.
+    reported: Stats,
+}
+
+impl Engine {
+    pub fn new(config: Config) -> Self {
+        let seed = config.hash_seed;
+        Self {
+            flows: FlowStage::new(&config.flow, seed),
+            local: HostTracks::new(config.flood.max_local, seed),
+            remote: HostTracks::new(config.flood.max_remote, seed),
+            vouchers: Vouchers::new(config.flood.max_local, seed),
+            sources: SourceWindows::new(config.behaviour.max_sources, seed),
+            floods: FloodDetector::new(&config.flood, seed),
+            scans: ScanDetector::new(&config.scan, seed),
+            row_scans: RowScanDetector::new(&config.scan, seed),
+            volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
+            behaviour: BehaviourDetector::new(&config.behaviour),
+            decide: DecideStage::new(&config.decide, seed),
+            stats: Stats::default(),
+            reported: Stats::default(),
+        }
+    }
+
+    /// Takes one input at event time `at_ns` and appends what follows from it.
+    pub fn handle(&mut self, at_ns: u64, input: Input<'_>, out: &mut Vec<Output>) {
+        match input {
+            Input::FlowLive(flow) => self.take_flow(at_ns, flow, false, out),
+            Input::FlowSent(flow) => self.take_flow(at_ns, flow, true, out),
+            Input::Hosts { local, remote } => self.take_hosts(at_ns, local, remote, out),
+            Input::HostDropped { packets } => {
+                let n = &mut self.stats.n_host_packets_dropped;
+                *n = n.saturating_add(packets);
+            }
+            Input::FlowTick => self.tick(at_ns, out),
+        }
+    }
+
+    /// Ends what is open: flows by force, incidents.
+    pub fn finish(&mut self, at_ns: u64, out: &mut Vec<Output>) {
+        self.tick(at_ns, out);
+        let stats = &mut self.stats;
+        self.flows.finish(&mut |event| {
+            if let FlowEvent::End(summary) = event {
+                stats.n_flows_ended = stats.n_flows_ended.saturating_add(1);
+                out.push(Output::FlowEnd(summary));
+            }
+        });
+        let mut verdicts = Vec::new();
+        self.decide.finish(&mut verdicts);
+        self.hand_out(verdicts, out);
+    }
+
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats.clone();
+        stats.n_flows = self.flows.len() as u64;
+        stats.n_incidents_open = self.decide.n_open() as u64;
+        stats.n_flows_shed = self.flows.n_shed;
+        stats.n_hosts_shed = self.local.n_shed().saturating_add(self.remote.n_shed());
+        stats.n_sources_shed = self.sources.n_shed();
+        stats.n_scan_windows_shed = self.scans.n_shed();
+        stats.n_incidents_shed = self.decide.n_shed;
+        stats
+    }
+
+    fn take_flow(&mut self, at_ns: u64, flow: &Flow, is_final: bool, out: &mut Vec<Output>) {
+        let mut rest = Downstream {
+            vouchers: &mut self.vouchers,
+            sources: &mut self.sources,
+            scans: &mut self.scans,
+            stats: &mut self.stats,
+        };
+        self.flows.take(at_ns, flow, is_final, &mut |event| {
+            rest.take(at_ns, event, out);
+        });
+    }
+
+    fn tick(&mut self, at_ns: u64, out: &mut Vec<Output>) {
+        let mut rest = Downstream {
+            vouchers: &mut self.vouchers,
+            sources: &mut self.sources,
+            scans: &mut self.scans,
+            stats: &mut self.stats,
+        };
+        self.flows.tick(at_ns, &mut |event| {
+            rest.take(at_ns, event, out);
+        });
+        self.vouchers.tick(at_ns);
+        let mut findings = Vec::new();
+        self.scans.tick(at_ns, &mut findings);
+        let vectors = self.sources.tick(at_ns);
+        self.behaviour.take(at_ns, &vectors, &mut findings);
+        self.conclude(at_ns, findings, out);
+        let mut verdicts = Vec::new();
+        self.decide.tick(at_ns, &mut verdicts);
+        self.hand_out(verdicts, out);
+        self.report_losses(out);
+    }
+
+    fn take_hosts(
+        &mut self,
+        at_ns: u64,
+        local: &[HostRow],
+        remote: &[HostRow],
+        out: &mut Vec<Output>,
+    ) {
+        let mut locals = self.local.look(at_ns, local);
+        let remotes = self.remote.look(at_ns, remote);
+        for look in locals.iter().filter(|look| look.from.packets > 0) {
+            self.decide.note_local(at_ns, look.address);
+        }
+        join(&mut locals, &remotes);
+        let blame = Blame { remotes: &remotes };
+        let mut findings = Vec::new();
+        for look in &locals {
+            let vouched = self.vouchers.of(&look.address);
+            self.floods
+                .look(at_ns, look, &vouched, &blame, &mut findings);
+            self.volumes.look(at_ns, look, &mut findings);
+        }
+        self.row_scans.look(at_ns, &remotes, &mut findings);
+        self.conclude(at_ns, findings, out);
+    }
+
+    fn conclude(&mut self, at_ns: u64, findings: Vec<Finding>, out: &mut Vec<Output>) {
+        for finding in findings {
+            let mut verdicts = Vec::new();
+            self.decide.take(at_ns, &finding, &mut verdicts);
+            self.stats.n_findings = self.stats.n_findings.saturating_add(1);
+            out.push(Output::Finding(finding));
+            self.hand_out(verdicts, out);
+        }
+    }
+
+    fn hand_out(&mut self, verdicts: Vec<Verdict>, out: &mut Vec<Output>) {
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Incident(incident) => {
+                    let is_new = incident.state == crate::decide::State::Opened;
+                    let n = &mut self.stats.n_incidents;
+                    *n = n.saturating_add(u64::from(is_new));
+                    out.push(Output::Incident(incident));
+                }
+                Verdict::Decision(decision) => {
+                    self.stats.n_decisions = self.stats.n_decisions.saturating_add(1);
+                    out.push(Output::Decision(decision));
+                }
+            }
+        }
+    }
+
+    fn report_losses(&mut self, out: &mut Vec<Output>) {
+        let now = self.stats();
+        let before = std::mem::replace(&mut self.reported, now.clone());
+        let losses = [
+            ("flow", "table_full", now.n_flows_shed, before.n_flows_shed),
+            (
+                "features",
+                "hosts_full",
+                now.n_hosts_shed,
+                before.n_hosts_shed,
+            ),
+            (
+                "features",
+                "sources_full",
+                now.n_sources_shed,
+                before.n_sources_shed,
+            ),
+            (
+                "detect",
+                "scan_windows_full",
+                now.n_scan_windows_shed,
+                before.n_scan_windows_shed,
+            ),
+            (
+                "decide",
+                "incidents_full",
+                now.n_incidents_shed,
+                before.n_incidents_shed,
+            ),
+            (
+                "capture",
+                "host_rows_full",
+                now.n_host_packets_dropped,
+                before.n_host_packets_dropped,
+            ),
+        ];
+        for (stage, reason, now, before) in losses {
+            let count = now.saturating_sub(before);
+            if count > 0 {
+                out.push(Output::Loss {
+                    stage,
+                    reason,
+                    count,
+                });
+            }
+        }
+    }
+}
+
+/// What flow events go through.
+struct Downstream<'a> {
+    vouchers: &'a mut Vouchers,
+    sources: &'a mut SourceWindows,
+    scans: &'a mut ScanDetector,
+    stats: &'a mut Stats,
+}
+
+impl Downstream<'_> {
+    fn take(&mut self, at_ns: u64, event: FlowEvent, out: &mut Vec<Output>) {
+        match event {
+            FlowEvent::Update(update) => {
+                self.vouchers.take(&update);
+                self.sources.take(&update);
+                self.scans.take(at_ns, &update);
+            }
+            FlowEvent::End(summary) => {
+                let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
+                self.scans.take_end(at_ns, &summary, source, host);
+                self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
+                out.push(Output::FlowEnd(summary));
+            }
+        }
+    }
+}
+
+/// Where the sensor sees one way only (a capture replayed as ingress), what a host sends lies in
+/// the remote row of its address: both rows together are the host.
+fn join(locals: &mut [HostLook], remotes: &[HostLook]) {
+    let by_address: BTreeMap<Address, &HostLook> =
+        remotes.iter().map(|look| (look.address, look)).collect();
+    for local in locals {
+        if let Some(remote) = by_address.get(&local.address) {
+            local.toward.add(&remote.toward);
+            local.from.add(&remote.from);
+        }
+    }
+}

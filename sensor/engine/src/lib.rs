@@ -1,0 +1,28 @@
+//! The pure engine: flow, features, detect, decide, explain.
+//!
+//! It has no world: no clock, file, socket, environment or random seed of its own. It is told the
+//! event time and handed an input, and appends outputs; equal inputs give equal outputs. Times are
+//! unix nanoseconds of event time.
+#![forbid(unsafe_code)]
+
+mod address;
+mod config;
+mod decide;
+mod detect;
+mod engine;
+mod features;
+mod flow;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::{from_ip, to_ip};
+pub use config::{
+    BehaviourConfig, Config, DecideConfig, FloodConfig, FlowConfig, SECOND_NS, ScanConfig,
+    VolumeConfig,
+};
+pub use decide::{Action, Decision, Incident, Scope, Severity, State};
+pub use detect::{Detector, Entity, Evidence, Family, Finding};
+pub use engine::{Engine, Input, Output, Stats};
+pub use features::{Feature, SCHEMA_VERSION, SOURCE_FEATURES, schema_hash};
+pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};

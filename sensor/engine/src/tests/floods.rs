@@ -1,0 +1,152 @@
+use super::*;
+
+/// Feeds `n` ticks of rows that grow by the given steps.
+fn run(
+    engine: &mut Engine,
+    n: u32,
+    local: (HostSide, HostSide),
+    remotes: &[(Address, HostSide, HostSide)],
+) -> Vec<Output> {
+    let mut out = Vec::new();
+    for i in 1..=n {
+        let locals = [row(ip(1), times(local.0, i), times(local.1, i))];
+        let remotes: Vec<HostRow> = remotes
+            .iter()
+            .map(|(address, toward, from)| row(*address, times(*toward, i), times(*from, i)))
+            .collect();
+        let input = Input::Hosts {
+            local: &locals,
+            remote: &remotes,
+        };
+        engine.handle(T0 + u64::from(i) * 100 * MS, input, &mut out);
+        if i.is_multiple_of(10) {
+            tick(engine, T0 + u64::from(i) * 100 * MS, &mut out);
+        }
+    }
+    out
+}
+
+fn times(side: HostSide, n: u32) -> HostSide {
+    HostSide {
+        packets: side.packets * u64::from(n),
+        bytes: side.bytes * u64::from(n),
+        n_syn: side.n_syn * n,
+        n_syn_ack: side.n_syn_ack * n,
+        n_rst: side.n_rst * n,
+        n_ack: side.n_ack * n,
+        n_udp: side.n_udp * n,
+        n_icmp: side.n_icmp * n,
+        n_fragments: side.n_fragments * n,
+        n_new_flows: side.n_new_flows * n,
+        ..HostSide::EMPTY
+    }
+}
+
+fn side(packets: u32, set: impl FnOnce(&mut HostSide)) -> HostSide {
+    let mut side = HostSide {
+        packets: u64::from(packets),
+        bytes: u64::from(packets) * 100,
+        ..HostSide::EMPTY
+    };
+    set(&mut side);
+    side
+}
+
+fn syn_flood() -> (HostSide, HostSide) {
+    let toward = side(1000, |s| (s.n_syn, s.n_new_flows) = (1000, 1000));
+    (toward, side(1000, |s| s.n_syn_ack = 1000))
+}
+
+#[test]
+fn spoofed_syn_flood_fires_at_the_second_look_and_blames_nobody() {
+    let out = run(&mut engine(), 2, syn_flood(), &[]);
+    let incidents = incidents(&out);
+    assert_eq!(incidents.len(), 1);
+    assert_eq!(incidents[0].family, Family::SynFlood);
+    assert!(incidents[0].is_spoofed && incidents[0].sources.is_empty());
+    assert!(!out.iter().any(|o| matches!(o, Output::Decision(_))));
+}
+
+#[test]
+fn heavy_source_is_blamed_and_dropped_once() {
+    let (toward, from) = syn_flood();
+    let out = run(&mut engine(), 30, (toward, from), &[(ip(9), from, toward)]);
+    assert_eq!(incidents(&out)[0].sources, [crate::to_ip(&ip(9))]);
+    let decisions = out.iter().filter(|o| matches!(o, Output::Decision(_)));
+    assert_eq!(decisions.count(), 1);
+}
+
+#[test]
+fn other_floods_fire() {
+    let icmp = side(500, |s| (s.n_icmp, s.n_new_flows) = (500, 500));
+    let udp = side(5000, |s| (s.n_udp, s.n_new_flows) = (5000, 5000));
+    let ack = side(5000, |s| (s.n_ack, s.n_new_flows) = (5000, 5000));
+    let fragment = side(900, |s| (s.n_fragments, s.n_new_flows) = (900, 900));
+    let reset = side(5000, |s| s.n_rst = 5000);
+    let nothing = HostSide::EMPTY;
+    let cases = [
+        (icmp, icmp, Family::IcmpFlood),
+        (udp, nothing, Family::UdpFlood),
+        (ack, reset, Family::AckFlood),
+        (fragment, nothing, Family::FragmentFlood),
+    ];
+    for (toward, from, family) in cases {
+        let out = run(&mut engine(), 3, (toward, from), &[]);
+        assert_eq!(families(&out), [family]);
+    }
+}
+
+#[test]
+fn bulk_transfers_are_silent() {
+    // 10 Gbit/s up: 80,000 segments a second, one ACK in eight.
+    let data = side(8000, |s| s.n_ack = 8000);
+    let acks = side(1000, |s| s.n_ack = 1000);
+    let out = run(&mut engine(), 50, (data, acks), &[(ip(9), acks, data)]);
+    assert_eq!(families(&out), []);
+    let out = run(&mut engine(), 50, (acks, data), &[(ip(9), data, acks)]);
+    assert_eq!(families(&out), []);
+}
+
+#[test]
+fn web_server_and_backscatter_are_silent() {
+    let toward = side(5000, |s| (s.n_syn, s.n_ack) = (500, 4000));
+    let from = side(5000, |s| (s.n_syn_ack, s.n_ack) = (500, 4000));
+    assert_eq!(families(&run(&mut engine(), 50, (toward, from), &[])), []);
+    let backscatter = side(5000, |s| (s.n_syn_ack, s.n_rst) = (4000, 1000));
+    let nothing = HostSide::EMPTY;
+    let out = run(&mut engine(), 50, (backscatter, nothing), &[]);
+    assert_eq!(families(&out), []);
+}
+
+#[test]
+fn a_row_that_restarts_is_no_flood() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let big = side(1_000_000, |s| s.n_syn = 0);
+    for i in 1..20u32 {
+        let mut second = row(ip(1), times(big, 1), HostSide::EMPTY);
+        second.toward.n_syn = 1_000_000;
+        let mut first = row(ip(1), side(i, |s| s.n_syn = i), HostSide::EMPTY);
+        first.generation = 1 + i / 10;
+        let locals = [first, second];
+        let input = Input::Hosts {
+            local: &locals,
+            remote: &[],
+        };
+        engine.handle(T0 + u64::from(i) * 100 * MS, input, &mut out);
+    }
+    assert_eq!(families(&out), []);
+}
+
+#[test]
+fn incident_closes_and_inputs_decide_outputs() {
+    let once = || {
+        let mut engine = engine();
+        let mut out = run(&mut engine, 20, syn_flood(), &[]);
+        tick(&mut engine, T0 + 60_000 * MS, &mut out);
+        out
+    };
+    let out = once();
+    let last = incidents(&out).last().map(|i| i.state.label());
+    assert_eq!(last, Some("closed"));
+    assert_eq!(out, once());
+}

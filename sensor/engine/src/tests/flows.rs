@@ -1,0 +1,135 @@
+use super::*;
+use crate::{EndReason, FlowSummary};
+use sensor_common::packet::protocol::{TCP, UDP};
+
+fn ends(protocol: u8) -> Ends {
+    Ends {
+        a: (ip(1), 40_000),
+        b: (ip(2), 80),
+        protocol,
+    }
+}
+
+fn ended(out: &[Output]) -> Vec<&FlowSummary> {
+    out.iter()
+        .filter_map(|output| match output {
+            Output::FlowEnd(summary) => Some(summary),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn totals_are_sent_plus_live_over_two_cpus() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let none = Direction::EMPTY;
+    let ends = ends(UDP);
+    let up = |n, first| packets(n, T0 + first, T0 + first + 9, 0);
+    let first = flow(&ends, 0, 7, [up(10, 0), none]);
+    let grown = flow(&ends, 0, 7, [up(15, 0), none]);
+    let other = flow(&ends, 1, 3, [none, up(4, 5)]);
+    let third = flow(&ends, 2, 9, [up(6, 20), none]);
+    let next = flow(&ends, 0, 8, [up(1, 30), none]);
+    for live in [&first, &first, &other, &third] {
+        engine.handle(T0, Input::FlowLive(live), &mut out);
+    }
+    engine.handle(T0, Input::FlowSent(&grown), &mut out);
+    // Read before the record was sent, handed in after.
+    engine.handle(T0, Input::FlowLive(&first), &mut out);
+    engine.handle(T0, Input::FlowLive(&next), &mut out);
+    engine.finish(T0 + MS, &mut out);
+    let ended = ended(&out);
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].forward.packets, 15 + 6 + 1);
+    assert_eq!(ended[0].forward.bytes, 22 * 60);
+    assert_eq!(ended[0].backward.packets, 4);
+    assert_eq!(ended[0].end_reason, EndReason::ForcedEnd);
+}
+
+#[test]
+fn syn_makes_the_initiator_even_if_seen_late() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let answer = packets(1, T0, T0, 0x12);
+    let syn = packets(1, T0 + 5, T0 + 5, 0x02);
+    let record = flow(&ends(TCP), 0, 1, [answer, syn]);
+    engine.handle(T0 + MS, Input::FlowLive(&record), &mut out);
+    engine.finish(T0 + MS, &mut out);
+    assert_eq!(ended(&out)[0].source_port, 80);
+}
+
+#[test]
+fn a_slot_that_outlives_its_flow_is_not_counted_twice() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let none = Direction::EMPTY;
+    let second = 1000 * MS;
+    let record = flow(&ends(UDP), 0, 1, [packets(10, T0, T0, 0), none]);
+    for i in 0..20 {
+        engine.handle(T0 + i * second, Input::FlowLive(&record), &mut out);
+        tick(&mut engine, T0 + i * second, &mut out);
+    }
+    assert_eq!(ended(&out).len(), 1);
+    assert_eq!(ended(&out)[0].end_reason, EndReason::IdleTimeout);
+    let now = T0 + 20 * second;
+    let record = flow(&ends(UDP), 0, 1, [packets(12, T0, now, 0), none]);
+    engine.handle(now, Input::FlowLive(&record), &mut out);
+    engine.finish(now, &mut out);
+    let packets: u64 = ended(&out).iter().map(|end| end.forward.packets).sum();
+    assert_eq!(packets, 12);
+}
+
+#[test]
+fn fin_both_ways_ends_a_flow() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let both = [packets(3, T0, T0, 0x11), packets(3, T0, T0, 0x11)];
+    let record = flow(&ends(TCP), 0, 1, both);
+    engine.handle(T0, Input::FlowSent(&record), &mut out);
+    tick(&mut engine, T0 + 1000 * MS, &mut out);
+    assert_eq!(ended(&out)[0].end_reason, EndReason::EndOfFlow);
+    assert_eq!(engine.stats().n_flows, 0);
+}
+
+#[test]
+fn the_table_is_bounded() {
+    let mut config = Config::default();
+    config.flow.max_flows = 100;
+    let (mut engine, mut out) = (Engine::new(config), Vec::new());
+    for i in 0..1000u16 {
+        let mut ends = ends(UDP);
+        ends.a.1 = i;
+        let one = packets(1, T0, T0 + u64::from(i), 0);
+        let record = flow(&ends, 0, 1, [one, Direction::EMPTY]);
+        engine.handle(T0 + 1000, Input::FlowLive(&record), &mut out);
+    }
+    assert_eq!(engine.stats().n_flows, 100);
+    assert_eq!(engine.stats().n_flows_shed, 900);
+    assert_eq!(ended(&out).len(), 900);
+}
+
+/// Prints what a record costs: `cargo test --release throughput -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn throughput() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let n = 1_000_000u32;
+    for (pass, count) in [("new", 1u16), ("unchanged", 1), ("changed", 2)] {
+        let begin = std::time::Instant::now();
+        for i in 0..n {
+            let ends = Ends {
+                a: (v4_mapped(i), 40_000),
+                b: (ip(2), 443),
+                protocol: TCP,
+            };
+            let both = [packets(count, T0, T0, 0x02), packets(count, T0, T0, 0x12)];
+            let record = flow(&ends, 0, 1, both);
+            engine.handle(T0, Input::FlowLive(&record), &mut out);
+        }
+        let records = begin.elapsed();
+        let begin = std::time::Instant::now();
+        tick(&mut engine, T0 + 1, &mut out);
+        println!(
+            "{pass}: {:.2} M records/s, tick {:?}",
+            f64::from(n) / records.as_secs_f64() / 1e6,
+            begin.elapsed()
+        );
+    }
+}

@@ -1,0 +1,149 @@
+use super::*;
+use sensor_common::packet::protocol::{ICMP, TCP, UDP};
+
+const SYN: u8 = 0x02;
+const RST_ACK: u8 = 0x14;
+
+fn feed(engine: &mut Engine, out: &mut Vec<Output>, flows: &[Flow]) {
+    for record in flows {
+        engine.handle(T0 + MS, Input::FlowLive(record), out);
+    }
+    tick(engine, T0 + 500 * MS, out);
+    tick(engine, T0 + 2_000 * MS, out);
+    tick(engine, T0 + 3_000 * MS, out);
+}
+
+fn probes(n: u16, protocol: u8, answer: Direction) -> Vec<Flow> {
+    (1..=n)
+        .map(|port| {
+            let ends = Ends {
+                a: (ip(9), 50_000),
+                b: (ip(1), port),
+                protocol,
+            };
+            let flags = if protocol == TCP { SYN } else { 0 };
+            flow(&ends, 0, 1, [packets(1, T0, T0, flags), answer])
+        })
+        .collect()
+}
+
+fn blamed(out: &[Output]) -> Vec<std::net::IpAddr> {
+    incidents(out)
+        .iter()
+        .flat_map(|i| i.sources.clone())
+        .collect()
+}
+
+#[test]
+fn refused_scan_blames_the_scanner_only() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let answer = packets(1, T0 + 1, T0 + 1, RST_ACK);
+    feed(&mut engine, &mut out, &probes(300, TCP, answer));
+    assert_eq!(families(&out), [Family::PortScan]);
+    assert!(
+        blamed(&out)
+            .iter()
+            .all(|ip| *ip == crate::to_ip(&super::ip(9)))
+    );
+    assert!(out.iter().any(|o| matches!(o, Output::Decision(_))));
+}
+
+#[test]
+fn unanswered_udp_and_fast_scans_fire() {
+    for (n, protocol) in [(300, UDP), (300, TCP), (3000, TCP)] {
+        let (mut engine, mut out) = (engine(), Vec::new());
+        let flows = probes(n, protocol, Direction::EMPTY);
+        feed(&mut engine, &mut out, &flows);
+        assert_eq!(families(&out), [Family::PortScan]);
+    }
+}
+
+#[test]
+fn sweep_fires() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let flows: Vec<Flow> = (100..160)
+        .map(|host| {
+            let ends = Ends {
+                a: (ip(9), 50_000),
+                b: (ip(host), 445),
+                protocol: TCP,
+            };
+            flow(&ends, 0, 1, [packets(1, T0, T0, SYN), Direction::EMPTY])
+        })
+        .collect();
+    feed(&mut engine, &mut out, &flows);
+    assert_eq!(families(&out), [Family::HostSweep]);
+}
+
+#[test]
+fn answers_without_questions_are_nobodys_scan() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let mut flows = Vec::new();
+    for port in 1..=500u16 {
+        let tcp = Ends {
+            a: (ip(1), 80),
+            b: (ip(port % 250 + 500), 2000 + port),
+            protocol: TCP,
+        };
+        let flags = if port % 2 == 0 { 0x12 } else { RST_ACK };
+        flows.push(flow(
+            &tcp,
+            0,
+            1,
+            [packets(1, T0, T0, flags), Direction::EMPTY],
+        ));
+        let icmp = Ends {
+            a: (ip(1), 0x0303),
+            b: (ip(port + 1000), 0x0303),
+            protocol: ICMP,
+        };
+        flows.push(flow(&icmp, 0, 1, [packets(1, T0, T0, 0), Direction::EMPTY]));
+        let dns = Ends {
+            a: (ip(2), 53),
+            b: (ip(3), 20_000 + port),
+            protocol: UDP,
+        };
+        flows.push(flow(&dns, 0, 1, [packets(1, T0, T0, 0), Direction::EMPTY]));
+    }
+    feed(&mut engine, &mut out, &flows);
+    assert_eq!(families(&out), []);
+}
+
+#[test]
+fn resolver_client_is_silent() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let flows: Vec<Flow> = (0..2000u16)
+        .map(|i| {
+            let ends = Ends {
+                a: (ip(9), 20_000 + i),
+                b: (ip(100 + i % 500), 53),
+                protocol: UDP,
+            };
+            let both = [packets(1, T0, T0, 0), packets(1, T0 + 1, T0 + 1, 0)];
+            flow(&ends, 0, 1, both)
+        })
+        .collect();
+    feed(&mut engine, &mut out, &flows);
+    assert_eq!(families(&out), []);
+}
+
+#[test]
+fn password_guessing_fires() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let flows: Vec<Flow> = (0..30u16)
+        .map(|i| {
+            let ends = Ends {
+                a: (ip(9), 20_000 + i),
+                b: (ip(1), 22),
+                protocol: TCP,
+            };
+            let mut sent = packets(10, T0, T0, 0x10);
+            (sent.n_flags[0], sent.n_flags[1], sent.n_flags[4]) = (1, 1, 9);
+            let mut got = packets(10, T0 + 1, T0 + 1, 0x10);
+            (got.n_flags[0], got.n_flags[1]) = (1, 1);
+            flow(&ends, 0, 1, [sent, got])
+        })
+        .collect();
+    feed(&mut engine, &mut out, &flows);
+    assert_eq!(families(&out), [Family::BruteForce]);
+}

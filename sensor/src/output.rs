@@ -1,0 +1,124 @@
+//! The outside format: one JSON object per line, fields named after ECS where it has one.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use sensor_engine::{Decision, Evidence, Finding, FlowSummary, Incident, Totals};
+use serde_json::{Value, json};
+
+use crate::respond::Verdict;
+
+/// RFC 3339, nanoseconds, UTC.
+pub fn timestamp(at_ns: u64) -> String {
+    humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(at_ns)).to_string()
+}
+
+/// Name of an IP protocol, else its number.
+pub fn transport(protocol: u8) -> String {
+    match protocol {
+        1 => "icmp".to_owned(),
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        58 => "ipv6-icmp".to_owned(),
+        132 => "sctp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn evidence(features: &[Evidence]) -> Vec<Value> {
+    let one = |e: &Evidence| json!({"name": e.name, "observed": e.observed, "expected": e.expected, "share": e.share});
+    features.iter().map(one).collect()
+}
+
+pub fn incident(at_ns: u64, incident: &Incident) -> Value {
+    let i = incident;
+    let detectors: Vec<&str> = i.detectors.iter().map(|d| d.label()).collect();
+    json!({
+        "kind": "incident",
+        "@timestamp": timestamp(at_ns),
+        "incident.id": i.id,
+        "incident.state": i.state.label(),
+        "incident.family": i.family.label(),
+        "event.start": timestamp(i.start_ns),
+        "event.end": timestamp(i.end_ns),
+        "source.ips": i.sources,
+        "source.count": i.n_sources,
+        "source.spoofed": i.is_spoofed,
+        "destination.ips": i.destinations,
+        "destination.ips.count": i.n_destinations,
+        "destination.ports": i.ports,
+        "destination.ports.count": i.n_ports,
+        "score": i.score,
+        "severity": i.severity.label(),
+        "threat.technique.id": i.technique,
+        "explanation": i.explanation,
+        "detectors": detectors,
+        "features": evidence(&i.features),
+    })
+}
+
+pub fn finding(at_ns: u64, finding: &Finding) -> Value {
+    json!({
+        "kind": "finding",
+        "@timestamp": timestamp(at_ns),
+        "detector": finding.detector.label(),
+        "incident.family": finding.family.label(),
+        "entity": sensor_engine::to_ip(finding.entity.address()),
+        "entity.kind": finding.entity.label(),
+        "window_s": finding.window_ns as f64 / 1e9,
+        "score": finding.score,
+        "p_value": finding.p_value,
+        "features": evidence(&finding.features),
+    })
+}
+
+pub fn decision(at_ns: u64, decision: &Decision, verdict: &Verdict) -> Value {
+    json!({
+        "kind": "decision",
+        "@timestamp": timestamp(at_ns),
+        "decision.id": decision.id,
+        "incident.id": decision.incident_id,
+        "decision.action": decision.action.label(),
+        "decision.target": decision.target,
+        "decision.protocol": decision.scope.protocol,
+        "decision.port": decision.scope.local_port,
+        "decision.ttl_s": decision.ttl_s,
+        "decision.reason": decision.reason,
+        "decision.mode": verdict.mode.label(),
+        "guard": verdict.guard,
+    })
+}
+
+fn side(totals: &Totals) -> Value {
+    json!({
+        "packets": totals.packets, "bytes": totals.bytes,
+        "length.min": totals.length_min, "length.max": totals.length_max,
+        "tcp.flags": totals.tcp_flags, "ttl": totals.ttl,
+        "length.histogram": totals.length_histogram,
+    })
+}
+
+pub fn flow(at_ns: u64, flow: &FlowSummary) -> Value {
+    json!({
+        "kind": "flow",
+        "@timestamp": timestamp(at_ns),
+        "source.ip": flow.source,
+        "source.port": flow.source_port,
+        "source.bytes": flow.forward.bytes,
+        "source.packets": flow.forward.packets,
+        "destination.ip": flow.destination,
+        "destination.port": flow.destination_port,
+        "destination.bytes": flow.backward.bytes,
+        "destination.packets": flow.backward.packets,
+        "network.transport": transport(flow.protocol),
+        "network.community_id": flow.community_id(),
+        "flow.end_reason": flow.end_reason.label(),
+        "event.start": timestamp(flow.first_ns),
+        "event.end": timestamp(flow.last_ns),
+        "forward": side(&flow.forward),
+        "backward": side(&flow.backward),
+    })
+}
+
+pub fn loss(at_ns: u64, stage: &str, reason: &str, count: u64) -> Value {
+    json!({"kind": "loss", "@timestamp": timestamp(at_ns), "stage": stage, "reason": reason, "count": count})
+}

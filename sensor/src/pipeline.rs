@@ -1,0 +1,145 @@
+//! Wires the stages: what was captured goes into the engine, what comes out is carried out and
+//! printed. Time comes with the input.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+
+use sensor_engine::{Config, Engine, Input, Output, State, Stats};
+use serde_json::Value;
+
+use crate::output;
+use crate::respond::Respond;
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Show {
+    /// JSON lines instead of text.
+    pub json: bool,
+    pub flows: bool,
+    pub findings: bool,
+}
+
+/// Engine, response and printer.
+pub struct Pipeline<R> {
+    engine: Engine,
+    pub respond: R,
+    show: Show,
+    outputs: Vec<Output>,
+    n_incidents: BTreeMap<&'static str, u64>,
+    n_flows: u64,
+}
+
+impl<R: Respond> Pipeline<R> {
+    pub fn new(config: Config, respond: R, show: Show) -> Self {
+        let engine = Engine::new(config);
+        Self {
+            engine,
+            respond,
+            show,
+            outputs: Vec::new(),
+            n_incidents: BTreeMap::new(),
+            n_flows: 0,
+        }
+    }
+
+    /// Feeds the engine. Outputs wait for [`Self::deliver`].
+    pub fn feed(&mut self, at_ns: u64, input: Input<'_>) {
+        self.engine.handle(at_ns, input, &mut self.outputs);
+    }
+
+    /// Ends every flow and incident.
+    pub fn finish(&mut self, at_ns: u64) {
+        self.engine.finish(at_ns, &mut self.outputs);
+    }
+
+    /// Carries out and prints what the engine said.
+    ///
+    /// # Errors
+    /// When standard output can't be written.
+    pub fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
+        if self.outputs.is_empty() {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        for item in std::mem::take(&mut self.outputs) {
+            if let Some(line) = self.line(at_ns, &item) {
+                writeln!(out, "{line}")?;
+            }
+        }
+        out.flush()
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Incidents opened so far, by family.
+    pub const fn incidents(&self) -> &BTreeMap<&'static str, u64> {
+        &self.n_incidents
+    }
+
+    pub const fn n_flows(&self) -> u64 {
+        self.n_flows
+    }
+
+    fn line(&mut self, at_ns: u64, item: &Output) -> Option<String> {
+        let value = match item {
+            Output::FlowEnd(flow) => {
+                self.n_flows += 1;
+                self.show.flows.then(|| output::flow(at_ns, flow))
+            }
+            Output::Finding(finding) => self.show.findings.then(|| output::finding(at_ns, finding)),
+            Output::Incident(incident) => {
+                if incident.state == State::Opened {
+                    *self.n_incidents.entry(incident.family.label()).or_default() += 1;
+                }
+                Some(output::incident(at_ns, incident))
+            }
+            Output::Decision(decision) => {
+                let verdict = self.respond.carry_out(decision);
+                Some(output::decision(at_ns, decision, &verdict))
+            }
+            Output::Loss {
+                stage,
+                reason,
+                count,
+            } => Some(output::loss(at_ns, stage, reason, *count)),
+        }?;
+        Some(if self.show.json {
+            value.to_string()
+        } else {
+            text(&value)
+        })
+    }
+}
+
+fn word<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// One line for a person.
+fn text(value: &Value) -> String {
+    let time = word(value, "@timestamp")
+        .get(..23)
+        .unwrap_or_default()
+        .replace('T', " ");
+    match word(value, "kind") {
+        "incident" => format!(
+            "{time}  {:<8} {:<8} {:<16} {}  [{}]",
+            word(value, "incident.state"),
+            word(value, "severity"),
+            word(value, "incident.family"),
+            word(value, "explanation"),
+            word(value, "incident.id"),
+        ),
+        "decision" => format!(
+            "{time}  {:<8} {} {} for {} s: {}",
+            word(value, "decision.mode"),
+            word(value, "decision.action"),
+            word(value, "decision.target"),
+            value["decision.ttl_s"],
+            word(value, "guard"),
+        ),
+        _ => format!("{time}  {value}"),
+    }
+}

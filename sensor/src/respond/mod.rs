@@ -1,0 +1,53 @@
+//! Response: decisions become block entries, unless a guard refuses.
+
+mod guard;
+mod kernel;
+
+use sensor_engine::Decision;
+
+pub use guard::Guard;
+pub use kernel::KernelRespond;
+
+/// What the sensor may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Count what would be dropped; drop nothing.
+    #[default]
+    Monitor,
+    /// Drop.
+    Enforce,
+}
+
+impl Mode {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Monitor => "monitor",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+/// What became of a decision.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub mode: Mode,
+    /// `allowed`, or why not.
+    pub guard: String,
+}
+
+/// Carries decisions out.
+pub trait Respond {
+    fn carry_out(&mut self, decision: &Decision) -> Verdict;
+}
+
+/// Replay: nothing to block.
+pub struct NoRespond;
+
+impl Respond for NoRespond {
+    fn carry_out(&mut self, _decision: &Decision) -> Verdict {
+        Verdict {
+            mode: Mode::Monitor,
+            guard: "allowed".to_owned(),
+        }
+    }
+}
