@@ -1,1 +1,4 @@
+//! The whole sensor on real traffic between network namespaces, and by replay.
 
+mod live;
+mod replay;

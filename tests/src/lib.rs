@@ -1,1 +1,31 @@
-//! Harness.
+//! The harness: hosts in network namespaces, a running sensor, and waiting for what it says.
+
+mod host;
+mod sensor;
+
+pub use host::{Network, run};
+pub use sensor::{Running, binary};
+
+use std::time::{Duration, Instant};
+
+/// True with the privileges that namespaces and BPF need.
+pub fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .unwrap_or_default()
+        .lines()
+        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+/// Looks until `look` gives something, or `limit` has passed.
+pub fn wait_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if start.elapsed() > limit {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

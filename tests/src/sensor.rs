@@ -1,0 +1,111 @@
+//! A sensor that runs on the server, with its JSON lines.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::host::{Network, run};
+use crate::wait_until;
+
+/// The sensor binary that was built beside this program.
+///
+/// # Errors
+/// When it is not there.
+pub fn binary() -> Result<PathBuf> {
+    let me = std::env::current_exe()?;
+    let found = me.ancestors().skip(1).take(2).map(|dir| dir.join("sensor")).find(|p| p.is_file());
+    found.context("the sensor binary is missing: `cargo build -p sensor`, then again")
+}
+
+/// A running sensor; ended with the value.
+pub struct Running {
+    child: Child,
+    lines: Arc<Mutex<Vec<Value>>>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Running {
+    /// Starts it on both interfaces of the server and waits until it is attached.
+    ///
+    /// # Errors
+    /// With its log, when it doesn't come up.
+    pub fn start(network: &Network, arguments: &str) -> Result<Self> {
+        let line = format!(
+            "{} run --iface client --iface attacker --json {arguments}",
+            binary()?.display()
+        );
+        let mut command = network.command("server", &line);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::new(Mutex::new(String::new()));
+        let stdout = child.stdout.take().context("no standard output")?;
+        let mut stderr = child.stderr.take().context("no standard error")?;
+        let (to_lines, to_log) = (Arc::clone(&lines), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(|line| line.ok()) {
+                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                to_lines.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+            }
+        });
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = stderr.read(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..n]);
+                to_log.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+            }
+        });
+        let mut running = Self { child, lines, log };
+        if running.wait_for(Duration::from_secs(20), |v| v["event.action"] == "start").is_none() {
+            running.stop()?;
+            bail!("the sensor did not start: {}", running.log());
+        }
+        Ok(running)
+    }
+
+    /// What it wrote to standard error.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lines so far that `is_it` likes.
+    pub fn lines(&self, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| is_it(line)).cloned().collect()
+    }
+
+    /// First line that `is_it` likes, within `limit`.
+    pub fn wait_for(&self, limit: Duration, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
+        wait_until(limit, || self.lines(&is_it).into_iter().next())
+    }
+
+    /// Incidents opened, by family.
+    pub fn families(&self) -> Vec<String> {
+        let opened = self.lines(|v| v["incident.state"] == "opened");
+        opened.iter().filter_map(|v| v["incident.family"].as_str()).map(str::to_owned).collect()
+    }
+
+    /// Asks it to end (SIGTERM), waits, and gives its summary.
+    ///
+    /// # Errors
+    /// When it doesn't end or gives no summary.
+    pub fn stop(&mut self) -> Result<Value> {
+        let _ended = run(Command::new("kill").arg("-TERM").arg(self.child.id().to_string()));
+        let child = &mut self.child;
+        let ended = wait_until(Duration::from_secs(20), || child.try_wait().ok().flatten());
+        ended.context("the sensor did not end on SIGTERM")?;
+        self.wait_for(Duration::from_secs(2), |v| v["kind"] == "summary")
+            .with_context(|| format!("no summary: {}", self.log()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
