@@ -114,6 +114,8 @@ impl Bucket {
 
 const _: () = assert!(size_of::<Direction>() == 64);
 const _: () = assert!(size_of::<FlowRecord>() == 64);
+// Writers on weakly ordered machines use eight bytes from here for a barrier.
+const _: () = assert!(core::mem::offset_of!(FlowRecord, sequence) % 8 == 0);
 const _: () = assert!(size_of::<Flow>() == 192);
 const _: () = assert!(size_of::<Bucket>() == 192 * FLOW_WAYS);
 

@@ -56,6 +56,7 @@ pub struct HostRow {
 
 const _: () = assert!(size_of::<HostSide>() == 64);
 const _: () = assert!(size_of::<HostRow>() == 320);
+const _: () = assert!(core::mem::offset_of!(HostRow, sequence) % 8 == 0);
 
 // SAFETY: integers and arrays of integers; the size assertions rule padding out.
 unsafe impl crate::Pod for HostRow {}

@@ -67,23 +67,29 @@ pub struct Announce;
 impl Sequence for Announce {
     #[inline(always)]
     fn bump(sequence: &mut u32) {
-        if weak_order() == 0 {
-            let at = barrier(sequence);
-            // SAFETY: a valid reference. Volatile: a reader on another CPU must see each store.
-            unsafe { at.write_volatile((*at).wrapping_add(1)) };
-            barrier(at);
-        } else {
-            // SAFETY: a valid, aligned reference that only this CPU writes. The fetching form is
-            // a full barrier in BPF's memory model.
-            unsafe {
-                asm!(
-                    "w1 = atomic_fetch_add((u32 *)({at} + 0), w1)",
-                    at = in(reg) sequence,
-                    inout("r1") 1u64 => _,
-                );
-            }
+        let at = order(sequence);
+        // SAFETY: a valid reference. Volatile: a reader on another CPU must see each store.
+        unsafe { at.write_volatile((*at).wrapping_add(1)) };
+        order(at);
+    }
+}
+
+/// Orders the memory accesses before against those after, as other CPUs see them.
+#[inline(always)]
+fn order(sequence: *mut u32) -> *mut u32 {
+    if weak_order() != 0 {
+        // SAFETY: sequence numbers lie at multiples of eight bytes (asserted where they are
+        // declared), in a value that only this CPU writes; adding nothing changes nothing. The
+        // fetching form is a full barrier in BPF's memory model.
+        unsafe {
+            asm!(
+                "{none} = atomic_fetch_add((u64 *)({at} + 0), {none})",
+                at = in(reg) sequence,
+                none = inout(reg) 0u64 => _,
+            );
         }
     }
+    barrier(sequence)
 }
 
 /// Hands `value` back such that the compiler neither moves memory accesses across nor knows the

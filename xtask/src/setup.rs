@@ -22,11 +22,11 @@ const BPFFS: &str = "/sys/fs/bpf";
 /// Programs the tests drive, with the Debian packages that have them.
 const TEST_TOOLS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
+    ("ping", "iputils-ping"),
+    ("ethtool", "ethtool"),
     ("nmap", "nmap"),
     ("hping3", "hping3"),
     ("iperf3", "iperf3"),
-    ("tcpreplay", "tcpreplay"),
-    ("zstd", "zstd"),
 ];
 
 /// Whether the programs that only tests use are set up, and what happens if they can't be.
