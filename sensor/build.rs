@@ -8,7 +8,11 @@ fn main() -> anyhow::Result<()> {
     // SAFETY: a build script has one thread here. The eBPF target needs core built from source,
     // which a stable toolchain only does when told so; nothing else in the build is.
     unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
-    let package = aya_build::Package { name: "sensor-ebpf", root_dir: root, ..Default::default() };
+    let package = aya_build::Package {
+        name: "sensor-ebpf",
+        root_dir: root,
+        ..Default::default()
+    };
     // The toolchain that runs this build: rustup names it, be it the pin or an override.
     let toolchain = std::env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "1.95.0".to_owned());
     aya_build::build_ebpf([package], aya_build::Toolchain::Custom(&toolchain))

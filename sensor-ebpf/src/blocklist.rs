@@ -26,7 +26,9 @@ impl BlockTable for BlockMaps {
     #[inline(always)]
     fn is_near(&self, source: &Address) -> bool {
         let (word, bit) = prefilter_bit(source);
-        maps::PREFILTER.get(word).is_none_or(|bits| bits >> bit & 1 != 0)
+        maps::PREFILTER
+            .get(word)
+            .is_none_or(|bits| bits >> bit & 1 != 0)
     }
 
     #[inline(always)]
@@ -44,7 +46,11 @@ impl BlockTable for BlockMaps {
         // The map type only hands out shared references; the entry's counters are written.
         // SAFETY: a map of this program and a key of its size; the kernel returns null or a
         // pointer to a whole value.
-        unsafe { bpf_map_lookup_elem(map, (&raw const key).cast()).cast::<BlockEntry>().as_mut() }
+        unsafe {
+            bpf_map_lookup_elem(map, (&raw const key).cast())
+                .cast::<BlockEntry>()
+                .as_mut()
+        }
     }
 
     #[inline(always)]

@@ -39,10 +39,15 @@ pub fn sensor_xdp_frags(ctx: XdpContext) -> u32 {
 pub fn sensor_egress(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the context is the kernel's own; the verifier rewrites these loads.
-    let (segments, bytes, ifindex) =
-        unsafe { ((*skb).gso_segs, (*skb).wire_len, (*skb).ifindex) };
+    let (segments, bytes, ifindex) = unsafe { ((*skb).gso_segs, (*skb).wire_len, (*skb).ifindex) };
     let segments = if segments == 0 { 1 } else { segments as u16 };
-    run(&LinearFrame::new(ctx.data(), ctx.data_end()), Way::Egress, segments, bytes, ifindex);
+    run(
+        &LinearFrame::new(ctx.data(), ctx.data_end()),
+        Way::Egress,
+        segments,
+        bytes,
+        ifindex,
+    );
     TC_ACT_UNSPEC
 }
 
@@ -60,11 +65,19 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
 #[inline(always)]
 fn run(frame: &LinearFrame, way: Way, segments: u16, bytes: u32, ifindex: u32) -> Verdict {
     let cpu = tables::cpu();
-    let Some(packet) = tables::scratch() else { return Verdict::Pass };
+    let Some(packet) = tables::scratch() else {
+        return Verdict::Pass;
+    };
     parse(frame, Decapsulate(globals::tunnels()), packet);
     // SAFETY: the pointer of the reference above, which is not used any more.
     let packet = unsafe { &*globals::barrier(packet) };
-    let arrival = Arrival { now_ns: globals::now_ns(), bytes, segments, ifindex, cpu: cpu as u16 };
+    let arrival = Arrival {
+        now_ns: globals::now_ns(),
+        bytes,
+        segments,
+        ifindex,
+        cpu: cpu as u16,
+    };
     tables::datapath(cpu).process::<globals::Announce>(packet, way, &arrival)
 }
 

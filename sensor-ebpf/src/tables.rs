@@ -4,9 +4,7 @@
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::maps::Array;
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
-use sensor_common::datapath::{
-    Admission, Counters, Datapath, FlowTable, HostTable, Settings, Way,
-};
+use sensor_common::datapath::{Admission, Counters, Datapath, FlowTable, HostTable, Settings, Way};
 use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, FlowSink, Sent};
 use sensor_common::host::HostRow;
 use sensor_common::packet::{Decapsulate, Packet};

@@ -19,11 +19,15 @@ fn up(arguments: &str) -> Option<(Network, Running)> {
 
 #[test]
 fn counters_equal_the_interfaces() {
-    let Some((network, mut sensor)) = up("") else { return };
+    let Some((network, mut sensor)) = up("") else {
+        return;
+    };
     let before = ["rx_packets", "tx_packets"].map(|name| total(&network, name));
     let _server = network.start("server", "iperf3 -s -1").unwrap();
     sensor_tests::wait_until(LIMIT, || {
-        network.run("client", "iperf3 -c 10.99.1.1 -t 1 -b 50M").ok()
+        network
+            .run("client", "iperf3 -c 10.99.1.1 -t 1 -b 50M")
+            .ok()
     })
     .expect("iperf3 ran");
     let after = ["rx_packets", "tx_packets"].map(|name| total(&network, name));
@@ -32,22 +36,35 @@ fn counters_equal_the_interfaces() {
     for i in 0..2 {
         let counted = after[i] - before[i];
         // Neighbour discovery may add a few packets outside the two readings.
-        assert!(seen[i].abs_diff(counted) <= 20, "{seen:?} {before:?} {after:?}");
+        assert!(
+            seen[i].abs_diff(counted) <= 20,
+            "{seen:?} {before:?} {after:?}"
+        );
         assert!(counted > 100, "{before:?} {after:?}");
     }
     assert!(sensor.families().is_empty(), "{:?}", sensor.families());
 }
 
 fn total(network: &Network, name: &str) -> u64 {
-    ["client", "attacker"].iter().map(|d| network.counter("server", d, name).unwrap()).sum()
+    ["client", "attacker"]
+        .iter()
+        .map(|d| network.counter("server", d, name).unwrap())
+        .sum()
 }
 
 /// Runs an attack and waits for its family.
 fn detects(attack: &str, family: &str) {
-    let Some((network, sensor)) = up("") else { return };
+    let Some((network, sensor)) = up("") else {
+        return;
+    };
     let _attack = network.start("attacker", attack).unwrap();
     let found = sensor.wait_for(LIMIT, |v| v["incident.family"] == family);
-    assert!(found.is_some(), "{attack}: {:?}\n{}", sensor.families(), sensor.log());
+    assert!(
+        found.is_some(),
+        "{attack}: {:?}\n{}",
+        sensor.families(),
+        sensor.log()
+    );
 }
 
 #[test]
@@ -67,12 +84,18 @@ fn detects_a_syn_flood() {
 
 #[test]
 fn detects_a_spoofed_syn_flood() {
-    detects("hping3 -q -S -p 80 --rand-source -i u200 -c 15000 10.99.2.1", "syn_flood");
+    detects(
+        "hping3 -q -S -p 80 --rand-source -i u200 -c 15000 10.99.2.1",
+        "syn_flood",
+    );
 }
 
 #[test]
 fn detects_a_udp_flood() {
-    detects("hping3 -q --udp -p 9 -i u50 -c 60000 10.99.2.1", "udp_flood");
+    detects(
+        "hping3 -q --udp -p 9 -i u50 -c 60000 10.99.2.1",
+        "udp_flood",
+    );
 }
 
 #[test]
@@ -82,10 +105,15 @@ fn detects_an_icmp_flood() {
 
 #[test]
 fn enforcement_drops_the_attacker_and_spares_the_client() {
-    let Some((network, mut sensor)) = up("--mode enforce") else { return };
-    let _flood =
-        network.start("attacker", "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1").unwrap();
-    let decision = sensor.wait_for(LIMIT, |v| v["kind"] == "decision").expect("a decision");
+    let Some((network, mut sensor)) = up("--mode enforce") else {
+        return;
+    };
+    let _flood = network
+        .start("attacker", "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1")
+        .unwrap();
+    let decision = sensor
+        .wait_for(LIMIT, |v| v["kind"] == "decision")
+        .expect("a decision");
     assert_eq!(decision["decision.target"], "10.99.2.2");
     assert_eq!(decision["guard"], "allowed");
     let answered = network.run("client", "ping -c 3 -i 0.2 -W 2 10.99.1.1");
@@ -93,29 +121,45 @@ fn enforcement_drops_the_attacker_and_spares_the_client() {
     let ping = network.run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1");
     assert!(ping.is_err(), "the attacker still gets answers");
     let summary = sensor.stop().unwrap();
-    assert!(summary["events"]["dropped"].as_u64().unwrap() > 0, "{summary}");
+    assert!(
+        summary["events"]["dropped"].as_u64().unwrap() > 0,
+        "{summary}"
+    );
     let ping = network.run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1");
     assert!(ping.is_ok(), "the drop outlived the sensor: {ping:?}");
 }
 
 #[test]
 fn monitoring_counts_but_never_drops() {
-    let Some((network, mut sensor)) = up("") else { return };
-    let _flood =
-        network.start("attacker", "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1").unwrap();
-    sensor.wait_for(LIMIT, |v| v["kind"] == "decision").expect("a decision");
+    let Some((network, mut sensor)) = up("") else {
+        return;
+    };
+    let _flood = network
+        .start("attacker", "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1")
+        .unwrap();
+    sensor
+        .wait_for(LIMIT, |v| v["kind"] == "decision")
+        .expect("a decision");
     let ping = network.run("attacker", "ping -c 3 -i 0.2 -W 2 10.99.2.1");
     assert!(ping.is_ok(), "{ping:?}");
     let summary = sensor.stop().unwrap();
     assert_eq!(summary["events"]["dropped"], 0);
-    assert!(summary["events"]["would_drop"].as_u64().unwrap() > 0, "{summary}");
+    assert!(
+        summary["events"]["would_drop"].as_u64().unwrap() > 0,
+        "{summary}"
+    );
 }
 
 #[test]
 fn leaves_a_resident_program_alone() {
-    let Some((network, mut first)) = up("") else { return };
+    let Some((network, mut first)) = up("") else {
+        return;
+    };
     let second = Running::start(&network, "");
-    let error = second.err().expect("a second sensor on the same interface").to_string();
+    let error = second
+        .err()
+        .expect("a second sensor on the same interface")
+        .to_string();
     assert!(error.contains("already attached"), "{error}");
     first.stop().unwrap();
 }

@@ -1,4 +1,6 @@
 //! The whole sensor on real traffic between network namespaces, and by replay.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers, too")]
+
 mod live;
 mod replay;

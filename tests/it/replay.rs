@@ -37,13 +37,20 @@ fn tcp(source: [u8; 4], destination: [u8; 4], ports: (u16, u16), flags: u8) -> V
 }
 
 fn replay(paths: &[&PathBuf]) -> Output {
-    Command::new(binary().unwrap()).arg("replay").arg("--json").args(paths).output().unwrap()
+    Command::new(binary().unwrap())
+        .arg("replay")
+        .arg("--json")
+        .args(paths)
+        .output()
+        .unwrap()
 }
 
 /// Incidents opened, by family, in the order of their lines.
 fn families(output: &Output) -> Vec<String> {
     let text = String::from_utf8_lossy(&output.stdout);
-    let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON lines"));
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON lines"));
     lines
         .filter(|v: &serde_json::Value| v["incident.state"] == "opened")
         .map(|v| v["incident.family"].as_str().unwrap().to_owned())
@@ -68,17 +75,28 @@ fn benign() -> Vec<(u64, Vec<u8>)> {
     let (client, server) = ([192, 0, 2, 9], [192, 0, 2, 1]);
     let connection = |n: u64| {
         let port = 40_000 + n as u16;
-        let flags = [(true, 0x02), (false, 0x12), (true, 0x10), (true, 0x18), (false, 0x18),
-            (true, 0x11), (false, 0x11), (true, 0x10)];
-        flags.into_iter().enumerate().map(move |(i, (is_client, flags))| {
-            let at_us = 1_700_000_000_000_000 + n * 500_000 + i as u64 * 1000;
-            let frame = if is_client {
-                tcp(client, server, (port, 443), flags)
-            } else {
-                tcp(server, client, (443, port), flags)
-            };
-            (at_us, frame)
-        })
+        let flags = [
+            (true, 0x02),
+            (false, 0x12),
+            (true, 0x10),
+            (true, 0x18),
+            (false, 0x18),
+            (true, 0x11),
+            (false, 0x11),
+            (true, 0x10),
+        ];
+        flags
+            .into_iter()
+            .enumerate()
+            .map(move |(i, (is_client, flags))| {
+                let at_us = 1_700_000_000_000_000 + n * 500_000 + i as u64 * 1000;
+                let frame = if is_client {
+                    tcp(client, server, (port, 443), flags)
+                } else {
+                    tcp(server, client, (443, port), flags)
+                };
+                (at_us, frame)
+            })
     };
     (0..100).flat_map(connection).collect()
 }
@@ -106,7 +124,10 @@ fn says_the_same_every_time() {
     let lines = |output: Output| {
         let text = String::from_utf8(output.stdout).unwrap();
         // The summary alone carries wall time.
-        text.lines().filter(|line| !line.contains("wall_time_s")).map(str::to_owned).collect()
+        text.lines()
+            .filter(|line| !line.contains("wall_time_s"))
+            .map(str::to_owned)
+            .collect()
     };
     let first: Vec<String> = lines(replay(&[&path]));
     assert_eq!(first, lines(replay(&[&path])));

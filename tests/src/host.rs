@@ -21,7 +21,9 @@ const PEERS: [(&str, u8); 2] = [("client", 1), ("attacker", 2)];
 /// # Errors
 /// When it can't be started or fails; its standard error is in the message.
 pub fn run(command: &mut Command) -> Result<Output> {
-    let output = command.output().with_context(|| format!("{command:?} could not be started"))?;
+    let output = command
+        .output()
+        .with_context(|| format!("{command:?} could not be started"))?;
     if !output.status.success() {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -39,7 +41,9 @@ impl Network {
     /// Without root, or without `ip`.
     pub fn new() -> Result<Self> {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let network = Self { tag: format!("st{}x{n}", std::process::id()) };
+        let network = Self {
+            tag: format!("st{}x{n}", std::process::id()),
+        };
         for host in ["server", "client", "attacker"] {
             let name = network.namespace(host);
             ip(&format!("netns add {name}"))?;
@@ -53,17 +57,25 @@ impl Network {
 
     fn link(&self, peer: &str, n: u8) -> Result<()> {
         let (server, other) = (self.namespace("server"), self.namespace(peer));
-        ip(&format!("link add {peer} netns {server} type veth peer name eth0 netns {other}"))?;
+        ip(&format!(
+            "link add {peer} netns {server} type veth peer name eth0 netns {other}"
+        ))?;
         for (namespace, device, last) in [(&server, peer, 1), (&other, "eth0", 2)] {
             // Duplicate address detection would delay the first packets.
-            ip(&format!("-n {namespace} addr add 10.99.{n}.{last}/24 dev {device}"))?;
-            ip(&format!("-n {namespace} addr add fd99:{n}::{last}/64 dev {device} nodad"))?;
+            ip(&format!(
+                "-n {namespace} addr add 10.99.{n}.{last}/24 dev {device}"
+            ))?;
+            ip(&format!(
+                "-n {namespace} addr add fd99:{n}::{last}/64 dev {device} nodad"
+            ))?;
             ip(&format!("-n {namespace} link set {device} up"))?;
         }
         ip(&format!("-n {other} route add default via 10.99.{n}.1"))?;
         // Native XDP on one end of a veth only receives while the other end polls, too: generic
         // receive offload turns that on.
-        let arguments = ["netns", "exec", &other, "ethtool", "-K", "eth0", "gro", "on"];
+        let arguments = [
+            "netns", "exec", &other, "ethtool", "-K", "eth0", "gro", "on",
+        ];
         run(Command::new("ip").args(arguments)).map(|_| ())
     }
 
@@ -75,7 +87,9 @@ impl Network {
     /// A command on a host.
     pub fn command(&self, host: &str, line: &str) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace(host)]).args(line.split_whitespace());
+        command
+            .args(["netns", "exec", &self.namespace(host)])
+            .args(line.split_whitespace());
         command.stdin(Stdio::null());
         command
     }
@@ -95,7 +109,9 @@ impl Network {
     pub fn start(&self, host: &str, line: &str) -> Result<Background> {
         let mut command = self.command(host, line);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Ok(Background(child.with_context(|| format!("{line} could not be started"))?))
+        Ok(Background(
+            child.with_context(|| format!("{line} could not be started"))?,
+        ))
     }
 
     /// A counter of an interface, e.g. `rx_packets`.

@@ -18,7 +18,12 @@ use crate::wait_until;
 /// When it is not there.
 pub fn binary() -> Result<PathBuf> {
     let me = std::env::current_exe()?;
-    let found = me.ancestors().skip(1).take(2).map(|dir| dir.join("sensor")).find(|p| p.is_file());
+    let found = me
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join("sensor"))
+        .find(|p| p.is_file());
     found.context("the sensor binary is missing: `cargo build -p sensor`, then again")
 }
 
@@ -40,7 +45,10 @@ impl Running {
             binary()?.display()
         );
         let mut command = network.command("server", &line);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::new(Mutex::new(String::new()));
         let stdout = child.stdout.take().context("no standard output")?;
@@ -49,18 +57,27 @@ impl Running {
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(|line| line.ok()) {
                 let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                to_lines.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+                to_lines
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(value);
             }
         });
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = stderr.read(&mut buffer) {
                 let text = String::from_utf8_lossy(&buffer[..n]);
-                to_log.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+                to_log
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&text);
             }
         });
         let mut running = Self { child, lines, log };
-        if running.wait_for(Duration::from_secs(20), |v| v["event.action"] == "start").is_none() {
+        if running
+            .wait_for(Duration::from_secs(20), |v| v["event.action"] == "start")
+            .is_none()
+        {
             running.stop()?;
             bail!("the sensor did not start: {}", running.log());
         }
@@ -69,7 +86,10 @@ impl Running {
 
     /// What it wrote to standard error.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Lines so far that `is_it` likes.
@@ -86,7 +106,11 @@ impl Running {
     /// Incidents opened, by family.
     pub fn families(&self) -> Vec<String> {
         let opened = self.lines(|v| v["incident.state"] == "opened");
-        opened.iter().filter_map(|v| v["incident.family"].as_str()).map(str::to_owned).collect()
+        opened
+            .iter()
+            .filter_map(|v| v["incident.family"].as_str())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Asks it to end (SIGTERM), waits, and gives its summary.
@@ -94,7 +118,9 @@ impl Running {
     /// # Errors
     /// When it doesn't end or gives no summary.
     pub fn stop(&mut self) -> Result<Value> {
-        let _ended = run(Command::new("kill").arg("-TERM").arg(self.child.id().to_string()));
+        let _ended = run(Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string()));
         let child = &mut self.child;
         let ended = wait_until(Duration::from_secs(20), || child.try_wait().ok().flatten());
         ended.context("the sensor did not end on SIGTERM")?;
