@@ -4,8 +4,8 @@
 pub const FLOW_WAYS: usize = 2;
 /// Default buckets per CPU: 65,536 x 2 slots x 192 bytes = 24 MiB a CPU.
 pub const FLOW_BUCKETS_PER_CPU: u32 = 1 << 16;
-/// Rows of a CPU's table of local addresses: 1,024 x 320 bytes = 320 KiB a CPU.
-pub const LOCAL_ROWS_PER_CPU: u32 = 1 << 10;
+/// Rows of a CPU's table of local addresses: 4,096 x 320 bytes = 1.25 MiB a CPU.
+pub const LOCAL_ROWS_PER_CPU: u32 = 1 << 12;
 /// Rows of a CPU's table of heavy remote sources: 4,096 x 320 bytes = 1.25 MiB a CPU.
 pub const REMOTE_ROWS_PER_CPU: u32 = 1 << 12;
 /// Bytes of the ring that carries flow records: 16 MiB hold about 80,000 records.

@@ -105,11 +105,10 @@ impl<R: Respond> Pipeline<R> {
                 count,
             } => Some(output::loss(at_ns, stage, reason, *count)),
         }?;
-        Some(if self.show.json {
-            value.to_string()
-        } else {
-            text(&value)
-        })
+        if self.show.json {
+            return Some(value.to_string());
+        }
+        text(&value)
     }
 }
 
@@ -117,13 +116,15 @@ fn word<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-/// One line for a person.
-fn text(value: &Value) -> String {
+/// One line for a person, if it is for one.
+fn text(value: &Value) -> Option<String> {
     let time = word(value, "@timestamp")
         .get(..23)
         .unwrap_or_default()
         .replace('T', " ");
-    match word(value, "kind") {
+    Some(match word(value, "kind") {
+        // What was shed is in the totals at the end.
+        "loss" => return None,
         "incident" => format!(
             "{time}  {:<8} {:<8} {:<16} {}  [{}]",
             word(value, "incident.state"),
@@ -141,5 +142,5 @@ fn text(value: &Value) -> String {
             word(value, "guard"),
         ),
         _ => format!("{time}  {value}"),
-    }
+    })
 }

@@ -1,6 +1,9 @@
 //! The whole sensor on real traffic between network namespaces, and by replay.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers, too")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers, too"
+)]
 
 mod live;
 mod replay;

@@ -39,21 +39,78 @@ impl FlowTable for FlowBuckets {
     }
 }
 
+/// Host rows with a list of those that were touched since the last look.
+struct Rows {
+    rows: Vec<HostRow>,
+    mask: u64,
+    is_touched: Vec<bool>,
+    touched: Vec<u32>,
+}
+
+impl Rows {
+    fn new(n_rows: u32) -> Self {
+        Self {
+            rows: vec![HostRow::EMPTY; n_rows as usize],
+            mask: u64::from(n_rows - 1),
+            is_touched: vec![false; n_rows as usize],
+            touched: Vec::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn row(&mut self, hash: u64) -> Option<&mut HostRow> {
+        let index = (hash & self.mask) as usize;
+        let is_touched = self.is_touched.get_mut(index)?;
+        if !*is_touched {
+            *is_touched = true;
+            self.touched.push(index as u32);
+        }
+        self.rows.get_mut(index)
+    }
+
+    /// Copies the used rows, or only those touched since the last look.
+    fn read(&mut self, which: Look, into: &mut Vec<HostRow>) {
+        into.clear();
+        // The order of the table, whatever the order of the packets was.
+        self.touched.sort_unstable();
+        match which {
+            Look::All => into.extend(self.rows.iter().filter(|row| row.used != 0)),
+            Look::Touched => into.extend(
+                self.touched
+                    .iter()
+                    .filter_map(|i| self.rows.get(*i as usize))
+                    .filter(|r| r.used != 0),
+            ),
+        }
+        for index in self.touched.drain(..) {
+            if let Some(is_touched) = self.is_touched.get_mut(index as usize) {
+                *is_touched = false;
+            }
+        }
+    }
+}
+
+/// Which host rows to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    All,
+    /// Those that a packet met since the last look; the others say nothing new.
+    Touched,
+}
+
 pub struct HostRows {
-    local: Vec<HostRow>,
-    remote: Vec<HostRow>,
+    local: Rows,
+    remote: Rows,
 }
 
 impl HostTable for HostRows {
     #[inline(always)]
     fn local(&mut self, hash: u64) -> Option<&mut HostRow> {
-        self.local
-            .get_mut((hash & u64::from(LOCAL_ROWS_PER_CPU - 1)) as usize)
+        self.local.row(hash)
     }
     #[inline(always)]
     fn remote(&mut self, hash: u64) -> Option<&mut HostRow> {
-        self.remote
-            .get_mut((hash & u64::from(REMOTE_ROWS_PER_CPU - 1)) as usize)
+        self.remote.row(hash)
     }
 }
 
@@ -151,8 +208,8 @@ impl Software {
             listed: Vec::new(),
         };
         let hosts = HostRows {
-            local: vec![HostRow::EMPTY; LOCAL_ROWS_PER_CPU as usize],
-            remote: vec![HostRow::EMPTY; REMOTE_ROWS_PER_CPU as usize],
+            local: Rows::new(LOCAL_ROWS_PER_CPU),
+            remote: Rows::new(REMOTE_ROWS_PER_CPU),
         };
         let counters = CounterRow {
             counts: vec![Count::default(); N_COUNTERS as usize],
@@ -209,14 +266,10 @@ impl Software {
         }
     }
 
-    /// Copies every used host row.
-    pub fn read_hosts(&self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
-        let used = |rows: &[HostRow], into: &mut Vec<HostRow>| {
-            into.clear();
-            into.extend(rows.iter().filter(|row| row.used != 0));
-        };
-        used(&self.path.hosts.local, local);
-        used(&self.path.hosts.remote, remote);
+    /// Copies host rows into `local` and `remote`.
+    pub fn read_hosts(&mut self, which: Look, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
+        self.path.hosts.local.read(which, local);
+        self.path.hosts.remote.read(which, remote);
     }
 
     pub fn outcome(&self, outcome: Outcome) -> Count {

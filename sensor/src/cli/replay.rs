@@ -17,7 +17,7 @@ use tracing::error;
 use super::EXIT_BAD_INPUT;
 use crate::capture::kernel::LoadOptions;
 use crate::capture::pcap::{CaptureReader, to_ethernet};
-use crate::capture::software::Software;
+use crate::capture::software::{Look, Software};
 use crate::output::timestamp;
 use crate::pipeline::{Pipeline, Show};
 use crate::respond::NoRespond;
@@ -26,6 +26,9 @@ use crate::respond::NoRespond;
 pub const HOST_TICK_NS: u64 = 100_000_000;
 /// Flows are looked at every so many host ticks.
 pub const FLOW_TICKS: u64 = 10;
+
+/// The engine forgets rows that it is not shown for 100 looks: show all of them before.
+const LOOKS_PER_WHOLE: u64 = 50;
 
 #[derive(Args)]
 #[command(after_help = "Example: sensor replay --json --flows office.pcap.zst | jq .kind")]
@@ -77,6 +80,7 @@ struct Player {
     now_ns: u64,
     next_tick_ns: u64,
     n_ticks: u64,
+    n_looks: u64,
     n_packets: u64,
     n_bytes: u64,
     n_backward: u64,
@@ -96,6 +100,7 @@ impl Player {
             now_ns: 0,
             next_tick_ns: 0,
             n_ticks: 0,
+            n_looks: 0,
             n_packets: 0,
             n_bytes: 0,
             n_backward: 0,
@@ -167,7 +172,14 @@ impl Player {
         let pipeline = &mut self.pipeline;
         self.path
             .drain(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
-        self.path.read_hosts(&mut self.local, &mut self.remote);
+        let which = if self.n_looks.is_multiple_of(LOOKS_PER_WHOLE) {
+            Look::All
+        } else {
+            Look::Touched
+        };
+        self.n_looks += 1;
+        self.path
+            .read_hosts(which, &mut self.local, &mut self.remote);
         pipeline.feed(
             at_ns,
             Input::Hosts {
