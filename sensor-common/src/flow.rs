@@ -290,8 +290,9 @@ pub fn update<S: Sequence, R: FlowSink>(
     }
 }
 
+/// Time of the last packet of either direction.
 #[inline(always)]
-fn last_seen(directions: &[Direction; 2]) -> u64 {
+pub fn last_seen(directions: &[Direction; 2]) -> u64 {
     let (a, b) = (directions[0].last_ns, directions[1].last_ns);
     if a > b { a } else { b }
 }

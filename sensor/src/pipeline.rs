@@ -10,6 +10,32 @@ use serde_json::Value;
 use crate::output;
 use crate::respond::Respond;
 
+/// Decides how far back a look over the flow cache goes: all of it now and then, so that the engine
+/// knows which flows are still there, else what is new since the last look.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passes {
+    n_passes: u64,
+    last_ns: u64,
+}
+
+impl Passes {
+    /// Looks from one over everything to the next.
+    const WHOLE: u64 = 5;
+
+    /// Begins a look at `at_ns`; flows without a packet since the answer can be left out.
+    pub const fn begin(&mut self, at_ns: u64) -> u64 {
+        let since_ns = if self.n_passes.is_multiple_of(Self::WHOLE) {
+            0
+        } else {
+            self.last_ns
+        };
+        self.n_passes += 1;
+        // A coarse clock may lag by a timer tick.
+        self.last_ns = at_ns.saturating_sub(20_000_000);
+        since_ns
+    }
+}
+
 /// What is printed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Show {

@@ -19,8 +19,7 @@ usage: cargo xtask COMMAND [ARGS]
   run [-- ARGS]          build the sensor and run it, through sudo when not root
   test [-- ARGS]         all tests; ARGS go to the test programs, as in cargo test -- ARGS
   ci                     formatting, clippy and all tests
-  lab [-- ARGS]          the lab, on network namespaces of this machine
-  bench [-- ARGS]        the benchmarks
+  lab                    the demo: an attack, found and dropped, in network namespaces
   help                   this text
 
 examples:
@@ -59,7 +58,7 @@ fn dispatch(name: &str, args: &[String]) -> Option<Result> {
         "run" => run::sensor(args),
         "test" => test::command(args),
         "ci" => ci::command(),
-        "lab" | "bench" => run::tests_program(name, args),
+        "lab" => run::tests_program(name, args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -26,7 +26,7 @@ pub fn sensor(args: &[String]) -> Result {
     proc::exec(command.arg("run").args(args))
 }
 
-/// `cargo xtask lab` and `cargo xtask bench`: a program of the tests' package.
+/// `cargo xtask lab`: a program of the tests' package.
 pub fn tests_program(name: &str, args: &[String]) -> Result {
     setup::ensure(TestTools::IfPossible)?;
     // These programs start the sensor that is there; it should be the one of this source.

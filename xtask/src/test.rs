@@ -12,6 +12,8 @@ pub fn command(args: &[String]) -> Result {
 
 /// The default members are all but sensor-ebpf, which only builds for the BPF target.
 pub fn run(args: &[String]) -> Result {
+    // The tests of the whole run the sensor itself, which `cargo test` alone doesn't build.
+    proc::run(proc::cargo().args(["build", "--package", "sensor"]))?;
     let result = proc::run(proc::cargo().arg("test").arg("--").args(args));
     if !proc::is_root() {
         println!(

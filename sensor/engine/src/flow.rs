@@ -162,6 +162,10 @@ impl FlowStage {
     }
 }
 
+/// Passes that a flow may miss. The shell shows all of them every few passes only, those that had
+/// packets every time.
+const MISSED_PASSES: u32 = 15;
+
 /// Looks after one flow; `true`: nothing is left to keep.
 fn sweep(
     at_ns: u64,
@@ -171,8 +175,8 @@ fn sweep(
     entry: &mut Entry,
     emit: &mut dyn FnMut(FlowEvent),
 ) -> bool {
-    // Two passes without a look: the slot is gone, whatever became of its last record.
-    let is_gone = entry.is_final() || pass.wrapping_sub(entry.pass) > 2;
+    // Not shown for long: the slot is gone, whatever became of its last record.
+    let is_gone = entry.is_final() || pass.wrapping_sub(entry.pass) > MISSED_PASSES;
     if entry.marks & mark::DORMANT != 0 {
         return is_gone;
     }

@@ -9,7 +9,9 @@ use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{
     Admission, BlockTable, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
 };
-use sensor_common::flow::{Arrival, Bucket, Direction, Flow, FlowRecord, FlowSink, Sent, Unshared};
+use sensor_common::flow::{
+    Arrival, Bucket, Direction, Flow, FlowRecord, FlowSink, Sent, Unshared, last_seen,
+};
 use sensor_common::host::HostRow;
 use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
 use sensor_common::packet::{Packet, parse};
@@ -249,14 +251,14 @@ impl Software {
         self.path.ring.0.drain(..).for_each(|flow| take(&flow));
     }
 
-    /// Hands out every flow in the cache.
-    pub fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
+    /// Hands out every flow in the cache that had a packet since then.
+    pub fn scan_flows(&mut self, since_ns: u64, mut take: impl FnMut(&Flow)) {
         for index in &self.path.flows.listed {
             let Some(bucket) = self.path.flows.buckets.get(*index as usize) else {
                 continue;
             };
             for way in 0..FLOW_WAYS {
-                if bucket.heads[way].used == 1 {
+                if bucket.heads[way].used == 1 && last_seen(&bucket.directions[way]) >= since_ns {
                     take(&Flow {
                         head: bucket.heads[way],
                         directions: bucket.directions[way],

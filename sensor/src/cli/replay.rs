@@ -19,7 +19,7 @@ use crate::capture::kernel::LoadOptions;
 use crate::capture::pcap::{CaptureReader, to_ethernet};
 use crate::capture::software::{Look, Software};
 use crate::output::timestamp;
-use crate::pipeline::{Pipeline, Show};
+use crate::pipeline::{Passes, Pipeline, Show};
 use crate::respond::NoRespond;
 
 /// Host rows are looked at this often, event time.
@@ -81,6 +81,7 @@ struct Player {
     next_tick_ns: u64,
     n_ticks: u64,
     n_looks: u64,
+    passes: Passes,
     n_packets: u64,
     n_bytes: u64,
     n_backward: u64,
@@ -101,6 +102,7 @@ impl Player {
             next_tick_ns: 0,
             n_ticks: 0,
             n_looks: 0,
+            passes: Passes::default(),
             n_packets: 0,
             n_bytes: 0,
             n_backward: 0,
@@ -194,8 +196,9 @@ impl Player {
             self.n_host_dropped = dropped;
         }
         if self.n_ticks.is_multiple_of(FLOW_TICKS) {
+            let since_ns = self.passes.begin(at_ns);
             self.path
-                .scan_flows(|flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
+                .scan_flows(since_ns, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
             pipeline.feed(at_ns, Input::FlowTick);
         }
         pipeline.deliver(at_ns)?;
@@ -208,7 +211,7 @@ impl Player {
         self.path
             .drain(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
         self.path
-            .scan_flows(|flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
+            .scan_flows(0, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
         pipeline.finish(at_ns);
         pipeline.deliver(at_ns)?;
         let seconds = self.started.elapsed().as_secs_f64();

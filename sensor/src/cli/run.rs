@@ -20,7 +20,7 @@ use crate::capture::kernel::{
     Attachment, Kernel, LoadOptions, Mode as AttachMode, attach, monotonic_ns,
 };
 use crate::output::timestamp;
-use crate::pipeline::{Pipeline, Show};
+use crate::pipeline::{Passes, Pipeline, Show};
 use crate::respond::{Guard, KernelRespond, Mode};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -171,6 +171,7 @@ struct Live {
     local: Vec<HostRow>,
     remote: Vec<HostRow>,
     n_ticks: u64,
+    passes: Passes,
     n_host_dropped: u64,
 }
 
@@ -183,6 +184,7 @@ impl Live {
             local,
             remote,
             n_ticks: 0,
+            passes: Passes::default(),
             n_host_dropped: 0,
         }
     }
@@ -208,8 +210,9 @@ impl Live {
         }
         self.n_ticks += 1;
         if self.n_ticks.is_multiple_of(FLOW_TICKS) {
+            let since_ns = self.passes.begin(at_ns);
             self.kernel
-                .scan_flows(|flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
+                .scan_flows(since_ns, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
             pipeline.feed(at_ns, Input::FlowTick);
             pipeline.respond.expire(monotonic_ns());
         }
@@ -223,7 +226,7 @@ impl Live {
         self.kernel
             .drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
         self.kernel
-            .scan_flows(|flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
+            .scan_flows(0, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
         pipeline.finish(at_ns);
         pipeline.deliver(at_ns)?;
         Ok(())

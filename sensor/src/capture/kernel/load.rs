@@ -8,7 +8,7 @@ use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
 use sensor_common::block::Gate;
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
 use sensor_common::datapath::{ADMIT_WINDOW_SHIFT, Way};
-use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord};
+use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, last_seen};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
@@ -180,8 +180,9 @@ impl Kernel {
         n_records
     }
 
-    /// Hands out every flow in the cache, each a consistent copy with event time.
-    pub fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
+    /// Hands out every flow in the cache that had a packet since then (event time), each a
+    /// consistent copy with event time.
+    pub fn scan_flows(&mut self, since_ns: u64, mut take: impl FnMut(&Flow)) {
         for index in 0..self.flows.len() {
             for way in 0..limits::FLOW_WAYS {
                 let head = way * size_of::<FlowRecord>();
@@ -192,7 +193,9 @@ impl Kernel {
                 match self.read_slot(index, way) {
                     Some(mut flow) => {
                         self.clock.shift(&mut flow);
-                        take(&flow);
+                        if last_seen(&flow.directions) >= since_ns {
+                            take(&flow);
+                        }
                     }
                     None => self.n_unstable += 1,
                 }
