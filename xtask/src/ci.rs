@@ -5,7 +5,7 @@ use std::{process::Command, time::Instant};
 use crate::{
     proc::{self, Result},
     setup::{self, TestTools},
-    test,
+    test, tidy,
 };
 
 pub fn command() -> Result {
@@ -15,6 +15,7 @@ pub fn command() -> Result {
         proc::run(proc::cargo().args(["fmt", "--all", "--check"]))
             .map_err(|error| format!("{error}; run `cargo fmt --all`"))
     })?;
+    stage("tidy", tidy::check)?;
     stage("clippy", || proc::run(&mut clippy()))?;
     stage("test", || test::run(&[]))?;
     println!("== ci passed ({})", setup::elapsed(started));

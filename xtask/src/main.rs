@@ -7,6 +7,7 @@ mod run;
 mod rust_src;
 mod setup;
 mod test;
+mod tidy;
 
 use std::{env, process::ExitCode};
 
@@ -18,7 +19,8 @@ usage: cargo xtask COMMAND [ARGS]
   setup [--test-tools]   make this machine ready to build; quick when it is already
   run [-- ARGS]          build the sensor and run it, through sudo when not root
   test [-- ARGS]         all tests; ARGS go to the test programs, as in cargo test -- ARGS
-  ci                     formatting, clippy and all tests
+  tidy                   house rules: sizes, imports between stages, lints, licences
+  ci                     formatting, tidy, clippy and all tests
   lab                    the demo: an attack, found and dropped, in network namespaces
   help                   this text
 
@@ -58,6 +60,7 @@ fn dispatch(name: &str, args: &[String]) -> Option<Result> {
         "run" => run::sensor(args),
         "test" => test::command(args),
         "ci" => ci::command(),
+        "tidy" => tidy::check(),
         "lab" => run::tests_program(name, args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
