@@ -4,4 +4,5 @@ pub mod capture;
 pub mod cli;
 pub mod output;
 pub mod pipeline;
+pub mod player;
 pub mod respond;

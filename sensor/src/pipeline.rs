@@ -8,6 +8,7 @@ use sensor_engine::{Config, Engine, Input, Output, State, Stats};
 use serde_json::Value;
 
 use crate::output;
+use crate::player::Listener;
 use crate::respond::Respond;
 
 /// Decides how far back a look over the flow cache goes: all of it now and then, so that the engine
@@ -68,33 +69,6 @@ impl<R: Respond> Pipeline<R> {
         }
     }
 
-    /// Feeds the engine. Outputs wait for [`Self::deliver`].
-    pub fn feed(&mut self, at_ns: u64, input: Input<'_>) {
-        self.engine.handle(at_ns, input, &mut self.outputs);
-    }
-
-    /// Ends every flow and incident.
-    pub fn finish(&mut self, at_ns: u64) {
-        self.engine.finish(at_ns, &mut self.outputs);
-    }
-
-    /// Carries out and prints what the engine said.
-    ///
-    /// # Errors
-    /// When standard output can't be written.
-    pub fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
-        if self.outputs.is_empty() {
-            return Ok(());
-        }
-        let mut out = io::stdout().lock();
-        for item in std::mem::take(&mut self.outputs) {
-            if let Some(line) = self.line(at_ns, &item) {
-                writeln!(out, "{line}")?;
-            }
-        }
-        out.flush()
-    }
-
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }
@@ -135,6 +109,32 @@ impl<R: Respond> Pipeline<R> {
             return Some(value.to_string());
         }
         text(&value)
+    }
+}
+
+impl<R: Respond> Listener for Pipeline<R> {
+    /// Feeds the engine. Outputs wait for [`Self::deliver`].
+    fn feed(&mut self, at_ns: u64, input: Input<'_>) {
+        self.engine.handle(at_ns, input, &mut self.outputs);
+    }
+
+    /// Ends every flow and incident.
+    fn finish(&mut self, at_ns: u64) {
+        self.engine.finish(at_ns, &mut self.outputs);
+    }
+
+    /// Carries out and prints what the engine said.
+    fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
+        if self.outputs.is_empty() {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        for item in std::mem::take(&mut self.outputs) {
+            if let Some(line) = self.line(at_ns, &item) {
+                writeln!(out, "{line}")?;
+            }
+        }
+        out.flush()
     }
 }
 

@@ -15,12 +15,12 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use super::replay::{FLOW_TICKS, HOST_TICK_NS};
 use crate::capture::kernel::{
     Attachment, Kernel, LoadOptions, Mode as AttachMode, attach, monotonic_ns,
 };
 use crate::output::timestamp;
 use crate::pipeline::{Passes, Pipeline, Show};
+use crate::player::{FLOW_TICKS, HOST_TICK_NS, Listener as _};
 use crate::respond::{Guard, KernelRespond, Mode};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
