@@ -102,8 +102,16 @@ impl Totals {
 pub struct Delta {
     pub packets: u64,
     pub bytes: u64,
+    /// Bytes², as in [`Direction`].
+    pub length_sumsq: u64,
+    /// Units of (1,024 ns)², as in [`Direction`].
+    pub interarrival_sumsq: u64,
+    /// Sum of the inter-arrival times, ns.
+    pub interarrival_ns: u64,
     /// Packets with SYN, FIN, RST, PSH, ACK.
     pub n_flags: [u64; 5],
+    /// Packets by length, as in [`Direction`].
+    pub length_histogram: [u64; 4],
 }
 
 impl Delta {
@@ -113,10 +121,61 @@ impl Delta {
         for (i, n) in n_flags.iter_mut().enumerate() {
             *n = u64::from(after.n_flags[i].saturating_sub(before.n_flags[i]));
         }
+        let mut length_histogram = [0u64; 4];
+        for (i, n) in length_histogram.iter_mut().enumerate() {
+            let (now, then) = (after.length_histogram[i], before.length_histogram[i]);
+            *n = u64::from(now.saturating_sub(then));
+        }
+        let begin_ns = if before.packets > 0 {
+            before.last_ns
+        } else {
+            after.first_ns
+        };
         Self {
             packets: u64::from(after.packets.saturating_sub(before.packets)),
             bytes: u64::from(after.bytes.saturating_sub(before.bytes)),
+            length_sumsq: after.length_sumsq.saturating_sub(before.length_sumsq),
+            interarrival_sumsq: after
+                .interarrival_sumsq
+                .saturating_sub(before.interarrival_sumsq),
+            interarrival_ns: after.last_ns.saturating_sub(begin_ns),
             n_flags,
+            length_histogram,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_is_what_grew() {
+        let before = Direction {
+            first_ns: 10,
+            last_ns: 1_000,
+            packets: 2,
+            bytes: 200,
+            length_sumsq: 20_000,
+            interarrival_sumsq: 5,
+            length_histogram: [1, 1, 0, 0],
+            ..Direction::EMPTY
+        };
+        let after = Direction {
+            last_ns: 5_000,
+            packets: 5,
+            bytes: 900,
+            length_sumsq: 90_000,
+            interarrival_sumsq: 9,
+            length_histogram: [1, 2, 0, 1],
+            ..before
+        };
+        let delta = Delta::between(&before, &after);
+        assert_eq!((delta.packets, delta.bytes), (3, 700));
+        assert_eq!((delta.length_sumsq, delta.interarrival_sumsq), (70_000, 4));
+        assert_eq!(delta.interarrival_ns, 4_000);
+        assert_eq!(delta.length_histogram, [0, 1, 0, 1]);
+        let whole = Delta::between(&Direction::EMPTY, &after);
+        assert_eq!(whole.interarrival_ns, 4_990);
     }
 }
