@@ -1,8 +1,10 @@
 //! The effects around the engine: capture, response, output, command line.
 
+pub mod agent;
 pub mod capture;
 pub mod cli;
 pub mod output;
 pub mod pipeline;
 pub mod player;
+pub mod print;
 pub mod respond;

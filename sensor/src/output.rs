@@ -122,3 +122,36 @@ pub fn flow(at_ns: u64, flow: &FlowSummary) -> Value {
 pub fn loss(at_ns: u64, stage: &str, reason: &str, count: u64) -> Value {
     json!({"kind": "loss", "@timestamp": timestamp(at_ns), "stage": stage, "reason": reason, "count": count})
 }
+
+fn word<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// One line for a person, if it is for one.
+pub fn text(value: &Value) -> Option<String> {
+    let time = word(value, "@timestamp")
+        .get(..23)
+        .unwrap_or_default()
+        .replace('T', " ");
+    Some(match word(value, "kind") {
+        // What was shed is in the totals at the end.
+        "loss" => return None,
+        "incident" => format!(
+            "{time}  {:<8} {:<8} {:<16} {}  [{}]",
+            word(value, "incident.state"),
+            word(value, "severity"),
+            word(value, "incident.family"),
+            word(value, "explanation"),
+            word(value, "incident.id"),
+        ),
+        "decision" => format!(
+            "{time}  {:<8} {} {} for {} s: {}",
+            word(value, "decision.mode"),
+            word(value, "decision.action"),
+            word(value, "decision.target"),
+            value["decision.ttl_s"],
+            word(value, "guard"),
+        ),
+        _ => format!("{time}  {value}"),
+    })
+}

@@ -2,13 +2,14 @@
 //! printed. Time comes with the input.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 
 use sensor_engine::{Config, Engine, Input, Output, State, Stats};
 use serde_json::Value;
 
 use crate::output;
 use crate::player::Listener;
+use crate::print::Sink;
 use crate::respond::Respond;
 
 /// Decides how far back a look over the flow cache goes: all of it now and then, so that the engine
@@ -20,6 +21,13 @@ pub struct Passes {
 }
 
 impl Passes {
+    pub const fn new() -> Self {
+        Self {
+            n_passes: 0,
+            last_ns: 0,
+        }
+    }
+
     /// Looks from one over everything to the next.
     const WHOLE: u64 = 5;
 
@@ -37,32 +45,32 @@ impl Passes {
     }
 }
 
-/// What is printed.
+/// What is put out besides incidents and decisions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Show {
-    /// JSON lines instead of text.
-    pub json: bool,
     pub flows: bool,
     pub findings: bool,
 }
 
-/// Engine, response and printer.
+/// Engine, response and output.
 pub struct Pipeline<R> {
     engine: Engine,
     pub respond: R,
     show: Show,
+    sink: Box<dyn Sink + Send>,
     outputs: Vec<Output>,
     n_incidents: BTreeMap<&'static str, u64>,
     n_flows: u64,
 }
 
 impl<R: Respond> Pipeline<R> {
-    pub fn new(config: Config, respond: R, show: Show) -> Self {
+    pub fn new(config: Config, respond: R, show: Show, sink: Box<dyn Sink + Send>) -> Self {
         let engine = Engine::new(config);
         Self {
             engine,
             respond,
             show,
+            sink,
             outputs: Vec::new(),
             n_incidents: BTreeMap::new(),
             n_flows: 0,
@@ -82,8 +90,8 @@ impl<R: Respond> Pipeline<R> {
         self.n_flows
     }
 
-    fn line(&mut self, at_ns: u64, item: &Output) -> Option<String> {
-        let value = match item {
+    fn value(&mut self, at_ns: u64, item: &Output) -> Option<Value> {
+        match item {
             Output::FlowEnd(flow) => {
                 self.n_flows += 1;
                 self.show.flows.then(|| output::flow(at_ns, flow))
@@ -104,11 +112,7 @@ impl<R: Respond> Pipeline<R> {
                 reason,
                 count,
             } => Some(output::loss(at_ns, stage, reason, *count)),
-        }?;
-        if self.show.json {
-            return Some(value.to_string());
         }
-        text(&value)
     }
 }
 
@@ -123,50 +127,16 @@ impl<R: Respond> Listener for Pipeline<R> {
         self.engine.finish(at_ns, &mut self.outputs);
     }
 
-    /// Carries out and prints what the engine said.
+    /// Carries out and puts out what the engine said.
     fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
         if self.outputs.is_empty() {
             return Ok(());
         }
-        let mut out = io::stdout().lock();
         for item in std::mem::take(&mut self.outputs) {
-            if let Some(line) = self.line(at_ns, &item) {
-                writeln!(out, "{line}")?;
+            if let Some(value) = self.value(at_ns, &item) {
+                self.sink.take(value)?;
             }
         }
-        out.flush()
+        self.sink.flush()
     }
-}
-
-fn word<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_default()
-}
-
-/// One line for a person, if it is for one.
-fn text(value: &Value) -> Option<String> {
-    let time = word(value, "@timestamp")
-        .get(..23)
-        .unwrap_or_default()
-        .replace('T', " ");
-    Some(match word(value, "kind") {
-        // What was shed is in the totals at the end.
-        "loss" => return None,
-        "incident" => format!(
-            "{time}  {:<8} {:<8} {:<16} {}  [{}]",
-            word(value, "incident.state"),
-            word(value, "severity"),
-            word(value, "incident.family"),
-            word(value, "explanation"),
-            word(value, "incident.id"),
-        ),
-        "decision" => format!(
-            "{time}  {:<8} {} {} for {} s: {}",
-            word(value, "decision.mode"),
-            word(value, "decision.action"),
-            word(value, "decision.target"),
-            value["decision.ttl_s"],
-            word(value, "guard"),
-        ),
-        _ => format!("{time}  {value}"),
-    })
 }

@@ -18,6 +18,7 @@ use crate::capture::pcap::CaptureReader;
 use crate::output::timestamp;
 use crate::pipeline::{Pipeline, Show};
 use crate::player::Player;
+use crate::print::{Format, Printer};
 use crate::respond::NoRespond;
 
 #[derive(Args)]
@@ -40,11 +41,15 @@ pub struct Replay {
 impl Replay {
     pub fn execute(self) -> Result<ExitCode> {
         let show = Show {
-            json: self.json,
             flows: self.flows,
             findings: self.findings,
         };
-        let mut replaying = Replaying::new(show);
+        let format = if self.json {
+            Format::Json
+        } else {
+            Format::Text
+        };
+        let mut replaying = Replaying::new(show, format);
         let mut is_good = true;
         for path in &self.files {
             is_good &= replaying.play(path)?;
@@ -65,9 +70,11 @@ struct Replaying {
 }
 
 impl Replaying {
-    fn new(show: Show) -> Self {
+    fn new(show: Show, format: Format) -> Self {
+        let printer = Box::new(Printer::new(format));
+        let pipeline = Pipeline::new(Config::default(), NoRespond, show, printer);
         Self {
-            player: Player::new(Pipeline::new(Config::default(), NoRespond, show)),
+            player: Player::new(pipeline),
             started: Instant::now(),
         }
     }

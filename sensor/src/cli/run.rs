@@ -3,24 +3,15 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use sensor_common::counters::Event;
-use sensor_common::datapath::Way;
-use sensor_common::host::HostRow;
-use sensor_engine::{Config, Input};
-use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use sensor_engine::Config;
 
-use crate::capture::kernel::{
-    Attachment, Kernel, LoadOptions, Mode as AttachMode, attach, monotonic_ns,
-};
-use crate::output::timestamp;
-use crate::pipeline::{Passes, Pipeline, Show};
-use crate::player::{FLOW_TICKS, HOST_TICK_NS, Listener as _};
+use crate::agent::{self, Setup, Ticks};
+use crate::capture::kernel::{Kernel, LoadOptions, Mode as AttachMode, attach};
+use crate::pipeline::Show;
+use crate::print::Format;
 use crate::respond::{Guard, KernelRespond, Mode};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -61,10 +52,7 @@ pub struct Run {
 impl Run {
     pub fn execute(self) -> Result<ExitCode> {
         let ifaces = self.interfaces()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(self.watch(&ifaces))?;
+        agent::run(self.set_up(&ifaces)?)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -99,9 +87,8 @@ impl Run {
         Ok(())
     }
 
-    async fn watch(&self, ifaces: &[String]) -> Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+    /// Loads the program and attaches it.
+    fn set_up(&self, ifaces: &[String]) -> Result<Setup> {
         let mut kernel = Kernel::load(&LoadOptions::with_random_seed()?)?;
         let respond = KernelRespond::new(&mut kernel, self.mode, Guard::of_host(&self.allow))?;
         let wanted = self.attach.map(|choice| match choice {
@@ -112,156 +99,23 @@ impl Run {
         for iface in ifaces {
             attachments.push(attach(&mut kernel, iface, wanted)?);
         }
-        let show = Show {
-            json: self.json,
-            flows: self.flows,
-            findings: self.findings,
-        };
-        let mut live = Live::new(kernel, Pipeline::new(Config::default(), respond, show));
-        self.announce("start", &live.kernel, &attachments);
-        let mut tick = tokio::time::interval(Duration::from_nanos(HOST_TICK_NS));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => live.tick()?,
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
-            }
-        }
-        live.finish()?;
-        self.announce("stop", &live.kernel, &attachments);
-        live.print_totals(self.json);
-        Ok(())
-    }
-
-    fn announce(&self, action: &str, kernel: &Kernel, attachments: &[Attachment]) {
-        for at in attachments {
-            let (mode, reason) = (at.mode.label(), at.reason.as_str());
-            info!(
-                interface = at.interface,
-                xdp = mode,
-                reason,
-                egress = at.egress,
-                "{action}"
-            );
-        }
-        if self.json {
-            let attach: Vec<_> = attachments
-                .iter()
-                .map(|at| {
-                    json!({"interface": at.interface, "mode": at.mode.label(),
-                           "reason": at.reason, "egress": at.egress})
-                })
-                .collect();
-            let line = json!({
-                "kind": "sensor", "@timestamp": timestamp(kernel.now_ns()),
-                "event.action": action, "sensor.version": env!("CARGO_PKG_VERSION"),
-                "schema.hash": format!("{:016x}", sensor_engine::schema_hash()),
-                "mode": self.mode.label(), "attach": attach,
-            });
-            println!("{line}");
-        }
-    }
-}
-
-/// The running sensor: kernel on one side, pipeline on the other.
-struct Live {
-    kernel: Kernel,
-    pipeline: Pipeline<KernelRespond>,
-    local: Vec<HostRow>,
-    remote: Vec<HostRow>,
-    n_ticks: u64,
-    passes: Passes,
-    n_host_dropped: u64,
-}
-
-impl Live {
-    fn new(kernel: Kernel, pipeline: Pipeline<KernelRespond>) -> Self {
-        let (local, remote) = (Vec::new(), Vec::new());
-        Self {
+        Ok(Setup {
             kernel,
-            pipeline,
-            local,
-            remote,
-            n_ticks: 0,
-            passes: Passes::default(),
-            n_host_dropped: 0,
-        }
-    }
-
-    fn tick(&mut self) -> Result<()> {
-        let at_ns = self.kernel.now_ns();
-        let pipeline = &mut self.pipeline;
-        self.kernel
-            .drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
-        self.kernel.read_hosts(&mut self.local, &mut self.remote);
-        pipeline.feed(
-            at_ns,
-            Input::Hosts {
-                local: &self.local,
-                remote: &self.remote,
+            attachments,
+            respond,
+            mode: self.mode,
+            engine: Config::default(),
+            ticks: Ticks::default(),
+            format: if self.json {
+                Format::Json
+            } else {
+                Format::Text
             },
-        );
-        let dropped = self.kernel.event(Event::HostNotAdmitted).packets;
-        if dropped > self.n_host_dropped {
-            let packets = dropped - self.n_host_dropped;
-            pipeline.feed(at_ns, Input::HostDropped { packets });
-            self.n_host_dropped = dropped;
-        }
-        self.n_ticks += 1;
-        if self.n_ticks.is_multiple_of(FLOW_TICKS) {
-            let since_ns = self.passes.begin(at_ns);
-            self.kernel
-                .scan_flows(since_ns, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
-            pipeline.feed(at_ns, Input::FlowTick);
-            pipeline.respond.expire(monotonic_ns());
-        }
-        self.pipeline.deliver(at_ns)?;
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        let at_ns = self.kernel.now_ns();
-        let pipeline = &mut self.pipeline;
-        self.kernel
-            .drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
-        self.kernel
-            .scan_flows(0, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
-        pipeline.finish(at_ns);
-        pipeline.deliver(at_ns)?;
-        Ok(())
-    }
-
-    fn print_totals(&self, json: bool) {
-        let (ingress, egress) = (
-            self.kernel.total(Way::Ingress),
-            self.kernel.total(Way::Egress),
-        );
-        let events: serde_json::Map<_, _> = Event::ALL
-            .iter()
-            .map(|event| {
-                (
-                    event.label().to_owned(),
-                    json!(self.kernel.event(*event).packets),
-                )
-            })
-            .collect();
-        let summary = json!({
-            "kind": "summary", "@timestamp": timestamp(self.kernel.now_ns()),
-            "packets": ingress.packets + egress.packets,
-            "bytes": ingress.bytes + egress.bytes,
-            "ingress": {"packets": ingress.packets, "bytes": ingress.bytes},
-            "egress": {"packets": egress.packets, "bytes": egress.bytes},
-            "flows": self.pipeline.n_flows(),
-            "incidents": self.pipeline.incidents(),
-            "events": events,
-            "unstable_reads": self.kernel.n_unstable,
-        });
-        if json {
-            println!("{summary}");
-        } else {
-            eprintln!("{summary:#}");
-        }
+            show: Show {
+                flows: self.flows,
+                findings: self.findings,
+            },
+        })
     }
 }
 

@@ -1,0 +1,226 @@
+//! The engine's thread: looks at the kernel's maps, feeds the engine, carries out what it says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Result;
+use sensor_common::counters::Event;
+use sensor_common::datapath::Way;
+use sensor_common::host::HostRow;
+use sensor_engine::Input;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tracing::info;
+
+use super::printer::Lines;
+use super::queue::{Closed, Drain, Gauge};
+use super::snapshot::Snapshot;
+use super::{Ask, Ticks};
+use crate::capture::kernel::{Attachment, Kernel, monotonic_ns};
+use crate::output::{self, timestamp};
+use crate::pipeline::{Passes, Pipeline};
+use crate::player::Listener as _;
+use crate::print::{Format, Sink as _};
+use crate::respond::{KernelRespond, Mode};
+
+/// Everything that the thread owns.
+pub struct EngineThread {
+    pub kernel: Kernel,
+    pub pipeline: Pipeline<KernelRespond>,
+    pub attachments: Vec<Attachment>,
+    pub mode: Mode,
+    pub ticks: Ticks,
+    pub format: Format,
+    pub sink: Lines,
+    pub gauges: Vec<Gauge>,
+    pub snapshots: watch::Sender<Arc<Snapshot>>,
+    pub stop: Arc<AtomicBool>,
+}
+
+impl EngineThread {
+    /// Works until told to stop, then says what was seen.
+    pub fn run(self, asks: &Drain<Ask>) -> Result<()> {
+        self.announce("start")?;
+        let mut looks = Looks::new(self);
+        let mut next = Instant::now();
+        while !looks.thread.stop.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            if now >= next {
+                looks.tick()?;
+                // After a stall the looks go on at their pace, they are not made up for.
+                next = (next + looks.thread.ticks.hosts).max(Instant::now());
+                continue;
+            }
+            match asks.receive(next - now) {
+                Ok(Some(ask)) => looks.thread.carry_out(ask),
+                Ok(None) => {}
+                Err(Closed) => break,
+            }
+        }
+        looks.finish()
+    }
+
+    fn carry_out(&self, ask: Ask) {
+        match ask {
+            Ask::Stop => {}
+        }
+    }
+
+    /// Says on standard error and in JSON how the sensor is attached.
+    fn announce(&self, action: &str) -> Result<()> {
+        for at in &self.attachments {
+            let (mode, reason) = (at.mode.label(), at.reason.as_str());
+            info!(
+                interface = at.interface,
+                xdp = mode,
+                reason,
+                egress = at.egress,
+                "{action}"
+            );
+        }
+        if self.format == Format::Json {
+            let attach: Vec<Value> = self.attachments.iter().map(attachment).collect();
+            let line = json!({
+                "kind": "sensor", "@timestamp": timestamp(self.kernel.now_ns()),
+                "event.action": action, "sensor.version": env!("CARGO_PKG_VERSION"),
+                "schema.hash": format!("{:016x}", sensor_engine::schema_hash()),
+                "mode": self.mode.label(), "attach": attach,
+            });
+            self.sink.clone().take(line)?;
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Value {
+        let (ingress, egress) = (
+            self.kernel.total(Way::Ingress),
+            self.kernel.total(Way::Egress),
+        );
+        let count = |event: &Event| {
+            let n = self.kernel.event(*event).packets;
+            (event.label().to_owned(), json!(n))
+        };
+        let events: serde_json::Map<_, _> = Event::ALL.iter().map(count).collect();
+        json!({
+            "kind": "summary", "@timestamp": timestamp(self.kernel.now_ns()),
+            "packets": ingress.packets + egress.packets,
+            "bytes": ingress.bytes + egress.bytes,
+            "ingress": {"packets": ingress.packets, "bytes": ingress.bytes},
+            "egress": {"packets": egress.packets, "bytes": egress.bytes},
+            "flows": self.pipeline.n_flows(),
+            "incidents": self.pipeline.incidents(),
+            "events": events,
+            "unstable_reads": self.kernel.n_unstable,
+            "lines_shed": self.sink.n_shed(),
+        })
+    }
+}
+
+fn attachment(at: &Attachment) -> Value {
+    json!({"interface": at.interface, "mode": at.mode.label(),
+           "reason": at.reason, "egress": at.egress})
+}
+
+/// The thread at work, with what it remembers from look to look.
+struct Looks {
+    thread: EngineThread,
+    local: Vec<HostRow>,
+    remote: Vec<HostRow>,
+    passes: Passes,
+    n_ticks: u64,
+    n_host_dropped: u64,
+    n_lines_shed: u64,
+}
+
+impl Looks {
+    const fn new(thread: EngineThread) -> Self {
+        Self {
+            thread,
+            local: Vec::new(),
+            remote: Vec::new(),
+            passes: Passes::new(),
+            n_ticks: 0,
+            n_host_dropped: 0,
+            n_lines_shed: 0,
+        }
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        let EngineThread {
+            kernel,
+            pipeline,
+            ticks,
+            ..
+        } = &mut self.thread;
+        let at_ns = kernel.now_ns();
+        kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
+        kernel.read_hosts(&mut self.local, &mut self.remote);
+        pipeline.feed(
+            at_ns,
+            Input::Hosts {
+                local: &self.local,
+                remote: &self.remote,
+            },
+        );
+        let dropped = kernel.event(Event::HostNotAdmitted).packets;
+        if dropped > self.n_host_dropped {
+            let packets = dropped - self.n_host_dropped;
+            pipeline.feed(at_ns, Input::HostDropped { packets });
+            self.n_host_dropped = dropped;
+        }
+        self.n_ticks += 1;
+        let is_flow_tick = self.n_ticks.is_multiple_of(ticks.n_hosts_per_flows);
+        if is_flow_tick {
+            let since_ns = self.passes.begin(at_ns);
+            kernel.scan_flows(since_ns, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
+            pipeline.feed(at_ns, Input::FlowTick);
+            pipeline.respond.expire(monotonic_ns());
+        }
+        pipeline.deliver(at_ns)?;
+        if is_flow_tick {
+            self.publish(at_ns)?;
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, at_ns: u64) -> Result<()> {
+        let thread = &mut self.thread;
+        let n_shed = thread.sink.n_shed();
+        if n_shed > self.n_lines_shed {
+            let count = n_shed - self.n_lines_shed;
+            thread
+                .sink
+                .take(output::loss(at_ns, "output", "queue_full", count))?;
+            self.n_lines_shed = n_shed;
+        }
+        thread.snapshots.send_replace(Arc::new(Snapshot {
+            at_ns,
+            engine: thread.pipeline.stats(),
+            queues: thread.gauges.clone(),
+            n_blocks: thread.pipeline.respond.n_entries(),
+        }));
+        Ok(())
+    }
+
+    /// Takes in what is left, ends what is open, says what was seen.
+    fn finish(mut self) -> Result<()> {
+        self.thread.sink.wait_from_now();
+        let EngineThread {
+            kernel, pipeline, ..
+        } = &mut self.thread;
+        let at_ns = kernel.now_ns();
+        kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
+        kernel.scan_flows(0, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
+        pipeline.finish(at_ns);
+        pipeline.deliver(at_ns)?;
+        self.thread.announce("stop")?;
+        let summary = self.thread.summary();
+        if self.thread.format == Format::Json {
+            self.thread.sink.take(summary)?;
+        } else {
+            eprintln!("{summary:#}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! The running sensor. The engine has a thread of its own; whoever reads its output or asks it
+//! something sits at the other end of a bounded queue and can't hold it up.
+//!
+//! ```text
+//! kernel maps ── engine thread ──(lines)── printer thread ── standard output
+//!                     │   ▲
+//!            snapshot ▼   │ (asks)
+//!                 shell: signals, clients
+//! ```
+
+mod engine;
+mod printer;
+pub mod queue;
+mod snapshot;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use crate::capture::kernel::{Attachment, Kernel};
+use crate::pipeline::{Pipeline, Show};
+use crate::player::{FLOW_TICKS, HOST_TICK_NS};
+use crate::print::Format;
+use crate::respond::{KernelRespond, Mode};
+use engine::EngineThread;
+use printer::Lines;
+use queue::Policy;
+
+pub use snapshot::Snapshot;
+
+/// Objects on their way to standard output: some ten seconds of a busy minute, 8 MB at most.
+const N_LINES: usize = 16_384;
+/// Questions and orders for the engine: each is done within a tick.
+const N_ASKS: usize = 64;
+
+/// How often the engine looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticks {
+    /// From one look at the host rows to the next.
+    pub hosts: Duration,
+    /// Looks at host rows per look at flows.
+    pub n_hosts_per_flows: u64,
+}
+
+impl Default for Ticks {
+    fn default() -> Self {
+        Self {
+            hosts: Duration::from_nanos(HOST_TICK_NS),
+            n_hosts_per_flows: FLOW_TICKS,
+        }
+    }
+}
+
+/// What the agent is started with: everything is loaded and attached.
+pub struct Setup {
+    pub kernel: Kernel,
+    pub attachments: Vec<Attachment>,
+    pub respond: KernelRespond,
+    pub mode: Mode,
+    pub engine: sensor_engine::Config,
+    pub ticks: Ticks,
+    pub format: Format,
+    pub show: Show,
+}
+
+/// Orders to the engine thread, carried out between two ticks.
+#[derive(Debug)]
+pub enum Ask {
+    /// Wakes the thread, which then sees that it should end.
+    Stop,
+}
+
+/// Runs until SIGINT or SIGTERM, or until a part fails.
+///
+/// # Errors
+/// What made a part fail.
+pub fn run(setup: Setup) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (lines, lines_out) = queue::bounded("lines", N_LINES, Policy::DropNewest);
+    let (asks, asks_in) = queue::bounded("asks", N_ASKS, Policy::Refuse);
+    let (snapshots, _latest) = watch::channel(Arc::new(Snapshot::default()));
+    let stop = Arc::new(AtomicBool::new(false));
+
+    let format = setup.format;
+    let (printer, printer_over) = spawn("printer", move || printer::print(&lines_out, format))?;
+    let gauges = vec![lines.gauge().clone(), asks.gauge().clone()];
+    let sink = Lines::new(lines);
+    let pipeline = Pipeline::new(
+        setup.engine,
+        setup.respond,
+        setup.show,
+        Box::new(sink.clone()),
+    );
+    let engine = EngineThread {
+        kernel: setup.kernel,
+        pipeline,
+        attachments: setup.attachments,
+        mode: setup.mode,
+        ticks: setup.ticks,
+        format,
+        sink,
+        gauges,
+        snapshots,
+        stop: Arc::clone(&stop),
+    };
+    let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;
+
+    let ended = runtime.block_on(until_over(engine_over, printer_over));
+    stop.store(true, Ordering::Relaxed);
+    // A full queue wakes the thread as well.
+    let _woken = asks.send(Ask::Stop);
+    join(engine).and(join(printer)).and(ended)
+}
+
+/// Runs `work` on a named thread; the receiver tells when it is over.
+fn spawn<F>(name: &str, work: F) -> Result<(JoinHandle<Result<()>>, oneshot::Receiver<()>)>
+where
+    F: FnOnce() -> Result<()> + Send + 'static,
+{
+    let (over, is_over) = oneshot::channel::<()>();
+    let body = move || {
+        let result = work();
+        drop(over);
+        result
+    };
+    let handle = thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .with_context(|| format!("no thread for the {name}"))?;
+    Ok((handle, is_over))
+}
+
+fn join(handle: JoinHandle<Result<()>>) -> Result<()> {
+    let name = handle.thread().name().unwrap_or("unnamed").to_owned();
+    match handle.join() {
+        Ok(result) => result.with_context(|| format!("the {name} failed")),
+        Err(_panic) => Err(anyhow!("the {name} panicked; see above")),
+    }
+}
+
+/// Waits for a signal, or for a part that ended of itself.
+async fn until_over(
+    engine_over: oneshot::Receiver<()>,
+    printer_over: oneshot::Receiver<()>,
+) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = engine_over => {}
+        _ = printer_over => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! From the engine to standard output. A reader that is slow costs lines, which are counted, never
+//! time of the engine.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::queue::{Closed, Drain, Refusal, Sender};
+use crate::print::{Format, Printer, Sink as _};
+
+/// At the end there is time for a slow reader, within limits.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// Puts objects into the queue of the printer.
+#[derive(Clone)]
+pub struct Lines {
+    queue: Sender<Value>,
+    /// Set once, when the engine ends.
+    deadline: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Lines {
+    pub fn new(queue: Sender<Value>) -> Self {
+        let deadline = Arc::default();
+        Self { queue, deadline }
+    }
+
+    /// From now on waits for room, instead of dropping, but only for a few seconds in all.
+    pub fn wait_from_now(&self) {
+        let until = Instant::now() + LAST_LINES;
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Objects dropped since the start.
+    pub fn n_shed(&self) -> u64 {
+        self.queue.gauge().n_shed()
+    }
+}
+
+/// What may be dropped first: there are many of them.
+fn is_minor(value: &Value) -> bool {
+    matches!(value["kind"].as_str(), Some("flow" | "finding"))
+}
+
+impl crate::print::Sink for Lines {
+    fn take(&mut self, value: Value) -> io::Result<()> {
+        let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = match deadline {
+            Some(deadline) => self.queue.send_until(value, deadline),
+            None if is_minor(&value) => self.queue.send_minor(value),
+            None => self.queue.send(value),
+        };
+        match sent {
+            Ok(()) | Err(Refusal::Full) => Ok(()),
+            Err(Refusal::Closed) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Body of the printer's thread: ends with the engine's side of the queue.
+pub fn print(lines: &Drain<Value>, format: Format) -> Result<()> {
+    let mut printer = Printer::new(format);
+    loop {
+        match lines.receive(Duration::from_secs(1)) {
+            Ok(Some(value)) => printer.take(value)?,
+            Ok(None) => {}
+            Err(Closed) => break,
+        }
+        while let Some(value) = lines.next_waiting() {
+            printer.take(value)?;
+        }
+        printer.flush()?;
+    }
+    printer.flush()?;
+    Ok(())
+}
