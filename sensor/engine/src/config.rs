@@ -1,12 +1,19 @@
-//! Every threshold of the engine, with its unit. The shell checks and fills it.
+//! Every threshold of the engine, with its unit. The shell reads these types from the configuration:
+//! a field is a key, its docs are the key's, `range` is checked, and `x-restart` marks what a running
+//! engine can't change.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Nanoseconds of one second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
-/// All parameters. `Default` is what the detectors were tuned with.
-#[derive(Clone, Debug, Default)]
+/// Thresholds of detection. `Default` is what the detectors were tuned with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Secret of the tables' hashes; equal seeds give equal outputs.
+    #[serde(skip)]
     pub hash_seed: u64,
     pub flow: FlowConfig,
     pub flood: FloodConfig,
@@ -17,11 +24,14 @@ pub struct Config {
 }
 
 /// Flow stage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct FlowConfig {
     /// A flow is exported at least this often, ns (IPFIX flowActiveTimeout, RFC 5102 5.11.1).
+    #[schemars(range(min = 1))]
     pub active_timeout_ns: u64,
     /// A flow ends after this much silence, ns (flowIdleTimeout, 5.11.2).
+    #[schemars(range(min = 1))]
     pub idle_timeout_ns: u64,
     /// A flow that FIN or RST closed is kept this long for stragglers, ns.
     pub linger_ns: u64,
@@ -29,6 +39,7 @@ pub struct FlowConfig {
     /// retransmission of a SYN comes after 1 s (RFC 6298).
     pub unanswered_ns: u64,
     /// Flows held; 224 bytes each and 18 of index: 242 MB for the default.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_flows: usize,
 }
 
@@ -45,26 +56,38 @@ impl Default for FlowConfig {
 }
 
 /// Floods, from host rows. Rates are packets per second towards one local host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct FloodConfig {
+    /// SYN segments a second below which nothing is a flood.
     pub syn_pps: f64,
+    /// ACK segments a second below which nothing is a flood.
     pub ack_pps: f64,
+    /// UDP datagrams a second below which nothing is a flood.
     pub udp_pps: f64,
+    /// ICMP messages a second below which nothing is a flood.
     pub icmp_pps: f64,
+    /// Fragments a second below which nothing is a flood.
     pub fragment_pps: f64,
     /// The limit of a host is at least its learned level times this.
     pub level_factor: f64,
-    /// And that many learned spreads above the level.
+    /// The limit of a host is at least that many learned spreads above the level.
     pub spread_factor: f64,
     /// Looks in a row above the limit before a flood is called one.
+    #[schemars(range(min = 1))]
     pub n_ticks: u32,
     /// Looks in a row for a flood of few flows, which might be a transfer: time for the flow
     /// stage, which looks once a second, to vouch for it.
+    #[schemars(range(min = 1))]
     pub n_ticks_concentrated: u32,
     /// Share of the rate from which a source is blamed.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub heavy_share: f64,
-    /// Local and remote addresses followed, about 700 bytes each: 50 MB at most.
+    /// Local addresses followed, about 700 bytes each: 6 MB for the default.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_local: usize,
+    /// Remote addresses followed, about 700 bytes each: 46 MB for the default.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_remote: usize,
 }
 
@@ -88,24 +111,32 @@ impl Default for FloodConfig {
 }
 
 /// Scans and password guessing, from flow updates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct ScanConfig {
     /// Distinct ports that one source tried on one host within 1 s.
+    #[schemars(range(min = 1))]
     pub fast_ports: u32,
     /// Distinct ports without success on one host within 30 to 60 s.
+    #[schemars(range(min = 1))]
     pub failed_ports: u32,
-    /// Distinct hosts without success on one TCP port within 30 to 60 s, and on a UDP port, where
-    /// peer-to-peer programs knock on many closed doors.
+    /// Distinct hosts without success on one TCP port within 30 to 60 s.
+    #[schemars(range(min = 1))]
     pub failed_hosts: u32,
+    /// The same on a UDP port, where peer-to-peer programs knock on many closed doors.
+    #[schemars(range(min = 1))]
     pub failed_hosts_udp: u32,
     /// Short sessions with one authenticating service within 30 to 60 s.
+    #[schemars(range(min = 1))]
     pub auth_sessions: u32,
-    /// A session of at most this many packets (both ways) and ns is short.
+    /// A session of at most this many packets, both ways, is short.
     pub auth_packets: u64,
+    /// A session that lasted at most this long is short, ns.
     pub auth_duration_ns: u64,
     /// Ports of services that ask for a password.
     pub auth_ports: Vec<u16>,
     /// Windows held per table, up to about 1.2 kB each, mostly 150 bytes.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_windows: usize,
 }
 
@@ -128,17 +159,21 @@ impl Default for ScanConfig {
 }
 
 /// Volume towards a local host against its own past.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct VolumeConfig {
     /// Event time to learn before the first finding, s.
     pub warm_up_s: u32,
-    /// Median below which a host has no normal load to deviate from, packets and bytes a second.
+    /// Median below which a host has no normal load to deviate from, packets a second.
     pub min_packets_per_s: f64,
+    /// Median below which a host has no normal load to deviate from, bytes a second.
     pub min_bytes_per_s: f64,
-    /// Distance from the median in units of spread (1.4826 MAD of the logarithm), and ratio to it.
+    /// Distance from the median in units of spread (1.4826 MAD of the logarithm).
     pub z: f64,
+    /// Ratio to the median.
     pub ratio: f64,
-    /// Seconds in a row.
+    /// Seconds in a row before it is a finding.
+    #[schemars(range(min = 1))]
     pub n_seconds: u32,
 }
 
@@ -156,17 +191,24 @@ impl Default for VolumeConfig {
 }
 
 /// Clusters of sources' behaviour.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct BehaviourConfig {
+    /// Clusters of normal behaviour.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
     pub n_clusters: usize,
     /// Vectors of one mini-batch.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
     pub batch: usize,
-    /// Event time, s, and vectors scored before the first finding.
+    /// Event time to learn before the first finding, s.
     pub warm_up_s: u32,
+    /// Vectors to learn from before the first finding.
     pub warm_up_vectors: usize,
     /// A vector less likely than this is a finding.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub p_value: f64,
     /// Sources followed, 200 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_sources: usize,
 }
 
@@ -184,20 +226,26 @@ impl Default for BehaviourConfig {
 }
 
 /// Incidents and decisions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct DecideConfig {
     /// An incident closes after this much event time without findings, ns.
     pub close_ns: u64,
     /// Least time between two updates, ns.
     pub update_ns: u64,
     /// Addresses and ports listed per incident.
+    #[schemars(range(min = 1))]
     pub n_listed: usize,
     /// Open incidents.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_incidents: usize,
     /// Fused score (-log10 p) from which a source is acted on.
     pub min_score: f64,
+    /// A block entry lasts this long, s.
+    #[schemars(range(min = 1))]
     pub ttl_s: u32,
     /// Remembered decisions.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_decisions: usize,
 }
 

@@ -41,6 +41,12 @@ impl DecideStage {
         }
     }
 
+    /// Works by other thresholds from now on; sizes stay.
+    pub(crate) fn configure(&mut self, config: &DecideConfig) {
+        self.config = config.clone();
+        self.decider.configure(config);
+    }
+
     pub(crate) fn n_open(&self) -> usize {
         self.cases.len()
     }

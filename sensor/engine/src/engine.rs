@@ -104,6 +104,18 @@ impl Engine {
         }
     }
 
+    /// Works by other thresholds from now on, with all that was learned. What `x-restart` marks in
+    /// the configuration's schema, and the seed, stay as they were.
+    pub fn configure(&mut self, config: &Config) {
+        self.flows.configure(&config.flow);
+        self.floods.configure(&config.flood);
+        self.scans.configure(&config.scan);
+        self.row_scans.configure(&config.scan);
+        self.volumes.configure(&config.volume);
+        self.behaviour.configure(&config.behaviour);
+        self.decide.configure(&config.decide);
+    }
+
     /// Takes one input at event time `at_ns` and appends what follows from it.
     pub fn handle(&mut self, at_ns: u64, input: Input<'_>, out: &mut Vec<Output>) {
         match input {

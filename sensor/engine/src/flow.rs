@@ -54,6 +54,11 @@ impl FlowStage {
         }
     }
 
+    /// Works by other thresholds from now on; sizes stay.
+    pub fn configure(&mut self, config: &FlowConfig) {
+        self.config = config.clone();
+    }
+
     pub fn len(&self) -> usize {
         self.flows.len()
     }

@@ -66,6 +66,11 @@ impl Decider {
         }
     }
 
+    /// Works by other thresholds from now on; sizes stay.
+    pub(super) fn configure(&mut self, config: &DecideConfig) {
+        self.config = config.clone();
+    }
+
     pub(super) fn note_local(&mut self, at_ns: u64, address: Address) {
         if self.local.len() < MAX_LOCAL || self.local.contains_key(&address) {
             self.local.insert(address, at_ns);

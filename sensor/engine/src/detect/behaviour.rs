@@ -47,6 +47,11 @@ impl BehaviourDetector {
         }
     }
 
+    /// Works by other thresholds from now on; sizes stay.
+    pub(crate) fn configure(&mut self, config: &BehaviourConfig) {
+        self.config = config.clone();
+    }
+
     pub(crate) fn take(&mut self, at_ns: u64, vectors: &[SourceVector], out: &mut Vec<Finding>) {
         if self.began_ns == 0 {
             self.began_ns = at_ns;

@@ -75,6 +75,11 @@ impl FloodDetector {
         }
     }
 
+    /// Works by other thresholds from now on; sizes stay.
+    pub(crate) fn configure(&mut self, config: &FloodConfig) {
+        self.config = config.clone();
+    }
+
     /// Judges one host's look.
     pub(crate) fn look(
         &mut self,

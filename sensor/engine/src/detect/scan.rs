@@ -51,6 +51,11 @@ impl ScanDetector {
         }
     }
 
+    /// Works by other thresholds from now on; sizes stay.
+    pub(crate) fn configure(&mut self, config: &ScanConfig) {
+        self.config = config.clone();
+    }
+
     pub(crate) fn n_shed(&self) -> u64 {
         self.ports.n_shed + self.hosts.n_shed + self.sessions.n_shed
     }

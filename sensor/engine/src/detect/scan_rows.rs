@@ -39,6 +39,11 @@ impl RowScanDetector {
         }
     }
 
+    /// Works by other thresholds from now on; sizes stay.
+    pub(crate) fn configure(&mut self, config: &ScanConfig) {
+        self.config = config.clone();
+    }
+
     /// Only sources that were refused flows are followed: the others are seen better elsewhere.
     pub(crate) fn look(&mut self, at_ns: u64, remotes: &[HostLook], findings: &mut Vec<Finding>) {
         for look in remotes {

@@ -45,6 +45,11 @@ impl VolumeDetector {
         }
     }
 
+    /// Works by other thresholds from now on; sizes stay.
+    pub(crate) fn configure(&mut self, config: &VolumeConfig) {
+        self.config = config.clone();
+    }
+
     pub(crate) fn look(&mut self, at_ns: u64, look: &HostLook, findings: &mut Vec<Finding>) {
         let host = self.hosts.get_or_insert_with(look.address, || Host {
             second_ns: at_ns,
