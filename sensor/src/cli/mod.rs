@@ -1,5 +1,6 @@
 //! The command line: a file per subcommand.
 
+mod eval;
 mod replay;
 mod run;
 
@@ -32,6 +33,8 @@ enum Command {
     Run(run::Run),
     /// Read captures through the same code, without privileges.
     Replay(replay::Replay),
+    /// Run labelled captures and hold the incidents against the labels.
+    Eval(eval::Eval),
 }
 
 /// Parses the arguments, runs the command, reports its error.
@@ -46,6 +49,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Replay(replay) => replay.execute(),
+        Command::Eval(eval) => eval.execute(),
     };
     match result {
         Ok(code) => code,

@@ -1,0 +1,323 @@
+//! Which families of the output contract are right for which attack of the label files.
+//!
+//! One table, from the special to the general; the first row whose words are all in the attack's
+//! name counts. Where two families describe the same behaviour, both are right; where one describes
+//! it less well, it is half right.
+
+/// What attacks are summed up by, and which target applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    Flood,
+    Reflection,
+    HttpFlood,
+    SlowHttp,
+    Scan,
+    BruteForce,
+    ArpSpoof,
+    Tunnel,
+    Beacon,
+    Lateral,
+    Malware,
+    Malformed,
+    Other,
+}
+
+impl Group {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Flood => "flood",
+            Self::Reflection => "reflection",
+            Self::HttpFlood => "http flood",
+            Self::SlowHttp => "slow attack",
+            Self::Scan => "scan",
+            Self::BruteForce => "brute force",
+            Self::ArpSpoof => "arp spoofing",
+            Self::Tunnel => "tunnel",
+            Self::Beacon => "beaconing",
+            Self::Lateral => "lateral, exfiltration",
+            Self::Malware => "malware",
+            Self::Malformed => "malformed",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// One row: words of the name, group, families that are right, families that are half right.
+pub struct Kind {
+    pub words: &'static [&'static str],
+    pub group: Group,
+    pub right: &'static [&'static str],
+    pub half: &'static [&'static str],
+}
+
+const fn kind(
+    words: &'static [&'static str],
+    group: Group,
+    right: &'static [&'static str],
+    half: &'static [&'static str],
+) -> Kind {
+    Kind {
+        words,
+        group,
+        right,
+        half,
+    }
+}
+
+/// The table.
+pub const KINDS: &[Kind] = &[
+    kind(
+        &["reflection"],
+        Group::Reflection,
+        &["reflection"],
+        &["syn_flood", "ack_flood", "udp_flood"],
+    ),
+    kind(
+        &["amp_"],
+        Group::Reflection,
+        &["reflection"],
+        &["udp_flood", "fragment_flood"],
+    ),
+    kind(&["slow"], Group::SlowHttp, &["slow_http"], &["http_flood"]),
+    kind(
+        &["app_mimicry"],
+        Group::HttpFlood,
+        &["http_flood"],
+        &["syn_flood", "slow_http"],
+    ),
+    kind(
+        &["http", "dos"],
+        Group::HttpFlood,
+        &["http_flood"],
+        &["syn_flood", "slow_http"],
+    ),
+    kind(
+        &["http_flood"],
+        Group::HttpFlood,
+        &["http_flood"],
+        &["syn_flood"],
+    ),
+    kind(
+        &["syn", "flood"],
+        Group::Flood,
+        &["syn_flood"],
+        &["volume_anomaly"],
+    ),
+    kind(
+        &["syn_state"],
+        Group::Flood,
+        &["syn_flood"],
+        &["volume_anomaly"],
+    ),
+    kind(
+        &["icmp_sweep"],
+        Group::Scan,
+        &["host_sweep"],
+        &["arp_sweep"],
+    ),
+    kind(
+        &["ping_sweep"],
+        Group::Scan,
+        &["host_sweep"],
+        &["arp_sweep"],
+    ),
+    kind(
+        &["arp_s", "can"],
+        Group::Scan,
+        &["arp_sweep"],
+        &["host_sweep"],
+    ),
+    kind(&["arp_sweep"], Group::Scan, &["arp_sweep"], &["host_sweep"]),
+    kind(&["arp"], Group::ArpSpoof, &["arp_spoof"], &[]),
+    kind(&["mitm"], Group::ArpSpoof, &["arp_spoof"], &[]),
+    kind(
+        &["icmp", "tunnel"],
+        Group::Tunnel,
+        &["icmp_tunnel"],
+        &["exfiltration", "icmp_flood"],
+    ),
+    kind(
+        &["tunnel"],
+        Group::Tunnel,
+        &["dns_tunnel"],
+        &["exfiltration", "beacon"],
+    ),
+    kind(
+        &["ack_flood"],
+        Group::Flood,
+        &["ack_flood"],
+        &["syn_flood", "volume_anomaly"],
+    ),
+    kind(
+        &["fragment"],
+        Group::Flood,
+        &["fragment_flood"],
+        &["udp_flood", "icmp_flood"],
+    ),
+    kind(
+        &["icmp_flood"],
+        Group::Flood,
+        &["icmp_flood"],
+        &["fragment_flood", "volume_anomaly"],
+    ),
+    kind(
+        &["udp_flood"],
+        Group::Flood,
+        &["udp_flood"],
+        &["reflection", "volume_anomaly"],
+    ),
+    kind(&["bruteforce"], Group::BruteForce, &["brute_force"], &[]),
+    kind(&["brute_force"], Group::BruteForce, &["brute_force"], &[]),
+    kind(
+        &["udp_sweep"],
+        Group::Malware,
+        &["host_sweep"],
+        &["port_scan", "behaviour_anomaly"],
+    ),
+    kind(
+        &["scan_multi"],
+        Group::Scan,
+        &["port_scan", "host_sweep"],
+        &[],
+    ),
+    kind(&["scan"], Group::Scan, &["port_scan"], &["host_sweep"]),
+    kind(&["sweep"], Group::Scan, &["host_sweep"], &["port_scan"]),
+    kind(
+        &["recon"],
+        Group::Scan,
+        &["port_scan", "host_sweep"],
+        &["behaviour_anomaly", "volume_anomaly"],
+    ),
+    kind(
+        &["malformed"],
+        Group::Malformed,
+        &["malformed_traffic"],
+        &["brute_force", "behaviour_anomaly"],
+    ),
+    kind(
+        &["exthdr"],
+        Group::Malformed,
+        &["malformed_traffic"],
+        &["icmp_flood", "fragment_flood"],
+    ),
+    kind(
+        &["c2_upload"],
+        Group::Lateral,
+        &["lateral_movement", "exfiltration", "beacon"],
+        &["behaviour_anomaly"],
+    ),
+    kind(
+        &["lateral"],
+        Group::Lateral,
+        &["lateral_movement"],
+        &["behaviour_anomaly", "host_sweep", "exfiltration"],
+    ),
+    kind(
+        &["exfil"],
+        Group::Lateral,
+        &["exfiltration"],
+        &["behaviour_anomaly", "volume_anomaly"],
+    ),
+    kind(
+        &["c2_"],
+        Group::Beacon,
+        &["beacon"],
+        &["behaviour_anomaly", "exfiltration"],
+    ),
+    kind(
+        &["beacon"],
+        Group::Beacon,
+        &["beacon"],
+        &["behaviour_anomaly"],
+    ),
+    kind(
+        &["dga"],
+        Group::Malware,
+        &["beacon", "behaviour_anomaly"],
+        &["dns_tunnel"],
+    ),
+    kind(
+        &["spam"],
+        Group::Malware,
+        &["host_sweep", "behaviour_anomaly"],
+        &["exfiltration", "brute_force"],
+    ),
+    kind(
+        &["malware"],
+        Group::Malware,
+        &["beacon", "behaviour_anomaly", "host_sweep"],
+        &["port_scan", "exfiltration"],
+    ),
+    kind(
+        &["sqli"],
+        Group::Other,
+        &["behaviour_anomaly"],
+        &["http_flood", "brute_force"],
+    ),
+    kind(
+        &["web"],
+        Group::Other,
+        &["behaviour_anomaly"],
+        &["http_flood", "brute_force"],
+    ),
+    kind(
+        &["flood"],
+        Group::Flood,
+        &["volume_anomaly"],
+        &["udp_flood", "syn_flood", "ack_flood"],
+    ),
+    kind(
+        &[],
+        Group::Other,
+        &["behaviour_anomaly"],
+        &["volume_anomaly"],
+    ),
+];
+
+/// The row of an attack.
+pub fn kind_of(attack: &str) -> &'static Kind {
+    const LAST: &Kind = &kind(&[], Group::Other, &["behaviour_anomaly"], &[]);
+    KINDS
+        .iter()
+        .find(|kind| kind.words.iter().all(|word| attack.contains(word)))
+        .unwrap_or(LAST)
+}
+
+impl Kind {
+    /// How right a family is: 1, 0.5 or 0.
+    pub fn weight(&self, family: &str) -> f64 {
+        if self.right.contains(&family) {
+            1.0
+        } else if self.half.contains(&family) {
+            0.5
+        } else {
+            0.0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_find_their_row() {
+        let cases = [
+            ("amp_dns", "reflection"),
+            ("tcp_reflection", "reflection"),
+            ("adv_syn_state_exhaustion", "syn_flood"),
+            ("scan_tcp_syn", "port_scan"),
+            ("slow_http_dos", "slow_http"),
+            ("http_dos_hoic", "http_flood"),
+            ("icmp_sweep", "host_sweep"),
+            ("icmp_flood_blacknurse", "icmp_flood"),
+            ("arp_mitm", "arp_spoof"),
+            ("dns_tunnel_iodine", "dns_tunnel"),
+            ("ftp_bruteforce", "brute_force"),
+            ("c2_beacon_periodic", "beacon"),
+        ];
+        for (attack, family) in cases {
+            assert_eq!(kind_of(attack).right[0], family, "{attack}");
+        }
+    }
+}

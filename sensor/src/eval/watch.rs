@@ -1,0 +1,206 @@
+//! Runs one capture through the whole pipeline, as live traffic would arrive, and notes every
+//! incident as it stood each time it was published.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sensor_common::Address;
+use sensor_engine::{Config, Engine, Incident, Input, Output, from_ip};
+
+use super::truth::{Mac, Truth};
+use crate::capture::pcap::{CaptureReader, to_ethernet};
+use crate::output;
+use crate::player::{Listener, Played, Player};
+
+/// An incident at one publication.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub at_ns: u64,
+    pub start_ns: u64,
+    pub end_ns: u64,
+    pub sources: Vec<Address>,
+    pub destinations: Vec<Address>,
+    pub macs: Vec<Mac>,
+}
+
+impl Snapshot {
+    fn of(at_ns: u64, incident: &Incident) -> Self {
+        let addresses = |ips: &[std::net::IpAddr]| ips.iter().map(|ip| from_ip(*ip)).collect();
+        // What is judged is what is printed.
+        let printed = output::incident(at_ns, incident);
+        Self {
+            at_ns,
+            start_ns: incident.start_ns,
+            end_ns: incident.end_ns,
+            sources: addresses(&incident.sources),
+            destinations: addresses(&incident.destinations),
+            macs: printed["source.mac"]
+                .as_str()
+                .and_then(mac)
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    fn names_the_same(&self, other: &Self) -> bool {
+        self.sources == other.sources
+            && self.destinations == other.destinations
+            && self.macs == other.macs
+    }
+
+    pub fn names(&self, address: &Address) -> bool {
+        self.sources.contains(address) || self.destinations.contains(address)
+    }
+}
+
+fn mac(text: &str) -> Option<Mac> {
+    let mut mac = [0; 6];
+    let mut parts = text.split([':', '-']);
+    for byte in &mut mac {
+        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    Some(mac)
+}
+
+/// One incident over its life.
+#[derive(Clone, Debug)]
+pub struct Alarm {
+    pub last: Incident,
+    pub opened_ns: u64,
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// Collects what the engine says.
+pub struct Watcher {
+    engine: Engine,
+    outputs: Vec<Output>,
+    by_id: HashMap<String, usize>,
+    pub alarms: Vec<Alarm>,
+    pub n_flows: u64,
+    pub n_decisions: u64,
+}
+
+impl Watcher {
+    fn new(config: Config) -> Self {
+        Self {
+            engine: Engine::new(config),
+            outputs: Vec::new(),
+            by_id: HashMap::new(),
+            alarms: Vec::new(),
+            n_flows: 0,
+            n_decisions: 0,
+        }
+    }
+
+    fn note(&mut self, at_ns: u64, incident: Incident) {
+        let snapshot = Snapshot::of(at_ns, &incident);
+        let known = self.by_id.get(&incident.id).copied();
+        if let Some(alarm) = known.and_then(|index| self.alarms.get_mut(index)) {
+            alarm.last = incident;
+            let n = alarm.snapshots.len();
+            // A long incident that names nobody new: its first word and its latest are enough.
+            match alarm.snapshots.get(n.saturating_sub(2)..) {
+                Some([before, last])
+                    if last.names_the_same(&snapshot)
+                        && before.names_the_same(last)
+                        && snapshot.end_ns.saturating_sub(before.end_ns) < 1_000_000_000 =>
+                {
+                    alarm.snapshots.pop();
+                }
+                _ => {}
+            }
+            alarm.snapshots.push(snapshot);
+            return;
+        }
+        self.by_id.insert(incident.id.clone(), self.alarms.len());
+        self.alarms.push(Alarm {
+            last: incident,
+            opened_ns: at_ns,
+            snapshots: vec![snapshot],
+        });
+    }
+}
+
+impl Listener for Watcher {
+    fn feed(&mut self, at_ns: u64, input: Input<'_>) {
+        self.engine.handle(at_ns, input, &mut self.outputs);
+    }
+
+    fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
+        for item in std::mem::take(&mut self.outputs) {
+            match item {
+                Output::Incident(incident) => self.note(at_ns, incident),
+                Output::FlowEnd(_) => self.n_flows += 1,
+                Output::Decision(_) => self.n_decisions += 1,
+                Output::Finding(_) | Output::Loss { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, at_ns: u64) {
+        self.engine.finish(at_ns, &mut self.outputs);
+    }
+}
+
+/// A capture that was run.
+pub struct Watched {
+    pub truth: Truth,
+    pub alarms: Vec<Alarm>,
+    pub n_flows: u64,
+    pub played: Played,
+    /// Time in the pipeline, reading and labelling left out.
+    pub busy: Duration,
+    /// What was bad about the capture.
+    pub problems: Vec<String>,
+}
+
+/// Runs a capture. `seen` is told how many bytes of the file were read.
+///
+/// # Errors
+/// When the capture can't be opened.
+pub fn watch(
+    path: &Path,
+    config: Config,
+    mut truth: Truth,
+    mut seen: impl FnMut(u64),
+) -> Result<Watched, String> {
+    let named = |cause: &dyn std::fmt::Display| format!("{}: {cause}", path.display());
+    let mut reader = CaptureReader::open(path).map_err(|cause| named(&cause))?;
+    let mut player = Player::new(Watcher::new(config));
+    let (mut problems, mut scratch) = (Vec::new(), Vec::new());
+    let mut busy = Duration::ZERO;
+    let mut n_frames = 0u64;
+    loop {
+        match reader.next_frame() {
+            Ok(None) => break,
+            Ok(Some(frame)) => {
+                truth.take(frame.at_ns, to_ethernet(&frame, &mut scratch).data);
+                let begin = Instant::now();
+                player.take(&frame).map_err(|cause| named(&cause))?;
+                busy += begin.elapsed();
+                n_frames += 1;
+            }
+            Err(cause) => problems.push(named(&cause)),
+        }
+        if n_frames.is_multiple_of(4096) {
+            seen(reader.progress().0);
+        }
+    }
+    player.finish().map_err(|cause| named(&cause))?;
+    seen(reader.progress().0);
+    let played = *player.played();
+    let Watcher {
+        alarms, n_flows, ..
+    } = player.listener;
+    Ok(Watched {
+        truth,
+        alarms,
+        n_flows,
+        played,
+        busy,
+        problems,
+    })
+}
