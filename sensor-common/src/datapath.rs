@@ -16,6 +16,33 @@ pub enum Way {
     Egress = 1,
 }
 
+/// Where the kernel program takes the time from.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Clock {
+    /// The resolution of the timer tick, at half the price.
+    #[default]
+    Coarse = 0,
+    Precise = 1,
+    /// From what comes with the frame, for tests: [`Told`] in the metadata on ingress, the
+    /// buffer's time stamp on egress.
+    Frame = 2,
+}
+
+/// What a test tells the program of a frame, so that it may be compared with replay: a captured
+/// frame brings its own time, and may be shorter than it was on the wire.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Told {
+    pub now_ns: u64,
+    pub bytes: u32,
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Told>() == 16);
+// SAFETY: integers; the size assertion rules padding out.
+unsafe impl crate::Pod for Told {}
+
 /// Fixed at load.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {

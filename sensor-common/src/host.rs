@@ -35,7 +35,7 @@ pub struct HostSide {
 }
 
 /// One host, as it lies in the table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct HostRow {
     pub address: Address,

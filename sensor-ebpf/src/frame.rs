@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 
+use sensor_common::datapath::Told;
 use sensor_common::packet::{Frame, Packet};
 
 use crate::globals::barrier;
@@ -39,4 +40,14 @@ impl Frame for LinearFrame {
         // SAFETY: the pointer of the very reference, which is not used any more.
         unsafe { &mut *barrier(packet) }
     }
+}
+
+/// What a test put in front of the frame, where the kernel keeps a driver's metadata.
+#[inline(always)]
+pub fn told(metadata: usize, data: usize) -> Option<Told> {
+    if metadata + size_of::<Told>() > data {
+        return None;
+    }
+    // SAFETY: within the metadata by the check above, which the verifier proves again.
+    Some(unsafe { *(metadata as *const Told) })
 }

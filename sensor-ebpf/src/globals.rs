@@ -5,6 +5,7 @@ use core::arch::asm;
 use core::ptr::read_volatile;
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use sensor_common::datapath::Clock;
 use sensor_common::flow::Sequence;
 
 #[unsafe(no_mangle)]
@@ -19,9 +20,9 @@ static REMOTE_ROWS: u32 = 1;
 static TUNNELS: u32 = 0;
 #[unsafe(no_mangle)]
 static ADMIT_PER_WINDOW: u32 = 0;
-/// 1: the precise clock; 0: the coarse one (the resolution of the timer tick, half the price).
+/// `sensor_common::datapath::Clock`, as a number.
 #[unsafe(no_mangle)]
-static PRECISE_CLOCK: u32 = 0;
+static CLOCK: u32 = Clock::Coarse as u32;
 /// 1: the machine reorders stores; sequence numbers need full barriers.
 #[unsafe(no_mangle)]
 static WEAK_ORDER: u32 = 0;
@@ -46,18 +47,25 @@ global!(remote_rows, REMOTE_ROWS, u32);
 global!(tunnels, TUNNELS, u32);
 global!(admit_per_window, ADMIT_PER_WINDOW, u32);
 global!(pass_action, PASS_ACTION, u32);
-global!(precise_clock, PRECISE_CLOCK, u32);
+global!(clock, CLOCK, u32);
 global!(weak_order, WEAK_ORDER, u32);
+
+/// True where the frame itself says when it arrived: never but in tests, so that the verifier
+/// removes what it guards.
+#[inline(always)]
+pub fn frames_tell_time() -> bool {
+    clock() == Clock::Frame as u32
+}
 
 /// Kernel monotonic time.
 #[inline(always)]
 pub fn now_ns() -> u64 {
-    if precise_clock() == 0 {
+    if clock() == Clock::Precise as u32 {
         // SAFETY: a helper without arguments.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        unsafe { bpf_ktime_get_ns() }
     } else {
         // SAFETY: as above.
-        unsafe { bpf_ktime_get_ns() }
+        unsafe { bpf_ktime_get_coarse_ns() }
     }
 }
 

@@ -40,45 +40,60 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the context is the kernel's own; the verifier rewrites these loads.
     let (segments, bytes, ifindex) = unsafe { ((*skb).gso_segs, (*skb).wire_len, (*skb).ifindex) };
+    let now_ns = if globals::frames_tell_time() {
+        // SAFETY: as above.
+        unsafe { (*skb).tstamp }
+    } else {
+        globals::now_ns()
+    };
+    let frame = LinearFrame::new(ctx.data(), ctx.data_end());
     let segments = if segments == 0 { 1 } else { segments as u16 };
-    run(
-        &LinearFrame::new(ctx.data(), ctx.data_end()),
-        Way::Egress,
-        segments,
+    let arrival = Arrival {
+        now_ns,
         bytes,
+        segments,
         ifindex,
-    );
+        cpu: tables::cpu() as u16,
+    };
+    run(&frame, Way::Egress, &arrival);
     TC_ACT_UNSPEC
 }
 
 #[inline(always)]
 fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
-    // SAFETY: the context is the kernel's own; the verifier rewrites this load.
-    let ifindex = unsafe { (*ctx.ctx).ingress_ifindex };
+    let told = if globals::frames_tell_time() {
+        frame::told(ctx.metadata(), ctx.data())
+    } else {
+        None
+    };
+    let (now_ns, bytes) = match told {
+        Some(told) => (told.now_ns, told.bytes),
+        None => (globals::now_ns(), bytes),
+    };
+    let arrival = Arrival {
+        now_ns,
+        bytes,
+        segments: 1,
+        // SAFETY: the context is the kernel's own; the verifier rewrites this load.
+        ifindex: unsafe { (*ctx.ctx).ingress_ifindex },
+        cpu: tables::cpu() as u16,
+    };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
-    match run(&frame, Way::Ingress, 1, bytes, ifindex) {
+    match run(&frame, Way::Ingress, &arrival) {
         Verdict::Pass => globals::pass_action(),
         Verdict::Drop => xdp_action::XDP_DROP,
     }
 }
 
 #[inline(always)]
-fn run(frame: &LinearFrame, way: Way, segments: u16, bytes: u32, ifindex: u32) -> Verdict {
-    let cpu = tables::cpu();
+fn run(frame: &LinearFrame, way: Way, arrival: &Arrival) -> Verdict {
     let Some(packet) = tables::scratch() else {
         return Verdict::Pass;
     };
     parse(frame, Decapsulate(globals::tunnels()), packet);
     // SAFETY: the pointer of the reference above, which is not used any more.
     let packet = unsafe { &*globals::barrier(packet) };
-    let arrival = Arrival {
-        now_ns: globals::now_ns(),
-        bytes,
-        segments,
-        ifindex,
-        cpu: cpu as u16,
-    };
-    tables::datapath(cpu).process::<globals::Announce>(packet, way, &arrival)
+    tables::datapath(arrival.cpu as u32).process::<globals::Announce>(packet, way, arrival)
 }
 
 #[cfg(not(test))]

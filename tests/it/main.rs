@@ -6,4 +6,5 @@
 )]
 
 mod live;
+mod parity;
 mod replay;

@@ -1,7 +1,10 @@
-//! The harness: hosts in network namespaces, a running sensor, and waiting for what it says.
+//! The harness: hosts in network namespaces, a running sensor, and waiting for what it says; frames
+//! of every kind, and the kernel program beside its twin in user space.
 
+pub mod frames;
 mod host;
 mod sensor;
+pub mod twin;
 
 pub use host::{Network, run};
 pub use sensor::{Running, binary};

@@ -240,10 +240,14 @@ impl Software {
             ifindex: 0,
             cpu: 0,
         };
+        self.process_as(frame, Way::Ingress, &arrival)
+    }
+
+    /// Takes one frame of either way.
+    pub fn process_as(&mut self, frame: &[u8], way: Way, arrival: &Arrival) -> Verdict {
         let mut packet = Packet::default();
         parse(frame, self.path.settings.tunnels, &mut packet);
-        self.path
-            .process::<Unshared>(&packet, Way::Ingress, &arrival)
+        self.path.process::<Unshared>(&packet, way, arrival)
     }
 
     /// Hands out the records that left the cache, oldest first.
@@ -276,6 +280,11 @@ impl Software {
 
     pub fn outcome(&self, outcome: Outcome) -> Count {
         self.path.counters.counts[outcome as usize]
+    }
+
+    /// The whole counter map, in its order.
+    pub fn counts(&self) -> &[Count] {
+        &self.path.counters.counts
     }
 
     pub fn event(&self, event: Event) -> Count {

@@ -7,7 +7,7 @@ use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
 use sensor_common::block::Gate;
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
-use sensor_common::datapath::{ADMIT_WINDOW_SHIFT, Way};
+use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Way};
 use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, last_seen};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
@@ -25,7 +25,7 @@ pub struct LoadOptions {
     pub flow_buckets_per_cpu: u32,
     pub admit_per_second: u32,
     pub tunnels: Decapsulate,
-    pub precise_clock: bool,
+    pub clock: datapath::Clock,
     /// XDP action of packets that pass; benchmarks set XDP_DROP.
     pub pass_action: u32,
 }
@@ -56,7 +56,7 @@ impl LoadOptions {
             flow_buckets_per_cpu: limits::FLOW_BUCKETS_PER_CPU,
             admit_per_second: limits::ADMIT_PER_SECOND,
             tunnels: Decapsulate::ALL,
-            precise_clock: false,
+            clock: datapath::Clock::Coarse,
             pass_action: aya_xdp_pass(),
         }
     }
@@ -136,7 +136,7 @@ impl Kernel {
             PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
         let (flows, local, remote, gate, prefilter) = arrays;
         let blocks = Some((gate, prefilter));
-        let clock = Clock::now();
+        let clock = Clock::of(options.clock);
         Ok(Self {
             ebpf,
             flows,
@@ -268,7 +268,7 @@ impl Kernel {
 fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
     let weak_order = u32::from(!cfg!(target_arch = "x86_64"));
     let admit = options.admit_per_window();
-    let precise = u32::from(options.precise_clock);
+    let clock = options.clock as u32;
     let mut loader = EbpfLoader::new();
     loader
         .override_global("SEED", &options.seed, true)
@@ -277,7 +277,7 @@ fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
         .override_global("REMOTE_ROWS", &limits::REMOTE_ROWS_PER_CPU, true)
         .override_global("TUNNELS", &options.tunnels.0, true)
         .override_global("ADMIT_PER_WINDOW", &admit, true)
-        .override_global("PRECISE_CLOCK", &precise, true)
+        .override_global("CLOCK", &clock, true)
         .override_global("WEAK_ORDER", &weak_order, true)
         .override_global("PASS_ACTION", &options.pass_action, true)
         .map_max_entries("FLOWS", n_cpus * n_buckets)
@@ -316,6 +316,14 @@ struct Clock {
 }
 
 impl Clock {
+    fn of(program: datapath::Clock) -> Self {
+        match program {
+            datapath::Clock::Coarse | datapath::Clock::Precise => Self::now(),
+            // Captures have unix time already.
+            datapath::Clock::Frame => Self { offset_ns: 0 },
+        }
+    }
+
     fn now() -> Self {
         let unix = SystemTime::now()
             .duration_since(UNIX_EPOCH)
