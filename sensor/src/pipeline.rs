@@ -107,6 +107,7 @@ impl<R: Respond> Pipeline<R> {
                 let verdict = self.respond.carry_out(decision);
                 Some(output::decision(at_ns, decision, &verdict))
             }
+            Output::Vector(_) => None,
             Output::Loss {
                 stage,
                 reason,

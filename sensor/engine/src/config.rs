@@ -19,6 +19,10 @@ pub struct Config {
     pub flood: FloodConfig,
     pub scan: ScanConfig,
     pub volume: VolumeConfig,
+    /// Hand out every feature vector, for training and evaluation.
+    #[serde(skip)]
+    pub emit_vectors: bool,
+    pub vectors: VectorConfig,
     pub behaviour: BehaviourConfig,
     pub decide: DecideConfig,
 }
@@ -186,6 +190,39 @@ impl Default for VolumeConfig {
             z: 10.0,
             ratio: 5.0,
             n_seconds: 3,
+        }
+    }
+}
+
+/// Feature vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct VectorConfig {
+    /// Initiators of flows followed; a subject takes 900 bytes, 58 MB for all four defaults.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_sources: usize,
+    /// Pairs of initiator and responder followed.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_pairs: usize,
+    /// Responders' ports followed.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_services: usize,
+    /// Responders followed.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_hosts: usize,
+    /// Vectors of one kind made of one window, so that a flood of sources delays nothing.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_vectors: usize,
+}
+
+impl Default for VectorConfig {
+    fn default() -> Self {
+        Self {
+            max_sources: 16_384,
+            max_pairs: 32_768,
+            max_services: 8_192,
+            max_hosts: 8_192,
+            max_vectors: 4_096,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
     BehaviourDetector, Blame, Finding, FloodDetector, RowScanDetector, ScanDetector, VolumeDetector,
 };
-use crate::features::{HostLook, HostTracks, SourceWindows, Vouchers};
+use crate::features::{HostLook, HostTracks, SourceWindows, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary};
 
 /// What the engine is fed.
@@ -40,6 +40,8 @@ pub enum Output {
     Finding(Finding),
     Incident(Incident),
     Decision(Decision),
+    /// With [`Config::emit_vectors`]: each feature vector.
+    Vector(Box<Vector>),
     /// What a stage shed since the last such output; at most once a second each.
     Loss {
         stage: &'static str,
@@ -60,6 +62,8 @@ pub struct Stats {
     pub n_flows_shed: u64,
     pub n_hosts_shed: u64,
     pub n_sources_shed: u64,
+    pub n_subjects_shed: u64,
+    pub n_vectors_skipped: u64,
     pub n_scan_windows_shed: u64,
     pub n_incidents_shed: u64,
     pub n_host_packets_dropped: u64,
@@ -73,6 +77,8 @@ pub struct Engine {
     remote: HostTracks,
     vouchers: Vouchers,
     sources: SourceWindows,
+    subjects: Subjects,
+    emit_vectors: bool,
     floods: FloodDetector,
     scans: ScanDetector,
     row_scans: RowScanDetector,
@@ -93,6 +99,8 @@ impl Engine {
             remote: HostTracks::new(config.flood.max_remote, seed),
             vouchers: Vouchers::new(config.flood.max_local, seed),
             sources: SourceWindows::new(config.behaviour.max_sources, seed),
+            subjects: Subjects::new(&config.vectors, seed),
+            emit_vectors: config.emit_vectors,
             floods: FloodDetector::new(&config.flood, seed),
             scans: ScanDetector::new(&config.scan, seed),
             row_scans: RowScanDetector::new(&config.scan, seed),
@@ -133,6 +141,7 @@ impl Engine {
     /// Ends what is open: flows by force, incidents.
     pub fn finish(&mut self, at_ns: u64, out: &mut Vec<Output>) {
         self.tick(at_ns, out);
+        self.close_window(at_ns, out);
         let stats = &mut self.stats;
         self.flows.finish(&mut |event| {
             if let FlowEvent::End(summary) = event {
@@ -152,6 +161,8 @@ impl Engine {
         stats.n_flows_shed = self.flows.n_shed;
         stats.n_hosts_shed = self.local.n_shed().saturating_add(self.remote.n_shed());
         stats.n_sources_shed = self.sources.n_shed();
+        stats.n_subjects_shed = self.subjects.n_shed();
+        stats.n_vectors_skipped = self.subjects.n_skipped();
         stats.n_scan_windows_shed = self.scans.n_shed();
         stats.n_incidents_shed = self.decide.n_shed;
         stats
@@ -161,6 +172,7 @@ impl Engine {
         let mut rest = Downstream {
             vouchers: &mut self.vouchers,
             sources: &mut self.sources,
+            subjects: &mut self.subjects,
             scans: &mut self.scans,
             stats: &mut self.stats,
         };
@@ -173,6 +185,7 @@ impl Engine {
         let mut rest = Downstream {
             vouchers: &mut self.vouchers,
             sources: &mut self.sources,
+            subjects: &mut self.subjects,
             scans: &mut self.scans,
             stats: &mut self.stats,
         };
@@ -184,11 +197,24 @@ impl Engine {
         self.scans.tick(at_ns, &mut findings);
         let vectors = self.sources.tick(at_ns);
         self.behaviour.take(at_ns, &vectors, &mut findings);
+        if self.subjects.is_due(at_ns) {
+            self.close_window(at_ns, out);
+        }
         self.conclude(at_ns, findings, out);
         let mut verdicts = Vec::new();
         self.decide.tick(at_ns, &mut verdicts);
         self.hand_out(verdicts, out);
         self.report_losses(out);
+    }
+
+    /// Ends the window of the subjects.
+    fn close_window(&mut self, at_ns: u64, out: &mut Vec<Output>) {
+        let emit_vectors = self.emit_vectors;
+        self.subjects.close(at_ns, &mut |vector| {
+            if emit_vectors {
+                out.push(Output::Vector(Box::new(vector.clone())));
+            }
+        });
     }
 
     fn take_hosts(
@@ -261,6 +287,18 @@ impl Engine {
                 before.n_sources_shed,
             ),
             (
+                "features",
+                "subjects_full",
+                now.n_subjects_shed,
+                before.n_subjects_shed,
+            ),
+            (
+                "features",
+                "vectors_over_limit",
+                now.n_vectors_skipped,
+                before.n_vectors_skipped,
+            ),
+            (
                 "detect",
                 "scan_windows_full",
                 now.n_scan_windows_shed,
@@ -296,6 +334,7 @@ impl Engine {
 struct Downstream<'a> {
     vouchers: &'a mut Vouchers,
     sources: &'a mut SourceWindows,
+    subjects: &'a mut Subjects,
     scans: &'a mut ScanDetector,
     stats: &'a mut Stats,
 }
@@ -306,6 +345,7 @@ impl Downstream<'_> {
             FlowEvent::Update(update) => {
                 self.vouchers.take(&update);
                 self.sources.take(&update);
+                self.subjects.take(at_ns, &update);
                 self.scans.take(at_ns, &update);
             }
             FlowEvent::End(summary) => {

@@ -1,16 +1,22 @@
 //! Feature stage: flow updates and host rows in, rates and vectors out.
 
+mod activity;
 pub(crate) mod bounded;
+mod damped;
 mod host;
 mod schema;
 pub(crate) mod sketch;
 mod source;
+mod subjects;
 mod vouch;
 
 pub(crate) use self::host::HostTracks;
 pub use self::host::{Counts, HostLook};
-pub use self::schema::{Feature, N_SOURCE_FEATURES, SCHEMA_VERSION, SOURCE_FEATURES, schema_hash};
-pub(crate) use self::source::SourceWindows;
-pub use self::source::{SourceVector, WINDOW_NS};
+pub use self::schema::{
+    Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, schema_hash, schema_markdown,
+};
+pub(crate) use self::source::{N_SOURCE_FEATURES, SOURCE_NAMES, SourceVector, SourceWindows};
+pub(crate) use self::subjects::Subjects;
+pub use self::subjects::{Subject, Vector, WINDOW_NS};
 pub use self::vouch::Vouched;
 pub(crate) use self::vouch::Vouchers;

@@ -19,10 +19,13 @@ mod tests;
 pub use address::{from_ip, to_ip};
 pub use config::{
     BehaviourConfig, Config, DecideConfig, FloodConfig, FlowConfig, SECOND_NS, ScanConfig,
-    VolumeConfig,
+    VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
 pub use detect::{Detector, Entity, Evidence, Family, Finding};
 pub use engine::{Engine, Input, Output, Stats};
-pub use features::{Feature, SCHEMA_VERSION, SOURCE_FEATURES, schema_hash};
+pub use features::{
+    Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, Vector, schema_hash,
+    schema_markdown,
+};
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};

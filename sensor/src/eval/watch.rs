@@ -134,7 +134,7 @@ impl Listener for Watcher {
                 Output::Incident(incident) => self.note(at_ns, incident),
                 Output::FlowEnd(_) => self.n_flows += 1,
                 Output::Decision(_) => self.n_decisions += 1,
-                Output::Finding(_) | Output::Loss { .. } => {}
+                Output::Finding(_) | Output::Vector(_) | Output::Loss { .. } => {}
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use ndarray::Array2;
 use super::finding::{Detector, Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
 use crate::address::to_ip;
 use crate::config::{BehaviourConfig, SECOND_NS};
-use crate::features::{N_SOURCE_FEATURES, SOURCE_FEATURES, SourceVector, WINDOW_NS};
+use crate::features::{N_SOURCE_FEATURES, SOURCE_NAMES, SourceVector, WINDOW_NS};
 
 type Vector = [f64; N_SOURCE_FEATURES];
 
@@ -173,11 +173,11 @@ impl BehaviourDetector {
         score: f64,
     ) -> Finding {
         let whole = (distance * distance).max(1e-9);
-        let mut features: Vec<Evidence> = SOURCE_FEATURES
+        let mut features: Vec<Evidence> = SOURCE_NAMES
             .iter()
             .enumerate()
-            .map(|(i, feature)| Evidence {
-                name: feature.name,
+            .map(|(i, name)| Evidence {
+                name,
                 observed: vector.values[i],
                 expected: nearest[i] * self.deviation[i] + self.mean[i],
                 share: (x[i] - nearest[i]).powi(2) / whole,

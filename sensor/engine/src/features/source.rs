@@ -4,19 +4,32 @@ use sensor_common::packet::protocol;
 use sensor_common::{Address, mix};
 
 use super::bounded::{Bounded, Worth};
-use super::schema::N_SOURCE_FEATURES;
 use super::sketch::Distinct;
-use crate::config::SECOND_NS;
 use crate::flow::FlowUpdate;
 use crate::flow::Progress;
 
-/// Length of the window.
-pub const WINDOW_NS: u64 = 10 * SECOND_NS;
+use super::subjects::WINDOW_NS;
+
+pub(crate) const N_SOURCE_FEATURES: usize = 12;
+pub(crate) const SOURCE_NAMES: [&str; N_SOURCE_FEATURES] = [
+    "packets_log",
+    "bytes_log",
+    "flows_log",
+    "length_mean",
+    "answer_ratio",
+    "failed_ratio",
+    "peers_log",
+    "ports_log",
+    "port_entropy",
+    "udp_ratio",
+    "icmp_ratio",
+    "syn_ratio",
+];
 const BINS: usize = 16;
 
-/// A source's vector; columns as in [`super::schema::SOURCE_FEATURES`].
+/// A source's vector; columns as in [`SOURCE_NAMES`].
 #[derive(Clone, Debug)]
-pub struct SourceVector {
+pub(crate) struct SourceVector {
     pub source: Address,
     pub first_ns: u64,
     pub last_ns: u64,

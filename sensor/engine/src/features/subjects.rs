@@ -1,0 +1,501 @@
+//! Vectors of all subjects, each end of a window of 10 s.
+
+use sensor_common::{Address, hash_address};
+
+use super::activity::{Activity, Role, spread};
+use super::schema::N_FEATURES;
+use crate::address::{Seeded, Table};
+use crate::config::{SECOND_NS, VectorConfig};
+use crate::flow::FlowUpdate;
+
+/// Length of the window.
+pub const WINDOW_NS: u64 = 10 * SECOND_NS;
+
+/// Whom a vector is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The initiator of flows.
+    Source(Address),
+    /// Initiator and responder.
+    Pair(Address, Address),
+    /// Responder, its port, protocol. ICMP has no ports: 0.
+    Service(Address, u16, u8),
+    /// The responder.
+    Host(Address),
+}
+
+impl Subject {
+    pub const N_KINDS: usize = 4;
+    pub const LABELS: [&'static str; Self::N_KINDS] = ["source", "pair", "service", "host"];
+
+    /// Position of the kind in [`Self::LABELS`].
+    pub const fn kind(&self) -> usize {
+        match self {
+            Self::Source(_) => 0,
+            Self::Pair(..) => 1,
+            Self::Service(..) => 2,
+            Self::Host(_) => 3,
+        }
+    }
+
+    pub const fn label(&self) -> &'static str {
+        Self::LABELS[self.kind()]
+    }
+}
+
+/// A subject's vector; columns as in [`super::schema::FEATURES`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vector {
+    pub subject: Subject,
+    /// First and last packet in the window.
+    pub first_ns: u64,
+    pub last_ns: u64,
+    pub n_packets: u64,
+    pub values: [f32; N_FEATURES],
+}
+
+/// One kind of subjects: a table of positions over slots that stay where they are.
+#[derive(Debug)]
+struct Kind {
+    slots_by_subject: Table<Subject, u32>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Slots with packets in this window, in the order of their first.
+    active: Vec<u32>,
+    capacity: usize,
+    hand: usize,
+    n_shed: u64,
+    /// Vectors over the limit of a window.
+    n_skipped: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    subject: Subject,
+    activity: Activity,
+    seen_ns: u64,
+    is_active: bool,
+    is_used: bool,
+}
+
+/// Slots looked at to find one to shed.
+const SAMPLE: usize = 4;
+/// A subject is forgotten after so long.
+const FORGET_NS: u64 = 1_800 * SECOND_NS;
+
+impl Kind {
+    fn new(capacity: usize, hash_seed: u64) -> Self {
+        Self {
+            slots_by_subject: Table::with_hasher(Seeded(hash_seed)),
+            slots: Vec::new(),
+            free: Vec::new(),
+            active: Vec::new(),
+            capacity: capacity.max(1),
+            hand: 0,
+            n_shed: 0,
+            n_skipped: 0,
+        }
+    }
+
+    /// The slot of a subject, made where it is missing, and whether it was.
+    fn slot(&mut self, at_ns: u64, subject: Subject) -> Option<(&mut Slot, bool)> {
+        let known = self.slots_by_subject.get(&subject).copied();
+        let index = match known {
+            Some(index) => index,
+            None => self.admit(at_ns, subject),
+        };
+        let slot = self.slots.get_mut(index as usize)?;
+        slot.seen_ns = at_ns;
+        if !slot.is_active {
+            slot.is_active = true;
+            self.active.push(index);
+        }
+        Some((slot, known.is_none()))
+    }
+
+    fn admit(&mut self, at_ns: u64, subject: Subject) -> u32 {
+        if self.slots_by_subject.len() >= self.capacity {
+            self.shed();
+        }
+        let slot = Slot {
+            subject,
+            activity: Activity::new(at_ns),
+            seen_ns: at_ns,
+            is_active: false,
+            is_used: true,
+        };
+        let index = if let Some(index) = self.free.pop()
+            && let Some(place) = self.slots.get_mut(index as usize)
+        {
+            // It may still be listed for this window.
+            let is_active = place.is_active;
+            *place = Slot { is_active, ..slot };
+            index
+        } else {
+            self.slots.push(slot);
+            self.slots.len().saturating_sub(1) as u32
+        };
+        self.slots_by_subject.insert(subject, index);
+        index
+    }
+
+    /// Makes room: of a few slots under a moving hand the one with the fewest packets in this
+    /// window, then the longest idle. A flood of one-packet sources displaces its own kind.
+    fn shed(&mut self) {
+        let n = self.slots.len().max(1);
+        let mut least: Option<((u64, u64), usize)> = None;
+        for _ in 0..SAMPLE {
+            self.hand = (self.hand + 1) % n;
+            if let Some(slot) = self.slots.get(self.hand).filter(|slot| slot.is_used) {
+                let worth = (slot.activity.n_packets(), slot.seen_ns);
+                if least.is_none_or(|(other, _)| worth < other) {
+                    least = Some((worth, self.hand));
+                }
+            }
+        }
+        if let Some((_, index)) = least {
+            self.release(index);
+            self.n_shed = self.n_shed.saturating_add(1);
+        }
+    }
+
+    fn release(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.is_used = false;
+            self.slots_by_subject.swap_remove(&slot.subject);
+            self.free.push(index as u32);
+        }
+    }
+
+    /// Hands out the vectors of the window, in the order of the subjects' first packets, at most
+    /// `n_most`; the busiest where there are more.
+    fn close(
+        &mut self,
+        at_ns: u64,
+        n_most: usize,
+        vector: &mut Vector,
+        take: &mut dyn FnMut(&Vector),
+    ) {
+        let mut active = std::mem::take(&mut self.active);
+        let least = self.least_packets(&active, n_most);
+        let mut n_left = n_most;
+        for index in &active {
+            let Some(slot) = self.slots.get_mut(*index as usize) else {
+                continue;
+            };
+            slot.is_active = false;
+            if !slot.is_used {
+                continue;
+            }
+            vector.n_packets = slot.activity.n_packets();
+            vector.first_ns = slot.activity.first_ns();
+            vector.last_ns = slot.activity.last_ns();
+            vector.subject = slot.subject;
+            slot.activity.close(at_ns, &mut vector.values);
+            if vector.n_packets < least || n_left == 0 {
+                self.n_skipped = self.n_skipped.saturating_add(1);
+            } else if vector.n_packets > 0 {
+                n_left -= 1;
+                take(vector);
+            }
+        }
+        active.clear();
+        self.active = active;
+        self.forget(at_ns);
+    }
+
+    /// Packets that a subject must have had to be among the `n_most` busiest.
+    fn least_packets(&self, active: &[u32], n_most: usize) -> u64 {
+        if active.len() <= n_most {
+            return 0;
+        }
+        let slots = active.iter().filter_map(|i| self.slots.get(*i as usize));
+        let mut counts: Vec<u64> = slots.map(|slot| slot.activity.n_packets()).collect();
+        let place = counts.len().saturating_sub(n_most.max(1));
+        *counts.select_nth_unstable(place).1
+    }
+
+    /// Looks at a part of the slots for such as were idle for long.
+    fn forget(&mut self, at_ns: u64) {
+        let n = self.slots.len();
+        for _ in 0..n.div_ceil(32) {
+            self.hand = (self.hand + 1) % n.max(1);
+            let is_idle = self.slots.get(self.hand).is_some_and(|slot| {
+                slot.is_used && at_ns.saturating_sub(slot.seen_ns) >= FORGET_NS
+            });
+            if is_idle {
+                self.release(self.hand);
+            }
+        }
+    }
+}
+
+/// How often each destination port was asked for: surprise of the next.
+#[derive(Debug)]
+struct Ports {
+    counts: Vec<f32>,
+    total: f32,
+}
+
+impl Ports {
+    const N: usize = 4096;
+    /// Beyond it all counts are halved: a memory of about so many flows.
+    const MOST: f32 = 65_536.0;
+
+    fn new() -> Self {
+        Self {
+            counts: vec![0.0; Self::N],
+            total: 0.0,
+        }
+    }
+
+    /// Surprise of a port, bits, before it is counted.
+    fn take(&mut self, port: u16, protocol: u8) -> f32 {
+        let index = spread(u64::from(port) << 8 | u64::from(protocol)) >> 52;
+        let Some(count) = self.counts.get_mut(index as usize) else {
+            return 0.0;
+        };
+        let surprise = ((self.total + 16.0) / (*count + 1.0)).log2();
+        *count += 1.0;
+        self.total += 1.0;
+        if self.total >= Self::MOST {
+            self.total = 0.0;
+            for count in &mut self.counts {
+                *count *= 0.5;
+                self.total += *count;
+            }
+        }
+        surprise.max(0.0)
+    }
+}
+
+/// All subjects.
+#[derive(Debug)]
+pub(crate) struct Subjects {
+    kinds: [Kind; Subject::N_KINDS],
+    ports: Ports,
+    began_ns: u64,
+    n_most: usize,
+}
+
+impl Subjects {
+    pub(crate) fn new(config: &VectorConfig, hash_seed: u64) -> Self {
+        let kind = |capacity| Kind::new(capacity, hash_seed);
+        Self {
+            kinds: [
+                kind(config.max_sources),
+                kind(config.max_pairs),
+                kind(config.max_services),
+                kind(config.max_hosts),
+            ],
+            ports: Ports::new(),
+            began_ns: 0,
+            n_most: config.max_vectors,
+        }
+    }
+
+    pub(crate) fn n_shed(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.n_shed).sum()
+    }
+
+    /// Vectors that were not handed out because the window had too many.
+    pub(crate) fn n_skipped(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.n_skipped).sum()
+    }
+
+    pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
+        let (source, host) = (update.source, update.destination);
+        let (sent, got) = (&update.forward, &update.backward);
+        // The "ports" of ICMP are type and code.
+        let is_icmp = matches!(update.protocol, 1 | 58);
+        let port = if is_icmp { 0 } else { update.destination_port };
+        let rarity = if update.is_new {
+            self.ports.take(port, update.protocol)
+        } else {
+            0.0
+        };
+        let mut role = Role {
+            update,
+            sent,
+            got,
+            peer: 0,
+            port: 0,
+            rarity,
+            is_new_pair: false,
+        };
+        if update.is_new {
+            role.peer = spread(hash_address(&host, 0));
+            role.port = spread(u64::from(port));
+        }
+        let [sources, pairs, services, hosts] = &mut self.kinds;
+        if let Some((slot, is_new)) = pairs.slot(at_ns, Subject::Pair(source, host)) {
+            role.is_new_pair = is_new;
+            slot.activity.take(at_ns, &role);
+        }
+        if let Some((slot, _)) = sources.slot(at_ns, Subject::Source(source)) {
+            slot.activity.take(at_ns, &role);
+        }
+        (role.sent, role.got) = (got, sent);
+        if update.is_new {
+            role.peer = spread(hash_address(&source, 0));
+        }
+        if let Some((slot, _)) = hosts.slot(at_ns, Subject::Host(host)) {
+            slot.activity.take(at_ns, &role);
+        }
+        if update.is_new {
+            role.port = spread(u64::from(update.source_port));
+        }
+        let service = Subject::Service(host, port, update.protocol);
+        if let Some((slot, _)) = services.slot(at_ns, service) {
+            slot.activity.take(at_ns, &role);
+        }
+    }
+
+    /// True where a window is over.
+    pub(crate) fn is_due(&mut self, at_ns: u64) -> bool {
+        if self.began_ns == 0 || at_ns < self.began_ns {
+            self.began_ns = at_ns;
+        }
+        at_ns.saturating_sub(self.began_ns) >= WINDOW_NS
+    }
+
+    /// Ends the window and hands out its vectors.
+    pub(crate) fn close(&mut self, at_ns: u64, take: &mut dyn FnMut(&Vector)) {
+        self.began_ns = at_ns;
+        let mut vector = Vector {
+            subject: Subject::Host([0; 4]),
+            first_ns: 0,
+            last_ns: 0,
+            n_packets: 0,
+            values: [0.0; N_FEATURES],
+        };
+        for kind in &mut self.kinds {
+            kind.close(at_ns, self.n_most, &mut vector, take);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::Column;
+    use super::*;
+    use crate::flow::{Delta, Progress};
+    use crate::tests::{T0, ip};
+
+    fn update(source: u16, destination: u16, port: u16, packets: u64) -> FlowUpdate {
+        let delta = Delta {
+            packets,
+            bytes: packets * 100,
+            length_sumsq: packets * 10_000,
+            length_histogram: [0, packets, 0, 0],
+            ..Delta::default()
+        };
+        FlowUpdate {
+            source: ip(source),
+            destination: ip(destination),
+            source_port: 40_000,
+            destination_port: port,
+            protocol: 6,
+            has_fragments: false,
+            forward: delta,
+            backward: Delta::default(),
+            n_forward: packets,
+            n_backward: 0,
+            is_attempt: true,
+            is_new: true,
+            progress: Progress::Pending,
+            has_progressed: false,
+            first_ns: T0,
+            last_ns: T0,
+        }
+    }
+
+    fn subjects(most: usize) -> Subjects {
+        let config = VectorConfig {
+            max_sources: most,
+            max_pairs: most,
+            max_services: most,
+            max_hosts: most,
+            max_vectors: most,
+        };
+        Subjects::new(&config, 1)
+    }
+
+    fn window(subjects: &mut Subjects, at_ns: u64) -> Vec<Vector> {
+        let mut vectors = Vec::new();
+        if subjects.is_due(at_ns) {
+            subjects.close(at_ns, &mut |vector| vectors.push(vector.clone()));
+        }
+        vectors
+    }
+
+    #[test]
+    fn each_kind_sees_its_side() {
+        let mut subjects = subjects(100);
+        assert_eq!(window(&mut subjects, T0).len(), 0);
+        for port in 1..=20 {
+            subjects.take(T0, &update(1, 2, port, 3));
+        }
+        let vectors = window(&mut subjects, T0 + WINDOW_NS);
+        assert_eq!(vectors.len(), 1 + 1 + 20 + 1);
+        let value = |subject: Subject, column: Column| {
+            let found = vectors.iter().find(|vector| vector.subject == subject);
+            found.map_or(f32::NAN, |vector| vector.values[column as usize])
+        };
+        let source = Subject::Source(ip(1));
+        assert!((value(source, Column::OutPackets) - 61f32.ln()).abs() < 1e-5);
+        assert!((value(source, Column::Ports) - 21f32.ln()).abs() < 0.05);
+        assert!((value(source, Column::Peers) - 2f32.ln()).abs() < 0.01);
+        assert!((value(source, Column::OutLengthMean) - 101f32.ln()).abs() < 1e-4);
+        assert!(value(source, Column::OutLengthDeviation).abs() < 1e-3);
+        assert!((value(Subject::Host(ip(2)), Column::InPackets) - 61f32.ln()).abs() < 1e-5);
+        let service = Subject::Service(ip(2), 5, 6);
+        assert!((value(service, Column::InBytes) - 301f32.ln()).abs() < 1e-4);
+        assert!((value(service, Column::NewPairs)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn tables_are_bounded_and_the_busy_stay() {
+        let mut subjects = subjects(50);
+        window(&mut subjects, T0);
+        subjects.take(T0, &update(9999, 2, 80, 1000));
+        for source in 0..500 {
+            subjects.take(T0, &update(source, 2, 80, 1));
+        }
+        let vectors = window(&mut subjects, T0 + WINDOW_NS);
+        let busy = Subject::Source(ip(9999));
+        assert!(vectors.iter().any(|vector| vector.subject == busy));
+        let n_sources = vectors.iter().filter(|v| v.subject.kind() == 0).count();
+        assert_eq!(n_sources, 50);
+        assert_eq!(subjects.n_shed(), 2 * 451);
+    }
+
+    #[test]
+    fn too_many_vectors_leave_the_busiest() {
+        let config = VectorConfig {
+            max_vectors: 10,
+            ..VectorConfig::default()
+        };
+        let mut subjects = Subjects::new(&config, 1);
+        window(&mut subjects, T0);
+        for source in 0..100 {
+            subjects.take(T0, &update(source, 2, 80, u64::from(source) + 1));
+        }
+        let vectors = window(&mut subjects, T0 + WINDOW_NS);
+        let sources = vectors.iter().filter(|v| v.subject.kind() == 0);
+        assert!(sources.clone().all(|v| v.n_packets > 90));
+        assert_eq!(sources.count(), 10);
+        assert_eq!(subjects.n_skipped(), 180);
+    }
+
+    #[test]
+    fn idle_subjects_are_forgotten() {
+        let mut subjects = subjects(100);
+        window(&mut subjects, T0);
+        subjects.take(T0, &update(1, 2, 80, 1));
+        for i in 1..200 {
+            window(&mut subjects, T0 + i * 100 * SECOND_NS);
+        }
+        assert!(subjects.kinds.iter().all(|k| k.slots_by_subject.is_empty()));
+    }
+}
