@@ -89,6 +89,8 @@ table! {
         NotAdmittedRing = "not_admitted_ring": "packets of new flows that found the ring full",
         RolloverRingFull = "rollover_ring_full": "packets not added to a full record because the ring was full",
         HostNotAdmitted = "host_not_admitted": "packets whose host row was taken by a busier host",
+        EventRingFull = "event_ring_full": "events and samples that found their ring full",
+        SampleOverBudget = "sample_over_budget": "events and samples above the budget of their kind",
     }
 }
 

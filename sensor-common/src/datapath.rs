@@ -3,6 +3,7 @@
 
 use crate::block::{BlockEntry, Gate, Ruling, rule};
 use crate::counters::{Event, Outcome};
+use crate::event::{self, BLOCK_HIT_MASK, Budgets, Kind, Notice};
 use crate::flow::{self, Arrival, Bucket, Cached, FlowSink, Key, Sequence};
 use crate::host::{Contact, HostRow, Policy};
 use crate::packet::{Decapsulate, Packet};
@@ -51,6 +52,24 @@ pub struct Settings {
     pub tunnels: Decapsulate,
     /// New flows that one CPU admits in one [`ADMIT_WINDOW_SHIFT`] window.
     pub admit_per_window: u32,
+    pub events: Events,
+}
+
+/// Which events are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Events(pub u32);
+
+impl Events {
+    pub const NONE: Self = Self(0);
+    /// Samples and block hits.
+    pub const SAMPLES: u32 = 1;
+    pub const FLOW_STARTED: u32 = 2;
+    pub const DEFAULT: Self = Self(Self::SAMPLES);
+
+    #[inline(always)]
+    const fn has(self, which: u32) -> bool {
+        self.0 & which != 0
+    }
 }
 
 /// Admission is counted in windows of 2^27 ns = 134 ms.
@@ -109,6 +128,7 @@ pub trait Counters {
     fn outcome(&mut self, way: Way, outcome: u32, packets: u64, bytes: u64);
     fn event(&mut self, event: Event, packets: u64, bytes: u64);
     fn admission(&mut self) -> Option<&mut Admission>;
+    fn budgets(&mut self) -> Option<&mut Budgets>;
 }
 
 /// Everything a packet meets.
@@ -136,7 +156,8 @@ where
     C: Counters,
     R: FlowSink,
 {
-    /// Takes one parsed packet through every step.
+    /// Takes one parsed packet through every step. The notice is the caller's to send: it has the
+    /// frame.
     ///
     /// Parsing is a call of its own ([`crate::packet::parse`]): the kernel keeps the packet in a
     /// map value in between, so that the verifier forgets which of a hundred ways it was read and
@@ -147,7 +168,7 @@ where
         packet: &Packet,
         way: Way,
         arrival: &Arrival,
-    ) -> Verdict {
+    ) -> (Verdict, Notice) {
         self.counters.outcome(
             way,
             packet.outcome,
@@ -155,47 +176,123 @@ where
             arrival.bytes as u64,
         );
         if !Outcome::has_flow(packet.outcome) {
-            return Verdict::Pass;
+            let notice = if packet.is(Outcome::Arp) {
+                self.count_arp::<S>(packet, way, arrival);
+                self.afford(Some(Kind::Arp), 0, arrival)
+            } else {
+                Notice::NONE
+            };
+            return (Verdict::Pass, notice);
         }
-        let verdict = match way {
+        let (verdict, hit) = match way {
             Way::Ingress => self.check(packet, arrival),
-            Way::Egress => Verdict::Pass,
+            Way::Egress => (Verdict::Pass, Notice::NONE),
         };
         // A dropped packet costs as little as can be; its entry has counted it.
-        if verdict == Verdict::Pass {
-            self.record::<S>(packet, way, arrival);
+        if verdict == Verdict::Drop {
+            return (verdict, hit);
         }
-        verdict
+        let cached = self.record::<S>(packet, way, arrival);
+        let notice = match cached {
+            Some(Cached::Young) => self.afford(event::kind(packet, arrival.bytes), 0, arrival),
+            Some(Cached::Started | Cached::Evicted) => self.begun(packet, arrival),
+            _ => hit,
+        };
+        (verdict, notice)
+    }
+
+    /// The first packet of a flow: a sample that says so, else the event of its start where that is
+    /// wanted.
+    #[inline(always)]
+    fn begun(&mut self, packet: &Packet, arrival: &Arrival) -> Notice {
+        let sample = self.afford(event::kind(packet, arrival.bytes), event::BEGAN, arrival);
+        if sample.kind == 0 && self.settings.events.has(Events::FLOW_STARTED) {
+            return self.afford(Some(Kind::FlowStarted), event::BEGAN, arrival);
+        }
+        sample
+    }
+
+    /// Takes an event out of the budget of its kind.
+    #[inline(always)]
+    fn afford(&mut self, kind: Option<Kind>, detail: u64, arrival: &Arrival) -> Notice {
+        let Some(kind) = kind else {
+            return Notice::NONE;
+        };
+        if !self.settings.events.has(Events::SAMPLES) && kind != Kind::FlowStarted {
+            return Notice::NONE;
+        }
+        let Some(budgets) = self.counters.budgets() else {
+            return Notice::NONE;
+        };
+        let Some(sequence) = budgets.spend(kind, arrival.now_ns) else {
+            let bytes = arrival.bytes as u64;
+            self.counters.event(Event::SampleOverBudget, 1, bytes);
+            return Notice::NONE;
+        };
+        Notice {
+            kind: kind as u32,
+            max_bytes: kind.max_bytes(),
+            sequence,
+            detail,
+        }
+    }
+
+    /// Counts an ARP packet in the row of its sender.
+    #[inline(always)]
+    fn count_arp<S: Sequence>(&mut self, packet: &Packet, way: Way, arrival: &Arrival) {
+        let sender = &packet.source;
+        let hash = hash_address(sender, self.settings.seed);
+        let (row, policy) = match way {
+            Way::Ingress => (self.hosts.remote(hash), Policy::KeepHeavy),
+            Way::Egress => (self.hosts.local(hash), Policy::KeepBusy),
+        };
+        if let Some(row) = row
+            && row.claim::<S>(sender, arrival.now_ns, policy)
+        {
+            row.count_arp::<S>(arrival.now_ns);
+        }
     }
 
     #[inline(always)]
-    fn check(&mut self, packet: &Packet, arrival: &Arrival) -> Verdict {
+    fn check(&mut self, packet: &Packet, arrival: &Arrival) -> (Verdict, Notice) {
+        const PASS: (Verdict, Notice) = (Verdict::Pass, Notice::NONE);
         let gate = self.blocks.gate();
         if gate.n_exact == 0 && gate.n_prefixes == 0 {
-            return Verdict::Pass;
+            return PASS;
         }
         let source = &packet.source;
         if gate.n_unfiltered == 0 && !self.blocks.is_near(source) {
-            return Verdict::Pass;
+            return PASS;
         }
         let bytes = arrival.bytes;
         if gate.n_allowed != 0 && self.blocks.is_allowed(source) {
             self.counters.event(Event::Allowed, 1, bytes as u64);
-            return Verdict::Pass;
+            return PASS;
         }
         let mut ruling = Ruling::Pass;
+        let mut hit = None;
         if gate.n_exact != 0
             && let Some(entry) = self.blocks.exact(source)
         {
+            hit = told(entry);
             ruling = rule(entry, packet, arrival.now_ns, bytes, B::add);
         }
         if ruling == Ruling::Pass
             && gate.n_prefixes != 0
             && let Some(entry) = self.blocks.prefix(source)
         {
+            hit = told(entry);
             ruling = rule(entry, packet, arrival.now_ns, bytes, B::add);
         }
-        self.carry_out(ruling, gate.enforce, bytes)
+        if ruling == Ruling::Pass {
+            return PASS;
+        }
+        let verdict = self.carry_out(ruling, gate.enforce, bytes);
+        let notice = match hit {
+            Some(origin) => self.afford(Some(Kind::BlockHit), origin, arrival),
+            None => Notice::NONE,
+        };
+        (verdict, notice)
     }
 
     #[inline(always)]
@@ -215,11 +312,16 @@ where
     }
 
     #[inline(always)]
-    fn record<S: Sequence>(&mut self, packet: &Packet, way: Way, arrival: &Arrival) {
+    fn record<S: Sequence>(
+        &mut self,
+        packet: &Packet,
+        way: Way,
+        arrival: &Arrival,
+    ) -> Option<Cached> {
         let cached = self.cache::<S>(packet, arrival);
         let (packets, bytes) = (arrival.segments as u64, arrival.bytes as u64);
         let new_flow = match cached {
-            None | Some(Cached::Hit) => None,
+            None | Some(Cached::Hit | Cached::Young) => None,
             Some(Cached::RolledOver) => {
                 self.counters.event(Event::FlowRollover, packets, bytes);
                 None
@@ -246,6 +348,7 @@ where
             }
         };
         self.count_hosts::<S>(packet, way, arrival, new_flow);
+        cached
     }
 
     #[inline(always)]
@@ -317,6 +420,12 @@ where
             );
         }
     }
+}
+
+/// The origin of a block entry whose next hit is to be told.
+#[inline(always)]
+fn told(entry: &BlockEntry) -> Option<u64> {
+    (entry.packets & BLOCK_HIT_MASK == 0).then_some(entry.origin)
 }
 
 /// A packet on its way into host rows.

@@ -86,7 +86,8 @@ pub struct FlowRecord {
     /// Tunnels stepped through, fragments seen.
     pub n_tunnels: u8,
     pub has_fragments: u8,
-    pub reserved: u16,
+    /// Packets of each direction that may be sampled ([`crate::event::depth`]).
+    pub sample_depth: u16,
 }
 
 /// A record with its counters, as it lies in the cache and goes through the ring.
@@ -245,6 +246,8 @@ impl Key {
 pub enum Cached {
     /// Added to its flow.
     Hit,
+    /// Added to its flow, as one of the first packets of its direction, which may be sampled.
+    Young,
     /// Added after the full record was sent.
     RolledOver,
     /// The record is full and the ring, too: the packet is not in it.
@@ -341,10 +344,14 @@ fn add<S: Sequence, R: FlowSink>(
         *directions = [Direction::EMPTY; 2];
     }
     head.has_fragments |= packet.is_fragment;
-    line(directions, key).add(packet, arrival);
+    let line = line(directions, key);
+    line.add(packet, arrival);
+    let is_young = line.packets <= head.sample_depth;
     S::bump(&mut head.sequence);
     if full {
         Cached::RolledOver
+    } else if is_young {
+        Cached::Young
     } else {
         Cached::Hit
     }
@@ -377,7 +384,7 @@ impl FlowRecord {
         generation: 0,
         n_tunnels: 0,
         has_fragments: 0,
-        reserved: 0,
+        sample_depth: 0,
     };
 
     #[inline(always)]
@@ -395,6 +402,7 @@ impl FlowRecord {
         self.generation = self.generation.wrapping_add(1);
         self.n_tunnels = packet.n_tunnels;
         self.has_fragments = packet.is_fragment;
+        self.sample_depth = crate::event::depth(packet);
     }
 
     /// True where a copy with this `sequence`, taken between two reads that gave `before` and

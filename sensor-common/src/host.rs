@@ -31,7 +31,9 @@ pub struct HostSide {
     pub n_new_flows: u32,
     /// Packets that no flow record holds: new flows that were refused.
     pub n_not_admitted: u32,
-    pub reserved: [u32; 3],
+    /// ARP packets, which count nowhere else in the row.
+    pub n_arp: u32,
+    pub reserved: [u32; 2],
 }
 
 /// One host, as it lies in the table.
@@ -156,6 +158,15 @@ impl HostRow {
         S::bump(&mut self.sequence);
     }
 
+    /// Counts an ARP packet of the host in a row that was claimed for it.
+    #[inline(always)]
+    pub fn count_arp<S: Sequence>(&mut self, now_ns: u64) {
+        S::bump(&mut self.sequence);
+        self.last_ns = now_ns;
+        self.from.n_arp = self.from.n_arp.wrapping_add(1);
+        S::bump(&mut self.sequence);
+    }
+
     /// Counts that the packet began a flow, or was refused one.
     #[inline(always)]
     pub fn count_flow<S: Sequence>(&mut self, contact: &Contact, segments: u16, admitted: bool) {
@@ -234,7 +245,8 @@ impl HostSide {
         n_fragments: 0,
         n_new_flows: 0,
         n_not_admitted: 0,
-        reserved: [0; 3],
+        n_arp: 0,
+        reserved: [0; 2],
     };
 
     #[inline(always)]

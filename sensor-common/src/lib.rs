@@ -8,6 +8,7 @@
 pub mod block;
 pub mod counters;
 pub mod datapath;
+pub mod event;
 pub mod flow;
 pub mod host;
 pub mod limits;

@@ -10,6 +10,9 @@ pub const LOCAL_ROWS_PER_CPU: u32 = 1 << 12;
 pub const REMOTE_ROWS_PER_CPU: u32 = 1 << 12;
 /// Bytes of the ring that carries flow records: 16 MiB hold about 80,000 records.
 pub const FLOW_RING_BYTES: u32 = 1 << 24;
+/// Bytes of the ring that carries events and samples, for each CPU up to 16: 1 MiB holds what the
+/// budgets of one CPU allow in 134 ms, if every sample is as long as can be.
+pub const EVENT_RING_BYTES_PER_CPU: u32 = 1 << 20;
 /// Entries of each block table (exact sources, prefixes) and of the allow-list.
 pub const BLOCK_ENTRIES: u32 = 131_072;
 pub const ALLOW_ENTRIES: u32 = 4_096;

@@ -101,17 +101,38 @@ pub struct Packet {
     has_header: u8,
     /// EtherType of the next network header.
     ethertype: u16,
-    /// Offset of the next header.
+    /// Offset of the next header; at the end of parsing, of the payload of TCP and UDP, else of the
+    /// innermost header that was read.
     offset: u32,
+    /// Offset behind the innermost IP packet, as its header says; 0: it doesn't.
+    end: u32,
     /// Index of the [`Outcome`].
     pub outcome: u32,
 }
 
-const _: () = assert!(size_of::<Packet>() == 56);
+const _: () = assert!(size_of::<Packet>() == 60);
 // SAFETY: integers; the size assertion rules padding out.
 unsafe impl crate::Pod for Packet {}
 
 impl Packet {
+    /// Offset of the payload within the frame: of TCP and UDP behind their headers, of ICMP, ARP and
+    /// others at the header itself.
+    #[inline(always)]
+    pub const fn payload_offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// Payload bytes of a frame of that length on the wire; padding of short frames is none.
+    #[inline(always)]
+    pub const fn payload_bytes(&self, wire_bytes: u32) -> u32 {
+        let end = if self.end == 0 || self.end > wire_bytes {
+            wire_bytes
+        } else {
+            self.end
+        };
+        end.saturating_sub(self.offset)
+    }
+
     /// True where parsing ended so.
     #[inline(always)]
     pub const fn is(&self, outcome: Outcome) -> bool {

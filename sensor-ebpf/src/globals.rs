@@ -20,6 +20,9 @@ static REMOTE_ROWS: u32 = 1;
 static TUNNELS: u32 = 0;
 #[unsafe(no_mangle)]
 static ADMIT_PER_WINDOW: u32 = 0;
+/// Which events are sent, `sensor_common::datapath::Events`.
+#[unsafe(no_mangle)]
+static EVENTS: u32 = 0;
 /// `sensor_common::datapath::Clock`, as a number.
 #[unsafe(no_mangle)]
 static CLOCK: u32 = Clock::Coarse as u32;
@@ -46,6 +49,7 @@ global!(local_rows, LOCAL_ROWS, u32);
 global!(remote_rows, REMOTE_ROWS, u32);
 global!(tunnels, TUNNELS, u32);
 global!(admit_per_window, ADMIT_PER_WINDOW, u32);
+global!(events, EVENTS, u32);
 global!(pass_action, PASS_ACTION, u32);
 global!(clock, CLOCK, u32);
 global!(weak_order, WEAK_ORDER, u32);

@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch)]
 
 mod blocklist;
+mod events;
 mod frame;
 mod globals;
 mod maps;
@@ -14,6 +15,7 @@ use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use events::{Payload, SkbPayload};
 use frame::LinearFrame;
 use sensor_common::datapath::{Verdict, Way};
 use sensor_common::flow::Arrival;
@@ -55,7 +57,7 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
         ifindex,
         cpu: tables::cpu() as u16,
     };
-    run(&frame, Way::Egress, &arrival);
+    run(&frame, &SkbPayload(&ctx), Way::Egress, &arrival);
     TC_ACT_UNSPEC
 }
 
@@ -79,21 +81,26 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
         cpu: tables::cpu() as u16,
     };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
-    match run(&frame, Way::Ingress, &arrival) {
+    match run(&frame, &frame, Way::Ingress, &arrival) {
         Verdict::Pass => globals::pass_action(),
         Verdict::Drop => xdp_action::XDP_DROP,
     }
 }
 
 #[inline(always)]
-fn run(frame: &LinearFrame, way: Way, arrival: &Arrival) -> Verdict {
+fn run<P: Payload>(frame: &LinearFrame, payload: &P, way: Way, arrival: &Arrival) -> Verdict {
     let Some(packet) = tables::scratch() else {
         return Verdict::Pass;
     };
     parse(frame, Decapsulate(globals::tunnels()), packet);
     // SAFETY: the pointer of the reference above, which is not used any more.
     let packet = unsafe { &*globals::barrier(packet) };
-    tables::datapath(arrival.cpu as u32).process::<globals::Announce>(packet, way, arrival)
+    let (verdict, notice) =
+        tables::datapath(arrival.cpu as u32).process::<globals::Announce>(packet, way, arrival);
+    if notice.kind != 0 {
+        events::send(frame, payload, packet, way, arrival, &notice);
+    }
+    verdict
 }
 
 #[cfg(not(test))]

@@ -9,6 +9,7 @@ use sensor_common::Address;
 use sensor_common::block::{BlockEntry, Gate};
 use sensor_common::counters::{Count, N_COUNTERS};
 use sensor_common::datapath::Admission;
+use sensor_common::event::{Budgets, EventRecord};
 use sensor_common::flow::Bucket;
 use sensor_common::host::HostRow;
 use sensor_common::packet::Packet;
@@ -24,6 +25,14 @@ pub static HOSTS_REMOTE: Array<HostRow> = Array::with_max_entries(1, BPF_F_MMAPA
 /// Records of evicted and full flows.
 #[map]
 pub static FLOW_RING: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
+/// Events and samples.
+#[map]
+pub static EVENT_RING: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
+/// The event at hand, and what this CPU spent on events.
+#[map]
+pub static EVENT_SCRATCH: PerCpuArray<EventRecord> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static BUDGETS: PerCpuArray<Budgets> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<Count> = PerCpuArray::with_max_entries(N_COUNTERS, 0);
 #[map]

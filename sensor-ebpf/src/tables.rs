@@ -4,7 +4,10 @@
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::maps::Array;
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
-use sensor_common::datapath::{Admission, Counters, Datapath, FlowTable, HostTable, Settings, Way};
+use sensor_common::datapath::{
+    Admission, Counters, Datapath, Events, FlowTable, HostTable, Settings, Way,
+};
+use sensor_common::event::Budgets;
 use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, FlowSink, Sent};
 use sensor_common::host::HostRow;
 use sensor_common::packet::{Decapsulate, Packet};
@@ -13,7 +16,7 @@ use crate::blocklist::BlockMaps;
 use crate::{globals, maps};
 
 /// Submits without waking the reader: it looks by its own clock.
-const BPF_RB_NO_WAKEUP: u64 = 1;
+pub const BPF_RB_NO_WAKEUP: u64 = 1;
 
 #[inline(always)]
 pub fn cpu() -> u32 {
@@ -35,6 +38,7 @@ pub fn datapath(cpu: u32) -> KernelDatapath {
             seed: globals::seed(),
             tunnels: Decapsulate(globals::tunnels()),
             admit_per_window: globals::admit_per_window(),
+            events: Events(globals::events()),
         },
     }
 }
@@ -110,6 +114,12 @@ impl Counters for CounterMaps {
     fn admission(&mut self) -> Option<&mut Admission> {
         let state = maps::ADMISSION.get_ptr_mut(0)?;
         // SAFETY: the kernel's own pointer to this CPU's value.
+        Some(unsafe { &mut *state })
+    }
+    #[inline(always)]
+    fn budgets(&mut self) -> Option<&mut Budgets> {
+        let state = maps::BUDGETS.get_ptr_mut(0)?;
+        // SAFETY: as above.
         Some(unsafe { &mut *state })
     }
 }

@@ -136,6 +136,8 @@ impl<L: Listener> Player<L> {
         let listener = &mut self.listener;
         self.path
             .drain(|flow| listener.feed(at_ns, Input::FlowSent(flow)));
+        self.path
+            .drain_events(|sample| listener.feed(at_ns, Input::Sample(sample)));
         let which = if self.n_looks.is_multiple_of(LOOKS_PER_WHOLE) {
             Look::All
         } else {
@@ -176,6 +178,8 @@ impl<L: Listener> Player<L> {
         let listener = &mut self.listener;
         self.path
             .drain(|flow| listener.feed(at_ns, Input::FlowSent(flow)));
+        self.path
+            .drain_events(|sample| listener.feed(at_ns, Input::Sample(sample)));
         self.path
             .scan_flows(0, |flow| listener.feed(at_ns, Input::FlowLive(flow)));
         listener.finish(at_ns);

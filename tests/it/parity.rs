@@ -270,8 +270,9 @@ fn agree_on_captures(options: &LoadOptions, files: &[PathBuf]) -> u64 {
     }
     eprintln!(
         "{} captures, {n_frames} frames, {n_records} flow records compared, \
-         {} frames too short for the kernel left out",
+         {} events, {} frames too short for the kernel left out",
         files.len(),
+        twin.n_events,
         twin.n_left_out
     );
     n_frames

@@ -12,6 +12,7 @@ use sensor::capture::kernel::{Kernel, LoadOptions};
 use sensor::capture::software::{Look, Software};
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_common::datapath::{Clock, Told, Verdict, Way};
+use sensor_common::event::{EventHead, Sample};
 use sensor_common::flow::{Arrival, Flow};
 
 /// Longest frame that `BPF_PROG_TEST_RUN` keeps in one buffer; of a longer one the kernel program
@@ -25,7 +26,7 @@ pub const LEAST_BYTES: usize = 14;
 /// Test runs come from the loopback interface.
 const IFINDEX: u32 = 1;
 /// Records are drained after so many frames, long before the ring is full.
-const FRAMES_PER_DRAIN: u32 = 4_096;
+const FRAMES_PER_DRAIN: u32 = 1_024;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
@@ -92,11 +93,14 @@ pub struct Twin {
     pub kernel: Kernel,
     pub software: Software,
     sent: [Vec<Flow>; 2],
+    events: [Vec<(EventHead, Vec<u8>)>; 2],
     n_since_drain: u32,
     data: Vec<u8>,
     cpu: u16,
     /// Frames that are too short for the kernel to run.
     pub n_left_out: u64,
+    /// Events and samples compared.
+    pub n_events: u64,
 }
 
 impl Twin {
@@ -119,10 +123,12 @@ impl Twin {
             kernel,
             software: Software::new(&options),
             sent: [Vec::new(), Vec::new()],
+            events: [Vec::new(), Vec::new()],
             n_since_drain: 0,
             data: Vec::new(),
             cpu,
             n_left_out: 0,
+            n_events: 0,
         })
     }
 
@@ -215,6 +221,12 @@ impl Twin {
         let [theirs, ours] = &mut self.sent;
         self.kernel.drain_ring(|flow| theirs.push(*flow));
         self.software.drain(|flow| ours.push(*flow));
+        let [theirs, ours] = &mut self.events;
+        let owned = |sample: &Sample<'_>| (*sample.head, sample.payload.to_vec());
+        self.kernel
+            .drain_events(|sample| theirs.push(owned(sample)));
+        self.software
+            .drain_events(|sample| ours.push(owned(sample)));
     }
 
     /// Compares all that the two have counted, and gives how many flow records that were.
@@ -241,6 +253,11 @@ impl Twin {
                 event.label()
             );
         }
+        let [theirs, ours] = &mut self.events;
+        same("event", theirs, ours)?;
+        self.n_events += theirs.len() as u64;
+        theirs.clear();
+        ours.clear();
         let [theirs, ours] = &mut self.sent;
         same("record sent", theirs, ours)?;
         let n_sent = theirs.len();

@@ -29,6 +29,7 @@ pub(super) fn ipv4<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<
     packet.ttl = header[8];
     packet.protocol = header[9];
     packet.is_fragment = (fragment != 0) as u8;
+    packet.end = end(packet.offset, total_length);
     packet.offset += header_length as u32;
     packet.has_header = (fragment & 0x1fff == 0) as u8;
     Ok(())
@@ -57,11 +58,23 @@ pub(super) fn ipv6<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<
     packet.ttl = header[7];
     packet.protocol = header[6];
     packet.offset += 40;
+    packet.end = end(packet.offset, be16!(header, 4) as usize);
     packet.has_header = 1;
     if is_extension(packet.protocol) {
         return extensions(frame, packet);
     }
     Ok(())
+}
+
+/// Offset behind a packet of that length. Zero is what segmentation offload and jumbograms (RFC
+/// 2675) write.
+#[inline(always)]
+const fn end(offset: u32, length: usize) -> u32 {
+    if length == 0 {
+        0
+    } else {
+        offset + length as u32
+    }
 }
 
 /// Walks the extension headers (RFC 8200 4; AH by RFC 4302), at most [`MAX_IPV6_EXTENSIONS`].

@@ -51,5 +51,6 @@ pub(super) fn arp<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<O
         .ok_or(Outcome::ArpTruncated)?;
     packet.source = v4_mapped(wire32!(header, 14));
     packet.destination = v4_mapped(wire32!(header, 24));
+    packet.end = packet.offset + 28;
     Ok(Outcome::Arp)
 }

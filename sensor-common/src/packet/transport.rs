@@ -86,6 +86,7 @@ fn tcp<F: Frame + ?Sized>(frame: &F, at: usize, packet: &mut Packet) -> Result<O
     }
     packet.tcp_flags = header[13];
     packet.tcp_window = be16!(header, 14);
+    packet.offset = at as u32 + (header[12] >> 4) as u32 * 4;
     Ok(Outcome::Tcp)
 }
 
@@ -110,6 +111,7 @@ fn udp<F: Frame + ?Sized>(
     if packet.destination_port == PORT_GENEVE && tunnels.has(Decapsulate::GENEVE) {
         return geneve(frame, at + 8, packet);
     }
+    packet.offset = at as u32 + 8;
     Ok(Step::Done(Outcome::Udp))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sensor_common::Address;
+use sensor_common::event::Sample;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
 
@@ -22,6 +23,8 @@ pub enum Input<'a> {
     FlowLive(&'a Flow),
     /// The final record of a slot life: evicted or rolled over.
     FlowSent(&'a Flow),
+    /// An event: a packet sample, a block hit, a flow that began.
+    Sample(&'a Sample<'a>),
     /// Host rows as read this 100 ms tick: cumulative, any number per address.
     Hosts {
         local: &'a [HostRow],
@@ -59,6 +62,7 @@ pub struct Stats {
     pub n_incidents_open: u64,
     pub n_incidents: u64,
     pub n_decisions: u64,
+    pub n_samples: u64,
     pub n_flows_shed: u64,
     pub n_hosts_shed: u64,
     pub n_sources_shed: u64,
@@ -129,6 +133,7 @@ impl Engine {
         match input {
             Input::FlowLive(flow) => self.take_flow(at_ns, flow, false, out),
             Input::FlowSent(flow) => self.take_flow(at_ns, flow, true, out),
+            Input::Sample(sample) => self.take_sample(at_ns, sample),
             Input::Hosts { local, remote } => self.take_hosts(at_ns, local, remote, out),
             Input::HostDropped { packets } => {
                 let n = &mut self.stats.n_host_packets_dropped;
@@ -166,6 +171,12 @@ impl Engine {
         stats.n_scan_windows_shed = self.scans.n_shed();
         stats.n_incidents_shed = self.decide.n_shed;
         stats
+    }
+
+    fn take_sample(&mut self, _at_ns: u64, sample: &Sample<'_>) {
+        let n = &mut self.stats.n_samples;
+        *n = n.saturating_add(1);
+        let _ = sample;
     }
 
     fn take_flow(&mut self, at_ns: u64, flow: &Flow, is_final: bool, out: &mut Vec<Output>) {

@@ -155,6 +155,7 @@ impl Looks {
         } = &mut self.thread;
         let at_ns = kernel.now_ns();
         kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
+        kernel.drain_events(|sample| pipeline.feed(at_ns, Input::Sample(sample)));
         kernel.read_hosts(&mut self.local, &mut self.remote);
         pipeline.feed(
             at_ns,
@@ -211,6 +212,7 @@ impl Looks {
         } = &mut self.thread;
         let at_ns = kernel.now_ns();
         kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
+        kernel.drain_events(|sample| pipeline.feed(at_ns, Input::Sample(sample)));
         kernel.scan_flows(0, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
         pipeline.finish(at_ns);
         pipeline.deliver(at_ns)?;

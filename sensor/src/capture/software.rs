@@ -9,6 +9,7 @@ use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{
     Admission, BlockTable, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
 };
+use sensor_common::event::{Budgets, EventHead, MAX_BYTES, Notice, Sample};
 use sensor_common::flow::{
     Arrival, Bucket, Direction, Flow, FlowRecord, FlowSink, Sent, Unshared, last_seen,
 };
@@ -147,6 +148,7 @@ impl BlockTable for BlockSet {
 pub struct CounterRow {
     counts: Vec<Count>,
     admission: Admission,
+    budgets: Budgets,
 }
 
 impl CounterRow {
@@ -171,6 +173,10 @@ impl Counters for CounterRow {
     fn admission(&mut self) -> Option<&mut Admission> {
         Some(&mut self.admission)
     }
+    #[inline(always)]
+    fn budgets(&mut self) -> Option<&mut Budgets> {
+        Some(&mut self.budgets)
+    }
 }
 
 /// Records that left the cache since the last drain.
@@ -189,9 +195,44 @@ impl FlowSink for SentRecords {
     }
 }
 
+/// Events since the last drain. The budgets bound them.
+#[derive(Default)]
+struct SentEvents {
+    heads: Vec<EventHead>,
+    payloads: Vec<u8>,
+}
+
+impl SentEvents {
+    fn push(&mut self, head: EventHead, frame: &[u8], max_bytes: u32) {
+        let wanted = head.payload_bytes.min(max_bytes).min(MAX_BYTES as u32);
+        let from = head.packet.payload_offset() as usize;
+        let payload = frame.get(from..).unwrap_or_default();
+        let payload = payload.get(..wanted as usize).unwrap_or(payload);
+        self.payloads.extend_from_slice(payload);
+        self.heads.push(EventHead {
+            n_bytes: payload.len() as u16,
+            ..head
+        });
+    }
+
+    fn drain(&mut self, mut take: impl FnMut(&Sample<'_>)) {
+        let mut rest = self.payloads.as_slice();
+        for head in &self.heads {
+            let (payload, behind) = rest
+                .split_at_checked(usize::from(head.n_bytes))
+                .unwrap_or_default();
+            rest = behind;
+            take(&Sample { head, payload });
+        }
+        self.heads.clear();
+        self.payloads.clear();
+    }
+}
+
 /// The datapath with its tables in memory.
 pub struct Software {
     path: Datapath<FlowBuckets, HostRows, BlockSet, CounterRow, SentRecords>,
+    events: SentEvents,
 }
 
 impl Software {
@@ -202,6 +243,7 @@ impl Software {
             seed: options.seed,
             tunnels: options.tunnels,
             admit_per_window: options.admit_per_window(),
+            events: options.events,
         };
         let flows = FlowBuckets {
             buckets: vec![Bucket::EMPTY; n_buckets as usize],
@@ -216,6 +258,7 @@ impl Software {
         let counters = CounterRow {
             counts: vec![Count::default(); N_COUNTERS as usize],
             admission: Admission::default(),
+            budgets: Budgets::default(),
         };
         let (blocks, ring) = (BlockSet::default(), SentRecords::default());
         Self {
@@ -227,6 +270,7 @@ impl Software {
                 ring,
                 settings,
             },
+            events: SentEvents::default(),
         }
     }
 
@@ -247,7 +291,44 @@ impl Software {
     pub fn process_as(&mut self, frame: &[u8], way: Way, arrival: &Arrival) -> Verdict {
         let mut packet = Packet::default();
         parse(frame, self.path.settings.tunnels, &mut packet);
-        self.path.process::<Unshared>(&packet, way, arrival)
+        let (verdict, notice) = self.path.process::<Unshared>(&packet, way, arrival);
+        if notice.kind != 0 {
+            self.note(frame, &packet, way, arrival, &notice);
+        }
+        verdict
+    }
+
+    #[cold]
+    fn note(
+        &mut self,
+        frame: &[u8],
+        packet: &Packet,
+        way: Way,
+        arrival: &Arrival,
+        notice: &Notice,
+    ) {
+        let mut head = EventHead {
+            at_ns: arrival.now_ns,
+            sequence: notice.sequence,
+            detail: notice.detail,
+            packet: *packet,
+            wire_bytes: arrival.bytes,
+            ifindex: arrival.ifindex,
+            payload_bytes: packet.payload_bytes(arrival.bytes),
+            cpu: arrival.cpu,
+            kind: notice.kind as u8,
+            way: way as u8,
+            ..EventHead::default()
+        };
+        if let Some(macs) = frame.first_chunk() {
+            head.set_macs(macs);
+        }
+        self.events.push(head, frame, notice.max_bytes);
+    }
+
+    /// Hands out the events since the last drain, oldest first.
+    pub fn drain_events(&mut self, take: impl FnMut(&Sample<'_>)) {
+        self.events.drain(take);
     }
 
     /// Hands out the records that left the cache, oldest first.

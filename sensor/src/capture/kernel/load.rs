@@ -7,7 +7,8 @@ use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
 use sensor_common::block::Gate;
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
-use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Way};
+use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events, Way};
+use sensor_common::event::{EventHead, Sample};
 use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, last_seen};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
@@ -25,6 +26,7 @@ pub struct LoadOptions {
     pub flow_buckets_per_cpu: u32,
     pub admit_per_second: u32,
     pub tunnels: Decapsulate,
+    pub events: Events,
     pub clock: datapath::Clock,
     /// XDP action of packets that pass; benchmarks set XDP_DROP.
     pub pass_action: u32,
@@ -56,6 +58,7 @@ impl LoadOptions {
             flow_buckets_per_cpu: limits::FLOW_BUCKETS_PER_CPU,
             admit_per_second: limits::ADMIT_PER_SECOND,
             tunnels: Decapsulate::ALL,
+            events: Events::DEFAULT,
             clock: datapath::Clock::Coarse,
             pass_action: aya_xdp_pass(),
         }
@@ -86,6 +89,7 @@ pub struct Kernel {
     remote: SharedArray<HostRow>,
     blocks: Option<(SharedArray<Gate>, SharedArray<u64Word>)>,
     ring: RingBuf<MapData>,
+    events: RingBuf<MapData>,
     counters: PerCpuArray<MapData, CountValue>,
     clock: Clock,
     /// Copies that the kernel kept tearing, and were given up.
@@ -128,10 +132,8 @@ impl Kernel {
             shared(&mut ebpf, "GATE", 1, true)?,
             shared(&mut ebpf, "PREFILTER", limits::PREFILTER_WORDS, true)?,
         );
-        let ring = RingBuf::try_from(
-            ebpf.take_map("FLOW_RING")
-                .context("map FLOW_RING missing")?,
-        )?;
+        let ring = take_ring(&mut ebpf, "FLOW_RING")?;
+        let events = take_ring(&mut ebpf, "EVENT_RING")?;
         let counters =
             PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
         let (flows, local, remote, gate, prefilter) = arrays;
@@ -144,6 +146,7 @@ impl Kernel {
             remote,
             blocks,
             ring,
+            events,
             counters,
             clock,
             n_unstable: 0,
@@ -178,6 +181,25 @@ impl Kernel {
             n_records += 1;
         }
         n_records
+    }
+
+    /// Hands out every event that its ring holds, with event time.
+    pub fn drain_events(&mut self, mut take: impl FnMut(&Sample<'_>)) -> u64 {
+        let mut n_events = 0;
+        while let Some(item) = self.events.next() {
+            let Some((head, payload)) = item.split_at_checked(size_of::<EventHead>()) else {
+                continue;
+            };
+            // SAFETY: as many bytes as an `EventHead` has, which is valid for any bytes.
+            let mut head: EventHead = unsafe { head.as_ptr().cast::<EventHead>().read_unaligned() };
+            head.at_ns = self.clock.to_unix(head.at_ns);
+            take(&Sample {
+                head: &head,
+                payload,
+            });
+            n_events += 1;
+        }
+        n_events
     }
 
     /// Hands out every flow in the cache that had a packet since then (event time), each a
@@ -277,6 +299,7 @@ fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
         .override_global("REMOTE_ROWS", &limits::REMOTE_ROWS_PER_CPU, true)
         .override_global("TUNNELS", &options.tunnels.0, true)
         .override_global("ADMIT_PER_WINDOW", &admit, true)
+        .override_global("EVENTS", &options.events.0, true)
         .override_global("CLOCK", &clock, true)
         .override_global("WEAK_ORDER", &weak_order, true)
         .override_global("PASS_ACTION", &options.pass_action, true)
@@ -284,6 +307,7 @@ fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
         .map_max_entries("HOSTS_LOCAL", n_cpus * limits::LOCAL_ROWS_PER_CPU)
         .map_max_entries("HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU)
         .map_max_entries("FLOW_RING", limits::FLOW_RING_BYTES)
+        .map_max_entries("EVENT_RING", event_ring_bytes(n_cpus))
         .map_max_entries("PREFILTER", limits::PREFILTER_WORDS)
         .map_max_entries("ALLOW", limits::ALLOW_ENTRIES)
         .map_max_entries("BLOCK_EXACT", limits::BLOCK_ENTRIES)
@@ -291,6 +315,19 @@ fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
     loader
         .load(OBJECT)
         .context("the kernel refused the object; `sensor doctor` names what is missing")
+}
+
+const fn event_ring_bytes(n_cpus: u32) -> u32 {
+    let n = n_cpus.next_power_of_two();
+    let n = if n > 16 { 16 } else { n };
+    n * limits::EVENT_RING_BYTES_PER_CPU
+}
+
+fn take_ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>> {
+    let map = ebpf
+        .take_map(name)
+        .with_context(|| format!("map {name} missing"))?;
+    Ok(RingBuf::try_from(map)?)
 }
 
 fn shared<T: sensor_common::Pod>(

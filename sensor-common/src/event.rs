@@ -1,0 +1,259 @@
+//! What the kernel tells user space besides flow records: one record for all kinds, a head and the
+//! first bytes of the payload where a packet is sampled.
+//!
+//! Samples show what the counters can't: names, versions, reply codes, ARP claims. Which packets
+//! are sampled follows from their flow: [`depth`] says how many packets of each direction are
+//! candidates, so that the packets of a long flow pay one comparison. Each kind has a budget per
+//! CPU and window, so that a flood of one neither costs much nor starves the others.
+
+use crate::counters::Outcome;
+use crate::packet::Packet;
+
+macro_rules! kinds {
+    ($($variant:ident = $number:literal, $label:literal, $budget:literal, $bytes:literal: $help:literal,)+) => {
+        /// Why an event was sent. Zero is no event.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Kind { $(#[doc = $help] $variant = $number,)+ }
+
+        impl Kind {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Word used in metrics, logs and JSON.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+            /// Events that one CPU sends in one window of [`WINDOW_SHIFT`].
+            #[inline(always)]
+            pub const fn budget(self) -> u32 {
+                match self { $(Self::$variant => $budget,)+ }
+            }
+            /// Payload bytes that go along at most.
+            #[inline(always)]
+            pub const fn max_bytes(self) -> u32 {
+                match self { $(Self::$variant => $bytes,)+ }
+            }
+            /// The kind of a number on the wire.
+            pub const fn of(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+kinds! {
+    FlowStarted = 1, "flow_started", 4096, 0: "a flow was admitted to the cache",
+    BlockHit = 2, "block_hit", 32, 0: "a block entry met a packet: its first, and every 1,024th",
+    Arp = 3, "arp", 256, 28: "ARP packet",
+    Dns = 4, "dns", 512, 576: "DNS message over UDP",
+    Icmp = 5, "icmp", 64, 128: "ICMP or ICMPv6 echo, or first packet of another ICMP flow",
+    Control = 6, "control", 256, 256: "payload of a protocol that commands or authenticates: FTP, MQTT, Modbus, DNP3, DNS over TCP",
+    Tcp = 7, "tcp", 1024, 576: "payload from the first packets of a TCP flow",
+    Udp = 8, "udp", 128, 96: "first packet of a UDP flow",
+}
+
+/// Budgets are counted in windows of 2^27 ns = 134 ms.
+pub const WINDOW_SHIFT: u32 = 27;
+/// Payload bytes of the largest sample; a multiple of [`STEP`].
+pub const MAX_BYTES: usize = 576;
+/// Bytes copied at a time.
+pub const STEP: usize = 16;
+/// [`EventHead::detail`] of a packet that began a flow.
+pub const BEGAN: u64 = 1;
+/// A block entry's packets whose number has none of these bits are told.
+pub const BLOCK_HIT_MASK: u64 = 1023;
+
+const _: () = assert!(MAX_BYTES.is_multiple_of(STEP));
+const _: () = {
+    let mut i = 0;
+    while i < Kind::ALL.len() {
+        assert!(Kind::ALL[i] as usize == i + 1);
+        assert!(Kind::ALL[i].max_bytes() as usize <= MAX_BYTES);
+        i += 1;
+    }
+};
+
+/// Head of an event, as it goes through the ring; [`EventHead::n_bytes`] of payload follow.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct EventHead {
+    pub at_ns: u64,
+    /// Counts the events of this CPU, those that found the ring full included: a gap is a loss.
+    pub sequence: u64,
+    /// Block hit: the origin of the entry. Others: [`BEGAN`] where the packet began a flow.
+    pub detail: u64,
+    pub packet: Packet,
+    /// Frame bytes on the wire.
+    pub wire_bytes: u32,
+    pub ifindex: u32,
+    /// Payload bytes on the wire.
+    pub payload_bytes: u32,
+    /// Payload bytes that follow.
+    pub n_bytes: u16,
+    pub cpu: u16,
+    /// [`Kind`].
+    pub kind: u8,
+    /// 0 ingress, 1 egress.
+    pub way: u8,
+    pub source_mac: [u8; 6],
+    pub destination_mac: [u8; 6],
+    pub reserved: [u8; 6],
+}
+
+const _: () = assert!(size_of::<EventHead>() == 120);
+// SAFETY: integers and arrays of integers; the size assertion rules padding out.
+unsafe impl crate::Pod for EventHead {}
+
+impl EventHead {
+    /// Takes the addresses that begin an Ethernet frame.
+    #[inline(always)]
+    pub fn set_macs(&mut self, frame: &[u8; 12]) {
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *frame;
+        self.destination_mac = [d0, d1, d2, d3, d4, d5];
+        self.source_mac = [s0, s1, s2, s3, s4, s5];
+    }
+}
+
+/// Room for the largest event.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct EventRecord {
+    pub head: EventHead,
+    pub bytes: [u8; MAX_BYTES],
+}
+
+const _: () = assert!(size_of::<EventRecord>() == 120 + MAX_BYTES);
+// SAFETY: as above.
+unsafe impl crate::Pod for EventRecord {}
+
+/// An event with what was kept of its payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    pub head: &'a EventHead,
+    pub payload: &'a [u8],
+}
+
+/// An event that a packet gave rise to and that its budget allows. The default is none.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// [`Kind`], 0: none.
+    pub kind: u32,
+    /// [`Kind::max_bytes`].
+    pub max_bytes: u32,
+    pub sequence: u64,
+    pub detail: u64,
+}
+
+impl Notice {
+    pub const NONE: Self = Self {
+        kind: 0,
+        max_bytes: 0,
+        sequence: 0,
+        detail: 0,
+    };
+}
+
+/// What one CPU spent in the running window.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Budgets {
+    pub window: u64,
+    pub sequence: u64,
+    pub n_spent: [u32; 10],
+}
+
+const _: () = assert!(size_of::<Budgets>() == 56);
+const _: () = assert!(Kind::ALL.len() < 10);
+// SAFETY: integers; the size assertion rules padding out.
+unsafe impl crate::Pod for Budgets {}
+
+impl Budgets {
+    /// Takes one event of the kind out of its budget; `None`: there is nothing left.
+    #[inline(always)]
+    pub fn spend(&mut self, kind: Kind, now_ns: u64) -> Option<u64> {
+        let window = now_ns >> WINDOW_SHIFT;
+        if self.window != window {
+            self.window = window;
+            self.n_spent = [0; 10];
+        }
+        let spent = &mut self.n_spent[kind as usize];
+        if *spent >= kind.budget() {
+            return None;
+        }
+        *spent += 1;
+        self.sequence += 1;
+        Some(self.sequence)
+    }
+}
+
+/// Packets of each direction of a flow that may be sampled, by its first packet. The lower port is
+/// taken for the service.
+#[inline(always)]
+pub const fn depth(packet: &Packet) -> u16 {
+    let (from, to) = (packet.source_port, packet.destination_port);
+    let port = if from < to { from } else { to };
+    if packet.is(Outcome::Tcp) {
+        match port {
+            21 | 53 | 502 | 1883 | 20000 => u16::MAX,
+            80 | 8000 | 8080 => 64,
+            _ => 6,
+        }
+    } else if packet.is(Outcome::Udp) {
+        match port {
+            53 => u16::MAX,
+            5353 | 5355 => 16,
+            _ => 1,
+        }
+    } else if packet.is(Outcome::Icmp) {
+        match port {
+            // Echo of ICMP and ICMPv6, code 0; both directions are one flow.
+            0x0800 | 0x8000 => u16::MAX,
+            _ => 1,
+        }
+    } else {
+        0
+    }
+}
+
+/// Kind of sample of a packet whose number in its flow is within [`depth`].
+#[inline(always)]
+pub const fn kind(packet: &Packet, wire_bytes: u32) -> Option<Kind> {
+    let (from, to) = (packet.source_port, packet.destination_port);
+    let port = if from < to { from } else { to };
+    if packet.is(Outcome::Tcp) {
+        if packet.payload_bytes(wire_bytes) == 0 {
+            return None;
+        }
+        return Some(match port {
+            21 | 53 | 502 | 1883 | 20000 => Kind::Control,
+            _ => Kind::Tcp,
+        });
+    }
+    if packet.is(Outcome::Icmp) {
+        return Some(Kind::Icmp);
+    }
+    if !packet.is(Outcome::Udp) {
+        return None;
+    }
+    Some(match port {
+        53 | 5353 | 5355 => Kind::Dns,
+        _ => Kind::Udp,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_per_kind_and_window() {
+        let mut budgets = Budgets::default();
+        let n = (0..10_000)
+            .filter(|_| budgets.spend(Kind::Arp, 1).is_some())
+            .count();
+        assert_eq!(n as u32, Kind::Arp.budget());
+        assert!(budgets.spend(Kind::Dns, 1).is_some());
+        assert!(budgets.spend(Kind::Arp, 1 << WINDOW_SHIFT).is_some());
+        assert_eq!(budgets.sequence, u64::from(Kind::Arp.budget()) + 2);
+    }
+}

@@ -1,0 +1,176 @@
+//! Sends events: fills the scratch record of this CPU and copies it into the ring.
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_skb_load_bytes};
+use aya_ebpf::programs::TcContext;
+use sensor_common::counters::Event;
+use sensor_common::datapath::{Counters as _, Way};
+use sensor_common::event::{EventHead, EventRecord, MAX_BYTES, Notice, STEP};
+use sensor_common::flow::Arrival;
+use sensor_common::packet::{Frame as _, Packet};
+
+use crate::frame::LinearFrame;
+use crate::tables::{BPF_RB_NO_WAKEUP, CounterMaps};
+use crate::{globals, maps};
+
+/// Payloads begin before.
+const MAX_OFFSET: u32 = 0x3fff;
+
+/// Where payload bytes are copied from.
+pub trait Payload {
+    /// Copies up to `max_bytes` at `offset`, fewer where there are fewer. How many were copied.
+    fn copy(&self, offset: u32, max_bytes: u32, to: &mut [u8; MAX_BYTES]) -> u32;
+}
+
+impl Payload for LinearFrame {
+    /// In steps whose size the verifier knows. (The helper that does it at once,
+    /// `bpf_xdp_load_bytes`, came with Linux 5.18.)
+    #[inline(always)]
+    fn copy(&self, offset: u32, max_bytes: u32, to: &mut [u8; MAX_BYTES]) -> u32 {
+        // The verifier loses sight of a packet pointer that may have gone far.
+        let offset = (offset & MAX_OFFSET) as usize;
+        let mut n = 0;
+        for step in to.as_chunks_mut::<STEP>().0 {
+            if n + STEP as u32 > max_bytes {
+                break;
+            }
+            let Some(bytes) = self.header::<STEP>(offset + n as usize) else {
+                break;
+            };
+            copy_step(bytes, step);
+            n += STEP as u32;
+        }
+        for _ in 1..STEP {
+            if n >= max_bytes {
+                break;
+            }
+            let Some([byte]) = self.header::<1>(offset + n as usize) else {
+                break;
+            };
+            let Some(place) = to.get_mut(n as usize) else {
+                break;
+            };
+            *place = *byte;
+            n += 1;
+        }
+        n
+    }
+}
+
+/// Copies through registers: a plain copy would become a call of a loop.
+#[inline(always)]
+fn copy_step(from: &[u8; STEP], to: &mut [u8; STEP]) {
+    let (from, to) = (from.as_ptr().cast::<u64>(), to.as_mut_ptr().cast::<u64>());
+    for word in 0..STEP / 8 {
+        // SAFETY: within both; neither read nor write needs alignment. The empty assembly hides
+        // from the compiler that this is a copy.
+        unsafe {
+            let mut value = from.add(word).read_unaligned();
+            asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags));
+            to.add(word).write_unaligned(value);
+        }
+    }
+}
+
+/// An egress packet: its payload may lie in fragments.
+pub struct SkbPayload<'a>(pub &'a TcContext);
+
+impl Payload for SkbPayload<'_> {
+    #[inline(always)]
+    fn copy(&self, offset: u32, max_bytes: u32, to: &mut [u8; MAX_BYTES]) -> u32 {
+        // SAFETY: the context is the kernel's own; the verifier rewrites this load.
+        let n_there = unsafe { (*self.0.skb.skb).len }.saturating_sub(offset);
+        let max_bytes = if n_there < max_bytes {
+            n_there
+        } else {
+            max_bytes
+        };
+        if max_bytes == 0 || max_bytes > MAX_BYTES as u32 {
+            return 0;
+        }
+        // SAFETY: the kernel's own context, and a buffer of at least that length.
+        let result = unsafe {
+            bpf_skb_load_bytes(
+                self.0.skb.skb.cast(),
+                offset,
+                to.as_mut_ptr().cast(),
+                max_bytes,
+            )
+        };
+        if result == 0 { max_bytes } else { 0 }
+    }
+}
+
+/// Sends the event of a notice; counts it where the ring is full.
+#[inline(always)]
+pub fn send<P: Payload>(
+    frame: &LinearFrame,
+    payload: &P,
+    packet: &Packet,
+    way: Way,
+    arrival: &Arrival,
+    notice: &Notice,
+) {
+    let Some(record) = maps::EVENT_SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: the kernel's own pointer to this CPU's value; runs don't nest with bottom halves off.
+    let record: &mut EventRecord = unsafe { &mut *record };
+    let payload_bytes = packet.payload_bytes(arrival.bytes);
+    fill(&mut record.head, frame, packet, way, arrival, notice);
+    record.head.payload_bytes = payload_bytes;
+    // What was computed above comes back from memory: one way on for the verifier, not one for
+    // each way here.
+    // SAFETY: the pointer of the very reference, which is not used any more.
+    let record = unsafe { &mut *globals::barrier(record) };
+    let wanted = if notice.max_bytes < payload_bytes {
+        notice.max_bytes
+    } else {
+        payload_bytes
+    };
+    let n = payload.copy(packet.payload_offset(), wanted, &mut record.bytes);
+    record.head.n_bytes = n as u16;
+    // SAFETY: as above.
+    let record = unsafe { &mut *globals::barrier(record) };
+    let mut n = record.head.n_bytes as u64;
+    if n > MAX_BYTES as u64 {
+        n = MAX_BYTES as u64;
+    }
+    let size = size_of::<EventHead>() as u64 + n;
+    // SAFETY: the map, and a record that is at least so long.
+    let result = unsafe {
+        bpf_ringbuf_output(
+            (&raw const maps::EVENT_RING).cast_mut().cast(),
+            (&raw mut *record).cast(),
+            size,
+            BPF_RB_NO_WAKEUP,
+        )
+    };
+    if result != 0 {
+        CounterMaps.event(Event::EventRingFull, 1, arrival.bytes as u64);
+    }
+}
+
+#[inline(always)]
+fn fill(
+    head: &mut EventHead,
+    frame: &LinearFrame,
+    packet: &Packet,
+    way: Way,
+    arrival: &Arrival,
+    notice: &Notice,
+) {
+    head.at_ns = arrival.now_ns;
+    head.sequence = notice.sequence;
+    head.detail = notice.detail;
+    head.packet = *packet;
+    head.wire_bytes = arrival.bytes;
+    head.ifindex = arrival.ifindex;
+    head.cpu = arrival.cpu;
+    head.kind = notice.kind as u8;
+    head.way = way as u8;
+    if let Some(macs) = frame.header::<12>(0) {
+        head.set_macs(macs);
+    }
+}
