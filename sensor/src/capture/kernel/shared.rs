@@ -81,8 +81,9 @@ impl<T: Pod> SharedArray<T> {
         (index < self.n_entries).then(|| unsafe { self.base.add(index * self.stride) })
     }
 
-    /// Copies `U` at `offset` of an entry. Torn if the kernel writes meanwhile: see the sequence.
-    fn copy<U: Pod>(&self, index: usize, offset: usize) -> Option<U> {
+    /// Copies `U` at `offset` of an entry. Torn if the kernel writes meanwhile: for values at rest;
+    /// [`Self::read_stable`] is for the others.
+    pub fn copy<U: Pod>(&self, index: usize, offset: usize) -> Option<U> {
         debug_assert!(offset + size_of::<U>() <= self.stride);
         let at = self.entry(index)?;
         // SAFETY: inside the mapping; `U` is valid for any bytes (`Pod`), and volatile keeps the
