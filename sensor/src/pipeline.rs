@@ -77,6 +77,11 @@ impl<R: Respond> Pipeline<R> {
         }
     }
 
+    /// Works by other thresholds from now on.
+    pub fn configure(&mut self, config: &Config) {
+        self.engine.configure(config);
+    }
+
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
+mod agent;
 mod concurrent;
 mod live;
 mod parity;

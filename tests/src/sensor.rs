@@ -113,14 +113,21 @@ impl Running {
             .collect()
     }
 
+    /// Sends it a signal, e.g. `HUP`.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let id = self.child.id().to_string();
+        run(Command::new("kill").args(["-s", name, &id])).map(|_| ())
+    }
+
     /// Asks it to end (SIGTERM), waits, and gives its summary.
     ///
     /// # Errors
     /// When it doesn't end or gives no summary.
     pub fn stop(&mut self) -> Result<Value> {
-        let _ended = run(Command::new("kill")
-            .arg("-TERM")
-            .arg(self.child.id().to_string()));
+        let _ended = self.signal("TERM");
         let child = &mut self.child;
         let ended = wait_until(Duration::from_secs(20), || child.try_wait().ok().flatten());
         ended.context("the sensor did not end on SIGTERM")?;

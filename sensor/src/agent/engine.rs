@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use sensor_common::counters::Event;
@@ -16,22 +16,21 @@ use tracing::info;
 use super::printer::Lines;
 use super::queue::{Closed, Drain, Gauge};
 use super::snapshot::Snapshot;
-use super::{Ask, Ticks};
+use super::{Ask, Reload};
 use crate::capture::kernel::{Attachment, Kernel, monotonic_ns};
+use crate::config::Settings;
 use crate::output::{self, timestamp};
 use crate::pipeline::{Passes, Pipeline};
 use crate::player::Listener as _;
 use crate::print::{Format, Sink as _};
-use crate::respond::{KernelRespond, Mode};
+use crate::respond::KernelRespond;
 
 /// Everything that the thread owns.
 pub struct EngineThread {
     pub kernel: Kernel,
     pub pipeline: Pipeline<KernelRespond>,
     pub attachments: Vec<Attachment>,
-    pub mode: Mode,
-    pub ticks: Ticks,
-    pub format: Format,
+    pub settings: Settings,
     pub sink: Lines,
     pub gauges: Vec<Gauge>,
     pub snapshots: watch::Sender<Arc<Snapshot>>,
@@ -49,11 +48,11 @@ impl EngineThread {
             if now >= next {
                 looks.tick()?;
                 // After a stall the looks go on at their pace, they are not made up for.
-                next = (next + looks.thread.ticks.hosts).max(Instant::now());
+                next = (next + looks.thread.host_tick()).max(Instant::now());
                 continue;
             }
             match asks.receive(next - now) {
-                Ok(Some(ask)) => looks.thread.carry_out(ask),
+                Ok(Some(ask)) => looks.thread.carry_out(ask)?,
                 Ok(None) => {}
                 Err(Closed) => break,
             }
@@ -61,10 +60,42 @@ impl EngineThread {
         looks.finish()
     }
 
-    fn carry_out(&self, ask: Ask) {
+    fn host_tick(&self) -> Duration {
+        Duration::from_millis(self.settings.tick.hosts_ms)
+    }
+
+    fn carry_out(&mut self, ask: Ask) -> Result<()> {
         match ask {
-            Ask::Stop => {}
+            Ask::Stop => Ok(()),
+            Ask::Reload(reload) => self.reload(&reload),
         }
+    }
+
+    fn reload(&mut self, reload: &Reload) -> Result<()> {
+        if let Some(settings) = &reload.settings {
+            self.pipeline.configure(&settings.engine);
+            self.settings = settings.clone();
+        }
+        if self.settings.output.format == Format::Json {
+            let mut line = self.about("reload");
+            line["config.applied"] = json!(reload.applied);
+            line["config.needs_restart"] = json!(reload.need_restart);
+            line["config.errors"] = json!(reload.errors);
+            self.sink.take(line)?;
+        }
+        Ok(())
+    }
+
+    /// The `sensor` object.
+    fn about(&self, action: &str) -> Value {
+        let attach: Vec<Value> = self.attachments.iter().map(attachment).collect();
+        json!({
+            "kind": "sensor", "@timestamp": timestamp(self.kernel.now_ns()),
+            "event.action": action, "sensor.version": env!("CARGO_PKG_VERSION"),
+            "config.hash": format!("{:016x}", self.settings.hash()),
+            "schema.hash": format!("{:016x}", sensor_engine::schema_hash()),
+            "mode": self.settings.respond.mode.label(), "attach": attach,
+        })
     }
 
     /// Says on standard error and in JSON how the sensor is attached.
@@ -79,14 +110,8 @@ impl EngineThread {
                 "{action}"
             );
         }
-        if self.format == Format::Json {
-            let attach: Vec<Value> = self.attachments.iter().map(attachment).collect();
-            let line = json!({
-                "kind": "sensor", "@timestamp": timestamp(self.kernel.now_ns()),
-                "event.action": action, "sensor.version": env!("CARGO_PKG_VERSION"),
-                "schema.hash": format!("{:016x}", sensor_engine::schema_hash()),
-                "mode": self.mode.label(), "attach": attach,
-            });
+        if self.settings.output.format == Format::Json {
+            let line = self.about(action);
             self.sink.clone().take(line)?;
         }
         Ok(())
@@ -150,7 +175,7 @@ impl Looks {
         let EngineThread {
             kernel,
             pipeline,
-            ticks,
+            settings,
             ..
         } = &mut self.thread;
         let at_ns = kernel.now_ns();
@@ -171,7 +196,9 @@ impl Looks {
             self.n_host_dropped = dropped;
         }
         self.n_ticks += 1;
-        let is_flow_tick = self.n_ticks.is_multiple_of(ticks.n_hosts_per_flows);
+        let is_flow_tick = self
+            .n_ticks
+            .is_multiple_of(settings.tick.n_hosts_per_flows());
         if is_flow_tick {
             let since_ns = self.passes.begin(at_ns);
             kernel.scan_flows(since_ns, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
@@ -218,7 +245,7 @@ impl Looks {
         pipeline.deliver(at_ns)?;
         self.thread.announce("stop")?;
         let summary = self.thread.summary();
-        if self.thread.format == Format::Json {
+        if self.thread.settings.output.format == Format::Json {
             self.thread.sink.take(summary)?;
         } else {
             eprintln!("{summary:#}");

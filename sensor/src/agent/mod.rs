@@ -11,26 +11,26 @@
 mod engine;
 mod printer;
 pub mod queue;
+mod reload;
 mod snapshot;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::capture::kernel::{Attachment, Kernel};
+use crate::config::{Settings, Sources};
 use crate::pipeline::{Pipeline, Show};
-use crate::player::{FLOW_TICKS, HOST_TICK_NS};
-use crate::print::Format;
-use crate::respond::{KernelRespond, Mode};
+use crate::respond::KernelRespond;
 use engine::EngineThread;
 use printer::Lines;
 use queue::Policy;
 
+pub use reload::Reload;
 pub use snapshot::Snapshot;
 
 /// Objects on their way to standard output: some ten seconds of a busy minute, 8 MB at most.
@@ -38,34 +38,14 @@ const N_LINES: usize = 16_384;
 /// Questions and orders for the engine: each is done within a tick.
 const N_ASKS: usize = 64;
 
-/// How often the engine looks.
-#[derive(Clone, Copy, Debug)]
-pub struct Ticks {
-    /// From one look at the host rows to the next.
-    pub hosts: Duration,
-    /// Looks at host rows per look at flows.
-    pub n_hosts_per_flows: u64,
-}
-
-impl Default for Ticks {
-    fn default() -> Self {
-        Self {
-            hosts: Duration::from_nanos(HOST_TICK_NS),
-            n_hosts_per_flows: FLOW_TICKS,
-        }
-    }
-}
-
 /// What the agent is started with: everything is loaded and attached.
 pub struct Setup {
+    pub settings: Settings,
+    /// Read again on SIGHUP.
+    pub sources: Sources,
     pub kernel: Kernel,
     pub attachments: Vec<Attachment>,
     pub respond: KernelRespond,
-    pub mode: Mode,
-    pub engine: sensor_engine::Config,
-    pub ticks: Ticks,
-    pub format: Format,
-    pub show: Show,
 }
 
 /// Orders to the engine thread, carried out between two ticks.
@@ -73,6 +53,8 @@ pub struct Setup {
 pub enum Ask {
     /// Wakes the thread, which then sees that it should end.
     Stop,
+    /// A configuration was read again.
+    Reload(Box<Reload>),
 }
 
 /// Runs until SIGINT or SIGTERM, or until a part fails.
@@ -88,23 +70,22 @@ pub fn run(setup: Setup) -> Result<()> {
     let (snapshots, _latest) = watch::channel(Arc::new(Snapshot::default()));
     let stop = Arc::new(AtomicBool::new(false));
 
-    let format = setup.format;
+    let settings = setup.settings;
+    let format = settings.output.format;
     let (printer, printer_over) = spawn("printer", move || printer::print(&lines_out, format))?;
     let gauges = vec![lines.gauge().clone(), asks.gauge().clone()];
     let sink = Lines::new(lines);
-    let pipeline = Pipeline::new(
-        setup.engine,
-        setup.respond,
-        setup.show,
-        Box::new(sink.clone()),
-    );
+    let show = Show {
+        flows: settings.output.flows,
+        findings: settings.output.findings,
+    };
+    let config = settings.engine.clone();
+    let pipeline = Pipeline::new(config, setup.respond, show, Box::new(sink.clone()));
     let engine = EngineThread {
         kernel: setup.kernel,
         pipeline,
         attachments: setup.attachments,
-        mode: setup.mode,
-        ticks: setup.ticks,
-        format,
+        settings: settings.clone(),
         sink,
         gauges,
         snapshots,
@@ -112,7 +93,12 @@ pub fn run(setup: Setup) -> Result<()> {
     };
     let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;
 
-    let ended = runtime.block_on(until_over(engine_over, printer_over));
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = until_over(engine_over, printer_over) => ended,
+            never = reload::on_hangup(settings, &setup.sources, &asks) => never,
+        }
+    });
     stop.store(true, Ordering::Relaxed);
     // A full queue wakes the thread as well.
     let _woken = asks.send(Ask::Stop);

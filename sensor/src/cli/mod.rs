@@ -1,17 +1,20 @@
 //! The command line: a file per subcommand.
 
+mod config;
 mod eval;
+mod logs;
 mod replay;
 mod run;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+
+use crate::config::Faults;
 
 /// Exit codes, as documented in the README.
 pub const EXIT_FAILED: u8 = 1;
+pub const EXIT_USAGE: u8 = 2;
 pub const EXIT_BAD_INPUT: u8 = 3;
 
 /// A network sensor: sees every packet, learns what is normal, drops attacks in the kernel.
@@ -19,7 +22,7 @@ pub const EXIT_BAD_INPUT: u8 = 3;
 #[command(
     version,
     about,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 finished, \
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 finished, \
     but some input was bad.\n\nExample: sensor replay capture.pcap.zst --json"
 )]
 struct Cli {
@@ -35,27 +38,34 @@ enum Command {
     Replay(replay::Replay),
     /// Run labelled captures and hold the incidents against the labels.
     Eval(eval::Eval),
+    /// Check and show the configuration.
+    Config(config::Config),
 }
 
 /// Parses the arguments, runs the command, reports its error.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("SENSOR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    // The agent's logs are configured.
+    if !matches!(cli.command, Command::Run(_)) {
+        logs::start_plain();
+    }
     let result = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Replay(replay) => replay.execute(),
         Command::Eval(eval) => eval.execute(),
+        Command::Config(config) => config.execute(),
     };
     match result {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("sensor: {error:#}");
-            ExitCode::from(EXIT_FAILED)
-        }
+        Err(error) => match error.downcast_ref::<Faults>() {
+            Some(faults) => {
+                eprintln!("{faults}");
+                ExitCode::from(EXIT_USAGE)
+            }
+            None => {
+                eprintln!("sensor: {error:#}");
+                ExitCode::from(EXIT_FAILED)
+            }
+        },
     }
 }

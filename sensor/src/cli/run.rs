@@ -2,38 +2,38 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
-use sensor_engine::Config;
+use clap::Args;
+use sensor_common::datapath::Clock;
+use serde_json::json;
 
-use crate::agent::{self, Setup, Ticks};
-use crate::capture::kernel::{Kernel, LoadOptions, Mode as AttachMode, attach};
-use crate::pipeline::Show;
-use crate::print::Format;
+use super::logs;
+use crate::agent::{self, Setup};
+use crate::capture::kernel::{Kernel, LoadOptions, Mode as AttachMode, attach, random};
+use crate::config::{self, AttachChoice, Capture, LogFormat, Override, Settings, Sources};
 use crate::respond::{Guard, KernelRespond, Mode};
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum AttachChoice {
-    Native,
-    Generic,
-}
-
+/// Flags win over the configuration.
 #[derive(Args)]
 #[command(after_help = "Example: sensor run --iface eth1 --mode enforce --allow 192.0.2.10")]
 pub struct Run {
+    /// Read this file instead of /etc/sensor/sensor.toml and /etc/sensor/conf.d.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Interfaces; without, the one of the default route.
     #[arg(short, long = "iface")]
     ifaces: Vec<String>,
     /// What may be done to attackers.
-    #[arg(long, value_enum, default_value_t)]
-    mode: Mode,
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
     /// Never block these addresses.
     #[arg(long)]
     allow: Vec<IpAddr>,
-    /// How to attach on ingress; without, native, else generic.
-    #[arg(short = 'm', long)]
+    /// How to attach on ingress.
+    #[arg(short = 'm', long, value_enum)]
     attach: Option<AttachChoice>,
     /// Don't ask before attaching to the interface of the default route.
     #[arg(short, long)]
@@ -47,26 +47,63 @@ pub struct Run {
     /// Print every score above its limit.
     #[arg(long)]
     findings: bool,
+    /// How log lines are written.
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
 }
 
 impl Run {
     pub fn execute(self) -> Result<ExitCode> {
-        let ifaces = self.interfaces()?;
-        agent::run(self.set_up(&ifaces)?)?;
+        let sources = Sources::of_process(self.config.clone(), self.overrides()?);
+        let settings = config::load(&sources)?.settings;
+        logs::start(&settings.log);
+        let ifaces = self.interfaces(&settings.capture)?;
+        agent::run(set_up(settings, sources, &ifaces)?)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn interfaces(&self) -> Result<Vec<String>> {
+    /// The flags that are settings.
+    fn overrides(&self) -> Result<Vec<Override>> {
+        let mut given = Vec::new();
+        let mut set = |flag, path, value| given.push(Override { flag, path, value });
+        if !self.ifaces.is_empty() {
+            set("--iface", "capture.interfaces", json!(self.ifaces));
+        }
+        if let Some(mode) = self.mode {
+            set("--mode", "respond.mode", serde_json::to_value(mode)?);
+        }
+        if !self.allow.is_empty() {
+            set("--allow", "respond.allow", json!(self.allow));
+        }
+        if let Some(attach) = self.attach {
+            set("--attach", "capture.attach", serde_json::to_value(attach)?);
+        }
+        if self.json {
+            set("--json", "output.format", json!("json"));
+        }
+        if self.flows {
+            set("--flows", "output.flows", json!(true));
+        }
+        if self.findings {
+            set("--findings", "output.findings", json!(true));
+        }
+        if let Some(format) = self.log_format {
+            set("--log-format", "log.format", serde_json::to_value(format)?);
+        }
+        Ok(given)
+    }
+
+    fn interfaces(&self, capture: &Capture) -> Result<Vec<String>> {
         let default = default_interface();
-        if self.ifaces.is_empty() {
+        if capture.interfaces.is_empty() {
             let iface = default.context("no default route; name an interface with --iface")?;
             self.confirm(&iface)?;
             return Ok(vec![iface]);
         }
-        if let Some(iface) = default.filter(|iface| self.ifaces.contains(iface)) {
+        if let Some(iface) = default.filter(|iface| capture.interfaces.contains(iface)) {
             self.confirm(&iface)?;
         }
-        Ok(self.ifaces.clone())
+        Ok(capture.interfaces.clone())
     }
 
     /// Asks before touching the interface that carries this host's own connection.
@@ -86,37 +123,45 @@ impl Run {
         }
         Ok(())
     }
+}
 
-    /// Loads the program and attaches it.
-    fn set_up(&self, ifaces: &[String]) -> Result<Setup> {
-        let mut kernel = Kernel::load(&LoadOptions::with_random_seed()?)?;
-        let respond = KernelRespond::new(&mut kernel, self.mode, Guard::of_host(&self.allow))?;
-        let wanted = self.attach.map(|choice| match choice {
-            AttachChoice::Native => AttachMode::Native,
-            AttachChoice::Generic => AttachMode::Generic,
-        });
-        let mut attachments = Vec::new();
-        for iface in ifaces {
-            attachments.push(attach(&mut kernel, iface, wanted)?);
-        }
-        Ok(Setup {
-            kernel,
-            attachments,
-            respond,
-            mode: self.mode,
-            engine: Config::default(),
-            ticks: Ticks::default(),
-            format: if self.json {
-                Format::Json
-            } else {
-                Format::Text
-            },
-            show: Show {
-                flows: self.flows,
-                findings: self.findings,
-            },
-        })
+/// Loads the program and attaches it.
+fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result<Setup> {
+    let options = load_options(&settings.capture)?;
+    settings.engine.hash_seed = random()?;
+    let mut kernel = Kernel::load(&options)?;
+    let guard = Guard::of_host(&settings.respond.allow);
+    let respond = KernelRespond::new(&mut kernel, settings.respond.mode, guard)?;
+    let wanted = match settings.capture.attach {
+        AttachChoice::Auto => None,
+        AttachChoice::Native => Some(AttachMode::Native),
+        AttachChoice::Generic => Some(AttachMode::Generic),
+    };
+    let mut attachments = Vec::new();
+    for iface in ifaces {
+        attachments.push(attach(&mut kernel, iface, wanted)?);
     }
+    Ok(Setup {
+        settings,
+        sources,
+        kernel,
+        attachments,
+        respond,
+    })
+}
+
+fn load_options(capture: &Capture) -> Result<LoadOptions> {
+    Ok(LoadOptions {
+        flow_buckets_per_cpu: capture.flow_buckets_per_cpu,
+        admit_per_second: capture.admitted_flows_per_s,
+        tunnels: capture.decapsulate(),
+        clock: if capture.precise_clock {
+            Clock::Precise
+        } else {
+            Clock::Coarse
+        },
+        ..LoadOptions::with_random_seed()?
+    })
 }
 
 /// Interface of the default route.

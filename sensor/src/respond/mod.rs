@@ -9,7 +9,19 @@ pub use guard::Guard;
 pub use kernel::KernelRespond;
 
 /// What the sensor may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Count what would be dropped; drop nothing.
     #[default]

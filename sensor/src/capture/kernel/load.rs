@@ -38,15 +38,8 @@ impl LoadOptions {
     /// # Errors
     /// When the kernel gives no random bytes.
     pub fn with_random_seed() -> Result<Self> {
-        let mut seed = [0u8; 8];
-        // SAFETY: a buffer of the length told.
-        let n = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
-        if n != 8 {
-            return Err(std::io::Error::last_os_error())
-                .context("no random bytes for the hash seed");
-        }
         Ok(Self {
-            seed: u64::from_ne_bytes(seed),
+            seed: random()?,
             ..Self::fixed()
         })
     }
@@ -388,6 +381,20 @@ impl Clock {
             }
         }
     }
+}
+
+/// A secret number from the kernel.
+///
+/// # Errors
+/// When it gives no random bytes.
+pub fn random() -> Result<u64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: a buffer of the length told.
+    let n = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if n != 8 {
+        return Err(std::io::Error::last_os_error()).context("no random bytes for a hash seed");
+    }
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 /// CLOCK_MONOTONIC, which the program's clocks follow.

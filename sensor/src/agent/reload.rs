@@ -1,0 +1,69 @@
+//! SIGHUP: the configuration is read again, what can be changed is changed, nothing is forgotten.
+
+use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::Ask;
+use super::queue::Sender;
+use crate::config::{self, Settings, Sources, live_part};
+
+/// What came of reading the configuration again.
+#[derive(Clone, Debug, Default)]
+pub struct Reload {
+    /// What holds from now on; `None`: what held before.
+    pub settings: Option<Settings>,
+    /// Keys that changed.
+    pub applied: Vec<String>,
+    /// Keys that differ now but hold from the next start.
+    pub need_restart: Vec<String>,
+    pub errors: Vec<String>,
+}
+
+/// Waits for SIGHUP, over and over.
+///
+/// # Errors
+/// When the signal can't be listened to.
+pub async fn on_hangup(mut running: Settings, sources: &Sources, asks: &Sender<Ask>) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        let reload = read_again(&running, sources);
+        let settings = reload.settings.clone();
+        if asks.send(Ask::Reload(Box::new(reload))).is_err() {
+            error!("reload: the engine is too busy; send SIGHUP again");
+        } else if let Some(settings) = settings {
+            running = settings;
+        }
+    }
+    Ok(())
+}
+
+fn read_again(running: &Settings, sources: &Sources) -> Reload {
+    let new = match config::load(sources) {
+        Ok(loaded) => loaded.settings,
+        Err(faults) => {
+            for fault in &faults.0 {
+                error!("reload: {fault}");
+            }
+            error!("reload: the old configuration stays in force");
+            return Reload {
+                errors: faults.0.iter().map(ToString::to_string).collect(),
+                ..Reload::default()
+            };
+        }
+    };
+    let (settings, changes) = live_part(running, &new);
+    for key in &changes.need_restart {
+        warn!(
+            key,
+            "reload: changed in the configuration, but needs a restart"
+        );
+    }
+    info!(applied = ?changes.applied, "reload: configuration read again");
+    Reload {
+        settings: Some(settings),
+        applied: changes.applied,
+        need_restart: changes.need_restart,
+        errors: Vec::new(),
+    }
+}

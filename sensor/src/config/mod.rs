@@ -1,0 +1,149 @@
+//! Configuration: files, environment and flags are laid over one another key by key, checked
+//! against the schema of [`Settings`], and turned into it. Every fault is reported, not only the
+//! first.
+
+mod fault;
+mod layers;
+mod page;
+mod reload;
+mod schema;
+mod settings;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+pub use fault::{Fault, Faults};
+pub use layers::Origin;
+pub use page::{example, reference};
+pub use reload::{Changes, live_part};
+pub use schema::{Kind, Setting, json_schema, settings};
+pub use settings::{
+    AttachChoice, Capture, LogFormat, LogSettings, OutputSettings, RespondSettings, Settings,
+    TickSettings, Tunnel,
+};
+
+/// Read when no other file is named.
+pub const DEFAULT_FILE: &str = "/etc/sensor/sensor.toml";
+/// Read after it, in the order of their names.
+pub const DEFAULT_FOLDER: &str = "/etc/sensor/conf.d";
+/// `SENSOR__OUTPUT__FORMAT` sets `output.format`.
+pub const ENVIRONMENT_PREFIX: &str = "SENSOR__";
+
+/// A setting given on the command line: wins over everything else.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// As the user wrote it, e.g. `--mode`.
+    pub flag: &'static str,
+    pub path: &'static str,
+    pub value: Value,
+}
+
+/// Where settings come from, weakest first.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Instead of [`DEFAULT_FILE`] and [`DEFAULT_FOLDER`].
+    pub file: Option<PathBuf>,
+    pub environment: Vec<(String, String)>,
+    pub overrides: Vec<Override>,
+}
+
+impl Sources {
+    /// With the environment of this process.
+    pub fn of_process(file: Option<PathBuf>, overrides: Vec<Override>) -> Self {
+        // Only ours: another program's variable may not even be text.
+        let environment = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(key, _)| key.starts_with(ENVIRONMENT_PREFIX))
+            .collect();
+        Self {
+            file,
+            environment,
+            overrides,
+        }
+    }
+}
+
+/// Checked settings, and where each one that isn't a default came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub settings: Settings,
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// Reads and checks everything.
+///
+/// # Errors
+/// All faults together, each with place, key and remedy.
+pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+    let known = settings();
+    let mut faults = Vec::new();
+    let leaves = layers::read(sources, &known, &mut faults);
+    let mut tree = Map::new();
+    let mut origins = BTreeMap::new();
+    for leaf in leaves {
+        let setting = known.iter().find(|setting| setting.path == leaf.path);
+        let checked = setting.and_then(|setting| schema::check(setting, &leaf.value));
+        if let Some(message) = checked {
+            faults.push(Fault::at(&leaf.origin, &leaf.path, message));
+            continue;
+        }
+        put(&mut tree, &leaf.path, leaf.value);
+        origins.insert(leaf.path, leaf.origin);
+    }
+    let settings = match serde_json::from_value::<Settings>(Value::Object(tree)) {
+        Ok(settings) => settings,
+        Err(cause) => {
+            faults.push(Fault::anywhere(cause.to_string()));
+            return Err(Faults(faults));
+        }
+    };
+    for (path, message) in settings.conflicts() {
+        let origin = origins.get(path).cloned().unwrap_or(Origin::Default);
+        faults.push(Fault::at(&origin, path, message));
+    }
+    if !faults.is_empty() {
+        return Err(Faults(faults));
+    }
+    Ok(Loaded { settings, origins })
+}
+
+/// Puts a value at a dotted path.
+fn put(tree: &mut Map<String, Value>, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            tree.insert(path.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            let inner = tree
+                .entry(section)
+                .or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// Value at a dotted path.
+fn get<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(tree, |tree, key| tree.get(key))
+}
+
+impl Settings {
+    /// As a tree of plain values.
+    pub fn tree(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// Stable hash of every effective value.
+    pub fn hash(&self) -> u64 {
+        let text = self.tree().to_string();
+        text.bytes()
+            .fold(0, |hash, byte| sensor_common::mix(hash, u64::from(byte), 0))
+    }
+}

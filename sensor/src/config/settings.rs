@@ -1,0 +1,216 @@
+//! The settings themselves. A field is a key, its docs are the key's docs, `range` is checked, and
+//! `x-restart` marks what a reload can't change.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use sensor_common::limits;
+use sensor_common::packet::Decapsulate;
+use serde::{Deserialize, Serialize};
+
+use crate::print::Format;
+use crate::respond::Mode;
+
+/// Configuration of the sensor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// What is watched, and the sizes of the kernel's tables.
+    #[schemars(extend("x-restart" = true))]
+    pub capture: Capture,
+    /// How often the engine looks at what the kernel counted.
+    pub tick: TickSettings,
+    /// Thresholds of detection.
+    pub engine: sensor_engine::Config,
+    /// What may be done to attackers.
+    #[schemars(extend("x-restart" = true))]
+    pub respond: RespondSettings,
+    /// What is written to standard output.
+    #[schemars(extend("x-restart" = true))]
+    pub output: OutputSettings,
+    /// Messages about the sensor itself, on standard error.
+    #[schemars(extend("x-restart" = true))]
+    pub log: LogSettings,
+}
+
+/// How the ingress program is attached.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachChoice {
+    /// In the driver, else in the stack.
+    #[default]
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the stack.
+    Generic,
+}
+
+/// A kind of tunnel that is looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tunnel {
+    /// IPv4 or IPv6 in either.
+    Ip,
+    Gre,
+    Vxlan,
+    Geneve,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// Interfaces to watch; empty: the one of the default route.
+    pub interfaces: Vec<String>,
+    /// How the ingress program is attached.
+    pub attach: AttachChoice,
+    /// Tunnels that are looked into: their inner packets are what is counted.
+    pub tunnels: Vec<Tunnel>,
+    /// Buckets of the flow cache per CPU, of two flows and 384 bytes each; rounded up to a power of
+    /// two. 65,536 are 24 MiB a CPU.
+    #[schemars(range(min = 64, max = 4_194_304))]
+    pub flow_buckets_per_cpu: u32,
+    /// New flows that one CPU admits to the cache in a second; the packets of others are counted per
+    /// host only.
+    #[schemars(range(min = 64))]
+    pub admitted_flows_per_s: u32,
+    /// Stamp packets with the precise clock instead of the coarse one, at some 20 ns a packet.
+    pub precise_clock: bool,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            attach: AttachChoice::Auto,
+            tunnels: vec![Tunnel::Ip, Tunnel::Gre, Tunnel::Vxlan, Tunnel::Geneve],
+            flow_buckets_per_cpu: limits::FLOW_BUCKETS_PER_CPU,
+            admitted_flows_per_s: limits::ADMIT_PER_SECOND,
+            precise_clock: false,
+        }
+    }
+}
+
+impl Capture {
+    /// The tunnels as the parser takes them.
+    pub fn decapsulate(&self) -> Decapsulate {
+        let bits = self.tunnels.iter().map(|tunnel| match tunnel {
+            Tunnel::Ip => Decapsulate::IP,
+            Tunnel::Gre => Decapsulate::GRE,
+            Tunnel::Vxlan => Decapsulate::VXLAN,
+            Tunnel::Geneve => Decapsulate::GENEVE,
+        });
+        Decapsulate(bits.fold(0, |all, bit| all | bit))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TickSettings {
+    /// From one look at the host counters to the next, ms. Floods are seen by these; the thresholds
+    /// were tuned with the default.
+    #[schemars(range(min = 10, max = 1_000))]
+    pub hosts_ms: u64,
+    /// From one look at the flows to the next, ms; a multiple of `hosts_ms`.
+    #[schemars(range(min = 100, max = 10_000))]
+    pub flows_ms: u64,
+}
+
+impl Default for TickSettings {
+    fn default() -> Self {
+        Self {
+            hosts_ms: 100,
+            flows_ms: 1_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RespondSettings {
+    /// `monitor` counts what would be dropped, `enforce` drops.
+    pub mode: Mode,
+    /// Addresses that are never blocked, besides the host's own, its gateways and resolvers.
+    pub allow: Vec<IpAddr>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputSettings {
+    /// Lines for a person, or one JSON object per line.
+    pub format: Format,
+    /// Put out every flow at its end.
+    pub flows: bool,
+    /// Put out every score above its limit.
+    pub findings: bool,
+}
+
+impl TickSettings {
+    /// Looks at the host counters per look at the flows.
+    pub const fn n_hosts_per_flows(&self) -> u64 {
+        match self.flows_ms.checked_div(self.hosts_ms) {
+            Some(n) if n > 0 => n,
+            _ => 1,
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// Least level, or directives such as `info,sensor::respond=debug`.
+    pub filter: String,
+    /// Lines for a person, or JSON.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+impl Settings {
+    /// What doesn't go together: key and message.
+    pub(super) fn conflicts(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        let TickSettings { hosts_ms, flows_ms } = self.tick;
+        if !flows_ms.is_multiple_of(hosts_ms) {
+            let message = format!("{flows_ms} is not a multiple of tick.hosts_ms = {hosts_ms}");
+            found.push(("tick.flows_ms", message));
+        }
+        if self.capture.interfaces.iter().any(String::is_empty) {
+            let message = "an interface has no name; `ip link` lists them".to_owned();
+            found.push(("capture.interfaces", message));
+        }
+        let flow = &self.engine.flow;
+        if flow.unanswered_ns >= flow.idle_timeout_ns {
+            let message = format!(
+                "{} is not below engine.flow.idle_timeout_ns = {}: no attempt would ever count as \
+                 unanswered",
+                flow.unanswered_ns, flow.idle_timeout_ns
+            );
+            found.push(("engine.flow.unanswered_ns", message));
+        }
+        if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {
+            found.push(("log.filter", format!("{cause}; try \"info\"")));
+        }
+        found
+    }
+}
