@@ -12,6 +12,7 @@ mod detect;
 mod engine;
 mod features;
 mod flow;
+mod models;
 
 #[cfg(test)]
 mod tests;
@@ -29,3 +30,7 @@ pub use features::{
     schema_markdown,
 };
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
+pub use models::{
+    Clusters, HalfSpaceTrees, IsolationForest, KitNet, Mixture, Model, RobustCutForest, Scale,
+    Scaled,
+};
