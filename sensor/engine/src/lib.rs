@@ -31,6 +31,6 @@ pub use features::{
 };
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
 pub use models::{
-    Clusters, HalfSpaceTrees, IsolationForest, KitNet, Mixture, Model, RobustCutForest, Scale,
-    Scaled,
+    BASELINE_COLUMNS, Clusters, HalfSpaceTrees, IsolationForest, KitNet, Mixture, Model,
+    N_BASELINES, RobustCutForest, Scale, Scaled, Seasonal,
 };
