@@ -23,7 +23,7 @@ pub use config::{
     VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
-pub use detect::{Detector, Entity, Evidence, Family, Finding};
+pub use detect::{Detector, Entity, Evidence, Family, Finding, Mac, Note};
 pub use engine::{Engine, Input, Output, Stats};
 pub use features::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, Vector, schema_hash,
