@@ -17,7 +17,7 @@ use super::printer::Lines;
 use super::queue::{Closed, Drain, Gauge};
 use super::snapshot::Snapshot;
 use super::{Ask, Reload};
-use crate::capture::kernel::{Attachment, Kernel, monotonic_ns};
+use crate::capture::kernel::{Attachment, Kernel};
 use crate::config::Settings;
 use crate::output::{self, timestamp};
 use crate::pipeline::{Passes, Pipeline};
@@ -203,7 +203,7 @@ impl Looks {
             let since_ns = self.passes.begin(at_ns);
             kernel.scan_flows(since_ns, |flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
             pipeline.feed(at_ns, Input::FlowTick);
-            pipeline.respond.expire(monotonic_ns());
+            pipeline.respond.tick();
         }
         pipeline.deliver(at_ns)?;
         if is_flow_tick {

@@ -1,15 +1,13 @@
 //! The settings themselves. A field is a key, its docs are the key's docs, `range` is checked, and
 //! `x-restart` marks what a reload can't change.
 
-use std::net::IpAddr;
-
 use schemars::JsonSchema;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 use serde::{Deserialize, Serialize};
 
 use crate::print::Format;
-use crate::respond::Mode;
+use crate::respond::{Mode, Network};
 
 /// Configuration of the sensor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -132,8 +130,10 @@ impl Default for TickSettings {
 pub struct RespondSettings {
     /// `monitor` counts what would be dropped, `enforce` drops.
     pub mode: Mode,
-    /// Addresses that are never blocked, besides the host's own, its gateways and resolvers.
-    pub allow: Vec<IpAddr>,
+    /// Addresses and networks that are never blocked, besides the host's own addresses, its
+    /// gateways and its resolvers.
+    #[schemars(with = "Vec<String>")]
+    pub allow: Vec<Network>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
 use sensor_common::block::Gate;
+use sensor_common::block::list::{N_SHAPES, ScopeSet, Shape, SourceBucket};
+use sensor_common::block::prefilter::{ALLOW_WORDS, BLOCK_WORDS};
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
 use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events, Way};
 use sensor_common::event::{EventHead, Sample};
@@ -80,7 +82,9 @@ pub struct Kernel {
     flows: SharedArray<Bucket>,
     local: SharedArray<HostRow>,
     remote: SharedArray<HostRow>,
-    blocks: Option<(SharedArray<Gate>, SharedArray<u64Word>)>,
+    blocks: Option<BlockArrays>,
+    /// Secret of the hashes.
+    pub seed: u64,
     ring: RingBuf<MapData>,
     events: RingBuf<MapData>,
     counters: PerCpuArray<MapData, CountValue>,
@@ -89,13 +93,46 @@ pub struct Kernel {
     pub n_unstable: u64,
 }
 
-/// A word of the prefilter.
-#[derive(Clone, Copy, Default)]
-#[repr(transparent)]
-#[expect(non_camel_case_types, reason = "a newtype only to be Pod")]
-pub struct u64Word(pub u64);
-// SAFETY: one u64.
-unsafe impl sensor_common::Pod for u64Word {}
+/// The arrays that steer the block check, seen through shared memory.
+pub struct BlockArrays {
+    pub gate: SharedArray<Gate>,
+    pub block_filter: SharedArray<u64>,
+    pub allow_filter: SharedArray<u64>,
+    pub sources: SharedArray<SourceBucket>,
+    pub prefixes: SharedArray<SourceBucket>,
+    pub scopes: SharedArray<ScopeSet>,
+    pub shapes: SharedArray<Shape>,
+}
+
+impl BlockArrays {
+    fn of(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            gate: shared(ebpf, "GATE", 1, true)?,
+            block_filter: shared(ebpf, "BLOCK_FILTER", BLOCK_WORDS, true)?,
+            allow_filter: shared(ebpf, "ALLOW_FILTER", ALLOW_WORDS, true)?,
+            sources: shared(ebpf, "BLOCK_SOURCES", limits::BLOCK_BUCKETS, true)?,
+            prefixes: shared(ebpf, "BLOCK_PREFIXES", limits::BLOCK_BUCKETS, true)?,
+            scopes: shared(ebpf, "BLOCK_SCOPES", limits::SCOPE_SETS, true)?,
+            shapes: shared(ebpf, "BLOCK_SHAPES", N_SHAPES, true)?,
+        })
+    }
+
+    /// Arrays of the same sizes that no kernel program sees.
+    ///
+    /// # Errors
+    /// Without memory.
+    pub fn unshared() -> Result<Self> {
+        Ok(Self {
+            gate: SharedArray::unshared(1)?,
+            block_filter: SharedArray::unshared(BLOCK_WORDS)?,
+            allow_filter: SharedArray::unshared(ALLOW_WORDS)?,
+            sources: SharedArray::unshared(limits::BLOCK_BUCKETS)?,
+            prefixes: SharedArray::unshared(limits::BLOCK_BUCKETS)?,
+            scopes: SharedArray::unshared(limits::SCOPE_SETS)?,
+            shapes: SharedArray::unshared(N_SHAPES)?,
+        })
+    }
+}
 
 impl Kernel {
     /// Loads the object.
@@ -122,15 +159,13 @@ impl Kernel {
                 n_cpus * limits::REMOTE_ROWS_PER_CPU,
                 false,
             )?,
-            shared(&mut ebpf, "GATE", 1, true)?,
-            shared(&mut ebpf, "PREFILTER", limits::PREFILTER_WORDS, true)?,
         );
         let ring = take_ring(&mut ebpf, "FLOW_RING")?;
         let events = take_ring(&mut ebpf, "EVENT_RING")?;
         let counters =
             PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
-        let (flows, local, remote, gate, prefilter) = arrays;
-        let blocks = Some((gate, prefilter));
+        let (flows, local, remote) = arrays;
+        let blocks = Some(BlockArrays::of(&mut ebpf)?);
         let clock = Clock::of(options.clock);
         Ok(Self {
             ebpf,
@@ -138,6 +173,7 @@ impl Kernel {
             local,
             remote,
             blocks,
+            seed: options.seed,
             ring,
             events,
             counters,
@@ -147,9 +183,7 @@ impl Kernel {
     }
 
     /// Hands over the arrays that steer the block check, once.
-    pub(crate) fn take_block_arrays(
-        &mut self,
-    ) -> Result<(SharedArray<Gate>, SharedArray<u64Word>)> {
+    pub(crate) fn take_block_arrays(&mut self) -> Result<BlockArrays> {
         self.blocks
             .take()
             .context("the block arrays were already taken")
@@ -301,10 +335,13 @@ fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
         .map_max_entries("HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU)
         .map_max_entries("FLOW_RING", limits::FLOW_RING_BYTES)
         .map_max_entries("EVENT_RING", event_ring_bytes(n_cpus))
-        .map_max_entries("PREFILTER", limits::PREFILTER_WORDS)
+        .map_max_entries("BLOCK_FILTER", BLOCK_WORDS)
+        .map_max_entries("ALLOW_FILTER", ALLOW_WORDS)
         .map_max_entries("ALLOW", limits::ALLOW_ENTRIES)
-        .map_max_entries("BLOCK_EXACT", limits::BLOCK_ENTRIES)
-        .map_max_entries("BLOCK_PREFIX", limits::BLOCK_ENTRIES);
+        .map_max_entries("BLOCK_SOURCES", limits::BLOCK_BUCKETS)
+        .map_max_entries("BLOCK_PREFIXES", limits::BLOCK_BUCKETS)
+        .map_max_entries("BLOCK_SCOPES", limits::SCOPE_SETS)
+        .map_max_entries("BLOCK_SHAPES", N_SHAPES);
     loader
         .load(OBJECT)
         .context("the kernel refused the object; `sensor doctor` names what is missing")

@@ -5,5 +5,5 @@ mod load;
 mod shared;
 
 pub use attach::{Attachment, Mode, attach, resident_program};
-pub use load::{Kernel, LoadOptions, monotonic_ns, random, u64Word};
+pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
 pub use shared::{SharedArray, Snapshot};
