@@ -159,6 +159,12 @@ impl Engine {
         self.hand_out(verdicts, out);
     }
 
+    /// The live flows at `n` places of the flow table from `start` on, as if they ended now. Places
+    /// reach to [`Stats::n_flows`]; between two calls a flow may move to the place of one that went.
+    pub fn flows(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
+        self.flows.page(start, n)
+    }
+
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.n_flows = self.flows.len() as u64;

@@ -105,6 +105,10 @@ impl FlowStage {
         if head.has_fragments != 0 {
             entry.marks |= mark::FRAGMENTS;
         }
+        let [a, b] = &flow.directions;
+        if head.initiator == 1 && b.packets > 0 && a.first_ns == b.first_ns {
+            entry.marks |= mark::BEGUN_BY_B;
+        }
         emit(FlowEvent::Update(update(
             at_ns,
             &self.config,
@@ -125,6 +129,20 @@ impl FlowStage {
                 index += 1;
             }
         }
+    }
+
+    /// The live flows at `n` places of the table from `start` on, whole since their beginning.
+    pub fn page(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
+        let end = start.saturating_add(n).min(self.flows.len());
+        let slice = self.flows.get_range(start.min(end)..end);
+        let entries = slice.into_iter().flatten();
+        entries
+            .filter(|(_, entry)| entry.marks & mark::DORMANT == 0)
+            .map(|(key, entry)| {
+                let has_fragments = entry.marks & mark::FRAGMENTS != 0;
+                let whole = Turned::of(key, entry.totals(), entry.marks);
+                whole.summary(key.protocol, EndReason::ForcedEnd, has_fragments)
+            })
     }
 
     /// Exports everything that is left.
@@ -224,7 +242,7 @@ fn has_ended(key: &FlowKey, entry: &Entry) -> bool {
 
 fn export(key: &FlowKey, entry: &Entry, reason: EndReason, emit: &mut dyn FnMut(FlowEvent)) {
     // Who began is a matter of the whole flow, what is exported of the last period.
-    let whole = Turned::of(key, entry.totals());
+    let whole = Turned::of(key, entry.totals(), entry.marks);
     let [a, b] = entry.unexported();
     if a.packets == 0 && b.packets == 0 {
         return;
@@ -250,7 +268,7 @@ fn update(
     entry: &mut Entry,
     deltas: [Delta; 2],
 ) -> FlowUpdate {
-    let turned = Turned::of(key, entry.totals());
+    let turned = Turned::of(key, entry.totals(), entry.marks);
     let [a, b] = deltas;
     let (forward, backward) = if turned.side == 0 { (a, b) } else { (b, a) };
     let progress = progress(at_ns, config, key.protocol, &turned);

@@ -85,6 +85,9 @@ pub(super) mod mark {
     /// Exported; kept because its slot may live on.
     pub const DORMANT: u8 = 8;
     pub const FRAGMENTS: u8 = 16;
+    /// The first packets of both directions bear the same time, and the kernel saw the one of `b`
+    /// first: its coarse clock stands still for some milliseconds.
+    pub const BEGUN_BY_B: u8 = 32;
 }
 
 impl Entry {

@@ -1,10 +1,12 @@
 //! What the flow stage hands on: updates for the features, summaries for the shell.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use sensor_common::Address;
 
 use super::community::{Tuple, community_id};
+use super::entry::mark;
 use super::totals::{Delta, Totals};
 use crate::address::to_ip;
 
@@ -144,8 +146,13 @@ pub(super) struct Turned {
 }
 
 impl Turned {
-    pub(super) fn of(key: &FlowKey, [a, b]: [Totals; 2]) -> Self {
-        let by_time = a.packets == 0 || (b.packets > 0 && b.first_ns < a.first_ns);
+    pub(super) fn of(key: &FlowKey, [a, b]: [Totals; 2], marks: u8) -> Self {
+        let by_time = match b.first_ns.cmp(&a.first_ns) {
+            _ if a.packets == 0 || b.packets == 0 => a.packets == 0,
+            Ordering::Less => true,
+            Ordering::Equal => marks & mark::BEGUN_BY_B != 0,
+            Ordering::Greater => false,
+        };
         let from_b = match (a.has_bare_syn(), b.has_bare_syn()) {
             (true, false) => false,
             (false, true) => true,

@@ -11,12 +11,13 @@ use sensor_common::block::prefilter::{ALLOW_WORDS, BLOCK_WORDS};
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
 use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events, Way};
 use sensor_common::event::{EventHead, Sample};
-use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, last_seen};
+use sensor_common::flow::{Bucket, Direction, Flow};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
-use super::shared::{SharedArray, Snapshot as _};
+use super::shared::SharedArray;
+use super::tables::{self, Tables};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
 
@@ -231,55 +232,44 @@ impl Kernel {
 
     /// Hands out every flow in the cache that had a packet since then (event time), each a
     /// consistent copy with event time.
-    pub fn scan_flows(&mut self, since_ns: u64, mut take: impl FnMut(&Flow)) {
-        for index in 0..self.flows.len() {
-            for way in 0..limits::FLOW_WAYS {
-                let head = way * size_of::<FlowRecord>();
-                let used = head + std::mem::offset_of!(FlowRecord, used);
-                if self.flows.byte(index, used) != Some(1) {
-                    continue;
-                }
-                match self.read_slot(index, way) {
-                    Some(mut flow) => {
-                        self.clock.shift(&mut flow);
-                        if last_seen(&flow.directions) >= since_ns {
-                            take(&flow);
-                        }
-                    }
-                    None => self.n_unstable += 1,
-                }
-            }
-        }
-    }
-
-    fn read_slot(&self, index: usize, way: usize) -> Option<Flow> {
-        // Head and counters lie apart in the bucket: one copy of the whole bucket under the
-        // sequence of the slot that is wanted.
-        let sequence = way * size_of::<FlowRecord>() + std::mem::offset_of!(FlowRecord, sequence);
-        let bucket: Bucket = self.flows.read_stable(index, 0, sequence)?;
-        Some(Flow {
-            head: *bucket.heads.get(way)?,
-            directions: *bucket.directions.get(way)?,
-        })
+    pub fn scan_flows(&mut self, since_ns: u64, take: impl FnMut(&Flow)) {
+        self.n_unstable += tables::scan_flows(&self.flows, self.clock, since_ns, take);
     }
 
     /// Copies every used host row, event time, into `local` and `remote`.
     pub fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
         for (array, rows) in [(&self.local, local), (&self.remote, remote)] {
-            rows.clear();
-            for index in 0..array.len() {
-                if array.byte(index, std::mem::offset_of!(HostRow, used)) != Some(1) {
-                    continue;
-                }
-                match array.read_stable::<HostRow>(index, 0, HostRow::SEQUENCE) {
-                    Some(mut row) => {
-                        row.last_ns = self.clock.to_unix(row.last_ns);
-                        rows.push(row);
-                    }
-                    None => self.n_unstable += 1,
-                }
-            }
+            self.n_unstable += tables::read_rows(array, self.clock, rows);
         }
+    }
+
+    /// The flow and host tables mapped once more, for somebody who reads at a pace of his own.
+    ///
+    /// # Errors
+    /// Those of mapping.
+    pub fn more_tables(&mut self) -> Result<Tables> {
+        let length = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let ebpf = &mut self.ebpf;
+        Ok(Tables {
+            flows: shared(ebpf, "FLOWS", length(self.flows.len()), false)?,
+            local: shared(ebpf, "HOSTS_LOCAL", length(self.local.len()), false)?,
+            remote: shared(ebpf, "HOSTS_REMOTE", length(self.remote.len()), false)?,
+            clock: self.clock,
+        })
+    }
+
+    /// Values of an event on each CPU, in packets.
+    pub fn event_per_cpu(&self, event: Event) -> Vec<u64> {
+        let values = self.counters.get(&(EVENT_BASE + event as u32), 0);
+        values.map_or_else(
+            |_| Vec::new(),
+            |values| {
+                values
+                    .iter()
+                    .map(|CountValue(count)| count.packets)
+                    .collect()
+            },
+        )
     }
 
     /// Sums a counter over CPUs.
@@ -378,7 +368,7 @@ fn shared<T: sensor_common::Pod>(
 /// Turns kernel monotonic time into unix time. Taken once: event time never jumps with the wall
 /// clock.
 #[derive(Clone, Copy)]
-struct Clock {
+pub(super) struct Clock {
     offset_ns: u64,
 }
 
@@ -400,11 +390,11 @@ impl Clock {
         }
     }
 
-    fn to_unix(self, monotonic_ns: u64) -> u64 {
+    pub(super) fn to_unix(self, monotonic_ns: u64) -> u64 {
         monotonic_ns.saturating_add(self.offset_ns)
     }
 
-    fn shift(self, flow: &mut Flow) {
+    pub(super) fn shift(self, flow: &mut Flow) {
         for direction in &mut flow.directions {
             let Direction {
                 first_ns,
