@@ -3,7 +3,9 @@
 //! A bucket holds [`FLOW_WAYS`] records of 192 bytes: a header line and a line for each direction,
 //! so that a packet touches two cache lines. A new flow takes a free slot or evicts the older one,
 //! whose record goes to the ring first: eviction loses nothing. Counters are small; a record that
-//! nears the end of one is sent and begun anew ("rollover"), so that the sums stay exact.
+//! nears the end of one is sent and begun anew ("rollover"), so that the sums stay exact. So is one
+//! whose flow was silent for [`RESTART_NS`]: a reader may forget a record that old, nothing will
+//! ever be added to it.
 //!
 //! # Consistent reads
 //! User space maps the table and reads it while the kernel writes. Each CPU writes only its own
@@ -123,6 +125,10 @@ const _: () = assert!(size_of::<Bucket>() == 192 * FLOW_WAYS);
 // SAFETY: integers and arrays of integers; the size assertions rule padding out.
 unsafe impl crate::Pod for Flow {}
 // SAFETY: as above.
+unsafe impl crate::Pod for FlowRecord {}
+// SAFETY: as above.
+unsafe impl crate::Pod for [Direction; 2] {}
+// SAFETY: as above.
 unsafe impl crate::Pod for Bucket {}
 
 /// Why a record left the cache.
@@ -130,6 +136,7 @@ unsafe impl crate::Pod for Bucket {}
 #[repr(u8)]
 pub enum Sent {
     Evicted = 1,
+    /// A counter was about to overflow, or the flow went on after a long silence.
     Rollover = 2,
 }
 
@@ -334,7 +341,7 @@ fn add<S: Sequence, R: FlowSink>(
     arrival: &Arrival,
     sink: &mut R,
 ) -> Cached {
-    let full = line(directions, key).is_full(arrival);
+    let full = line(directions, key).is_full(arrival) || is_over(directions, key, arrival.now_ns);
     if full && !sink.send(head, directions, Sent::Rollover) {
         return Cached::RolloverLost;
     }
@@ -355,6 +362,24 @@ fn add<S: Sequence, R: FlowSink>(
     } else {
         Cached::Hit
     }
+}
+
+/// Silence after which a record takes no more packets: 17.2 s, a power of two for a cheap test.
+pub const RESTART_NS: u64 = 1 << RESTART_SHIFT;
+const RESTART_SHIFT: u32 = 34;
+
+/// True where the flow was silent for [`RESTART_NS`]. Looks at the other direction's line only
+/// where its own is silent.
+#[inline(always)]
+fn is_over(directions: &[Direction; 2], key: &Key, now_ns: u64) -> bool {
+    let [forward, backward] = directions;
+    let own = if key.direction == 0 {
+        forward
+    } else {
+        backward
+    };
+    now_ns.saturating_sub(own.last_ns) >> RESTART_SHIFT != 0
+        && now_ns.saturating_sub(last_seen(directions)) >> RESTART_SHIFT != 0
 }
 
 #[inline(always)]
@@ -503,3 +528,6 @@ impl Direction {
 
 /// Longest gap that counts, so that 65,535 squares of it fit 64 bits.
 const MAX_GAP: u64 = (1 << 24) - 1;
+
+#[cfg(test)]
+mod tests;

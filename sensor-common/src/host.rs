@@ -49,7 +49,10 @@ pub struct HostRow {
     /// What the row is worth keeping: packets of its host less packets of others that wanted it.
     pub weight: u32,
     pub used: u32,
-    pub reserved: [u64; 3],
+    /// Place among the rows of all CPUs (CPU times rows per CPU, and index). The reader fills it in;
+    /// the writer leaves it alone.
+    pub place: u32,
+    pub reserved: [u32; 5],
     pub toward: HostSide,
     pub from: HostSide,
     pub peers: [u8; REGISTERS],
@@ -96,7 +99,8 @@ impl HostRow {
         generation: 0,
         weight: 0,
         used: 0,
-        reserved: [0; 3],
+        place: 0,
+        reserved: [0; 5],
         toward: HostSide::EMPTY,
         from: HostSide::EMPTY,
         peers: [0; REGISTERS],

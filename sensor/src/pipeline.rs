@@ -12,39 +12,6 @@ use crate::player::Listener;
 use crate::print::Sink;
 use crate::respond::Respond;
 
-/// Decides how far back a look over the flow cache goes: all of it now and then, so that the engine
-/// knows which flows are still there, else what is new since the last look.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Passes {
-    n_passes: u64,
-    last_ns: u64,
-}
-
-impl Passes {
-    pub const fn new() -> Self {
-        Self {
-            n_passes: 0,
-            last_ns: 0,
-        }
-    }
-
-    /// Looks from one over everything to the next.
-    const WHOLE: u64 = 5;
-
-    /// Begins a look at `at_ns`; flows without a packet since the answer can be left out.
-    pub const fn begin(&mut self, at_ns: u64) -> u64 {
-        let since_ns = if self.n_passes.is_multiple_of(Self::WHOLE) {
-            0
-        } else {
-            self.last_ns
-        };
-        self.n_passes += 1;
-        // A coarse clock may lag by a timer tick.
-        self.last_ns = at_ns.saturating_sub(20_000_000);
-        since_ns
-    }
-}
-
 /// What is put out besides incidents and decisions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Show {
@@ -61,7 +28,6 @@ pub struct Pipeline<R> {
     outputs: Vec<Output>,
     n_incidents: BTreeMap<&'static str, u64>,
     n_flows: u64,
-    n_verdicts: [u64; 3],
 }
 
 impl<R: Respond> Pipeline<R> {
@@ -75,7 +41,6 @@ impl<R: Respond> Pipeline<R> {
             outputs: Vec::new(),
             n_incidents: BTreeMap::new(),
             n_flows: 0,
-            n_verdicts: [0; 3],
         }
     }
 
@@ -86,15 +51,6 @@ impl<R: Respond> Pipeline<R> {
 
     pub fn stats(&self) -> Stats {
         self.engine.stats()
-    }
-
-    pub const fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    /// Decisions carried out, refused by the guard, and failed.
-    pub const fn verdicts(&self) -> [u64; 3] {
-        self.n_verdicts
     }
 
     /// Incidents opened so far, by family.
@@ -121,12 +77,6 @@ impl<R: Respond> Pipeline<R> {
             }
             Output::Decision(decision) => {
                 let verdict = self.respond.carry_out(decision);
-                let [n_allowed, n_refused, n_failed] = &mut self.n_verdicts;
-                *match verdict.guard.split(':').next() {
-                    Some("refused") => n_refused,
-                    Some("failed") => n_failed,
-                    _ => n_allowed,
-                } += 1;
                 Some(output::decision(at_ns, decision, &verdict))
             }
             Output::Vector(_) => None,

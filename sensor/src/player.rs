@@ -9,15 +9,12 @@ use sensor_engine::Input;
 
 use crate::capture::kernel::LoadOptions;
 use crate::capture::pcap::{Frame, to_ethernet};
-use crate::capture::software::{Look, Software};
-use crate::pipeline::Passes;
+use crate::capture::software::Software;
 
 /// Host rows are looked at this often, event time.
 pub const HOST_TICK_NS: u64 = 100_000_000;
 /// Flows are looked at every so many host ticks.
 pub const FLOW_TICKS: u64 = 10;
-/// The engine forgets rows that it is not shown for 100 looks: show all of them before.
-const LOOKS_PER_WHOLE: u64 = 50;
 /// Event time goes on this long after the last packet: what a live sensor says a moment later, a
 /// replay says, too (an attempt is unanswered after a second).
 const AFTER_NS: u64 = 5_000_000_000;
@@ -56,8 +53,6 @@ pub struct Player<L> {
     scratch: Vec<u8>,
     next_tick_ns: u64,
     n_ticks: u64,
-    n_looks: u64,
-    passes: Passes,
     n_host_dropped: u64,
 }
 
@@ -72,8 +67,6 @@ impl<L: Listener> Player<L> {
             scratch: Vec::new(),
             next_tick_ns: 0,
             n_ticks: 0,
-            n_looks: 0,
-            passes: Passes::default(),
             n_host_dropped: 0,
         }
     }
@@ -121,15 +114,45 @@ impl<L: Listener> Player<L> {
     }
 
     fn tick_until(&mut self, at_ns: u64) -> io::Result<()> {
-        while at_ns >= self.next_tick_ns {
-            self.tick(self.next_tick_ns)?;
-            // Over a long silence all but the flow ticks would see the same rows.
-            let silent = at_ns.saturating_sub(self.next_tick_ns) > 2_000_000_000;
-            let n = if silent { FLOW_TICKS } else { 1 };
-            self.n_ticks += n;
-            self.next_tick_ns = self.next_tick_ns.saturating_add(n * HOST_TICK_NS);
+        if at_ns < self.next_tick_ns {
+            return Ok(());
+        }
+        self.tick(self.next_tick_ns)?;
+        self.step(1);
+        if at_ns >= self.next_tick_ns {
+            self.idle_until(at_ns)?;
         }
         Ok(())
+    }
+
+    fn step(&mut self, n_ticks: u64) {
+        self.n_ticks = self.n_ticks.saturating_add(n_ticks);
+        let step_ns = n_ticks.saturating_mul(HOST_TICK_NS);
+        self.next_tick_ns = self.next_tick_ns.saturating_add(step_ns);
+    }
+
+    /// The ticks of a time without packets. Looks at hosts would find nothing: only the last is
+    /// said, so that the next one covers no more time than its own.
+    fn idle_until(&mut self, at_ns: u64) -> io::Result<()> {
+        loop {
+            let n_left = at_ns.saturating_sub(self.next_tick_ns) / HOST_TICK_NS;
+            let n_to_flows = self.n_ticks.next_multiple_of(FLOW_TICKS) - self.n_ticks;
+            self.step(n_to_flows.min(n_left));
+            let now_ns = self.next_tick_ns;
+            let is_last = n_left <= n_to_flows;
+            if is_last {
+                let (local, remote) = (&[], &[]);
+                self.listener.feed(now_ns, Input::Hosts { local, remote });
+            }
+            if n_to_flows <= n_left {
+                self.look_at_flows(now_ns);
+                self.listener.deliver(now_ns)?;
+            }
+            self.step(1);
+            if is_last {
+                return Ok(());
+            }
+        }
     }
 
     fn tick(&mut self, at_ns: u64) -> io::Result<()> {
@@ -138,14 +161,7 @@ impl<L: Listener> Player<L> {
             .drain(|flow| listener.feed(at_ns, Input::FlowSent(flow)));
         self.path
             .drain_events(|sample| listener.feed(at_ns, Input::Sample(sample)));
-        let which = if self.n_looks.is_multiple_of(LOOKS_PER_WHOLE) {
-            Look::All
-        } else {
-            Look::Touched
-        };
-        self.n_looks += 1;
-        self.path
-            .read_hosts(which, &mut self.local, &mut self.remote);
+        self.path.read_hosts(&mut self.local, &mut self.remote);
         listener.feed(
             at_ns,
             Input::Hosts {
@@ -160,12 +176,16 @@ impl<L: Listener> Player<L> {
             self.n_host_dropped = dropped;
         }
         if self.n_ticks.is_multiple_of(FLOW_TICKS) {
-            let since_ns = self.passes.begin(at_ns);
-            self.path
-                .scan_flows(since_ns, |flow| listener.feed(at_ns, Input::FlowLive(flow)));
-            listener.feed(at_ns, Input::FlowTick);
+            self.look_at_flows(at_ns);
         }
-        listener.deliver(at_ns)
+        self.listener.deliver(at_ns)
+    }
+
+    fn look_at_flows(&mut self, at_ns: u64) {
+        let listener = &mut self.listener;
+        self.path
+            .scan_flows(|flow| listener.feed(at_ns, Input::FlowLive(flow)));
+        listener.feed(at_ns, Input::FlowTick);
     }
 
     /// Lets a little time pass, then ends what is open.
@@ -181,7 +201,7 @@ impl<L: Listener> Player<L> {
         self.path
             .drain_events(|sample| listener.feed(at_ns, Input::Sample(sample)));
         self.path
-            .scan_flows(0, |flow| listener.feed(at_ns, Input::FlowLive(flow)));
+            .scan_flows(|flow| listener.feed(at_ns, Input::FlowLive(flow)));
         listener.finish(at_ns);
         listener.deliver(at_ns)
     }

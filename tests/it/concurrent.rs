@@ -182,13 +182,13 @@ struct Seen {
 
 impl Seen {
     fn is_enough(&self) -> bool {
-        self.n_live > 100_000 && self.n_sent > 10_000 && self.n_rows > 5_000 && self.n_torn > 0
+        self.n_live > 3_000 && self.n_sent > 10_000 && self.n_rows > 5_000 && self.n_torn > 0
     }
 
     fn look(&mut self, kernel: &mut Kernel, unchecked: &SharedArray<Bucket>) {
         for _ in 0..200 {
             self.n_sent += kernel.drain_ring(|flow| assert_eq!(fault(flow), None));
-            kernel.scan_flows(0, |flow| {
+            kernel.scan_flows(|flow| {
                 assert_eq!(fault(flow), None);
                 self.n_live += 1;
             });
@@ -266,7 +266,7 @@ fn a_record_that_never_rests_is_counted_and_left_out() {
     let mut array: SharedArray<Bucket> = SharedArray::new(flows, n_entries, true).unwrap();
     let count = |kernel: &mut Kernel| {
         let mut n = 0;
-        kernel.scan_flows(0, |_| n += 1);
+        kernel.scan_flows(|_| n += 1);
         n
     };
     assert_eq!((count(&mut kernel), kernel.n_unstable), (1, 0));

@@ -10,4 +10,3 @@ mod concurrent;
 mod live;
 mod parity;
 mod replay;
-mod socket;

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use sensor::capture::kernel::{Kernel, LoadOptions};
-use sensor::capture::software::{Look, Software};
+use sensor::capture::software::Software;
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_common::datapath::{Clock, Told, Verdict, Way};
 use sensor_common::event::{EventHead, Sample};
@@ -268,8 +268,8 @@ impl Twin {
 
     fn compare_tables(&mut self) -> Result<usize> {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-        self.kernel.scan_flows(0, |flow| theirs.push(*flow));
-        self.software.scan_flows(0, |flow| ours.push(*flow));
+        self.kernel.scan_flows(|flow| theirs.push(*flow));
+        self.software.scan_flows(|flow| ours.push(*flow));
         for flows in [&mut theirs, &mut ours] {
             flows.sort_unstable_by_key(|flow| {
                 let head = &flow.head;
@@ -280,8 +280,17 @@ impl Twin {
         let (mut their_local, mut their_remote) = (Vec::new(), Vec::new());
         let (mut our_local, mut our_remote) = (Vec::new(), Vec::new());
         self.kernel.read_hosts(&mut their_local, &mut their_remote);
-        self.software
-            .read_hosts(Look::All, &mut our_local, &mut our_remote);
+        self.software.read_hosts(&mut our_local, &mut our_remote);
+        for rows in [
+            &mut their_local,
+            &mut their_remote,
+            &mut our_local,
+            &mut our_remote,
+        ] {
+            rows.sort_unstable_by_key(|row| row.address);
+            // Places count the CPUs before this one.
+            rows.iter_mut().for_each(|row| row.place = 0);
+        }
         same("local host", &their_local, &our_local)?;
         same("remote host", &their_remote, &our_remote)?;
         ensure!(self.kernel.n_unstable == 0, "unstable reads at rest");

@@ -57,9 +57,13 @@ pub(crate) struct Mixer {
 
 impl Hasher for Mixer {
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.write_u64(u64::from_le_bytes(*word));
+        }
+        if !rest.is_empty() {
             let mut word = [0u8; 8];
-            for (to, from) in word.iter_mut().zip(chunk) {
+            for (to, from) in word.iter_mut().zip(rest) {
                 *to = *from;
             }
             self.write_u64(u64::from_le_bytes(word));
@@ -78,7 +82,8 @@ impl Hasher for Mixer {
         self.state = mix(self.state, value, self.seed);
     }
     fn write_usize(&mut self, value: usize) {
-        self.write_u64(value as u64);
+        // Lengths and variants, which come before what they are about.
+        self.state = self.state.rotate_left(8) ^ value as u64;
     }
     fn finish(&self) -> u64 {
         // The table takes its tag from the top bits: spread the last fold over all of them.

@@ -42,7 +42,7 @@ pub struct FlowConfig {
     /// Without an answer for this long, an attempt counts as unanswered, ns. The first
     /// retransmission of a SYN comes after 1 s (RFC 6298).
     pub unanswered_ns: u64,
-    /// Flows held; 224 bytes each and 18 of index: 242 MB for the default.
+    /// Flows held; 192 bytes each and about 10 of index: 202 MB for the default.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_flows: usize,
 }

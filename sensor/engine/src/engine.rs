@@ -1,8 +1,5 @@
 //! The stages wired together: the only place that knows more than one of them.
 
-use std::collections::BTreeMap;
-
-use sensor_common::Address;
 use sensor_common::event::Sample;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
@@ -25,7 +22,8 @@ pub enum Input<'a> {
     FlowSent(&'a Flow),
     /// An event: a packet sample, a block hit, a flow that began.
     Sample(&'a Sample<'a>),
-    /// Host rows as read this 100 ms tick: cumulative, any number per address.
+    /// The host rows that changed since the last such look, each with its place: cumulative, any
+    /// number per address.
     Hosts {
         local: &'a [HostRow],
         remote: &'a [HostRow],
@@ -71,6 +69,9 @@ pub struct Stats {
     pub n_scan_windows_shed: u64,
     pub n_incidents_shed: u64,
     pub n_host_packets_dropped: u64,
+    /// Memory that the flow table holds, by capacity, and that of the host rows and addresses.
+    pub n_flow_bytes: u64,
+    pub n_host_bytes: u64,
 }
 
 /// The engine.
@@ -89,6 +90,8 @@ pub struct Engine {
     volumes: VolumeDetector,
     behaviour: BehaviourDetector,
     decide: DecideStage,
+    /// Of the last look at host rows; kept for their memory.
+    looks: Looks,
     stats: Stats,
     /// What was last reported as lost.
     reported: Stats,
@@ -111,6 +114,7 @@ impl Engine {
             volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
             behaviour: BehaviourDetector::new(&config.behaviour),
             decide: DecideStage::new(&config.decide, seed),
+            looks: Looks::default(),
             stats: Stats::default(),
             reported: Stats::default(),
         }
@@ -151,7 +155,7 @@ impl Engine {
         self.flows.finish(&mut |event| {
             if let FlowEvent::End(summary) = event {
                 stats.n_flows_ended = stats.n_flows_ended.saturating_add(1);
-                out.push(Output::FlowEnd(summary));
+                out.push(Output::FlowEnd(summary.clone()));
             }
         });
         let mut verdicts = Vec::new();
@@ -159,17 +163,13 @@ impl Engine {
         self.hand_out(verdicts, out);
     }
 
-    /// The live flows at `n` places of the flow table from `start` on, as if they ended now. Places
-    /// reach to [`Stats::n_flows`]; between two calls a flow may move to the place of one that went.
-    pub fn flows(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
-        self.flows.page(start, n)
-    }
-
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.n_flows = self.flows.len() as u64;
         stats.n_incidents_open = self.decide.n_open() as u64;
         stats.n_flows_shed = self.flows.n_shed;
+        stats.n_flow_bytes = self.flows.n_bytes() as u64;
+        stats.n_host_bytes = (self.local.n_bytes() + self.remote.n_bytes()) as u64;
         stats.n_hosts_shed = self.local.n_shed().saturating_add(self.remote.n_shed());
         stats.n_sources_shed = self.sources.n_shed();
         stats.n_subjects_shed = self.subjects.n_shed();
@@ -241,21 +241,27 @@ impl Engine {
         remote: &[HostRow],
         out: &mut Vec<Output>,
     ) {
-        let mut locals = self.local.look(at_ns, local);
-        let remotes = self.remote.look(at_ns, remote);
+        let Looks { locals, remotes } = &mut self.looks;
+        self.local.look(at_ns, local, locals);
+        self.remote.look(at_ns, remote, remotes);
         for look in locals.iter().filter(|look| look.from.packets > 0) {
             self.decide.note_local(at_ns, look.address);
         }
-        join(&mut locals, &remotes);
-        let blame = Blame { remotes: &remotes };
+        let blame = Blame { remotes };
         let mut findings = Vec::new();
-        for look in &locals {
+        for look in locals {
+            // Where the sensor sees one way only (a capture replayed as ingress), what a host sends
+            // lies in the remote row of its address: both rows together are the host.
+            if let Some((toward, from)) = self.remote.now(&look.address) {
+                look.toward.add(toward);
+                look.from.add(from);
+            }
             let vouched = self.vouchers.of(&look.address);
             self.floods
                 .look(at_ns, look, &vouched, &blame, &mut findings);
             self.volumes.look(at_ns, look, &mut findings);
         }
-        self.row_scans.look(at_ns, &remotes, &mut findings);
+        self.row_scans.look(at_ns, remotes, &mut findings);
         self.conclude(at_ns, findings, out);
     }
 
@@ -347,6 +353,13 @@ impl Engine {
     }
 }
 
+/// What addresses did since the last look.
+#[derive(Debug, Default)]
+struct Looks {
+    locals: Vec<HostLook>,
+    remotes: Vec<HostLook>,
+}
+
 /// What flow events go through.
 struct Downstream<'a> {
     vouchers: &'a mut Vouchers,
@@ -357,33 +370,20 @@ struct Downstream<'a> {
 }
 
 impl Downstream<'_> {
-    fn take(&mut self, at_ns: u64, event: FlowEvent, out: &mut Vec<Output>) {
+    fn take(&mut self, at_ns: u64, event: FlowEvent<'_>, out: &mut Vec<Output>) {
         match event {
             FlowEvent::Update(update) => {
-                self.vouchers.take(&update);
-                self.sources.take(&update);
-                self.subjects.take(at_ns, &update);
-                self.scans.take(at_ns, &update);
+                self.vouchers.take(update);
+                self.sources.take(update);
+                self.subjects.take(at_ns, update);
+                self.scans.take(at_ns, update);
             }
             FlowEvent::End(summary) => {
                 let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
-                self.scans.take_end(at_ns, &summary, source, host);
+                self.scans.take_end(at_ns, summary, source, host);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
-                out.push(Output::FlowEnd(summary));
+                out.push(Output::FlowEnd(summary.clone()));
             }
-        }
-    }
-}
-
-/// Where the sensor sees one way only (a capture replayed as ingress), what a host sends lies in
-/// the remote row of its address: both rows together are the host.
-fn join(locals: &mut [HostLook], remotes: &[HostLook]) {
-    let by_address: BTreeMap<Address, &HostLook> =
-        remotes.iter().map(|look| (look.address, look)).collect();
-    for local in locals {
-        if let Some(remote) = by_address.get(&local.address) {
-            local.toward.add(&remote.toward);
-            local.from.add(&remote.from);
         }
     }
 }

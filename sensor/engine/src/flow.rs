@@ -1,40 +1,45 @@
 //! Flow stage: records of slots in, updates and ended flows out.
 //!
 //! The kernel cache keeps a slot until another flow wants it, so a flow that ended here may still
-//! be read there. Such a flow stays as a dormant entry, with what was exported of it, until its
-//! record is sent or no longer read: counters are never counted twice.
+//! be read there. Such a flow stays as a dormant entry until its record is sent, or is so old that
+//! the cache adds nothing to it any more ([`RESTART_NS`]): counters are never counted twice.
 
 mod community;
 mod entry;
 mod records;
+mod table;
 mod totals;
 
-use sensor_common::flow::Flow;
+use sensor_common::flow::{Flow, RESTART_NS};
 use sensor_common::packet::protocol;
 
-use self::entry::{Entry, Life, mark};
-use self::records::{FlowKey, Turned};
-use self::totals::{ACK, FIN, RST, SYN};
-use crate::address::{Seeded, Table};
-use crate::config::FlowConfig;
+use self::entry::{Entry, Life, earliest, mark};
+use self::records::{FlowKey, is_from_b, turn};
+use self::table::FlowTable;
+use self::totals::{ACK, FIN, Gist, RST, SYN};
+use crate::address::to_ip;
+use crate::config::{FlowConfig, SECOND_NS};
 
 pub use self::community::{Tuple, community_id};
 pub use self::records::{EndReason, FlowSummary, FlowUpdate, Progress};
 pub use self::totals::{Delta, Totals};
 
 /// What the stage hands on.
-#[derive(Clone, Debug)]
-pub enum FlowEvent {
-    Update(FlowUpdate),
-    End(FlowSummary),
+#[derive(Debug)]
+pub enum FlowEvent<'a> {
+    Update(&'a FlowUpdate),
+    End(&'a FlowSummary),
 }
 
-/// The flow table.
+/// The flow stage.
 #[derive(Debug)]
 pub struct FlowStage {
     config: FlowConfig,
-    flows: Table<FlowKey, Entry>,
-    pass: u32,
+    flows: FlowTable,
+    /// Entries that a tick looks after; kept for its memory.
+    due: Vec<u32>,
+    n_dormant: usize,
+    n_boxed_bytes: usize,
     /// Where the search for an old flow to shed goes on.
     hand: usize,
     pub n_shed: u64,
@@ -42,13 +47,18 @@ pub struct FlowStage {
 
 /// Entries looked at to find an old one.
 const SHED_SAMPLE: usize = 8;
+/// Age from which nothing will be added to a record: what the cache promises, and time for the
+/// reader to come round.
+const FORGET_NS: u64 = RESTART_NS + 3 * SECOND_NS;
 
 impl FlowStage {
     pub fn new(config: &FlowConfig, hash_seed: u64) -> Self {
         Self {
             config: config.clone(),
-            flows: Table::with_hasher(Seeded(hash_seed)),
-            pass: 0,
+            flows: FlowTable::new(config.max_flows, hash_seed),
+            due: Vec::new(),
+            n_dormant: 0,
+            n_boxed_bytes: 0,
             hand: 0,
             n_shed: 0,
         }
@@ -59,8 +69,14 @@ impl FlowStage {
         self.config = config.clone();
     }
 
+    /// Flows that have not ended.
     pub fn len(&self) -> usize {
-        self.flows.len()
+        self.flows.len().saturating_sub(self.n_dormant)
+    }
+
+    /// Memory held, by capacity.
+    pub fn n_bytes(&self) -> usize {
+        self.flows.n_bytes().saturating_add(self.n_boxed_bytes)
     }
 
     /// Takes a record in.
@@ -69,7 +85,7 @@ impl FlowStage {
         at_ns: u64,
         flow: &Flow,
         is_final: bool,
-        emit: &mut dyn FnMut(FlowEvent),
+        emit: &mut impl FnMut(FlowEvent<'_>),
     ) {
         let head = &flow.head;
         let key = FlowKey {
@@ -81,184 +97,224 @@ impl FlowStage {
         };
         let life = Life {
             cpu: head.cpu,
-            generation: head.generation,
-            is_final,
+            generation: head.generation as u16,
         };
-        let last_ns = flow.directions[0].last_ns.max(flow.directions[1].last_ns);
-        let is_known = self.flows.contains_key(&key);
-        let is_old = last_ns.saturating_add(self.config.idle_timeout_ns) <= at_ns;
-        // A slot that outlived an engine's restart or a shed entry: nothing of now.
-        if !is_known && is_old && !is_final {
+        let at = match self.flows.find(&key) {
+            Some(at) => at,
+            None => {
+                let last_ns = flow.directions[0].last_ns.max(flow.directions[1].last_ns);
+                // A record of the past, counted before it was forgotten.
+                if last_ns.saturating_add(FORGET_NS) <= at_ns {
+                    return;
+                }
+                if self.flows.is_full() {
+                    self.shed(emit);
+                }
+                self.flows.insert(&key)
+            }
+        };
+        let Some(entry) = self.flows.get_mut(at) else {
+            return;
+        };
+        if entry.is_unchanged(life, is_final, &flow.directions) {
             return;
         }
-        if !is_known && self.flows.len() >= self.config.max_flows {
-            self.shed(emit);
-        }
-        let pass = self.pass;
-        let entry = self.flows.entry(key).or_insert_with(|| Entry::new(pass));
-        entry.pass = pass;
-        let deltas = entry.take(&life, &flow.directions);
+        let was_dormant = entry.has(mark::DORMANT);
+        let boxed_before = entry.n_boxed_bytes();
+        let exported = was_dormant.then(|| entry.totals());
+        let deltas = entry.take(life, is_final, &flow.directions);
         if deltas[0].packets == 0 && deltas[1].packets == 0 {
+            // Nothing new, and perhaps the last of what was waited for.
+            if was_dormant && entry.is_final() {
+                self.remove(at);
+            }
             return;
         }
-        entry.marks &= !mark::DORMANT;
+        if let Some(totals) = exported {
+            entry.revive(totals, at_ns);
+            self.n_dormant = self.n_dormant.saturating_sub(1);
+        }
+        let boxed = entry.n_boxed_bytes();
+        self.n_boxed_bytes = self.n_boxed_bytes.saturating_add(boxed) - boxed_before;
         if head.has_fragments != 0 {
             entry.marks |= mark::FRAGMENTS;
         }
-        let [a, b] = &flow.directions;
-        if head.initiator == 1 && b.packets > 0 && a.first_ns == b.first_ns {
-            entry.marks |= mark::BEGUN_BY_B;
+        let gists = entry.gists();
+        let update = update(at_ns, &self.config, &key, entry, &gists, deltas);
+        let has_ended = !entry.has(mark::ENDED) && has_ended(key.protocol, &gists);
+        entry.marks |= if has_ended { mark::ENDED } else { 0 };
+        // A later due time waits until the earlier one is found.
+        if update.is_new || has_ended || was_dormant {
+            let due_ns = due_ns(&self.config, entry, &gists);
+            self.flows.schedule(at, due_ns);
         }
-        emit(FlowEvent::Update(update(
-            at_ns,
-            &self.config,
-            &key,
-            entry,
-            deltas,
-        )));
+        emit(FlowEvent::Update(&update));
     }
 
     /// After one pass over the cache: reports what went unanswered and exports what is due.
-    pub fn tick(&mut self, at_ns: u64, emit: &mut dyn FnMut(FlowEvent)) {
-        self.pass = self.pass.wrapping_add(1);
-        let mut index = 0;
-        while let Some((key, entry)) = self.flows.get_index_mut(index) {
-            if sweep(at_ns, self.pass, &self.config, key, entry, emit) {
-                self.flows.swap_remove_index(index);
-            } else {
-                index += 1;
-            }
+    pub fn tick(&mut self, at_ns: u64, emit: &mut impl FnMut(FlowEvent<'_>)) {
+        let mut due = std::mem::take(&mut self.due);
+        self.flows.advance(at_ns, &mut due);
+        for at in due.drain(..) {
+            self.look_after(at_ns, at, emit);
         }
-    }
-
-    /// The live flows at `n` places of the table from `start` on, whole since their beginning.
-    pub fn page(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
-        let end = start.saturating_add(n).min(self.flows.len());
-        let slice = self.flows.get_range(start.min(end)..end);
-        let entries = slice.into_iter().flatten();
-        entries
-            .filter(|(_, entry)| entry.marks & mark::DORMANT == 0)
-            .map(|(key, entry)| {
-                let has_fragments = entry.marks & mark::FRAGMENTS != 0;
-                let whole = Turned::of(key, entry.totals(), entry.marks);
-                whole.summary(key.protocol, EndReason::ForcedEnd, has_fragments)
-            })
+        self.due = due;
     }
 
     /// Exports everything that is left.
-    pub fn finish(&mut self, emit: &mut dyn FnMut(FlowEvent)) {
-        for (key, entry) in &mut self.flows {
-            if entry.marks & mark::DORMANT == 0 {
-                export(key, entry, EndReason::ForcedEnd, emit);
-            }
+    pub fn finish(&mut self, emit: &mut impl FnMut(FlowEvent<'_>)) {
+        for entry in self.flows.iter().filter(|e| !e.has(mark::DORMANT)) {
+            export(entry, EndReason::ForcedEnd, emit);
         }
         self.flows.clear();
+        (self.n_dormant, self.n_boxed_bytes) = (0, 0);
+    }
+
+    fn look_after(&mut self, at_ns: u64, at: u32, emit: &mut impl FnMut(FlowEvent<'_>)) {
+        let config = &self.config;
+        let Some(entry) = self.flows.get_mut(at) else {
+            return;
+        };
+        let key = entry.key();
+        let gists = entry.gists();
+        if !entry.has(mark::DORMANT | mark::ESTABLISHED | mark::FAILED) {
+            let nothing = [Delta::default(); 2];
+            let update = update(at_ns, config, &key, entry, &gists, nothing);
+            if update.has_progressed {
+                emit(FlowEvent::Update(&update));
+            }
+        }
+        if let Some(reason) = end_reason(at_ns, config, entry, &gists) {
+            export(entry, reason, emit);
+            if reason == EndReason::ActiveTimeout {
+                let before = entry.n_boxed_bytes();
+                entry.mark_exported(at_ns);
+                let boxed = entry.n_boxed_bytes();
+                self.n_boxed_bytes = self.n_boxed_bytes.saturating_add(boxed) - before;
+            } else {
+                entry.marks |= mark::DORMANT;
+                self.n_dormant = self.n_dormant.saturating_add(1);
+            }
+        }
+        let due_ns = due_ns(config, entry, &gists);
+        let is_gone = entry.has(mark::DORMANT) && (entry.is_final() || due_ns <= at_ns);
+        if is_gone {
+            self.remove(at);
+        } else {
+            self.flows.schedule(at, due_ns);
+        }
+    }
+
+    fn remove(&mut self, at: u32) {
+        let Some(entry) = self.flows.get(at) else {
+            return;
+        };
+        let was_dormant = usize::from(entry.has(mark::DORMANT));
+        self.n_dormant = self.n_dormant.saturating_sub(was_dormant);
+        self.n_boxed_bytes = self.n_boxed_bytes.saturating_sub(entry.n_boxed_bytes());
+        self.flows.remove(at);
     }
 
     /// Makes room: exports the oldest of a few entries, a dormant one before any other. Exact order
     /// of age would cost every packet; a sample costs only the shedding (as Redis does it).
-    fn shed(&mut self, emit: &mut dyn FnMut(FlowEvent)) {
-        let n = self.flows.len();
-        let mut oldest: Option<(u64, usize)> = None;
-        for _ in 0..SHED_SAMPLE.min(n) {
-            self.hand = (self.hand + 1) % n;
-            let Some((_, entry)) = self.flows.get_index(self.hand) else {
+    fn shed(&mut self, emit: &mut impl FnMut(FlowEvent<'_>)) {
+        let mut oldest: Option<(u64, u32)> = None;
+        for _ in 0..SHED_SAMPLE {
+            self.hand = self.hand.wrapping_add(1);
+            let Some((at, entry)) = self.flows.used(self.hand) else {
                 continue;
             };
-            let age = if entry.marks & mark::DORMANT != 0 {
+            let age = if entry.has(mark::DORMANT) {
                 0
             } else {
                 entry.last_ns()
             };
             if oldest.is_none_or(|(least, _)| age < least) {
-                oldest = Some((age, self.hand));
+                oldest = Some((age, at));
             }
         }
-        let Some((_, index)) = oldest else { return };
-        let Some((key, entry)) = self.flows.swap_remove_index(index) else {
-            return;
-        };
-        if entry.marks & mark::DORMANT == 0 {
-            export(&key, &entry, EndReason::LackOfResources, emit);
+        let Some((_, at)) = oldest else { return };
+        if let Some(entry) = self.flows.get(at).filter(|e| !e.has(mark::DORMANT)) {
+            export(entry, EndReason::LackOfResources, emit);
             self.n_shed = self.n_shed.saturating_add(1);
         }
+        self.remove(at);
     }
 }
 
-/// Passes that a flow may miss. The shell shows all of them every few passes only, those that had
-/// packets every time.
-const MISSED_PASSES: u32 = 15;
-
-/// Looks after one flow; `true`: nothing is left to keep.
-fn sweep(
-    at_ns: u64,
-    pass: u32,
-    config: &FlowConfig,
-    key: &FlowKey,
-    entry: &mut Entry,
-    emit: &mut dyn FnMut(FlowEvent),
-) -> bool {
-    // Not shown for long: the slot is gone, whatever became of its last record.
-    let is_gone = entry.is_final() || pass.wrapping_sub(entry.pass) > MISSED_PASSES;
-    if entry.marks & mark::DORMANT != 0 {
-        return is_gone;
+/// When the flow is to be looked after, if nothing happens.
+fn due_ns(config: &FlowConfig, entry: &Entry, gists: &[Gist; 2]) -> u64 {
+    let last_ns = gists[0].last_ns.max(gists[1].last_ns);
+    if entry.has(mark::DORMANT) {
+        return last_ns.saturating_add(FORGET_NS);
     }
-    if entry.marks & (mark::ESTABLISHED | mark::FAILED) == 0 {
-        let nothing = [Delta::default(); 2];
-        let update = update(at_ns, config, key, entry, nothing);
-        if update.has_progressed {
-            emit(FlowEvent::Update(update));
-        }
-    }
-    let silence = at_ns.saturating_sub(entry.last_ns());
-    let age = at_ns.saturating_sub(entry.first_ns());
-    let reason = if silence >= config.linger_ns && has_ended(key, entry) {
-        EndReason::EndOfFlow
-    } else if silence >= config.idle_timeout_ns {
-        EndReason::IdleTimeout
-    } else if age >= config.active_timeout_ns {
-        export(key, entry, EndReason::ActiveTimeout, emit);
-        entry.mark_exported(at_ns);
-        return false;
+    let silence_ns = if entry.has(mark::ENDED) {
+        config.linger_ns.min(config.idle_timeout_ns)
     } else {
-        return false;
+        config.idle_timeout_ns
     };
-    export(key, entry, reason, emit);
-    if !is_gone {
-        entry.mark_exported(at_ns);
-        entry.marks = mark::DORMANT;
+    let silent_ns = last_ns.saturating_add(silence_ns);
+    let active_ns = entry.period_ns().saturating_add(config.active_timeout_ns);
+    let due_ns = silent_ns.min(active_ns);
+    let is_open = !entry.has(mark::ESTABLISHED | mark::FAILED);
+    let [sent, got] = turn(is_from_b(gists), *gists);
+    if is_open && got.packets == 0 {
+        due_ns.min(unanswered_ns(config, &sent))
+    } else {
+        due_ns
     }
-    is_gone
 }
 
-fn has_ended(key: &FlowKey, entry: &Entry) -> bool {
-    if key.protocol != protocol::TCP {
-        return false;
+/// Whether the flow's record is to be exported, and why.
+fn end_reason(
+    at_ns: u64,
+    config: &FlowConfig,
+    entry: &Entry,
+    gists: &[Gist; 2],
+) -> Option<EndReason> {
+    if entry.has(mark::DORMANT) {
+        return None;
     }
-    let [a, b] = entry.totals();
+    let silence_ns = at_ns.saturating_sub(gists[0].last_ns.max(gists[1].last_ns));
+    let age_ns = at_ns.saturating_sub(entry.period_ns());
+    if entry.has(mark::ENDED) && silence_ns >= config.linger_ns {
+        Some(EndReason::EndOfFlow)
+    } else if silence_ns >= config.idle_timeout_ns {
+        Some(EndReason::IdleTimeout)
+    } else {
+        (age_ns >= config.active_timeout_ns).then_some(EndReason::ActiveTimeout)
+    }
+}
+
+fn has_ended(protocol_number: u8, [a, b]: &[Gist; 2]) -> bool {
     let has_reset = a.n_flags[RST] > 0 || b.n_flags[RST] > 0;
-    has_reset || (a.n_flags[FIN] > 0 && b.n_flags[FIN] > 0)
+    let is_closed = a.n_flags[FIN] > 0 && b.n_flags[FIN] > 0;
+    protocol_number == protocol::TCP && (has_reset || is_closed)
 }
 
-fn export(key: &FlowKey, entry: &Entry, reason: EndReason, emit: &mut dyn FnMut(FlowEvent)) {
+fn export(entry: &Entry, reason: EndReason, emit: &mut impl FnMut(FlowEvent<'_>)) {
     // Who began is a matter of the whole flow, what is exported of the last period.
-    let whole = Turned::of(key, entry.totals(), entry.marks);
-    let [a, b] = entry.unexported();
-    if a.packets == 0 && b.packets == 0 {
+    let is_from_b = is_from_b(&entry.gists());
+    let key = entry.key();
+    let [forward, backward] = turn(is_from_b, entry.unexported());
+    if forward.packets == 0 && backward.packets == 0 {
         return;
     }
-    let (forward, backward) = if whole.side == 0 { (a, b) } else { (b, a) };
-    let turned = Turned {
+    let [source, destination] = key.turned(is_from_b);
+    let gists = [Gist::of_totals(&forward), Gist::of_totals(&backward)];
+    emit(FlowEvent::End(&FlowSummary {
+        source: to_ip(&source.0),
+        destination: to_ip(&destination.0),
+        source_port: source.1,
+        destination_port: destination.1,
+        protocol: key.protocol,
         forward,
         backward,
-        ..whole
-    };
-    let has_fragments = entry.marks & mark::FRAGMENTS != 0;
-    emit(FlowEvent::End(turned.summary(
-        key.protocol,
-        reason,
-        has_fragments,
-    )));
+        first_ns: earliest(&gists),
+        last_ns: forward.last_ns.max(backward.last_ns),
+        end_reason: reason,
+        has_fragments: entry.has(mark::FRAGMENTS),
+    }));
 }
 
 fn update(
@@ -266,34 +322,36 @@ fn update(
     config: &FlowConfig,
     key: &FlowKey,
     entry: &mut Entry,
+    gists: &[Gist; 2],
     deltas: [Delta; 2],
 ) -> FlowUpdate {
-    let turned = Turned::of(key, entry.totals(), entry.marks);
-    let [a, b] = deltas;
-    let (forward, backward) = if turned.side == 0 { (a, b) } else { (b, a) };
-    let progress = progress(at_ns, config, key.protocol, &turned);
+    let is_from_b = is_from_b(gists);
+    let [source, destination] = key.turned(is_from_b);
+    let [sent, got] = turn(is_from_b, *gists);
+    let [forward, backward] = turn(is_from_b, deltas);
+    let progress = progress(at_ns, config, key.protocol, &sent, &got);
     let reported = match progress {
         Progress::Pending => 0,
         Progress::Established => mark::ESTABLISHED,
         Progress::Refused | Progress::Unanswered => mark::FAILED,
     };
     let update = FlowUpdate {
-        source: turned.source,
-        destination: turned.destination,
-        source_port: turned.source_port,
-        destination_port: turned.destination_port,
+        source: source.0,
+        destination: destination.0,
+        source_port: source.1,
+        destination_port: destination.1,
         protocol: key.protocol,
-        has_fragments: entry.marks & mark::FRAGMENTS != 0,
+        has_fragments: entry.has(mark::FRAGMENTS),
         forward,
         backward,
-        n_forward: turned.forward.packets,
-        n_backward: turned.backward.packets,
-        is_attempt: is_attempt(key.protocol, &turned),
-        is_new: entry.marks & mark::STARTED == 0,
+        n_forward: sent.packets,
+        n_backward: got.packets,
+        is_attempt: is_attempt(key.protocol, &sent),
+        is_new: !entry.has(mark::STARTED),
         progress,
         has_progressed: reported & !entry.marks != 0,
-        first_ns: entry::earliest(&[turned.forward, turned.backward]),
-        last_ns: turned.forward.last_ns.max(turned.backward.last_ns),
+        first_ns: earliest(gists),
+        last_ns: sent.last_ns.max(got.last_ns),
     };
     entry.marks |= reported | mark::STARTED;
     update
@@ -301,19 +359,28 @@ fn update(
 
 /// TCP: a bare SYN, or a first packet without any of SYN, ACK and RST (the NULL, FIN and Xmas
 /// probes of RFC 9293 3.10.7.1 readers). Answers never look like that.
-fn is_attempt(protocol_number: u8, turned: &Turned) -> bool {
-    let sent = &turned.forward;
+fn is_attempt(protocol_number: u8, sent: &Gist) -> bool {
     if protocol_number != protocol::TCP {
         return true;
     }
     sent.has_bare_syn() || (sent.n_flags[SYN] + sent.n_flags[ACK] + sent.n_flags[RST] == 0)
 }
 
-fn progress(at_ns: u64, config: &FlowConfig, protocol_number: u8, turned: &Turned) -> Progress {
-    let (sent, got) = (&turned.forward, &turned.backward);
+/// When an attempt without an answer has waited long enough.
+fn unanswered_ns(config: &FlowConfig, sent: &Gist) -> u64 {
+    let since_ns = sent.last_ns.max(sent.first_ns);
+    since_ns.saturating_add(config.unanswered_ns)
+}
+
+fn progress(
+    at_ns: u64,
+    config: &FlowConfig,
+    protocol_number: u8,
+    sent: &Gist,
+    got: &Gist,
+) -> Progress {
     if got.packets == 0 {
-        let waited = at_ns.saturating_sub(sent.last_ns.max(sent.first_ns));
-        return if waited >= config.unanswered_ns {
+        return if at_ns >= unanswered_ns(config, sent) {
             Progress::Unanswered
         } else {
             Progress::Pending

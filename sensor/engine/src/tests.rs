@@ -24,6 +24,8 @@ pub(crate) fn row(address: Address, toward: HostSide, from: HostSide) -> HostRow
     HostRow {
         address,
         used: 1,
+        // One row for each address.
+        place: u32::from_be(address[3]) & 0xffff,
         generation: 1,
         toward,
         from,

@@ -1,32 +1,67 @@
 //! The kernel's tables in user space: replay runs the datapath of `sensor_common` on them, as one
 //! CPU would.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use sensor_common::Address;
-use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
-use sensor_common::block::{BlockTable, Gate};
+use sensor_common::block::{BlockEntry, Gate};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{
-    Admission, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
+    Admission, BlockTable, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
 };
 use sensor_common::event::{Budgets, EventHead, MAX_BYTES, Notice, Sample};
-use sensor_common::flow::{
-    Arrival, Bucket, Direction, Flow, FlowRecord, FlowSink, Sent, Unshared, last_seen,
-};
+use sensor_common::flow::{Arrival, Bucket, Direction, Flow, FlowRecord, FlowSink, Sent, Unshared};
 use sensor_common::host::HostRow;
 use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
 use sensor_common::packet::{Packet, parse};
 
 use crate::capture::kernel::LoadOptions;
 
-/// Flow table in plain memory, with a list of buckets in use so that a look over it costs what
-/// is in it.
+/// What packets met since the last look, each once, in the order of the packets.
+struct Touched {
+    /// A bit for each place.
+    marks: Vec<u64>,
+    places: Vec<u32>,
+}
+
+impl Touched {
+    fn new(n_places: u32) -> Self {
+        Self {
+            marks: vec![0; (n_places as usize).div_ceil(64)],
+            places: Vec::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn note(&mut self, place: usize) {
+        let bit = 1u64 << (place & 63);
+        if let Some(word) = self.marks.get_mut(place >> 6)
+            && *word & bit == 0
+        {
+            *word |= bit;
+            self.places.push(place as u32);
+        }
+    }
+
+    /// Hands out the places and begins anew.
+    fn take(&mut self, mut each: impl FnMut(usize)) {
+        for place in self.places.drain(..) {
+            let place = place as usize;
+            if let Some(word) = self.marks.get_mut(place >> 6) {
+                *word = 0;
+            }
+            each(place);
+        }
+    }
+}
+
+/// Flow table in plain memory.
 pub struct FlowBuckets {
     buckets: Vec<Bucket>,
     mask: u64,
-    is_listed: Vec<bool>,
-    listed: Vec<u32>,
+    touched: Touched,
+    /// Sequence of each slot at the last look.
+    looked: Vec<[u32; FLOW_WAYS]>,
 }
 
 impl FlowTable for FlowBuckets {
@@ -34,21 +69,18 @@ impl FlowTable for FlowBuckets {
     fn bucket(&mut self, hash: u64) -> Option<&mut Bucket> {
         // As in the kernel, the low 32 bits choose.
         let index = (hash & self.mask) as usize;
-        let is_listed = self.is_listed.get_mut(index)?;
-        if !*is_listed {
-            *is_listed = true;
-            self.listed.push(index as u32);
-        }
+        self.touched.note(index);
         self.buckets.get_mut(index)
     }
 }
 
-/// Host rows with a list of those that were touched since the last look.
+/// Host rows of one side.
 struct Rows {
     rows: Vec<HostRow>,
     mask: u64,
-    is_touched: Vec<bool>,
-    touched: Vec<u32>,
+    touched: Touched,
+    /// Sequence of each row at the last look.
+    looked: Vec<u32>,
 }
 
 impl Rows {
@@ -56,50 +88,35 @@ impl Rows {
         Self {
             rows: vec![HostRow::EMPTY; n_rows as usize],
             mask: u64::from(n_rows - 1),
-            is_touched: vec![false; n_rows as usize],
-            touched: Vec::new(),
+            touched: Touched::new(n_rows),
+            looked: vec![0; n_rows as usize],
         }
     }
 
     #[inline(always)]
     fn row(&mut self, hash: u64) -> Option<&mut HostRow> {
         let index = (hash & self.mask) as usize;
-        let is_touched = self.is_touched.get_mut(index)?;
-        if !*is_touched {
-            *is_touched = true;
-            self.touched.push(index as u32);
-        }
+        self.touched.note(index);
         self.rows.get_mut(index)
     }
 
-    /// Copies the used rows, or only those touched since the last look.
-    fn read(&mut self, which: Look, into: &mut Vec<HostRow>) {
+    fn read(&mut self, into: &mut Vec<HostRow>) {
         into.clear();
-        // The order of the table, whatever the order of the packets was.
-        self.touched.sort_unstable();
-        match which {
-            Look::All => into.extend(self.rows.iter().filter(|row| row.used != 0)),
-            Look::Touched => into.extend(
-                self.touched
-                    .iter()
-                    .filter_map(|i| self.rows.get(*i as usize))
-                    .filter(|r| r.used != 0),
-            ),
-        }
-        for index in self.touched.drain(..) {
-            if let Some(is_touched) = self.is_touched.get_mut(index as usize) {
-                *is_touched = false;
+        let Self { rows, looked, .. } = self;
+        self.touched.take(|place| {
+            let (Some(row), Some(looked)) = (rows.get(place), looked.get_mut(place)) else {
+                return;
+            };
+            // A packet of another host may have asked for the row in vain.
+            if row.sequence != *looked {
+                *looked = row.sequence;
+                into.push(*row);
+                if let Some(copy) = into.last_mut() {
+                    copy.place = place as u32;
+                }
             }
-        }
+        });
     }
-}
-
-/// Which host rows to copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    All,
-    /// Those that a packet met since the last look; the others say nothing new.
-    Touched,
 }
 
 pub struct HostRows {
@@ -118,49 +135,28 @@ impl HostTable for HostRows {
     }
 }
 
-/// Block-list in plain memory; empty as replay has it, where nothing can be blocked.
+/// Block-list of replay: exact sources only, with what the decisions of the replay put there.
 #[derive(Default)]
 pub struct BlockSet {
     pub gate: Gate,
-    pub block_filter: Vec<u64>,
-    pub allow_filter: Vec<u64>,
-    pub allowed: HashSet<Address>,
-    /// A power of two of buckets.
-    pub sources: Vec<SourceBucket>,
-    pub prefixes: Vec<SourceBucket>,
-    pub scopes: Vec<ScopeSet>,
-    pub shapes: Vec<Shape>,
+    pub exact: HashMap<Address, BlockEntry>,
 }
 
 impl BlockTable for BlockSet {
     fn gate(&self) -> Gate {
         self.gate
     }
-    fn block_filter(&self, word: u32) -> u64 {
-        let word = self.block_filter.get(word as usize);
-        word.copied().unwrap_or(u64::MAX)
+    fn is_allowed(&self, _source: &Address) -> bool {
+        false
     }
-    fn allow_filter(&self, word: u32) -> u64 {
-        let word = self.allow_filter.get(word as usize);
-        word.copied().unwrap_or(u64::MAX)
+    fn is_near(&self, _source: &Address) -> bool {
+        true
     }
-    fn is_allowed(&self, source: &Address) -> bool {
-        self.allowed.contains(source)
+    fn exact(&mut self, source: &Address) -> Option<&mut BlockEntry> {
+        self.exact.get_mut(source)
     }
-    fn bucket_mask(&self) -> u32 {
-        (self.sources.len() as u32).wrapping_sub(1)
-    }
-    fn sources(&mut self, bucket: u32) -> Option<&mut SourceBucket> {
-        self.sources.get_mut(bucket as usize)
-    }
-    fn prefixes(&mut self, bucket: u32) -> Option<&mut SourceBucket> {
-        self.prefixes.get_mut(bucket as usize)
-    }
-    fn scopes(&mut self, index: u32) -> Option<&mut ScopeSet> {
-        self.scopes.get_mut(index as usize)
-    }
-    fn shape(&self, index: u32) -> Option<Shape> {
-        self.shapes.get(index as usize).copied()
+    fn prefix(&mut self, _source: &Address) -> Option<&mut BlockEntry> {
+        None
     }
     fn add(counter: &mut u64, amount: u64) {
         *counter += amount;
@@ -270,8 +266,8 @@ impl Software {
         let flows = FlowBuckets {
             buckets: vec![Bucket::EMPTY; n_buckets as usize],
             mask: u64::from(n_buckets - 1),
-            is_listed: vec![false; n_buckets as usize],
-            listed: Vec::new(),
+            touched: Touched::new(n_buckets),
+            looked: vec![[0; FLOW_WAYS]; n_buckets as usize],
         };
         let hosts = HostRows {
             local: Rows::new(LOCAL_ROWS_PER_CPU),
@@ -358,27 +354,35 @@ impl Software {
         self.path.ring.0.drain(..).for_each(|flow| take(&flow));
     }
 
-    /// Hands out every flow in the cache that had a packet since then.
-    pub fn scan_flows(&mut self, since_ns: u64, mut take: impl FnMut(&Flow)) {
-        for index in &self.path.flows.listed {
-            let Some(bucket) = self.path.flows.buckets.get(*index as usize) else {
-                continue;
+    /// Hands out every flow in the cache that had a packet since the last such look.
+    pub fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
+        let FlowBuckets {
+            buckets,
+            touched,
+            looked,
+            ..
+        } = &mut self.path.flows;
+        touched.take(|index| {
+            let (Some(bucket), Some(looked)) = (buckets.get(index), looked.get_mut(index)) else {
+                return;
             };
-            for way in 0..FLOW_WAYS {
-                if bucket.heads[way].used == 1 && last_seen(&bucket.directions[way]) >= since_ns {
+            let slots = bucket.heads.iter().zip(&bucket.directions).zip(looked);
+            for ((head, directions), looked) in slots {
+                if head.sequence != *looked {
+                    *looked = head.sequence;
                     take(&Flow {
-                        head: bucket.heads[way],
-                        directions: bucket.directions[way],
+                        head: *head,
+                        directions: *directions,
                     });
                 }
             }
-        }
+        });
     }
 
-    /// Copies host rows into `local` and `remote`.
-    pub fn read_hosts(&mut self, which: Look, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
-        self.path.hosts.local.read(which, local);
-        self.path.hosts.remote.read(which, remote);
+    /// Copies the host rows that a packet met since the last such look into `local` and `remote`.
+    pub fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
+        self.path.hosts.local.read(local);
+        self.path.hosts.remote.read(remote);
     }
 
     pub fn outcome(&self, outcome: Outcome) -> Count {

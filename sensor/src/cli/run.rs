@@ -1,6 +1,7 @@
 //! `sensor run`.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use super::logs;
 use crate::agent::{self, Setup};
 use crate::capture::kernel::{Kernel, LoadOptions, Mode as AttachMode, attach, random};
 use crate::config::{self, AttachChoice, Capture, LogFormat, Override, Settings, Sources};
-use crate::respond::{Guard, KernelRespond, Mode, Network, Options};
+use crate::respond::{Guard, KernelRespond, Mode};
 
 /// Flags win over the configuration.
 #[derive(Args)]
@@ -28,9 +29,9 @@ pub struct Run {
     /// What may be done to attackers.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Never block these addresses or networks.
+    /// Never block these addresses.
     #[arg(long)]
-    allow: Vec<Network>,
+    allow: Vec<IpAddr>,
     /// How to attach on ingress.
     #[arg(short = 'm', long, value_enum)]
     attach: Option<AttachChoice>,
@@ -129,12 +130,8 @@ fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result
     let options = load_options(&settings.capture)?;
     settings.engine.hash_seed = random()?;
     let mut kernel = Kernel::load(&options)?;
-    let respond = Options {
-        mode: settings.respond.mode,
-        allow: settings.respond.allow.iter().map(|n| n.0).collect(),
-        ..Options::default()
-    };
-    let respond = KernelRespond::new(&mut kernel, respond, Guard::of_host())?;
+    let guard = Guard::of_host(&settings.respond.allow);
+    let respond = KernelRespond::new(&mut kernel, settings.respond.mode, guard)?;
     let wanted = match settings.capture.attach {
         AttachChoice::Auto => None,
         AttachChoice::Native => Some(AttachMode::Native),

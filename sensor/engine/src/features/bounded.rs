@@ -1,8 +1,10 @@
 //! A table that never outgrows its capacity.
 
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash};
 
-use crate::address::{Seeded, Table};
+use hashbrown::HashTable;
+
+use crate::address::Seeded;
 
 /// What a table keeps when it is full: the entry with more worth.
 pub(crate) trait Worth {
@@ -11,9 +13,14 @@ pub(crate) trait Worth {
 
 /// Full, it replaces the least of a few entries under a moving hand. A flood of one-packet sources
 /// then displaces its own kind and not the one that scans.
+///
+/// A key keeps its slot for as long as it is there, so that lists of slots say what to look at.
 #[derive(Debug)]
 pub(crate) struct Bounded<K, V> {
-    table: Table<K, V>,
+    slots: Vec<Option<(K, V)>>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: Seeded,
     capacity: usize,
     hand: usize,
     pub n_shed: u64,
@@ -24,55 +31,186 @@ const SAMPLE: usize = 4;
 impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            table: Table::with_hasher(Seeded(hash_seed)),
-            capacity: capacity.max(1),
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: Seeded(hash_seed),
+            capacity: capacity.clamp(1, u32::MAX as usize),
             hand: 0,
             n_shed: 0,
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Memory held by capacity, without what the values box.
+    pub(crate) fn n_bytes(&self) -> usize {
+        let slots = self.slots.capacity() * size_of::<Option<(K, V)>>();
+        slots + (self.free.capacity() + self.index.capacity()) * size_of::<u32>()
+    }
+
     /// The value of a key, made where it is missing.
     pub(crate) fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
-        if self.table.len() >= self.capacity && !self.table.contains_key(&key) {
+        let slot = self.slot_or_insert_with(key, make);
+        match self.slots.get_mut(slot as usize) {
+            Some(Some((_, value))) => value,
+            Some(None) | None => unreachable!("the slot of a key holds its value"),
+        }
+    }
+
+    /// The slot of a key, taken where it has none.
+    pub(crate) fn slot_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> u32 {
+        let hash = self.hasher.hash_one(&key);
+        if let Some(slot) = self.find(hash, &key) {
+            return slot;
+        }
+        if self.index.len() >= self.capacity {
             self.shed();
         }
-        self.table.entry(key).or_insert_with(make)
+        let fresh = Some((key, make()));
+        let slot = if let Some(slot) = self.free.pop() {
+            if let Some(place) = self.slots.get_mut(slot as usize) {
+                *place = fresh;
+            }
+            slot
+        } else {
+            self.grow();
+            self.slots.push(fresh);
+            (self.slots.len() - 1) as u32
+        };
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let rehash = |slot: &u32| match slots.get(*slot as usize) {
+            Some(Some((key, _))) => hasher.hash_one(key),
+            _ => 0,
+        };
+        self.index.insert_unique(hash, slot, rehash);
+        slot
+    }
+
+    /// By half each time, and never beyond the capacity.
+    fn grow(&mut self) {
+        let n = self.slots.len();
+        if n == self.slots.capacity() {
+            let more = (n / 2).max(16).min(self.capacity.saturating_sub(n)).max(1);
+            self.slots.reserve_exact(more);
+        }
+    }
+
+    fn find(&self, hash: u64, key: &K) -> Option<u32> {
+        let slots = &self.slots;
+        let is_key =
+            |slot: &u32| matches!(slots.get(*slot as usize), Some(Some((k, _))) if k == key);
+        self.index.find(hash, is_key).copied()
+    }
+
+    /// The key and value in a slot.
+    pub(crate) fn at_mut(&mut self, slot: u32) -> Option<(&K, &mut V)> {
+        let (key, value) = self.slots.get_mut(slot as usize)?.as_mut()?;
+        Some((key, value))
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.table.get_mut(key)
+        let slot = self.find(self.hasher.hash_one(key), key)?;
+        self.at_mut(slot).map(|(_, value)| value)
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.table.get(key)
+        let slot = self.find(self.hasher.hash_one(key), key)?;
+        let (_, value) = self.slots.get(slot as usize)?.as_ref()?;
+        Some(value)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.table.iter_mut()
+        self.slots
+            .iter_mut()
+            .flatten()
+            .map(|(key, value)| (&*key, value))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.table.iter()
+        self.slots.iter().flatten().map(|(key, value)| (key, value))
     }
 
-    pub(crate) fn retain(&mut self, keep: impl FnMut(&K, &mut V) -> bool) {
-        self.table.retain(keep);
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+        for slot in 0..self.slots.len() {
+            if let Some(Some((key, value))) = self.slots.get_mut(slot)
+                && !keep(key, value)
+            {
+                self.remove(slot as u32);
+            }
+        }
+        if self.index.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Forgets everything, and keeps the memory for what comes.
+    pub(crate) fn clear(&mut self) {
+        self.slots.clear();
+        self.free.clear();
+        self.index.clear();
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let Some(Some((key, _))) = self.slots.get(slot as usize) else {
+            return;
+        };
+        let hash = self.hasher.hash_one(key);
+        if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
+            found.remove();
+        }
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = None;
+            self.free.push(slot);
+        }
     }
 
     fn shed(&mut self) {
-        let n = self.table.len();
+        let n = self.slots.len();
         let mut least: Option<(u64, usize)> = None;
-        for _ in 0..SAMPLE.min(n) {
-            self.hand = (self.hand + 1) % n;
-            if let Some((_, value)) = self.table.get_index(self.hand)
+        for _ in 0..SAMPLE {
+            self.hand = if self.hand + 1 < n { self.hand + 1 } else { 0 };
+            if let Some(Some((_, value))) = self.slots.get(self.hand)
                 && least.is_none_or(|(worth, _)| value.worth() < worth)
             {
                 least = Some((value.worth(), self.hand));
             }
         }
-        if let Some((_, index)) = least {
-            self.table.swap_remove_index(index);
+        if let Some((_, slot)) = least {
+            self.remove(slot as u32);
             self.n_shed = self.n_shed.saturating_add(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Worth for u64 {
+        fn worth(&self) -> u64 {
+            *self
+        }
+    }
+
+    #[test]
+    fn keeps_what_is_worth_more_and_its_slots() {
+        let mut table: Bounded<u64, u64> = Bounded::new(8, 1);
+        let slot = table.slot_or_insert_with(1, || 1000);
+        for key in 2..100u64 {
+            table.get_or_insert_with(key, || 1);
+        }
+        assert_eq!((table.len(), table.n_shed), (8, 91));
+        assert_eq!(table.slot_or_insert_with(1, || 0), slot);
+        assert_eq!(table.at_mut(slot), Some((&1, &mut 1000)));
+        table.retain(|key, _| *key == 1);
+        assert_eq!(table.iter().count(), 1);
+        assert_eq!(table.get(&99), None);
+        table.retain(|_, _| false);
+        assert_eq!((table.len(), table.get(&1)), (0, None));
+        assert_eq!(*table.get_or_insert_with(5, || 7), 7);
     }
 }

@@ -5,6 +5,7 @@ use sensor_common::host::{HostRow, HostSide, REGISTERS};
 
 use super::bounded::{Bounded, Worth};
 use super::sketch::{estimate, merge};
+use crate::config::SECOND_NS;
 
 /// Packets one way since the last look, or summed over a window.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
@@ -73,23 +74,34 @@ pub struct HostLook {
     pub last_ns: u64,
 }
 
-/// One row of the kernel as last read.
+/// One row as last read. It tells what the next look adds, for as long as its host keeps it.
 #[derive(Clone, Copy, Debug)]
 struct RowState {
+    address: Address,
     generation: u32,
-    look: u32,
     toward: HostSide,
     from: HostSide,
 }
 
+impl RowState {
+    const EMPTY: Self = Self {
+        address: [0; 4],
+        generation: 0,
+        toward: HostSide::EMPTY,
+        from: HostSide::EMPTY,
+    };
+}
+
+/// One address: what its rows added in this look, and its sketches, merged over all of them.
 #[derive(Debug)]
 struct Track {
-    rows: Vec<RowState>,
-    look: u32,
+    /// The look that the counts are of, and the last one that told them.
+    look: u64,
+    told: u64,
     toward: Counts,
     from: Counts,
-    peers: [u8; REGISTERS],
-    ports: [u8; REGISTERS],
+    peers: Sketch,
+    ports: Sketch,
     last_ns: u64,
 }
 
@@ -99,58 +111,137 @@ impl Worth for Track {
     }
 }
 
+/// Registers with the estimate that they give.
+#[derive(Debug)]
+struct Sketch {
+    registers: [u8; REGISTERS],
+    estimate: f64,
+}
+
+impl Sketch {
+    const EMPTY: Self = Self {
+        registers: [0; REGISTERS],
+        estimate: 0.0,
+    };
+
+    fn merge(&mut self, registers: &[u8; REGISTERS]) {
+        if merge(&mut self.registers, registers) {
+            self.estimate = estimate(&self.registers);
+        }
+    }
+}
+
 /// Rows of one side (local or remote), by address.
 #[derive(Debug)]
 pub(crate) struct HostTracks {
     tracks: Bounded<Address, Track>,
-    look: u32,
+    /// By place.
+    rows: Vec<RowState>,
+    /// Slots of the addresses of this look; kept for its memory.
+    order: Vec<u32>,
+    look: u64,
     at_ns: u64,
+    swept_ns: u64,
+    n_misplaced: u64,
 }
 
-/// Looks that a row may miss (the writer was at work whenever it was read) and still be known.
-const MISSED: u32 = 100;
-/// Looks before an address without rows is forgotten: a minute of them.
-const FORGET: u32 = 600;
+/// Silence after which an address is forgotten. Its rows are not: they may go on.
+const FORGET_NS: u64 = 60 * SECOND_NS;
+/// Places followed: the rows of 256 CPUs.
+const MAX_PLACES: usize = 1 << 20;
 
 impl HostTracks {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
             tracks: Bounded::new(capacity, hash_seed),
+            rows: Vec::new(),
+            order: Vec::new(),
             look: 0,
             at_ns: 0,
+            swept_ns: 0,
+            n_misplaced: 0,
         }
     }
 
     pub(crate) fn n_shed(&self) -> u64 {
-        self.tracks.n_shed
+        self.tracks.n_shed.saturating_add(self.n_misplaced)
     }
 
-    /// Takes the rows of one look; what every address in them did since the last.
-    pub(crate) fn look(&mut self, at_ns: u64, rows: &[HostRow]) -> Vec<HostLook> {
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.tracks.n_bytes() + self.rows.capacity() * size_of::<RowState>()
+    }
+
+    /// Takes the rows that changed since the last look; what every address in them did since, into
+    /// `looks`.
+    pub(crate) fn look(&mut self, at_ns: u64, rows: &[HostRow], looks: &mut Vec<HostLook>) {
         let elapsed_s = self.elapsed_s(at_ns);
         self.at_ns = at_ns;
         self.look = self.look.wrapping_add(1);
-        let look = self.look;
-        let mut order = Vec::new();
+        self.order.clear();
         for row in rows.iter().filter(|row| row.used != 0) {
-            let track = self.tracks.get_or_insert_with(row.address, Track::default);
-            if track.look != look {
-                track.begin(look);
-                order.push(row.address);
+            self.take(row);
+        }
+        looks.clear();
+        for slot in &self.order {
+            // A slot that was shed and taken again within this look is listed twice.
+            if let Some((address, track)) = self.tracks.at_mut(*slot)
+                && track.look == self.look
+                && track.told != self.look
+                && (track.toward.packets > 0 || track.from.packets > 0)
+            {
+                track.told = self.look;
+                looks.push(track.as_look(address, elapsed_s));
             }
-            track.take(row);
         }
-        if look.is_multiple_of(FORGET) {
-            self.tracks
-                .retain(|_, track| look.wrapping_sub(track.look) < FORGET);
+        self.sweep(at_ns);
+    }
+
+    /// What an address did in this look, towards it and from it.
+    pub(crate) fn now(&self, address: &Address) -> Option<(&Counts, &Counts)> {
+        let track = self.tracks.get(address)?;
+        (track.look == self.look).then_some((&track.toward, &track.from))
+    }
+
+    fn take(&mut self, row: &HostRow) {
+        let Some(before) = place(&mut self.rows, row.place as usize) else {
+            self.n_misplaced = self.n_misplaced.saturating_add(1);
+            return;
+        };
+        // Another host's row, or one begun anew: all of it is new.
+        if before.generation != row.generation || before.address != row.address {
+            *before = RowState::EMPTY;
         }
-        let tracks = &self.tracks;
-        order
-            .iter()
-            .filter_map(|address| tracks.get(address).map(|track| (address, track)))
-            .filter(|(_, track)| track.toward.packets > 0 || track.from.packets > 0)
-            .map(|(address, track)| track.as_look(address, elapsed_s))
-            .collect()
+        let toward = Counts::between(&before.toward, &row.toward);
+        let from = Counts::between(&before.from, &row.from);
+        *before = RowState {
+            address: row.address,
+            generation: row.generation,
+            toward: row.toward,
+            from: row.from,
+        };
+        let slot = self.tracks.slot_or_insert_with(row.address, Track::default);
+        let Some((_, track)) = self.tracks.at_mut(slot) else {
+            return;
+        };
+        if track.look != self.look {
+            track.look = self.look;
+            (track.toward, track.from) = (Counts::default(), Counts::default());
+            self.order.push(slot);
+        }
+        track.toward.add(&toward);
+        track.from.add(&from);
+        track.peers.merge(&row.peers);
+        track.ports.merge(&row.ports);
+        track.last_ns = track.last_ns.max(row.last_ns);
+    }
+
+    fn sweep(&mut self, at_ns: u64) {
+        if at_ns.saturating_sub(self.swept_ns) < FORGET_NS {
+            return;
+        }
+        self.swept_ns = at_ns;
+        self.tracks
+            .retain(|_, track| at_ns.saturating_sub(track.last_ns) < FORGET_NS);
     }
 
     /// 100 ms where nothing is known yet; never so short that a rate means nothing.
@@ -162,71 +253,37 @@ impl HostTracks {
     }
 }
 
+/// The state of a place, made where it is missing.
+fn place(rows: &mut Vec<RowState>, place: usize) -> Option<&mut RowState> {
+    if place >= rows.len() && place < MAX_PLACES {
+        rows.resize(place + 1, RowState::EMPTY);
+    }
+    rows.get_mut(place)
+}
+
 impl Default for Track {
     fn default() -> Self {
         Self {
-            rows: Vec::new(),
             look: 0,
+            told: 0,
             toward: Counts::default(),
             from: Counts::default(),
-            peers: [0; REGISTERS],
-            ports: [0; REGISTERS],
+            peers: Sketch::EMPTY,
+            ports: Sketch::EMPTY,
             last_ns: 0,
         }
     }
 }
 
 impl Track {
-    fn begin(&mut self, look: u32) {
-        self.look = look;
-        self.toward = Counts::default();
-        self.from = Counts::default();
-        self.peers = [0; REGISTERS];
-        self.ports = [0; REGISTERS];
-        self.rows
-            .retain(|row| look.wrapping_sub(row.look) <= MISSED);
-    }
-
-    fn take(&mut self, row: &HostRow) {
-        let look = self.look;
-        merge(&mut self.peers, &row.peers);
-        merge(&mut self.ports, &row.ports);
-        self.last_ns = self.last_ns.max(row.last_ns);
-        // Rows don't name their CPU. They come in the same order each time, and a row goes on from
-        // where it was: the first unmatched of its generation that it may have been is the one.
-        let before = self.rows.iter_mut().find(|before| {
-            before.look != look
-                && before.generation == row.generation
-                && before.toward.packets <= row.toward.packets
-                && before.from.packets <= row.from.packets
-        });
-        let state = RowState {
-            generation: row.generation,
-            look,
-            toward: row.toward,
-            from: row.from,
-        };
-        let Some(before) = before else {
-            self.toward
-                .add(&Counts::between(&HostSide::EMPTY, &row.toward));
-            self.from.add(&Counts::between(&HostSide::EMPTY, &row.from));
-            self.rows.push(state);
-            return;
-        };
-        self.toward
-            .add(&Counts::between(&before.toward, &row.toward));
-        self.from.add(&Counts::between(&before.from, &row.from));
-        *before = state;
-    }
-
     fn as_look(&self, address: &Address, elapsed_s: f64) -> HostLook {
         HostLook {
             address: *address,
             toward: self.toward,
             from: self.from,
             elapsed_s,
-            n_peers: estimate(&self.peers),
-            n_ports: estimate(&self.ports),
+            n_peers: self.peers.estimate,
+            n_ports: self.ports.estimate,
             last_ns: self.last_ns,
         }
     }

@@ -82,11 +82,14 @@ fn observe(registers: &mut [u8; REGISTERS], hash: u64) {
     }
 }
 
-/// Registers of a union: the greater ones.
-pub(crate) fn merge(into: &mut [u8], from: &[u8]) {
+/// Registers of a union: the greater ones. `true` where that changed any.
+pub(crate) fn merge(into: &mut [u8], from: &[u8]) -> bool {
+    let mut grown = 0;
     for (to, from) in into.iter_mut().zip(from) {
+        grown |= u8::from(*from > *to);
         *to = (*to).max(*from);
     }
+    grown != 0
 }
 
 /// HyperLogLog with linear counting for small sets (Flajolet et al. 2007, figure 3; hashes of 64
@@ -103,7 +106,8 @@ pub(crate) fn estimate(registers: &[u8]) -> f64 {
     };
     let sum: f64 = registers
         .iter()
-        .map(|rank| (-f64::from(*rank)).exp2())
+        // 2^-rank, put together bit by bit.
+        .map(|rank| f64::from_bits((1023 - u64::from(*rank)) << 52))
         .sum();
     let raw = alpha * m * m / sum;
     let n_zero = registers.iter().filter(|rank| **rank == 0).count();

@@ -3,55 +3,27 @@
 //! A part is one direction of one slot life. Two are kept in place, one for each direction, which
 //! is all that most flows need even if ingress and egress run on two CPUs; the rest is boxed.
 
+use sensor_common::Address;
 use sensor_common::flow::Direction;
 
-use super::totals::{Delta, Totals};
+use super::records::FlowKey;
+use super::totals::{Delta, Gist, Totals};
 
-/// One direction of one slot life, known by CPU, generation and time of its first packet (two slots
-/// of a bucket may give the same generation).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
-    cpu: u16,
-    /// The record was sent: nothing more will come of this life.
-    is_final: bool,
-    generation: u32,
-    counters: Direction,
-}
-
-impl Part {
-    pub(super) const EMPTY: Self = Self {
-        cpu: 0,
-        is_final: true,
-        generation: 0,
-        counters: Direction::EMPTY,
-    };
-
-    fn is(&self, life: &Life, first_ns: u64) -> bool {
-        self.counters.packets > 0
-            && self.cpu == life.cpu
-            && self.generation == life.generation
-            && self.counters.first_ns == first_ns
-    }
-
-    /// Takes a later look at the same part. A live look that was taken before, and arrives after,
-    /// the final record brings nothing.
-    fn refresh(&mut self, life: &Life, counters: &Direction) -> Delta {
-        if self.is_final || counters.packets < self.counters.packets {
-            return Delta::default();
-        }
-        let delta = Delta::between(&self.counters, counters);
-        self.counters = *counters;
-        self.is_final = life.is_final;
-        delta
-    }
-}
-
-/// Which slot life a record belongs to.
-#[derive(Clone, Copy, Debug)]
+/// Which slot life a part belongs to: CPU, generation (its low half) and time of its first packet
+/// tell lives apart; two slots of a bucket may give the same generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Life {
     pub cpu: u16,
-    pub generation: u32,
-    pub is_final: bool,
+    pub generation: u16,
+}
+
+/// A part beyond the two kept in place.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    life: Life,
+    /// The record was sent: nothing more will come of this life.
+    is_final: bool,
+    counters: Direction,
 }
 
 /// Lives kept apart before the oldest is folded into the sum.
@@ -68,92 +40,173 @@ struct Rest {
     exported_ns: u64,
 }
 
+/// Three cache lines; the links are the table's.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Entry {
-    parts: [Part; 2],
+    directions: [Direction; 2],
+    a: Address,
+    b: Address,
     rest: Option<Box<Rest>>,
-    /// Pass in which a live record was last read.
-    pub pass: u32,
+    pub next: u32,
+    pub previous: u32,
+    lives: [Life; 2],
+    a_port: u16,
+    b_port: u16,
+    /// Place of the list that the entry is in.
+    pub list: u16,
+    protocol: u8,
     pub marks: u8,
 }
 
-/// Bits of [`Entry::marks`]: what has been reported.
+const _: () = assert!(size_of::<Entry>() == 192);
+
+/// Bits of [`Entry::marks`].
 pub(super) mod mark {
+    /// What has been reported.
     pub const STARTED: u8 = 1;
     pub const ESTABLISHED: u8 = 2;
     pub const FAILED: u8 = 4;
     /// Exported; kept because its slot may live on.
     pub const DORMANT: u8 = 8;
     pub const FRAGMENTS: u8 = 16;
-    /// The first packets of both directions bear the same time, and the kernel saw the one of `b`
-    /// first: its coarse clock stands still for some milliseconds.
-    pub const BEGUN_BY_B: u8 = 32;
+    /// FIN both ways, or RST, was seen.
+    pub const ENDED: u8 = 32;
+    /// Of each direction: the record of the part in place was sent.
+    pub const FINAL: [u8; 2] = [64, 128];
 }
 
 impl Entry {
-    pub(super) const fn new(pass: u32) -> Self {
+    pub(super) const fn new(key: &FlowKey) -> Self {
         Self {
-            parts: [Part::EMPTY; 2],
+            directions: [Direction::EMPTY; 2],
+            a: key.a,
+            b: key.b,
             rest: None,
-            pass,
-            marks: 0,
+            next: 0,
+            previous: 0,
+            lives: [Life {
+                cpu: 0,
+                generation: 0,
+            }; 2],
+            a_port: key.a_port,
+            b_port: key.b_port,
+            list: 0,
+            protocol: key.protocol,
+            // A part that isn't there is not waited for.
+            marks: mark::FINAL[0] | mark::FINAL[1],
         }
+    }
+
+    pub(super) const fn key(&self) -> FlowKey {
+        FlowKey {
+            a: self.a,
+            b: self.b,
+            a_port: self.a_port,
+            b_port: self.b_port,
+            protocol: self.protocol,
+        }
+    }
+
+    pub(super) fn is(&self, key: &FlowKey) -> bool {
+        self.a_port == key.a_port
+            && self.b_port == key.b_port
+            && self.a == key.a
+            && self.b == key.b
+            && self.protocol == key.protocol
+    }
+
+    pub(super) const fn has(&self, marks: u8) -> bool {
+        self.marks & marks != 0
+    }
+
+    /// True where the record says nothing new.
+    pub(super) fn is_unchanged(
+        &self,
+        life: Life,
+        is_final: bool,
+        directions: &[Direction; 2],
+    ) -> bool {
+        let [a, b] = &self.directions;
+        let [now_a, now_b] = directions;
+        let same = |side: usize, known: &Direction, now: &Direction| {
+            now.packets == 0
+                || (known.packets == now.packets
+                    && known.first_ns == now.first_ns
+                    && self.lives.get(side) == Some(&life))
+        };
+        !is_final && same(0, a, now_a) && same(1, b, now_b)
     }
 
     /// Takes in a record of a slot life; what it adds in each direction.
-    pub(super) fn take(&mut self, life: &Life, directions: &[Direction; 2]) -> [Delta; 2] {
+    pub(super) fn take(
+        &mut self,
+        life: Life,
+        is_final: bool,
+        directions: &[Direction; 2],
+    ) -> [Delta; 2] {
         let [a, b] = directions;
-        [self.take_one(0, life, a), self.take_one(1, life, b)]
+        [
+            self.take_one(0, life, is_final, a),
+            self.take_one(1, life, is_final, b),
+        ]
     }
 
-    fn take_one(&mut self, side: usize, life: &Life, counters: &Direction) -> Delta {
+    fn take_one(&mut self, side: usize, life: Life, is_final: bool, counters: &Direction) -> Delta {
+        let (Some(known), Some(known_life), Some(final_mark)) = (
+            self.directions.get_mut(side),
+            self.lives.get_mut(side),
+            mark::FINAL.get(side),
+        ) else {
+            return Delta::default();
+        };
         if counters.packets == 0 {
             return Delta::default();
         }
-        let Some(part) = self.parts.get_mut(side) else {
-            return Delta::default();
-        };
-        if part.is(life, counters.first_ns) {
-            return part.refresh(life, counters);
-        }
-        let fresh = Part {
-            cpu: life.cpu,
-            is_final: life.is_final,
-            generation: life.generation,
-            counters: *counters,
-        };
-        let delta = Delta::between(&Direction::EMPTY, counters);
-        if part.counters.packets == 0 {
-            *part = fresh;
+        let was_final = self.marks & final_mark != 0;
+        let is_known = known.packets > 0;
+        if is_known && *known_life == life && known.first_ns == counters.first_ns {
+            // A live look taken before, and arriving after, the final record brings nothing.
+            if was_final || counters.packets < known.packets {
+                return Delta::default();
+            }
+            let delta = Delta::between(known, counters);
+            *known = *counters;
+            self.marks |= if is_final { *final_mark } else { 0 };
             return delta;
         }
-        let rest = self.rest.get_or_insert_default();
-        let (Some(others), Some(folded)) = (rest.parts.get_mut(side), rest.folded.get_mut(side))
-        else {
-            return delta;
-        };
-        if let Some(other) = others
-            .iter_mut()
-            .find(|other| other.is(life, counters.first_ns))
-        {
-            return other.refresh(life, counters);
+        let is_placed = !is_known;
+        if !is_placed {
+            let rest = self.rest.get_or_insert_default();
+            let fresh = Part {
+                life,
+                is_final,
+                counters: *counters,
+            };
+            if let Some(delta) = rest.refresh(side, &fresh) {
+                return delta;
+            }
+            if !was_final {
+                rest.add(side, fresh);
+                return Delta::between(&Direction::EMPTY, counters);
+            }
+            rest.fold(side, known);
         }
-        if part.is_final {
-            folded.add(&part.counters);
-            *part = fresh;
-            return delta;
+        *known = *counters;
+        *known_life = life;
+        self.marks &= !final_mark;
+        self.marks |= if is_final { *final_mark } else { 0 };
+        Delta::between(&Direction::EMPTY, counters)
+    }
+
+    /// Both directions since the beginning, what is asked all the time.
+    pub(super) fn gists(&self) -> [Gist; 2] {
+        let [a, b] = &self.directions;
+        if self.rest.is_none() {
+            return [Gist::of(a), Gist::of(b)];
         }
-        if let Some(other) = others.iter_mut().find(|other| other.is_final) {
-            folded.add(&other.counters);
-            *other = fresh;
-            return delta;
-        }
-        if others.len() >= MAX_PARTS {
-            let oldest = others.remove(0);
-            folded.add(&oldest.counters);
-        }
-        others.push(fresh);
-        delta
+        let [a, b] = self.totals();
+        [Gist::of_totals(&a), Gist::of_totals(&b)]
     }
 
     /// Both directions since the beginning.
@@ -163,8 +216,8 @@ impl Entry {
             None => [Totals::default(); 2],
         };
         for (side, total) in totals.iter_mut().enumerate() {
-            if let Some(part) = self.parts.get(side) {
-                total.add(&part.counters);
+            if let Some(part) = self.directions.get(side) {
+                total.add(part);
             }
             let others = self.rest.as_ref().and_then(|rest| rest.parts.get(side));
             for part in others.into_iter().flatten() {
@@ -194,58 +247,91 @@ impl Entry {
         rest.exported_ns = at_ns;
     }
 
+    /// Goes on after an export that ended the flow; `exported` is what it had by then.
+    pub(super) fn revive(&mut self, exported: [Totals; 2], at_ns: u64) {
+        let rest = self.rest.get_or_insert_default();
+        rest.exported = exported;
+        rest.exported_ns = at_ns;
+        self.marks &= mark::FINAL[0] | mark::FINAL[1];
+    }
+
     /// True where no slot holds a part any more.
     pub(super) fn is_final(&self) -> bool {
-        let rest = self
+        let both = mark::FINAL[0] | mark::FINAL[1];
+        let mut rest = self
             .rest
             .iter()
             .flat_map(|rest| rest.parts.iter().flatten());
-        self.parts.iter().chain(rest).all(|part| part.is_final)
+        self.marks & both == both && rest.all(|part| part.is_final)
     }
 
     pub(super) fn last_ns(&self) -> u64 {
-        let here = self.parts.iter().map(|part| part.counters.last_ns);
-        let rest = self.rest.iter().flat_map(|rest| {
-            let parts = rest.parts.iter().flatten();
-            parts
-                .map(|part| part.counters.last_ns)
-                .chain(rest.folded.iter().map(|total| total.last_ns))
-        });
-        here.chain(rest).max().unwrap_or(0)
+        let [a, b] = self.gists();
+        a.last_ns.max(b.last_ns)
     }
 
-    /// First packet of the current export period.
-    pub(super) fn first_ns(&self) -> u64 {
-        if let Some(rest) = &self.rest
-            && rest.exported_ns > 0
-        {
-            return rest.exported_ns;
+    /// Beginning of the current export period.
+    pub(super) fn period_ns(&self) -> u64 {
+        match &self.rest {
+            Some(rest) if rest.exported_ns > 0 => rest.exported_ns,
+            _ => earliest(&self.gists()),
         }
-        let here = self.parts.iter();
-        let others = self
-            .rest
-            .iter()
-            .flat_map(|rest| rest.parts.iter().flatten());
-        let parts = here.chain(others).map(|part| &part.counters);
-        let parts = parts.filter(|part| part.packets > 0);
-        let folded = self.rest.iter().flat_map(|rest| &rest.folded);
-        let folded = folded.filter(|total| total.packets > 0);
-        parts
-            .map(|part| part.first_ns)
-            .chain(folded.map(|total| total.first_ns))
-            .min()
-            .unwrap_or(0)
+    }
+
+    /// Bytes held outside of the entry itself.
+    pub(super) fn n_boxed_bytes(&self) -> usize {
+        let Some(rest) = &self.rest else { return 0 };
+        let parts: usize = rest.parts.iter().map(Vec::capacity).sum();
+        size_of::<Rest>().saturating_add(parts.saturating_mul(size_of::<Part>()))
+    }
+}
+
+impl Rest {
+    /// A later look at a part that is known: what it adds.
+    fn refresh(&mut self, side: usize, now: &Part) -> Option<Delta> {
+        let parts = self.parts.get_mut(side)?;
+        let known = parts.iter_mut().find(|part| {
+            part.life == now.life && part.counters.first_ns == now.counters.first_ns
+        })?;
+        if known.is_final || now.counters.packets < known.counters.packets {
+            return Some(Delta::default());
+        }
+        let delta = Delta::between(&known.counters, &now.counters);
+        *known = *now;
+        Some(delta)
+    }
+
+    /// Keeps a new part, in place of one that was sent if there is one.
+    fn add(&mut self, side: usize, fresh: Part) {
+        let (Some(parts), Some(folded)) = (self.parts.get_mut(side), self.folded.get_mut(side))
+        else {
+            return;
+        };
+        if let Some(other) = parts.iter_mut().find(|other| other.is_final) {
+            folded.add(&other.counters);
+            *other = fresh;
+            return;
+        }
+        if parts.len() >= MAX_PARTS {
+            folded.add(&parts.remove(0).counters);
+        }
+        parts.push(fresh);
+    }
+
+    fn fold(&mut self, side: usize, counters: &Direction) {
+        if let Some(folded) = self.folded.get_mut(side) {
+            folded.add(counters);
+        }
     }
 }
 
 /// First packet of either direction.
-pub(super) fn earliest(totals: &[Totals; 2]) -> u64 {
-    totals
-        .iter()
-        .filter(|total| total.packets > 0)
-        .map(|total| total.first_ns)
-        .min()
-        .unwrap_or(0)
+pub(super) fn earliest(gists: &[Gist; 2]) -> u64 {
+    let [a, b] = gists;
+    match (a.packets, b.packets) {
+        (0, 0) => 0,
+        (0, _) => b.first_ns,
+        (_, 0) => a.first_ns,
+        _ => a.first_ns.min(b.first_ns),
+    }
 }
-
-const _: () = assert!(size_of::<Entry>() <= 168);

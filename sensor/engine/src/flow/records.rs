@@ -1,14 +1,12 @@
 //! What the flow stage hands on: updates for the features, summaries for the shell.
 
-use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use sensor_common::Address;
+use sensor_common::flow::Key;
 
 use super::community::{Tuple, community_id};
-use super::entry::mark;
-use super::totals::{Delta, Totals};
-use crate::address::to_ip;
+use super::totals::{Delta, Gist, Totals};
 
 /// Why a flow was exported; values of IPFIX flowEndReason (RFC 5102 5.11.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +122,7 @@ impl FlowSummary {
 }
 
 /// Endpoints as the flow record orders them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FlowKey {
     pub a: Address,
     pub b: Address,
@@ -133,67 +131,41 @@ pub(super) struct FlowKey {
     pub protocol: u8,
 }
 
-/// Endpoints and totals turned so that the initiator comes first.
-pub(super) struct Turned {
-    pub source: Address,
-    pub destination: Address,
-    pub source_port: u16,
-    pub destination_port: u16,
-    pub forward: Totals,
-    pub backward: Totals,
-    /// 0 where the initiator is `a`.
-    pub side: usize,
+impl FlowKey {
+    pub(super) fn hash(&self, seed: u64) -> u64 {
+        let key = Key {
+            a: self.a,
+            b: self.b,
+            a_port: self.a_port,
+            b_port: self.b_port,
+            protocol: self.protocol,
+            direction: 0,
+        };
+        // The table takes its tag from the top bits: spread the hash over all of them.
+        key.hash(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Initiator and the one it talks to, each with its port.
+    pub(super) const fn turned(&self, is_from_b: bool) -> [(Address, u16); 2] {
+        if is_from_b {
+            [(self.b, self.b_port), (self.a, self.a_port)]
+        } else {
+            [(self.a, self.a_port), (self.b, self.b_port)]
+        }
+    }
 }
 
-impl Turned {
-    pub(super) fn of(key: &FlowKey, [a, b]: [Totals; 2], marks: u8) -> Self {
-        let by_time = match b.first_ns.cmp(&a.first_ns) {
-            _ if a.packets == 0 || b.packets == 0 => a.packets == 0,
-            Ordering::Less => true,
-            Ordering::Equal => marks & mark::BEGUN_BY_B != 0,
-            Ordering::Greater => false,
-        };
-        let from_b = match (a.has_bare_syn(), b.has_bare_syn()) {
-            (true, false) => false,
-            (false, true) => true,
-            (true, true) | (false, false) => by_time,
-        };
-        let (source, source_port, destination, destination_port) = if from_b {
-            (key.b, key.b_port, key.a, key.a_port)
-        } else {
-            (key.a, key.a_port, key.b, key.b_port)
-        };
-        let (forward, backward) = if from_b { (b, a) } else { (a, b) };
-        Self {
-            source,
-            destination,
-            source_port,
-            destination_port,
-            forward,
-            backward,
-            side: usize::from(from_b),
-        }
+/// True where `b` began: who was seen to send a SYN without ACK, else who came first.
+pub(super) fn is_from_b([a, b]: &[Gist; 2]) -> bool {
+    let by_time = a.packets == 0 || (b.packets > 0 && b.first_ns < a.first_ns);
+    match (a.has_bare_syn(), b.has_bare_syn()) {
+        (true, false) => false,
+        (false, true) => true,
+        (true, true) | (false, false) => by_time,
     }
+}
 
-    pub(super) fn summary(
-        &self,
-        protocol: u8,
-        end_reason: EndReason,
-        has_fragments: bool,
-    ) -> FlowSummary {
-        let first = [self.forward, self.backward];
-        FlowSummary {
-            source: to_ip(&self.source),
-            destination: to_ip(&self.destination),
-            source_port: self.source_port,
-            destination_port: self.destination_port,
-            protocol,
-            forward: self.forward,
-            backward: self.backward,
-            first_ns: super::entry::earliest(&first),
-            last_ns: self.forward.last_ns.max(self.backward.last_ns),
-            end_reason,
-            has_fragments,
-        }
-    }
+/// Turns what was counted so that the initiator's part comes first.
+pub(super) fn turn<T>(is_from_b: bool, [a, b]: [T; 2]) -> [T; 2] {
+    if is_from_b { [b, a] } else { [a, b] }
 }

@@ -87,6 +87,36 @@ impl Totals {
         }
         rest
     }
+}
+
+/// What is asked of one direction at every look.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Gist {
+    pub first_ns: u64,
+    pub last_ns: u64,
+    pub packets: u64,
+    /// Packets with SYN, FIN, RST, PSH, ACK.
+    pub n_flags: [u64; 5],
+}
+
+impl Gist {
+    pub fn of(part: &Direction) -> Self {
+        Self {
+            first_ns: part.first_ns,
+            last_ns: part.last_ns,
+            packets: u64::from(part.packets),
+            n_flags: part.n_flags.map(u64::from),
+        }
+    }
+
+    pub const fn of_totals(totals: &Totals) -> Self {
+        Self {
+            first_ns: totals.first_ns,
+            last_ns: totals.last_ns,
+            packets: totals.packets,
+            n_flags: totals.n_flags,
+        }
+    }
 
     /// True where a SYN without ACK was among the packets. The union of flags can't tell a client's
     /// SYN and ACKs from a server's SYN-ACKs; the packets that lack ACK can, less those that may be

@@ -125,6 +125,7 @@ fn a_row_that_restarts_is_no_flood() {
     for i in 1..20u32 {
         let mut second = row(ip(1), times(big, 1), HostSide::EMPTY);
         second.toward.n_syn = 1_000_000;
+        second.place = 4_096;
         let mut first = row(ip(1), side(i, |s| s.n_syn = i), HostSide::EMPTY);
         first.generation = 1 + i / 10;
         let locals = [first, second];

@@ -78,6 +78,56 @@ fn a_slot_that_outlives_its_flow_is_not_counted_twice() {
 }
 
 #[test]
+fn a_record_that_the_cache_has_left_behind_is_forgotten() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let second = 1000 * MS;
+    let record = flow(&ends(UDP), 0, 1, [packets(10, T0, T0, 0), Direction::EMPTY]);
+    engine.handle(T0, Input::FlowLive(&record), &mut out);
+    for i in 0..30 {
+        tick(&mut engine, T0 + i * second, &mut out);
+    }
+    let then = T0 + 30 * second;
+    engine.handle(then, Input::FlowLive(&record), &mut out);
+    engine.handle(then, Input::FlowSent(&record), &mut out);
+    assert_eq!(engine.stats().n_flows, 0);
+    // The flow goes on: a new life of the slot.
+    let next = flow(
+        &ends(UDP),
+        0,
+        2,
+        [packets(1, then, then, 0), Direction::EMPTY],
+    );
+    engine.handle(then, Input::FlowLive(&next), &mut out);
+    engine.finish(then, &mut out);
+    let ended: Vec<u64> = ended(&out).iter().map(|end| end.forward.packets).collect();
+    assert_eq!(ended, [10, 1]);
+}
+
+#[test]
+fn a_long_flow_is_exported_in_periods() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let second = 1000 * MS;
+    for i in 0..300u64 {
+        let now = T0 + i * second;
+        let both = [
+            packets(2 * (i as u16 + 1), T0, now, 0),
+            packets(1, T0, T0, 0),
+        ];
+        let record = flow(&ends(UDP), 0, 1, both);
+        engine.handle(now, Input::FlowLive(&record), &mut out);
+        tick(&mut engine, now, &mut out);
+    }
+    engine.finish(T0 + 300 * second, &mut out);
+    let ended = ended(&out);
+    let reasons: Vec<EndReason> = ended.iter().map(|end| end.end_reason).collect();
+    let active = EndReason::ActiveTimeout;
+    assert_eq!(reasons, [active, active, EndReason::ForcedEnd]);
+    let packets: Vec<u64> = ended.iter().map(|end| end.forward.packets).collect();
+    assert_eq!(packets, [242, 240, 118]);
+    assert_eq!(ended[1].first_ns, T0 + 120 * second);
+}
+
+#[test]
 fn fin_both_ways_ends_a_flow() {
     let (mut engine, mut out) = (engine(), Vec::new());
     let both = [packets(3, T0, T0, 0x11), packets(3, T0, T0, 0x11)];
@@ -131,29 +181,5 @@ fn throughput() {
             f64::from(n) / records.as_secs_f64() / 1e6,
             begin.elapsed()
         );
-    }
-}
-
-#[test]
-fn of_two_packets_with_the_same_time_the_first_began() {
-    for (initiator, source) in [(0, ip(1)), (1, ip(2))] {
-        let ends = Ends {
-            a: (ip(1), 0),
-            b: (ip(2), 0),
-            protocol: 1,
-        };
-        let mut flow = flow(&ends, 0, 1, [packets(3, T0, T0, 0), packets(3, T0, T0, 0)]);
-        flow.head.initiator = initiator;
-        let mut out = Vec::new();
-        let mut engine = engine();
-        engine.handle(T0, Input::FlowLive(&flow), &mut out);
-        let live: Vec<_> = engine.flows(0, 10).collect();
-        assert_eq!(live.len(), 1);
-        assert_eq!(
-            live[0].source,
-            crate::to_ip(&source),
-            "initiator {initiator}"
-        );
-        assert_eq!(engine.flows(1, 10).count(), 0);
     }
 }

@@ -6,18 +6,15 @@ use anyhow::{Context as _, Result};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
 use sensor_common::block::Gate;
-use sensor_common::block::list::{N_SHAPES, ScopeSet, Shape, SourceBucket};
-use sensor_common::block::prefilter::{ALLOW_WORDS, BLOCK_WORDS};
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
 use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events, Way};
 use sensor_common::event::{EventHead, Sample};
-use sensor_common::flow::{Bucket, Direction, Flow};
+use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
 use super::shared::SharedArray;
-use super::tables::{self, Tables};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
 
@@ -83,57 +80,56 @@ pub struct Kernel {
     flows: SharedArray<Bucket>,
     local: SharedArray<HostRow>,
     remote: SharedArray<HostRow>,
-    blocks: Option<BlockArrays>,
-    /// Secret of the hashes.
-    pub seed: u64,
+    blocks: Option<(SharedArray<Gate>, SharedArray<u64Word>)>,
     ring: RingBuf<MapData>,
     events: RingBuf<MapData>,
     counters: PerCpuArray<MapData, CountValue>,
     clock: Clock,
+    looked: Looked,
     /// Copies that the kernel kept tearing, and were given up.
     pub n_unstable: u64,
 }
 
-/// The arrays that steer the block check, seen through shared memory.
-pub struct BlockArrays {
-    pub gate: SharedArray<Gate>,
-    pub block_filter: SharedArray<u64>,
-    pub allow_filter: SharedArray<u64>,
-    pub sources: SharedArray<SourceBucket>,
-    pub prefixes: SharedArray<SourceBucket>,
-    pub scopes: SharedArray<ScopeSet>,
-    pub shapes: SharedArray<Shape>,
+/// What was read at the last look, by sequence: what has none to compare or an equal one is skipped,
+/// at the price of one cache line.
+struct Looked {
+    flows: Sequences,
+    local: Sequences,
+    remote: Sequences,
 }
 
-impl BlockArrays {
-    fn of(ebpf: &mut Ebpf) -> Result<Self> {
-        Ok(Self {
-            gate: shared(ebpf, "GATE", 1, true)?,
-            block_filter: shared(ebpf, "BLOCK_FILTER", BLOCK_WORDS, true)?,
-            allow_filter: shared(ebpf, "ALLOW_FILTER", ALLOW_WORDS, true)?,
-            sources: shared(ebpf, "BLOCK_SOURCES", limits::BLOCK_BUCKETS, true)?,
-            prefixes: shared(ebpf, "BLOCK_PREFIXES", limits::BLOCK_BUCKETS, true)?,
-            scopes: shared(ebpf, "BLOCK_SCOPES", limits::SCOPE_SETS, true)?,
-            shapes: shared(ebpf, "BLOCK_SHAPES", N_SHAPES, true)?,
-        })
+struct Sequences(Vec<u32>);
+
+impl Sequences {
+    fn new(n: usize) -> Self {
+        Self(vec![0; n])
     }
 
-    /// Arrays of the same sizes that no kernel program sees.
-    ///
-    /// # Errors
-    /// Without memory.
-    pub fn unshared() -> Result<Self> {
-        Ok(Self {
-            gate: SharedArray::unshared(1)?,
-            block_filter: SharedArray::unshared(BLOCK_WORDS)?,
-            allow_filter: SharedArray::unshared(ALLOW_WORDS)?,
-            sources: SharedArray::unshared(limits::BLOCK_BUCKETS)?,
-            prefixes: SharedArray::unshared(limits::BLOCK_BUCKETS)?,
-            scopes: SharedArray::unshared(limits::SCOPE_SETS)?,
-            shapes: SharedArray::unshared(N_SHAPES)?,
-        })
+    /// True where the value was written to since it was noted. What was never written has 0.
+    fn has_changed<T: sensor_common::Pod>(
+        &self,
+        array: &SharedArray<T>,
+        index: usize,
+        sequence: usize,
+        place: usize,
+    ) -> bool {
+        array.copy::<u32>(index, sequence) != self.0.get(place).copied()
+    }
+
+    fn note(&mut self, place: usize, sequence: u32) {
+        if let Some(noted) = self.0.get_mut(place) {
+            *noted = sequence;
+        }
     }
 }
+
+/// A word of the prefilter.
+#[derive(Clone, Copy, Default)]
+#[repr(transparent)]
+#[expect(non_camel_case_types, reason = "a newtype only to be Pod")]
+pub struct u64Word(pub u64);
+// SAFETY: one u64.
+unsafe impl sensor_common::Pod for u64Word {}
 
 impl Kernel {
     /// Loads the object.
@@ -160,31 +156,40 @@ impl Kernel {
                 n_cpus * limits::REMOTE_ROWS_PER_CPU,
                 false,
             )?,
+            shared(&mut ebpf, "GATE", 1, true)?,
+            shared(&mut ebpf, "PREFILTER", limits::PREFILTER_WORDS, true)?,
         );
         let ring = take_ring(&mut ebpf, "FLOW_RING")?;
         let events = take_ring(&mut ebpf, "EVENT_RING")?;
         let counters =
             PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
-        let (flows, local, remote) = arrays;
-        let blocks = Some(BlockArrays::of(&mut ebpf)?);
+        let (flows, local, remote, gate, prefilter) = arrays;
+        let blocks = Some((gate, prefilter));
         let clock = Clock::of(options.clock);
+        let looked = Looked {
+            flows: Sequences::new(flows.len() * limits::FLOW_WAYS),
+            local: Sequences::new(local.len()),
+            remote: Sequences::new(remote.len()),
+        };
         Ok(Self {
             ebpf,
             flows,
             local,
             remote,
             blocks,
-            seed: options.seed,
             ring,
             events,
             counters,
             clock,
+            looked,
             n_unstable: 0,
         })
     }
 
     /// Hands over the arrays that steer the block check, once.
-    pub(crate) fn take_block_arrays(&mut self) -> Result<BlockArrays> {
+    pub(crate) fn take_block_arrays(
+        &mut self,
+    ) -> Result<(SharedArray<Gate>, SharedArray<u64Word>)> {
         self.blocks
             .take()
             .context("the block arrays were already taken")
@@ -230,46 +235,74 @@ impl Kernel {
         n_events
     }
 
-    /// Hands out every flow in the cache that had a packet since then (event time), each a
+    /// Hands out every flow in the cache that had a packet since the last such look, each a
     /// consistent copy with event time.
-    pub fn scan_flows(&mut self, since_ns: u64, take: impl FnMut(&Flow)) {
-        self.n_unstable += tables::scan_flows(&self.flows, self.clock, since_ns, take);
-    }
-
-    /// Copies every used host row, event time, into `local` and `remote`.
-    pub fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
-        for (array, rows) in [(&self.local, local), (&self.remote, remote)] {
-            self.n_unstable += tables::read_rows(array, self.clock, rows);
+    pub fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
+        for index in 0..self.flows.len() {
+            for way in 0..limits::FLOW_WAYS {
+                let head = way * size_of::<FlowRecord>();
+                let sequence = head + std::mem::offset_of!(FlowRecord, sequence);
+                let looked = index * limits::FLOW_WAYS + way;
+                if !self
+                    .looked
+                    .flows
+                    .has_changed(&self.flows, index, sequence, looked)
+                {
+                    continue;
+                }
+                match self.read_slot(index, way, sequence) {
+                    Some(mut flow) => {
+                        self.looked.flows.note(looked, flow.head.sequence);
+                        self.clock.shift(&mut flow);
+                        take(&flow);
+                    }
+                    None => self.n_unstable += 1,
+                }
+            }
         }
     }
 
-    /// The flow and host tables mapped once more, for somebody who reads at a pace of his own.
-    ///
-    /// # Errors
-    /// Those of mapping.
-    pub fn more_tables(&mut self) -> Result<Tables> {
-        let length = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let ebpf = &mut self.ebpf;
-        Ok(Tables {
-            flows: shared(ebpf, "FLOWS", length(self.flows.len()), false)?,
-            local: shared(ebpf, "HOSTS_LOCAL", length(self.local.len()), false)?,
-            remote: shared(ebpf, "HOSTS_REMOTE", length(self.remote.len()), false)?,
-            clock: self.clock,
-        })
+    fn read_slot(&self, index: usize, way: usize, sequence: usize) -> Option<Flow> {
+        let head = way * size_of::<FlowRecord>();
+        let lines = std::mem::offset_of!(Bucket, directions) + way * size_of::<[Direction; 2]>();
+        let read = |flows: &SharedArray<Bucket>| {
+            let head = flows.copy(index, head)?;
+            let directions = flows.copy(index, lines)?;
+            Some(Flow { head, directions })
+        };
+        self.flows.read_stable(index, sequence, read)
     }
 
-    /// Values of an event on each CPU, in packets.
-    pub fn event_per_cpu(&self, event: Event) -> Vec<u64> {
-        let values = self.counters.get(&(EVENT_BASE + event as u32), 0);
-        values.map_or_else(
-            |_| Vec::new(),
-            |values| {
-                values
-                    .iter()
-                    .map(|CountValue(count)| count.packets)
-                    .collect()
-            },
-        )
+    /// Copies the host rows that a packet met since the last such look, event time, into `local`
+    /// and `remote`.
+    pub fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
+        let Looked {
+            local: looked_local,
+            remote: looked_remote,
+            ..
+        } = &mut self.looked;
+        let sides = [
+            (&self.local, looked_local, local),
+            (&self.remote, looked_remote, remote),
+        ];
+        for (array, looked, rows) in sides {
+            rows.clear();
+            for index in 0..array.len() {
+                let sequence = std::mem::offset_of!(HostRow, sequence);
+                if !looked.has_changed(array, index, sequence, index) {
+                    continue;
+                }
+                match array.read_stable(index, sequence, |rows| rows.copy::<HostRow>(index, 0)) {
+                    Some(mut row) => {
+                        looked.note(index, row.sequence);
+                        row.last_ns = self.clock.to_unix(row.last_ns);
+                        row.place = index as u32;
+                        rows.push(row);
+                    }
+                    None => self.n_unstable += 1,
+                }
+            }
+        }
     }
 
     /// Sums a counter over CPUs.
@@ -325,13 +358,10 @@ fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
         .map_max_entries("HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU)
         .map_max_entries("FLOW_RING", limits::FLOW_RING_BYTES)
         .map_max_entries("EVENT_RING", event_ring_bytes(n_cpus))
-        .map_max_entries("BLOCK_FILTER", BLOCK_WORDS)
-        .map_max_entries("ALLOW_FILTER", ALLOW_WORDS)
+        .map_max_entries("PREFILTER", limits::PREFILTER_WORDS)
         .map_max_entries("ALLOW", limits::ALLOW_ENTRIES)
-        .map_max_entries("BLOCK_SOURCES", limits::BLOCK_BUCKETS)
-        .map_max_entries("BLOCK_PREFIXES", limits::BLOCK_BUCKETS)
-        .map_max_entries("BLOCK_SCOPES", limits::SCOPE_SETS)
-        .map_max_entries("BLOCK_SHAPES", N_SHAPES);
+        .map_max_entries("BLOCK_EXACT", limits::BLOCK_ENTRIES)
+        .map_max_entries("BLOCK_PREFIX", limits::BLOCK_ENTRIES);
     loader
         .load(OBJECT)
         .context("the kernel refused the object; `sensor doctor` names what is missing")
@@ -368,7 +398,7 @@ fn shared<T: sensor_common::Pod>(
 /// Turns kernel monotonic time into unix time. Taken once: event time never jumps with the wall
 /// clock.
 #[derive(Clone, Copy)]
-pub(super) struct Clock {
+struct Clock {
     offset_ns: u64,
 }
 
@@ -390,11 +420,11 @@ impl Clock {
         }
     }
 
-    pub(super) fn to_unix(self, monotonic_ns: u64) -> u64 {
+    fn to_unix(self, monotonic_ns: u64) -> u64 {
         monotonic_ns.saturating_add(self.offset_ns)
     }
 
-    pub(super) fn shift(self, flow: &mut Flow) {
+    fn shift(self, flow: &mut Flow) {
         for direction in &mut flow.directions {
             let Direction {
                 first_ns,

@@ -3,9 +3,7 @@
 mod attach;
 mod load;
 mod shared;
-mod tables;
 
 pub use attach::{Attachment, Mode, attach, resident_program};
-pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
-pub use shared::{SharedArray, Snapshot};
-pub use tables::Tables;
+pub use load::{Kernel, LoadOptions, monotonic_ns, random, u64Word};
+pub use shared::SharedArray;

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::ptr::{NonNull, read_volatile};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::MapData;
@@ -21,43 +21,28 @@ pub struct SharedArray<T> {
 // SAFETY: the mapping belongs to the value alone; reads are volatile copies.
 unsafe impl<T: Pod + Send> Send for SharedArray<T> {}
 
-/// A value that carries its writer's sequence number.
-pub trait Snapshot: Pod {
-    /// Byte offset of the `u32` sequence number.
-    const SEQUENCE: usize;
-}
-
-impl Snapshot for sensor_common::host::HostRow {
-    const SEQUENCE: usize = std::mem::offset_of!(sensor_common::host::HostRow, sequence);
-}
-
 impl<T: Pod> SharedArray<T> {
     /// Maps `n_entries` entries of the array.
     ///
     /// # Errors
     /// The kernel's, e.g. for a map without `BPF_F_MMAPABLE`.
     pub fn new(map: &MapData, n_entries: u32, writable: bool) -> Result<Self> {
+        let stride = size_of::<T>().next_multiple_of(8);
         let n_entries = n_entries as usize;
+        let n_bytes = (stride * n_entries).next_multiple_of(page_size());
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
         let fd = map.fd().as_fd().as_raw_fd();
-        Self::map(n_entries, protection, libc::MAP_SHARED, fd)
-    }
-
-    /// An array of zeros that no kernel program sees: for tables under test.
-    ///
-    /// # Errors
-    /// Without memory.
-    pub fn unshared(n_entries: u32) -> Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        Self::map(n_entries as usize, protection, flags, -1)
-    }
-
-    fn map(n_entries: usize, protection: i32, flags: i32, fd: i32) -> Result<Self> {
-        let stride = size_of::<T>().next_multiple_of(8);
-        let n_bytes = (stride * n_entries).next_multiple_of(page_size());
         // SAFETY: a fresh mapping at an address of the kernel's choice; nothing else is touched.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), n_bytes, protection, flags, fd, 0) };
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                n_bytes,
+                protection,
+                libc::MAP_SHARED,
+                fd,
+                0,
+            )
+        };
         if base == libc::MAP_FAILED {
             return Err(std::io::Error::last_os_error()).context("mmap of a BPF array failed");
         }
@@ -86,60 +71,31 @@ impl<T: Pod> SharedArray<T> {
         (index < self.n_entries).then(|| unsafe { self.base.add(index * self.stride) })
     }
 
-    /// Place of a `U` within an entry.
-    fn place<U>(&self, index: usize, offset: usize) -> Option<NonNull<U>> {
-        if offset + size_of::<U>() > self.stride {
-            return None;
-        }
-        let at = self.entry(index)?;
-        // SAFETY: inside the entry, by the check.
-        Some(unsafe { at.add(offset) }.cast())
-    }
-
     /// Copies `U` at `offset` of an entry. Torn if the kernel writes meanwhile: for values at rest;
     /// [`Self::read_stable`] is for the others.
     pub fn copy<U: Pod>(&self, index: usize, offset: usize) -> Option<U> {
-        let at = self.place::<U>(index, offset)?;
+        debug_assert!(offset + size_of::<U>() <= self.stride);
+        let at = self.entry(index)?;
         // SAFETY: inside the mapping; `U` is valid for any bytes (`Pod`), and volatile keeps the
         // copy from being merged with another one.
-        Some(unsafe { read_volatile(at.as_ptr()) })
+        Some(unsafe { read_volatile(at.add(offset).cast::<U>().as_ptr()) })
     }
 
-    /// Writes part of an entry of an array made writable; other CPUs see such writes in order.
-    pub fn put<U: Pod>(&mut self, index: usize, offset: usize, value: U) {
-        if let Some(at) = self.place::<U>(index, offset) {
-            fence(Ordering::Release);
-            // SAFETY: inside a mapping made writable by the caller of `new`.
-            unsafe { at.write_volatile(value) };
-        }
-    }
-
-    /// Adds to a counter that the kernel adds to as well.
-    pub fn add(&mut self, index: usize, offset: usize, amount: u64) {
-        if let Some(at) = self.place::<AtomicU64>(index, offset)
-            && at.is_aligned()
-        {
-            // SAFETY: inside a mapping made writable by the caller of `new`, and aligned.
-            unsafe { at.as_ref() }.fetch_add(amount, Ordering::Relaxed);
-        }
-    }
-
-    fn sequence(&self, index: usize, offset: usize) -> Option<u32> {
-        let at = self.entry(index)?;
-        // SAFETY: an aligned `u32` inside the mapping.
-        Some(unsafe { read_volatile(at.add(offset).cast::<u32>().as_ptr()) })
-    }
-
-    /// Copies part of an entry whole: takes the copy between two reads of one even sequence
-    /// number. `None` after `TRIES` failures, which the caller counts.
-    pub fn read_stable<U: Pod>(&self, index: usize, offset: usize, sequence: usize) -> Option<U> {
+    /// Reads an entry whole: takes what `read` copies between two reads of one even sequence
+    /// number, which lies at `sequence`. `None` after `TRIES` failures, which the caller counts.
+    pub fn read_stable<U>(
+        &self,
+        index: usize,
+        sequence: usize,
+        read: impl Fn(&Self) -> Option<U>,
+    ) -> Option<U> {
         const TRIES: usize = 64;
         for _ in 0..TRIES {
-            let before = self.sequence(index, sequence)?;
+            let before = self.copy::<u32>(index, sequence)?;
             fence(Ordering::Acquire);
-            let copy = self.copy(index, offset)?;
+            let copy = read(self)?;
             fence(Ordering::Acquire);
-            let after = self.sequence(index, sequence)?;
+            let after = self.copy::<u32>(index, sequence)?;
             if sensor_common::flow::FlowRecord::is_stable(before, after) {
                 return Some(copy);
             }
@@ -148,16 +104,12 @@ impl<T: Pod> SharedArray<T> {
         None
     }
 
-    /// One byte of an entry, to look before copying.
-    pub fn byte(&self, index: usize, offset: usize) -> Option<u8> {
-        let at = self.entry(index)?;
-        // SAFETY: inside the mapping.
-        Some(unsafe { read_volatile(at.add(offset).as_ptr()) })
-    }
-
     /// Writes an entry of a map that only user space writes.
     pub fn write(&mut self, index: usize, value: T) {
-        self.put(index, 0, value);
+        if let Some(at) = self.entry(index) {
+            // SAFETY: inside a mapping made writable by the caller of `new`.
+            unsafe { at.cast::<T>().write_volatile(value) };
+        }
     }
 }
 

@@ -1,0 +1,258 @@
+//! Entries by key, and a timing wheel of when each is to be looked after.
+//!
+//! The wheel (Varghese and Lauck 1987, scheme 6) has lists of entries that are due in the same
+//! quarter of a second. A tick costs what is due, not what is held. A due time that moves on is
+//! left where it is: the entry is found early and put off.
+
+use hashbrown::HashTable;
+
+use super::entry::Entry;
+use super::records::FlowKey;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+/// No list.
+const UNLISTED: u16 = u16::MAX;
+/// Lists of 2^28 ns = 268 ms; 512 of them reach 137 s ahead. What is later is put off on the way.
+const N_LISTS: usize = 512;
+const LIST_SHIFT: u32 = 28;
+
+#[derive(Debug)]
+pub(super) struct FlowTable {
+    entries: Vec<Entry>,
+    /// Head of the chain of entries that are not in use.
+    free: u32,
+    index: HashTable<u32>,
+    seed: u64,
+    capacity: usize,
+    lists: Box<[u32; N_LISTS]>,
+    /// Number of the list of the last tick: `time >> LIST_SHIFT`.
+    now: u64,
+}
+
+impl FlowTable {
+    pub(super) fn new(capacity: usize, seed: u64) -> Self {
+        Self {
+            entries: Vec::new(),
+            free: NONE,
+            index: HashTable::new(),
+            seed,
+            capacity: capacity.clamp(1, NONE as usize - 1),
+            lists: Box::new([NONE; N_LISTS]),
+            now: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.index.len() >= self.capacity
+    }
+
+    /// Bytes held, by capacity; pages that were never used count, too.
+    pub(super) fn n_bytes(&self) -> usize {
+        let index = self.index.capacity().saturating_mul(size_of::<u32>() + 1) * 8 / 7;
+        let entries = self.entries.capacity().saturating_mul(size_of::<Entry>());
+        entries.saturating_add(index).saturating_add(N_LISTS * 4)
+    }
+
+    pub(super) fn find(&self, key: &FlowKey) -> Option<u32> {
+        let entries = &self.entries;
+        let is_key = |at: &u32| entries.get(*at as usize).is_some_and(|entry| entry.is(key));
+        self.index.find(key.hash(self.seed), is_key).copied()
+    }
+
+    pub(super) fn get(&self, at: u32) -> Option<&Entry> {
+        self.entries.get(at as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(at as usize)
+    }
+
+    /// Adds a key that is not there yet. The caller has made room.
+    pub(super) fn insert(&mut self, key: &FlowKey) -> u32 {
+        let mut entry = Entry::new(key);
+        entry.list = UNLISTED;
+        let at = self.free;
+        let at = if let Some(place) = self.entries.get_mut(at as usize) {
+            self.free = place.next;
+            *place = entry;
+            at
+        } else {
+            self.grow();
+            self.entries.push(entry);
+            (self.entries.len() - 1) as u32
+        };
+        let (entries, seed) = (&self.entries, self.seed);
+        let rehash = |at: &u32| {
+            let entry = entries.get(*at as usize);
+            entry.map_or(0, |entry| entry.key().hash(seed))
+        };
+        self.index.insert_unique(key.hash(seed), at, rehash);
+        at
+    }
+
+    /// By half each time and never beyond the capacity: what is reserved is what may be used.
+    fn grow(&mut self) {
+        let n = self.entries.len();
+        if n == self.entries.capacity() {
+            let more = (n / 2).max(64).min(self.capacity.saturating_sub(n)).max(1);
+            self.entries.reserve_exact(more);
+        }
+    }
+
+    pub(super) fn remove(&mut self, at: u32) {
+        self.unlist(at);
+        let Some(entry) = self.entries.get_mut(at as usize) else {
+            return;
+        };
+        let hash = entry.key().hash(self.seed);
+        // What is boxed is freed now, the place is kept for the next one.
+        *entry = Entry::new(&entry.key());
+        entry.list = UNLISTED;
+        entry.next = self.free;
+        if let Ok(found) = self.index.find_entry(hash, |other| *other == at) {
+            found.remove();
+            self.free = at;
+        }
+    }
+
+    /// The `n`th place, counted round; nothing where no flow is in it.
+    pub(super) fn used(&self, n: usize) -> Option<(u32, &Entry)> {
+        let at = n.checked_rem(self.entries.len())?;
+        let entry = self.entries.get(at)?;
+        // Whatever is in use is in a list.
+        (entry.list != UNLISTED).then_some((at as u32, entry))
+    }
+
+    /// Every flow, in the order of places.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.list != UNLISTED)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.index.clear();
+        self.lists.fill(NONE);
+        self.free = NONE;
+    }
+
+    /// Has the entry looked after at the first tick at or after `due_ns`, or earlier.
+    pub(super) fn schedule(&mut self, at: u32, due_ns: u64) {
+        self.unlist(at);
+        let furthest = self.now.saturating_add(N_LISTS as u64 - 1);
+        let number = (due_ns >> LIST_SHIFT).clamp(self.now, furthest);
+        let list = (number % N_LISTS as u64) as usize;
+        let Some(head) = self.lists.get_mut(list) else {
+            return;
+        };
+        let after = std::mem::replace(head, at);
+        if let Some(after) = self.entries.get_mut(after as usize) {
+            after.previous = at;
+        }
+        if let Some(entry) = self.entries.get_mut(at as usize) {
+            (entry.next, entry.previous, entry.list) = (after, NONE, list as u16);
+        }
+    }
+
+    fn unlist(&mut self, at: u32) {
+        let Some(entry) = self.entries.get_mut(at as usize) else {
+            return;
+        };
+        let (next, previous, list) = (entry.next, entry.previous, entry.list);
+        if list == UNLISTED {
+            return;
+        }
+        entry.list = UNLISTED;
+        if let Some(previous) = self.entries.get_mut(previous as usize) {
+            previous.next = next;
+        } else if let Some(head) = self.lists.get_mut(usize::from(list)) {
+            *head = next;
+        }
+        if let Some(next) = self.entries.get_mut(next as usize) {
+            next.previous = previous;
+        }
+    }
+
+    /// Moves time on and appends the entries that are due, or are in the list of those that are, to
+    /// `due`. Each must be scheduled again or removed.
+    pub(super) fn advance(&mut self, at_ns: u64, due: &mut Vec<u32>) {
+        let now = (at_ns >> LIST_SHIFT).max(self.now);
+        let n_lists = (now - self.now).min(N_LISTS as u64 - 1);
+        for number in now - n_lists..=now {
+            let list = (number % N_LISTS as u64) as usize;
+            let mut at = self.lists.get(list).copied().unwrap_or(NONE);
+            while let Some(entry) = self.entries.get(at as usize) {
+                due.push(at);
+                at = entry.next;
+            }
+        }
+        self.now = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u32) -> FlowKey {
+        FlowKey {
+            a: [0, 0, 0, n],
+            b: [0; 4],
+            a_port: 1,
+            b_port: 2,
+            protocol: 6,
+        }
+    }
+
+    fn due(table: &mut FlowTable, at_ns: u64) -> Vec<u32> {
+        let mut due = Vec::new();
+        table.advance(at_ns, &mut due);
+        due
+    }
+
+    #[test]
+    fn what_is_due_is_found_and_nothing_else() {
+        let second = 1_000_000_000;
+        let t0 = 1_700_000_000 * second;
+        let mut table = FlowTable::new(10, 7);
+        assert!(due(&mut table, t0).is_empty());
+        let [first, second_, far] = [1, 2, 3].map(|n| table.insert(&key(n)));
+        table.schedule(first, t0 + 2 * second);
+        table.schedule(second_, t0 + 15 * second);
+        table.schedule(far, t0 + 1_000 * second);
+        assert!(due(&mut table, t0 + second).is_empty());
+        assert_eq!(due(&mut table, t0 + 2 * second), [first]);
+        table.remove(first);
+        assert_eq!(table.find(&key(1)), None);
+        assert_eq!(due(&mut table, t0 + 16 * second), [second_]);
+        table.schedule(second_, t0 + 17 * second);
+        // A long silence finds everything, what lies beyond the horizon too.
+        let mut all = due(&mut table, t0 + 500 * second);
+        all.sort_unstable();
+        assert_eq!(all, [second_, far]);
+        table.schedule(far, t0 + 1_000 * second);
+        table.schedule(second_, t0);
+        assert_eq!(due(&mut table, t0 + 501 * second), [second_]);
+    }
+
+    #[test]
+    fn places_are_used_again() {
+        let mut table = FlowTable::new(3, 7);
+        for n in 0..100 {
+            let at = table.insert(&key(n));
+            table.schedule(at, 5);
+            assert_eq!(table.find(&key(n)), Some(at));
+            if n >= 2 {
+                let oldest = table.find(&key(n - 2)).unwrap();
+                table.remove(oldest);
+            }
+        }
+        assert_eq!(table.len(), 2);
+        assert_eq!(table.entries.len(), 3);
+        assert_eq!(table.iter().count(), 2);
+    }
+}
