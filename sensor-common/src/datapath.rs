@@ -1,13 +1,13 @@
 //! The way of one packet: parse, block check, flow cache, host counters. Generic over where the
 //! tables live, so that the kernel and replay run the same steps in the same order.
 
-use crate::block::{BlockEntry, Gate, Ruling, rule};
+use crate::block::{self, BlockTable, Ruling};
 use crate::counters::{Event, Outcome};
-use crate::event::{self, BLOCK_HIT_MASK, Budgets, Kind, Notice};
+use crate::event::{self, Budgets, Kind, Notice};
 use crate::flow::{self, Arrival, Bucket, Cached, FlowSink, Key, Sequence};
+use crate::hash_address;
 use crate::host::{Contact, HostRow, Policy};
 use crate::packet::{Decapsulate, Packet};
-use crate::{Address, hash_address};
 
 /// Which way a packet goes, seen from the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,18 +109,6 @@ pub trait FlowTable {
 pub trait HostTable {
     fn local(&mut self, hash: u64) -> Option<&mut HostRow>;
     fn remote(&mut self, hash: u64) -> Option<&mut HostRow>;
-}
-
-/// The allow-list and the block-list.
-pub trait BlockTable {
-    fn gate(&self) -> Gate;
-    fn is_allowed(&self, source: &Address) -> bool;
-    /// False where the prefilter rules out any entry for the source.
-    fn is_near(&self, source: &Address) -> bool;
-    fn exact(&mut self, source: &Address) -> Option<&mut BlockEntry>;
-    fn prefix(&mut self, source: &Address) -> Option<&mut BlockEntry>;
-    /// Adds to a counter that CPUs share.
-    fn add(counter: &mut u64, amount: u64);
 }
 
 /// Counters of this CPU.
@@ -255,40 +243,14 @@ where
 
     #[inline(always)]
     fn check(&mut self, packet: &Packet, arrival: &Arrival) -> (Verdict, Notice) {
-        const PASS: (Verdict, Notice) = (Verdict::Pass, Notice::NONE);
-        let gate = self.blocks.gate();
-        if gate.n_exact == 0 && gate.n_prefixes == 0 {
-            return PASS;
+        let (now_ns, bytes) = (arrival.now_ns, arrival.bytes);
+        let seed = self.settings.seed;
+        let met = block::check(&mut self.blocks, packet, now_ns, bytes, seed);
+        if met.ruling == Ruling::Pass {
+            return (Verdict::Pass, Notice::NONE);
         }
-        let source = &packet.source;
-        if gate.n_unfiltered == 0 && !self.blocks.is_near(source) {
-            return PASS;
-        }
-        let bytes = arrival.bytes;
-        if gate.n_allowed != 0 && self.blocks.is_allowed(source) {
-            self.counters.event(Event::Allowed, 1, bytes as u64);
-            return PASS;
-        }
-        let mut ruling = Ruling::Pass;
-        let mut hit = None;
-        if gate.n_exact != 0
-            && let Some(entry) = self.blocks.exact(source)
-        {
-            hit = told(entry);
-            ruling = rule(entry, packet, arrival.now_ns, bytes, B::add);
-        }
-        if ruling == Ruling::Pass
-            && gate.n_prefixes != 0
-            && let Some(entry) = self.blocks.prefix(source)
-        {
-            hit = told(entry);
-            ruling = rule(entry, packet, arrival.now_ns, bytes, B::add);
-        }
-        if ruling == Ruling::Pass {
-            return PASS;
-        }
-        let verdict = self.carry_out(ruling, gate.enforce, bytes);
-        let notice = match hit {
+        let verdict = self.carry_out(met.ruling, met.enforce, bytes);
+        let notice = match met.told {
             Some(origin) => self.afford(Some(Kind::BlockHit), origin, arrival),
             None => Notice::NONE,
         };
@@ -299,6 +261,10 @@ where
     fn carry_out(&mut self, ruling: Ruling, enforce: u32, bytes: u32) -> Verdict {
         let event = match (ruling, enforce) {
             (Ruling::Pass, _) => return Verdict::Pass,
+            (Ruling::Allowed, _) => {
+                self.counters.event(Event::Allowed, 1, bytes as u64);
+                return Verdict::Pass;
+            }
             (Ruling::Drop | Ruling::OverRate, 0) => Event::WouldDrop,
             (Ruling::Drop, _) => Event::Dropped,
             (Ruling::OverRate, _) => Event::RateLimited,
@@ -420,12 +386,6 @@ where
             );
         }
     }
-}
-
-/// The origin of a block entry whose next hit is to be told.
-#[inline(always)]
-fn told(entry: &BlockEntry) -> Option<u64> {
-    (entry.packets & BLOCK_HIT_MASK == 0).then_some(entry.origin)
 }
 
 /// A packet on its way into host rows.

@@ -20,8 +20,12 @@ pub mod packet;
 /// Implementors are `repr(C)`, contain only integers and arrays of integers, and have no padding.
 pub unsafe trait Pod: Copy + 'static {}
 
-// SAFETY: one integer.
+// SAFETY: integers.
+unsafe impl Pod for u8 {}
+// SAFETY: as above.
 unsafe impl Pod for u32 {}
+// SAFETY: as above.
+unsafe impl Pod for u64 {}
 
 /// An IPv4 or IPv6 address as four 32-bit words that hold the bytes in wire order; an IPv4 address
 /// is kept IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2), so that one key serves both families.

@@ -13,11 +13,14 @@ pub const FLOW_RING_BYTES: u32 = 1 << 24;
 /// Bytes of the ring that carries events and samples, for each CPU up to 16: 1 MiB holds what the
 /// budgets of one CPU allow in 134 ms, if every sample is as long as can be.
 pub const EVENT_RING_BYTES_PER_CPU: u32 = 1 << 20;
-/// Entries of each block table (exact sources, prefixes) and of the allow-list.
-pub const BLOCK_ENTRIES: u32 = 131_072;
+/// Buckets of each block table (exact sources, prefixes): 32,768 x 320 bytes = 10 MiB a table.
+pub const BLOCK_BUCKETS: u32 = 1 << 15;
+/// Entries that each block table takes: 92 % of its 131,072 slots, where two-choice buckets of four
+/// can still be filled (Fotakis et al. 2005).
+pub const BLOCK_ENTRIES: u32 = 120_000;
+/// Sources with narrower scopes: 4,096 x 256 bytes = 1 MiB.
+pub const SCOPE_SETS: u32 = 4_096;
 pub const ALLOW_ENTRIES: u32 = 4_096;
-/// 64-bit words of the prefilter over IPv4 /24 networks: 2^24 bits = 2 MiB.
-pub const PREFILTER_WORDS: u32 = 1 << 18;
 /// New flows that one CPU admits per second before it counts them as not admitted.
 pub const ADMIT_PER_SECOND: u32 = 200_000;
 /// IPv6 extension headers followed before a packet is called malformed (RFC 8200 sets no limit).

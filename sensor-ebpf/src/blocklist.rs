@@ -2,15 +2,25 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
+use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
 use sensor_common::Address;
-use sensor_common::block::{BlockEntry, Gate, prefilter_bit};
-use sensor_common::datapath::BlockTable;
+use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
+use sensor_common::block::{BlockTable, Gate};
+use sensor_common::limits::BLOCK_BUCKETS;
 
 use crate::maps;
 
 pub struct BlockMaps;
+
+/// An entry of an array that the agent writes, too.
+#[inline(always)]
+fn shared<T>(map: &Array<T>, index: u32) -> Option<&mut T> {
+    let entry = map.get_ptr_mut(index)?;
+    // SAFETY: the kernel's own pointer to a map value. The agent and other CPUs write to it, too:
+    // counters are only touched atomically, and what the agent changes is read once, in words.
+    Some(unsafe { &mut *entry })
+}
 
 impl BlockTable for BlockMaps {
     #[inline(always)]
@@ -19,38 +29,43 @@ impl BlockTable for BlockMaps {
     }
 
     #[inline(always)]
+    fn block_filter(&self, word: u32) -> u64 {
+        maps::BLOCK_FILTER.get(word).copied().unwrap_or(u64::MAX)
+    }
+
+    #[inline(always)]
+    fn allow_filter(&self, word: u32) -> u64 {
+        maps::ALLOW_FILTER.get(word).copied().unwrap_or(u64::MAX)
+    }
+
+    #[inline(always)]
     fn is_allowed(&self, source: &Address) -> bool {
         maps::ALLOW.get(Key::new(128, *source)).is_some()
     }
 
     #[inline(always)]
-    fn is_near(&self, source: &Address) -> bool {
-        let (word, bit) = prefilter_bit(source);
-        maps::PREFILTER
-            .get(word)
-            .is_none_or(|bits| bits >> bit & 1 != 0)
+    fn bucket_mask(&self) -> u32 {
+        BLOCK_BUCKETS - 1
     }
 
     #[inline(always)]
-    fn exact(&mut self, source: &Address) -> Option<&mut BlockEntry> {
-        let entry = maps::BLOCK_EXACT.get_ptr_mut(source)?;
-        // SAFETY: the kernel's own pointer; entries stay readable until the run ends (RCU).
-        // Other CPUs write the counters, which are only touched atomically.
-        Some(unsafe { &mut *entry })
+    fn sources(&mut self, bucket: u32) -> Option<&mut SourceBucket> {
+        shared(&maps::BLOCK_SOURCES, bucket)
     }
 
     #[inline(always)]
-    fn prefix(&mut self, source: &Address) -> Option<&mut BlockEntry> {
-        let key = Key::new(128, *source);
-        let map = (&raw const maps::BLOCK_PREFIX).cast_mut().cast();
-        // The map type only hands out shared references; the entry's counters are written.
-        // SAFETY: a map of this program and a key of its size; the kernel returns null or a
-        // pointer to a whole value.
-        unsafe {
-            bpf_map_lookup_elem(map, (&raw const key).cast())
-                .cast::<BlockEntry>()
-                .as_mut()
-        }
+    fn prefixes(&mut self, bucket: u32) -> Option<&mut SourceBucket> {
+        shared(&maps::BLOCK_PREFIXES, bucket)
+    }
+
+    #[inline(always)]
+    fn scopes(&mut self, index: u32) -> Option<&mut ScopeSet> {
+        shared(&maps::BLOCK_SCOPES, index)
+    }
+
+    #[inline(always)]
+    fn shape(&self, index: u32) -> Option<Shape> {
+        maps::BLOCK_SHAPES.get(index).copied()
     }
 
     #[inline(always)]

@@ -4,9 +4,10 @@
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use sensor_common::Address;
-use sensor_common::block::{BlockEntry, Gate};
+use sensor_common::block::Gate;
+use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::counters::{Count, N_COUNTERS};
 use sensor_common::datapath::Admission;
 use sensor_common::event::{Budgets, EventRecord};
@@ -43,14 +44,19 @@ pub static SCRATCH: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
 /// Written by the agent, read by every packet.
 #[map]
 pub static GATE: Array<Gate> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// Bitmap over IPv4 /24 and hashed IPv6 /48 networks that have an entry.
+/// Bitmaps over networks that have an entry in the block-list, or in the allow-list.
 #[map]
-pub static PREFILTER: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static BLOCK_FILTER: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static ALLOW_FILTER: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static ALLOW: LpmTrie<Address, u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 #[map]
-pub static BLOCK_EXACT: HashMap<Address, BlockEntry> =
-    HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+pub static BLOCK_SOURCES: Array<SourceBucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static BLOCK_PREFIX: LpmTrie<Address, BlockEntry> =
-    LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+pub static BLOCK_PREFIXES: Array<SourceBucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static BLOCK_SCOPES: Array<ScopeSet> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Prefix lengths in use.
+#[map]
+pub static BLOCK_SHAPES: Array<Shape> = Array::with_max_entries(1, BPF_F_MMAPABLE);

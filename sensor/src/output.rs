@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use sensor_engine::{Decision, Evidence, Finding, FlowSummary, Incident, Totals};
+use sensor_engine::{Decision, Evidence, Finding, FlowSummary, Incident, Mac, Note, Totals};
 use serde_json::{Value, json};
 
 use crate::respond::Verdict;
@@ -32,7 +32,7 @@ fn evidence(features: &[Evidence]) -> Vec<Value> {
 pub fn incident(at_ns: u64, incident: &Incident) -> Value {
     let i = incident;
     let detectors: Vec<&str> = i.detectors.iter().map(|d| d.label()).collect();
-    json!({
+    let mut line = json!({
         "kind": "incident",
         "@timestamp": timestamp(at_ns),
         "incident.id": i.id,
@@ -53,22 +53,41 @@ pub fn incident(at_ns: u64, incident: &Incident) -> Value {
         "explanation": i.explanation,
         "detectors": detectors,
         "features": evidence(&i.features),
-    })
+    });
+    if let Some(station) = i.source_mac {
+        line["source.mac"] = json!(mac(&station));
+    }
+    add_notes(&mut line, &i.notes);
+    line
+}
+
+/// As the Elastic Common Schema writes it: `00-00-5E-00-53-23`.
+pub fn mac(address: &Mac) -> String {
+    let [a, b, c, d, e, f] = address;
+    format!("{a:02X}-{b:02X}-{c:02X}-{d:02X}-{e:02X}-{f:02X}")
+}
+
+fn add_notes(line: &mut Value, notes: &[Note]) {
+    for note in notes {
+        line[note.name] = json!(note.value);
+    }
 }
 
 pub fn finding(at_ns: u64, finding: &Finding) -> Value {
-    json!({
+    let mut line = json!({
         "kind": "finding",
         "@timestamp": timestamp(at_ns),
         "detector": finding.detector.label(),
         "incident.family": finding.family.label(),
-        "entity": sensor_engine::to_ip(finding.entity.address()),
+        "entity": sensor_engine::to_ip(&finding.entity.address()),
         "entity.kind": finding.entity.label(),
         "window_s": finding.window_ns as f64 / 1e9,
         "score": finding.score,
         "p_value": finding.p_value,
         "features": evidence(&finding.features),
-    })
+    });
+    add_notes(&mut line, &finding.notes);
+    line
 }
 
 pub fn decision(at_ns: u64, decision: &Decision, verdict: &Verdict) -> Value {

@@ -28,6 +28,7 @@ pub struct Pipeline<R> {
     outputs: Vec<Output>,
     n_incidents: BTreeMap<&'static str, u64>,
     n_flows: u64,
+    n_verdicts: [u64; 3],
 }
 
 impl<R: Respond> Pipeline<R> {
@@ -41,6 +42,7 @@ impl<R: Respond> Pipeline<R> {
             outputs: Vec::new(),
             n_incidents: BTreeMap::new(),
             n_flows: 0,
+            n_verdicts: [0; 3],
         }
     }
 
@@ -51,6 +53,15 @@ impl<R: Respond> Pipeline<R> {
 
     pub fn stats(&self) -> Stats {
         self.engine.stats()
+    }
+
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Decisions carried out, refused by the guard, and failed.
+    pub const fn verdicts(&self) -> [u64; 3] {
+        self.n_verdicts
     }
 
     /// Incidents opened so far, by family.
@@ -77,6 +88,12 @@ impl<R: Respond> Pipeline<R> {
             }
             Output::Decision(decision) => {
                 let verdict = self.respond.carry_out(decision);
+                let [n_allowed, n_refused, n_failed] = &mut self.n_verdicts;
+                *match verdict.guard.split(':').next() {
+                    Some("refused") => n_refused,
+                    Some("failed") => n_failed,
+                    _ => n_allowed,
+                } += 1;
                 Some(output::decision(at_ns, decision, &verdict))
             }
             Output::Vector(_) => None,

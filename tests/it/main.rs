@@ -10,3 +10,4 @@ mod concurrent;
 mod live;
 mod parity;
 mod replay;
+mod socket;

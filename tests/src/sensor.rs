@@ -1,8 +1,9 @@
 //! A sensor that runs on the server, with its JSON lines.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,9 +28,13 @@ pub fn binary() -> Result<PathBuf> {
     found.context("the sensor binary is missing: `cargo build -p sensor`, then again")
 }
 
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 /// A running sensor; ended with the value.
 pub struct Running {
     child: Child,
+    /// Where it is asked, of this sensor alone.
+    socket: PathBuf,
     lines: Arc<Mutex<Vec<Value>>>,
     log: Arc<Mutex<String>>,
 }
@@ -45,7 +50,11 @@ impl Running {
             binary()?.display()
         );
         let mut command = network.command("server", &line);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sensor-it-{}-{n}/sensor.sock", std::process::id());
+        let socket = std::env::temp_dir().join(name);
         let mut child = command
+            .env("SENSOR__SOCKET__PATH", &socket)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -73,7 +82,12 @@ impl Running {
                     .push_str(&text);
             }
         });
-        let mut running = Self { child, lines, log };
+        let mut running = Self {
+            child,
+            socket,
+            lines,
+            log,
+        };
         if running
             .wait_for(Duration::from_secs(20), |v| v["event.action"] == "start")
             .is_none()
@@ -113,6 +127,21 @@ impl Running {
             .collect()
     }
 
+    /// The file of its control socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Runs a command that asks it, e.g. `status --json`.
+    ///
+    /// # Errors
+    /// When the command can't be started.
+    pub fn ask(&self, arguments: &str) -> Result<Output> {
+        let mut command = Command::new(binary()?);
+        command.args(arguments.split_whitespace());
+        Ok(command.arg("--socket").arg(&self.socket).output()?)
+    }
+
     /// Sends it a signal, e.g. `HUP`.
     ///
     /// # Errors
@@ -140,5 +169,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(folder) = self.socket.parent() {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 }

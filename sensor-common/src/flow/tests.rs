@@ -42,7 +42,7 @@ fn a_flow_begins_anew_after_a_silence_of_both_ways() {
     // The answer comes late, the other way goes on: no silence.
     for (is_forward, after_s) in [(false, 10), (false, 20), (true, 30)] {
         let cached = send(&mut bucket, is_forward, t0 + after_s * SECOND_NS, &mut sink);
-        assert_eq!(cached, Cached::Hit);
+        assert!(matches!(cached, Cached::Hit | Cached::Young), "{cached:?}");
     }
     let last_ns = t0 + 30 * SECOND_NS;
     assert_eq!(

@@ -102,7 +102,7 @@ impl DecideStage {
 
 /// Sequence number, then a hash of start and entity: unique over restarts, equal over replays.
 fn incident_id(sequence: u64, finding: &Finding) -> String {
-    let entity = hash_address(finding.entity.address(), finding.family as u64);
+    let entity = hash_address(&finding.entity.address(), finding.family as u64);
     let hash = mix(finding.first_ns, entity, 0);
     format!("{sequence:06}-{hash:016x}")
 }

@@ -12,7 +12,7 @@ mod windows;
 
 pub(crate) use self::behaviour::BehaviourDetector;
 pub(crate) use self::blame::Blame;
-pub use self::finding::{Detector, Entity, Evidence, Family, Finding};
+pub use self::finding::{Detector, Entity, Evidence, Family, Finding, Mac, Note};
 pub(crate) use self::flood::FloodDetector;
 pub(crate) use self::scan::ScanDetector;
 pub(crate) use self::scan_rows::RowScanDetector;

@@ -163,6 +163,17 @@ impl Engine {
         self.hand_out(verdicts, out);
     }
 
+    /// Places of the flow table: those of live flows, and some that are empty.
+    pub fn n_flow_places(&self) -> usize {
+        self.flows.n_places()
+    }
+
+    /// The live flows at `n` places of the flow table from `start` on, as if they ended now. A flow
+    /// stays at its place.
+    pub fn flows(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
+        self.flows.page(start, n)
+    }
+
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.n_flows = self.flows.len() as u64;

@@ -10,7 +10,7 @@ mod records;
 mod table;
 mod totals;
 
-use sensor_common::flow::{Flow, RESTART_NS};
+use sensor_common::flow::{Flow, RESTART_NS, last_seen};
 use sensor_common::packet::protocol;
 
 use self::entry::{Entry, Life, earliest, mark};
@@ -99,19 +99,8 @@ impl FlowStage {
             cpu: head.cpu,
             generation: head.generation as u16,
         };
-        let at = match self.flows.find(&key) {
-            Some(at) => at,
-            None => {
-                let last_ns = flow.directions[0].last_ns.max(flow.directions[1].last_ns);
-                // A record of the past, counted before it was forgotten.
-                if last_ns.saturating_add(FORGET_NS) <= at_ns {
-                    return;
-                }
-                if self.flows.is_full() {
-                    self.shed(emit);
-                }
-                self.flows.insert(&key)
-            }
+        let Some(at) = self.find_or_admit(at_ns, &key, flow, emit) else {
+            return;
         };
         let Some(entry) = self.flows.get_mut(at) else {
             return;
@@ -120,6 +109,7 @@ impl FlowStage {
             return;
         }
         let was_dormant = entry.has(mark::DORMANT);
+        let had_ended = has_ended(key.protocol, &entry.gists());
         let boxed_before = entry.n_boxed_bytes();
         let exported = was_dormant.then(|| entry.totals());
         let deltas = entry.take(life, is_final, &flow.directions);
@@ -139,16 +129,41 @@ impl FlowStage {
         if head.has_fragments != 0 {
             entry.marks |= mark::FRAGMENTS;
         }
+        let [a, b] = &flow.directions;
+        if head.initiator == 1 && b.packets > 0 && a.first_ns == b.first_ns {
+            entry.marks |= mark::BEGUN_BY_B;
+        }
         let gists = entry.gists();
         let update = update(at_ns, &self.config, &key, entry, &gists, deltas);
-        let has_ended = !entry.has(mark::ENDED) && has_ended(key.protocol, &gists);
-        entry.marks |= if has_ended { mark::ENDED } else { 0 };
+        let has_ended = !had_ended && has_ended(key.protocol, &gists);
         // A later due time waits until the earlier one is found.
         if update.is_new || has_ended || was_dormant {
             let due_ns = due_ns(&self.config, entry, &gists);
             self.flows.schedule(at, due_ns);
         }
         emit(FlowEvent::Update(&update));
+    }
+
+    /// The place of a flow, made where it has none. `None`: a record of the past, counted before it
+    /// was forgotten.
+    fn find_or_admit(
+        &mut self,
+        at_ns: u64,
+        key: &FlowKey,
+        flow: &Flow,
+        emit: &mut impl FnMut(FlowEvent<'_>),
+    ) -> Option<u32> {
+        if let Some(at) = self.flows.find(key) {
+            return Some(at);
+        }
+        let last_ns = last_seen(&flow.directions);
+        if last_ns.saturating_add(FORGET_NS) <= at_ns {
+            return None;
+        }
+        if self.flows.is_full() {
+            self.shed(emit);
+        }
+        Some(self.flows.insert(key))
     }
 
     /// After one pass over the cache: reports what went unanswered and exports what is due.
@@ -159,6 +174,18 @@ impl FlowStage {
             self.look_after(at_ns, at, emit);
         }
         self.due = due;
+    }
+
+    pub fn n_places(&self) -> usize {
+        self.flows.n_places()
+    }
+
+    /// The live flows at `n` places of the table from `start` on, whole since their beginning.
+    pub fn page(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
+        let entries = self.flows.page(start, n);
+        entries
+            .filter(|entry| !entry.has(mark::DORMANT))
+            .map(|entry| summary(entry, EndReason::ForcedEnd, entry.totals()))
     }
 
     /// Exports everything that is left.
@@ -248,7 +275,7 @@ fn due_ns(config: &FlowConfig, entry: &Entry, gists: &[Gist; 2]) -> u64 {
     if entry.has(mark::DORMANT) {
         return last_ns.saturating_add(FORGET_NS);
     }
-    let silence_ns = if entry.has(mark::ENDED) {
+    let silence_ns = if has_ended(entry.key().protocol, gists) {
         config.linger_ns.min(config.idle_timeout_ns)
     } else {
         config.idle_timeout_ns
@@ -257,7 +284,7 @@ fn due_ns(config: &FlowConfig, entry: &Entry, gists: &[Gist; 2]) -> u64 {
     let active_ns = entry.period_ns().saturating_add(config.active_timeout_ns);
     let due_ns = silent_ns.min(active_ns);
     let is_open = !entry.has(mark::ESTABLISHED | mark::FAILED);
-    let [sent, got] = turn(is_from_b(gists), *gists);
+    let [sent, got] = turn(is_from_b(gists, entry.marks), *gists);
     if is_open && got.packets == 0 {
         due_ns.min(unanswered_ns(config, &sent))
     } else {
@@ -277,7 +304,7 @@ fn end_reason(
     }
     let silence_ns = at_ns.saturating_sub(gists[0].last_ns.max(gists[1].last_ns));
     let age_ns = at_ns.saturating_sub(entry.period_ns());
-    if entry.has(mark::ENDED) && silence_ns >= config.linger_ns {
+    if silence_ns >= config.linger_ns && has_ended(entry.key().protocol, gists) {
         Some(EndReason::EndOfFlow)
     } else if silence_ns >= config.idle_timeout_ns {
         Some(EndReason::IdleTimeout)
@@ -293,16 +320,20 @@ fn has_ended(protocol_number: u8, [a, b]: &[Gist; 2]) -> bool {
 }
 
 fn export(entry: &Entry, reason: EndReason, emit: &mut impl FnMut(FlowEvent<'_>)) {
-    // Who began is a matter of the whole flow, what is exported of the last period.
-    let is_from_b = is_from_b(&entry.gists());
-    let key = entry.key();
-    let [forward, backward] = turn(is_from_b, entry.unexported());
-    if forward.packets == 0 && backward.packets == 0 {
-        return;
+    let unexported = entry.unexported();
+    if unexported.iter().any(|side| side.packets > 0) {
+        emit(FlowEvent::End(&summary(entry, reason, unexported)));
     }
+}
+
+/// Who began is a matter of the whole flow, whatever part of it is told.
+fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSummary {
+    let is_from_b = is_from_b(&entry.gists(), entry.marks);
+    let key = entry.key();
     let [source, destination] = key.turned(is_from_b);
+    let [forward, backward] = turn(is_from_b, part);
     let gists = [Gist::of_totals(&forward), Gist::of_totals(&backward)];
-    emit(FlowEvent::End(&FlowSummary {
+    FlowSummary {
         source: to_ip(&source.0),
         destination: to_ip(&destination.0),
         source_port: source.1,
@@ -312,9 +343,9 @@ fn export(entry: &Entry, reason: EndReason, emit: &mut impl FnMut(FlowEvent<'_>)
         backward,
         first_ns: earliest(&gists),
         last_ns: forward.last_ns.max(backward.last_ns),
-        end_reason: reason,
+        end_reason,
         has_fragments: entry.has(mark::FRAGMENTS),
-    }));
+    }
 }
 
 fn update(
@@ -325,7 +356,7 @@ fn update(
     gists: &[Gist; 2],
     deltas: [Delta; 2],
 ) -> FlowUpdate {
-    let is_from_b = is_from_b(gists);
+    let is_from_b = is_from_b(gists, entry.marks);
     let [source, destination] = key.turned(is_from_b);
     let [sent, got] = turn(is_from_b, *gists);
     let [forward, backward] = turn(is_from_b, deltas);

@@ -12,6 +12,7 @@ mod detect;
 mod engine;
 mod features;
 mod flow;
+mod models;
 
 #[cfg(test)]
 mod tests;
@@ -22,10 +23,14 @@ pub use config::{
     VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
-pub use detect::{Detector, Entity, Evidence, Family, Finding};
+pub use detect::{Detector, Entity, Evidence, Family, Finding, Mac, Note};
 pub use engine::{Engine, Input, Output, Stats};
 pub use features::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, Vector, schema_hash,
     schema_markdown,
 };
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
+pub use models::{
+    BASELINE_COLUMNS, Clusters, HalfSpaceTrees, IsolationForest, KitNet, Mixture, Model,
+    N_BASELINES, RobustCutForest, Scale, Scaled, Seasonal,
+};

@@ -1,5 +1,6 @@
 //! The engine's thread: looks at the kernel's maps, feeds the engine, carries out what it says.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,10 +15,11 @@ use tokio::sync::watch;
 use tracing::info;
 
 use super::printer::Lines;
-use super::queue::{Closed, Drain, Gauge};
-use super::snapshot::Snapshot;
-use super::{Ask, Reload};
-use crate::capture::kernel::{Attachment, Kernel, monotonic_ns};
+use super::queue::{Closed, Drain};
+use super::search::{Found, Search};
+use super::snapshot::{About, Snapshot, Ticks, Verdicts};
+use super::{Ask, Reload, Reply};
+use crate::capture::kernel::{Attachment, Kernel};
 use crate::config::Settings;
 use crate::output::{self, timestamp};
 use crate::pipeline::Pipeline;
@@ -29,10 +31,9 @@ use crate::respond::KernelRespond;
 pub struct EngineThread {
     pub kernel: Kernel,
     pub pipeline: Pipeline<KernelRespond>,
-    pub attachments: Vec<Attachment>,
     pub settings: Settings,
     pub sink: Lines,
-    pub gauges: Vec<Gauge>,
+    pub about: Arc<About>,
     pub snapshots: watch::Sender<Arc<Snapshot>>,
     pub stop: Arc<AtomicBool>,
 }
@@ -41,7 +42,8 @@ impl EngineThread {
     /// Works until told to stop, then says what was seen.
     pub fn run(self, asks: &Drain<Ask>) -> Result<()> {
         self.announce("start")?;
-        let mut looks = Looks::new(self);
+        let mut looks = Looks::new(self)?;
+        let mut searches = VecDeque::new();
         let mut next = Instant::now();
         while !looks.thread.stop.load(Ordering::Relaxed) {
             let now = Instant::now();
@@ -51,13 +53,35 @@ impl EngineThread {
                 next = (next + looks.thread.host_tick()).max(Instant::now());
                 continue;
             }
-            match asks.receive(next - now) {
+            // With a search under way nothing is waited for.
+            let patience = if searches.is_empty() {
+                next - now
+            } else {
+                Duration::ZERO
+            };
+            match asks.receive(patience) {
+                Ok(Some(Ask::Flows { query, reply })) => {
+                    searches.push_back((Search::new(query), reply));
+                }
                 Ok(Some(ask)) => looks.thread.carry_out(ask)?,
-                Ok(None) => {}
+                Ok(None) => looks.thread.go_on_with(&mut searches),
                 Err(Closed) => break,
             }
         }
         looks.finish()
+    }
+
+    /// One slice more of the oldest search.
+    fn go_on_with(&self, searches: &mut VecDeque<(Search, Reply<Found>)>) {
+        let Some((search, _)) = searches.front_mut() else {
+            return;
+        };
+        if search.go_on(self.pipeline.engine())
+            && let Some((search, reply)) = searches.pop_front()
+        {
+            // Whoever asked may have gone.
+            let _gone = reply.send(search.finish());
+        }
     }
 
     fn host_tick(&self) -> Duration {
@@ -66,7 +90,8 @@ impl EngineThread {
 
     fn carry_out(&mut self, ask: Ask) -> Result<()> {
         match ask {
-            Ask::Stop => Ok(()),
+            // Searches are begun where they are received.
+            Ask::Stop | Ask::Flows { .. } => Ok(()),
             Ask::Reload(reload) => self.reload(&reload),
         }
     }
@@ -88,7 +113,7 @@ impl EngineThread {
 
     /// The `sensor` object.
     fn about(&self, action: &str) -> Value {
-        let attach: Vec<Value> = self.attachments.iter().map(attachment).collect();
+        let attach: Vec<Value> = self.about.attachments.iter().map(attachment).collect();
         json!({
             "kind": "sensor", "@timestamp": timestamp(self.kernel.now_ns()),
             "event.action": action, "sensor.version": env!("CARGO_PKG_VERSION"),
@@ -100,7 +125,7 @@ impl EngineThread {
 
     /// Says on standard error and in JSON how the sensor is attached.
     fn announce(&self, action: &str) -> Result<()> {
-        for at in &self.attachments {
+        for at in &self.about.attachments {
             let (mode, reason) = (at.mode.label(), at.reason.as_str());
             info!(
                 interface = at.interface,
@@ -153,23 +178,26 @@ struct Looks {
     local: Vec<HostRow>,
     remote: Vec<HostRow>,
     n_ticks: u64,
+    ticks: Ticks,
     n_host_dropped: u64,
     n_lines_shed: u64,
 }
 
 impl Looks {
-    const fn new(thread: EngineThread) -> Self {
-        Self {
+    fn new(thread: EngineThread) -> Result<Self> {
+        Ok(Self {
             thread,
+            ticks: Ticks::new()?,
             local: Vec::new(),
             remote: Vec::new(),
             n_ticks: 0,
             n_host_dropped: 0,
             n_lines_shed: 0,
-        }
+        })
     }
 
     fn tick(&mut self) -> Result<()> {
+        let start = Instant::now();
         let EngineThread {
             kernel,
             pipeline,
@@ -200,9 +228,11 @@ impl Looks {
         if is_flow_tick {
             kernel.scan_flows(|flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
             pipeline.feed(at_ns, Input::FlowTick);
-            pipeline.respond.expire(monotonic_ns());
+            pipeline.respond.tick();
         }
         pipeline.deliver(at_ns)?;
+        let limit = self.thread.host_tick();
+        self.ticks.record(start.elapsed(), is_flow_tick, limit);
         if is_flow_tick {
             self.publish(at_ns)?;
         }
@@ -219,12 +249,23 @@ impl Looks {
                 .take(output::loss(at_ns, "output", "queue_full", count))?;
             self.n_lines_shed = n_shed;
         }
-        thread.snapshots.send_replace(Arc::new(Snapshot {
-            at_ns,
-            engine: thread.pipeline.stats(),
-            queues: thread.gauges.clone(),
-            n_blocks: thread.pipeline.respond.n_entries(),
-        }));
+        let before = Arc::clone(&thread.snapshots.borrow());
+        let mut snapshot = Snapshot::empty(Arc::clone(&thread.about), self.ticks.clone());
+        let pipeline = &thread.pipeline;
+        snapshot.at_ns = at_ns;
+        snapshot.mode = thread.settings.respond.mode;
+        snapshot.config_hash = thread.settings.hash();
+        snapshot.read_counters(&thread.kernel, &before);
+        snapshot.engine = pipeline.stats();
+        snapshot.n_incidents = pipeline.incidents().clone();
+        let [n_allowed, n_refused, n_failed] = pipeline.verdicts();
+        snapshot.n_verdicts = Verdicts {
+            n_allowed,
+            n_refused,
+            n_failed,
+        };
+        snapshot.n_blocks = pipeline.respond.n_entries();
+        thread.snapshots.send_replace(Arc::new(snapshot));
         Ok(())
     }
 

@@ -11,8 +11,12 @@
 mod engine;
 mod printer;
 pub mod queue;
+mod recent;
 mod reload;
+mod search;
 mod snapshot;
+mod socket;
+mod talkers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,9 +33,16 @@ use crate::respond::KernelRespond;
 use engine::EngineThread;
 use printer::Lines;
 use queue::Policy;
+use recent::Recent;
+use search::Found;
+use snapshot::{About, Ticks};
+use socket::Answers;
 
 pub use reload::Reload;
+pub use search::{FlowOrder, FlowQuery};
 pub use snapshot::Snapshot;
+pub use socket::protocol;
+pub use talkers::{TopOrder, TopQuery, TopWhat};
 
 /// Objects on their way to standard output: some ten seconds of a busy minute, 8 MB at most.
 const N_LINES: usize = 16_384;
@@ -48,11 +59,19 @@ pub struct Setup {
     pub respond: KernelRespond,
 }
 
+/// Where an answer goes.
+pub type Reply<T> = oneshot::Sender<T>;
+
 /// Orders to the engine thread, carried out between two ticks.
 #[derive(Debug)]
 pub enum Ask {
     /// Wakes the thread, which then sees that it should end.
     Stop,
+    /// Live flows are wanted.
+    Flows {
+        query: FlowQuery,
+        reply: Reply<Found>,
+    },
     /// A configuration was read again.
     Reload(Box<Reload>),
 }
@@ -61,20 +80,27 @@ pub enum Ask {
 ///
 /// # Errors
 /// What made a part fail.
-pub fn run(setup: Setup) -> Result<()> {
+pub fn run(mut setup: Setup) -> Result<()> {
+    let tables = setup.kernel.more_tables()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let (lines, lines_out) = queue::bounded("lines", N_LINES, Policy::DropNewest);
     let (asks, asks_in) = queue::bounded("asks", N_ASKS, Policy::Refuse);
-    let (snapshots, _latest) = watch::channel(Arc::new(Snapshot::default()));
+    let recent = Recent::default();
     let stop = Arc::new(AtomicBool::new(false));
 
     let settings = setup.settings;
     let format = settings.output.format;
     let (printer, printer_over) = spawn("printer", move || printer::print(&lines_out, format))?;
-    let gauges = vec![lines.gauge().clone(), asks.gauge().clone()];
-    let sink = Lines::new(lines);
+    let about = Arc::new(About {
+        started_ns: setup.kernel.now_ns(),
+        attachments: setup.attachments,
+        queues: vec![lines.gauge().clone(), asks.gauge().clone()],
+    });
+    let nothing = Snapshot::empty(Arc::clone(&about), Ticks::new()?);
+    let (snapshots, latest) = watch::channel(Arc::new(nothing));
+    let sink = Lines::new(lines, recent.clone());
     let show = Show {
         flows: settings.output.flows,
         findings: settings.output.findings,
@@ -84,21 +110,24 @@ pub fn run(setup: Setup) -> Result<()> {
     let engine = EngineThread {
         kernel: setup.kernel,
         pipeline,
-        attachments: setup.attachments,
+        about,
         settings: settings.clone(),
         sink,
-        gauges,
         snapshots,
         stop: Arc::clone(&stop),
     };
+    let answers = Answers::new(asks.clone(), latest, recent, tables);
     let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;
 
     let ended = runtime.block_on(async {
+        let _socket = socket::open(&settings.socket, &answers);
         tokio::select! {
             ended = until_over(engine_over, printer_over) => ended,
             never = reload::on_hangup(settings, &setup.sources, &asks) => never,
         }
     });
+    // Answers under way have nobody to ask any more.
+    runtime.shutdown_background();
     stop.store(true, Ordering::Relaxed);
     // A full queue wakes the thread as well.
     let _woken = asks.send(Ask::Stop);

@@ -9,6 +9,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::queue::{Closed, Drain, Refusal, Sender};
+use super::recent::Recent;
 use crate::print::{Format, Printer, Sink as _};
 
 /// At the end there is time for a slow reader, within limits.
@@ -20,12 +21,17 @@ pub struct Lines {
     queue: Sender<Value>,
     /// Set once, when the engine ends.
     deadline: Arc<Mutex<Option<Instant>>>,
+    /// Sees every object, also those that find the queue full.
+    recent: Recent,
 }
 
 impl Lines {
-    pub fn new(queue: Sender<Value>) -> Self {
-        let deadline = Arc::default();
-        Self { queue, deadline }
+    pub fn new(queue: Sender<Value>, recent: Recent) -> Self {
+        Self {
+            queue,
+            deadline: Arc::default(),
+            recent,
+        }
     }
 
     /// From now on waits for room, instead of dropping, but only for a few seconds in all.
@@ -47,6 +53,7 @@ fn is_minor(value: &Value) -> bool {
 
 impl crate::print::Sink for Lines {
     fn take(&mut self, value: Value) -> io::Result<()> {
+        self.recent.add(&value);
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = match deadline {
             Some(deadline) => self.queue.send_until(value, deadline),

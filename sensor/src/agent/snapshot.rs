@@ -1,16 +1,173 @@
 //! What the engine thread publishes once a second: metrics, `status` and the live view read it
 //! without asking the engine.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use sensor_common::counters::{Count, Event, Outcome};
+use sensor_common::datapath::Way;
 use sensor_engine::Stats;
 
 use super::queue::Gauge;
+use crate::capture::kernel::{Attachment, Kernel};
+use crate::respond::Mode;
+
+/// What stays the same while the agent runs.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Unix time of the start, event time.
+    pub started_ns: u64,
+    pub attachments: Vec<Attachment>,
+    pub queues: Vec<Gauge>,
+}
 
 /// The state as of a look at the flows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
+    pub about: Arc<About>,
     /// Event time; 0 before the first look.
     pub at_ns: u64,
+    pub mode: Mode,
+    pub config_hash: u64,
+    /// Parse outcomes in the order of [`Outcome::ALL`], ingress and egress.
+    pub outcomes: Vec<[Count; 2]>,
+    /// Events in the order of [`Event::ALL`], packets per CPU.
+    pub events: Vec<Vec<u64>>,
+    /// Packets and bytes a second, ingress and egress, since the snapshot before.
+    pub rates: [Rate; 2],
     pub engine: Stats,
-    pub queues: Vec<Gauge>,
+    pub n_incidents: BTreeMap<&'static str, u64>,
+    pub n_verdicts: Verdicts,
     pub n_blocks: usize,
+    /// Copies of table rows that were given up.
+    pub n_unstable: u64,
+    pub ticks: Ticks,
+}
+
+/// What became of decisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    pub n_allowed: u64,
+    /// By the guard.
+    pub n_refused: u64,
+    pub n_failed: u64,
+}
+
+/// Load of one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rate {
+    pub packets_per_s: f64,
+    pub bytes_per_s: f64,
+}
+
+/// How long the looks took, µs.
+#[derive(Clone, Debug)]
+pub struct Ticks {
+    /// Every look at the host rows.
+    pub hosts: Histogram<u64>,
+    /// Those that looked at flows as well.
+    pub flows: Histogram<u64>,
+    /// Looks that took longer than the time from one to the next.
+    pub n_late: u64,
+}
+
+impl Ticks {
+    /// Longer ones are recorded as this, µs.
+    const LONGEST_US: u64 = 60_000_000;
+
+    /// # Errors
+    /// None with these bounds.
+    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
+        // Two digits up to a minute: 16 kB.
+        let hosts = Histogram::new_with_max(Self::LONGEST_US, 2)?;
+        Ok(Self {
+            flows: hosts.clone(),
+            hosts,
+            n_late: 0,
+        })
+    }
+
+    pub fn record(&mut self, took: Duration, has_flows: bool, limit: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        if has_flows {
+            self.flows.saturating_record(us);
+        } else {
+            self.hosts.saturating_record(us);
+        }
+        self.n_late += u64::from(took > limit);
+    }
+}
+
+impl Snapshot {
+    /// Before the first look.
+    pub fn empty(about: Arc<About>, ticks: Ticks) -> Self {
+        Self {
+            about,
+            at_ns: 0,
+            mode: Mode::default(),
+            config_hash: 0,
+            outcomes: vec![[Count::default(); 2]; Outcome::ALL.len()],
+            events: vec![Vec::new(); Event::ALL.len()],
+            rates: [Rate::default(); 2],
+            engine: Stats::default(),
+            n_incidents: BTreeMap::new(),
+            n_verdicts: Verdicts::default(),
+            n_blocks: 0,
+            n_unstable: 0,
+            ticks,
+        }
+    }
+
+    /// Reads the kernel's counters, and the load from how far they are past those of `before`.
+    pub fn read_counters(&mut self, kernel: &Kernel, before: &Self) {
+        let both = |outcome: &Outcome| {
+            [Way::Ingress, Way::Egress].map(|way| kernel.outcome(way, *outcome))
+        };
+        self.outcomes = Outcome::ALL.iter().map(both).collect();
+        self.events = Event::ALL
+            .iter()
+            .map(|event| kernel.event_per_cpu(*event))
+            .collect();
+        self.n_unstable = kernel.n_unstable;
+        let elapsed_s = self.at_ns.saturating_sub(before.at_ns) as f64 / 1e9;
+        if before.at_ns == 0 || elapsed_s <= 0.0 {
+            return;
+        }
+        for way in 0..2 {
+            let (now, then) = (self.total(way), before.total(way));
+            self.rates[way] = Rate {
+                packets_per_s: now.packets.saturating_sub(then.packets) as f64 / elapsed_s,
+                bytes_per_s: now.bytes.saturating_sub(then.bytes) as f64 / elapsed_s,
+            };
+        }
+    }
+
+    /// Packets and bytes of one way (0 ingress, 1 egress), whatever they were.
+    pub fn total(&self, way: usize) -> Count {
+        let mut sum = Count::default();
+        for both in &self.outcomes {
+            let count = both.get(way).copied().unwrap_or_default();
+            sum.packets += count.packets;
+            sum.bytes += count.bytes;
+        }
+        sum
+    }
+
+    /// Packets of an event, all CPUs.
+    pub fn event(&self, event: Event) -> u64 {
+        let per_cpu = self.events.get(event as usize);
+        per_cpu.map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+
+    /// Packets that could not be read, both ways.
+    pub fn n_malformed(&self) -> u64 {
+        let malformed = Outcome::ALL.iter().zip(&self.outcomes);
+        malformed
+            .filter(|(outcome, _)| outcome.is_malformed())
+            .flat_map(|(_, both)| both)
+            .map(|count| count.packets)
+            .sum()
+    }
 }

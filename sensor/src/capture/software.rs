@@ -1,13 +1,14 @@
 //! The kernel's tables in user space: replay runs the datapath of `sensor_common` on them, as one
 //! CPU would.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use sensor_common::Address;
-use sensor_common::block::{BlockEntry, Gate};
+use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
+use sensor_common::block::{BlockTable, Gate};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{
-    Admission, BlockTable, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
+    Admission, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
 };
 use sensor_common::event::{Budgets, EventHead, MAX_BYTES, Notice, Sample};
 use sensor_common::flow::{Arrival, Bucket, Direction, Flow, FlowRecord, FlowSink, Sent, Unshared};
@@ -135,28 +136,49 @@ impl HostTable for HostRows {
     }
 }
 
-/// Block-list of replay: exact sources only, with what the decisions of the replay put there.
+/// Block-list in plain memory; empty as replay has it, where nothing can be blocked.
 #[derive(Default)]
 pub struct BlockSet {
     pub gate: Gate,
-    pub exact: HashMap<Address, BlockEntry>,
+    pub block_filter: Vec<u64>,
+    pub allow_filter: Vec<u64>,
+    pub allowed: HashSet<Address>,
+    /// A power of two of buckets.
+    pub sources: Vec<SourceBucket>,
+    pub prefixes: Vec<SourceBucket>,
+    pub scopes: Vec<ScopeSet>,
+    pub shapes: Vec<Shape>,
 }
 
 impl BlockTable for BlockSet {
     fn gate(&self) -> Gate {
         self.gate
     }
-    fn is_allowed(&self, _source: &Address) -> bool {
-        false
+    fn block_filter(&self, word: u32) -> u64 {
+        let word = self.block_filter.get(word as usize);
+        word.copied().unwrap_or(u64::MAX)
     }
-    fn is_near(&self, _source: &Address) -> bool {
-        true
+    fn allow_filter(&self, word: u32) -> u64 {
+        let word = self.allow_filter.get(word as usize);
+        word.copied().unwrap_or(u64::MAX)
     }
-    fn exact(&mut self, source: &Address) -> Option<&mut BlockEntry> {
-        self.exact.get_mut(source)
+    fn is_allowed(&self, source: &Address) -> bool {
+        self.allowed.contains(source)
     }
-    fn prefix(&mut self, _source: &Address) -> Option<&mut BlockEntry> {
-        None
+    fn bucket_mask(&self) -> u32 {
+        (self.sources.len() as u32).wrapping_sub(1)
+    }
+    fn sources(&mut self, bucket: u32) -> Option<&mut SourceBucket> {
+        self.sources.get_mut(bucket as usize)
+    }
+    fn prefixes(&mut self, bucket: u32) -> Option<&mut SourceBucket> {
+        self.prefixes.get_mut(bucket as usize)
+    }
+    fn scopes(&mut self, index: u32) -> Option<&mut ScopeSet> {
+        self.scopes.get_mut(index as usize)
+    }
+    fn shape(&self, index: u32) -> Option<Shape> {
+        self.shapes.get(index as usize).copied()
     }
     fn add(counter: &mut u64, amount: u64) {
         *counter += amount;

@@ -1,10 +1,13 @@
 //! The command line: a file per subcommand.
 
+mod ask;
+mod client;
 mod config;
 mod eval;
 mod logs;
 mod replay;
 mod run;
+mod table;
 
 use std::process::ExitCode;
 
@@ -38,6 +41,14 @@ enum Command {
     Replay(replay::Replay),
     /// Run labelled captures and hold the incidents against the labels.
     Eval(eval::Eval),
+    /// What the running agent sees and does.
+    Status(ask::Status),
+    /// Live flows of the running agent.
+    Flows(ask::Flows),
+    /// Who talks most right now; live on a terminal.
+    Top(ask::Top),
+    /// Incidents that the running agent remembers.
+    Incidents(ask::Incidents),
     /// Check and show the configuration.
     Config(config::Config),
 }
@@ -53,6 +64,10 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::Replay(replay) => replay.execute(),
         Command::Eval(eval) => eval.execute(),
+        Command::Status(status) => status.execute(),
+        Command::Flows(flows) => flows.execute(),
+        Command::Top(top) => top.execute(),
+        Command::Incidents(incidents) => incidents.execute(),
         Command::Config(config) => config.execute(),
     };
     match result {

@@ -1,7 +1,6 @@
 //! `sensor run`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,7 +13,7 @@ use super::logs;
 use crate::agent::{self, Setup};
 use crate::capture::kernel::{Kernel, LoadOptions, Mode as AttachMode, attach, random};
 use crate::config::{self, AttachChoice, Capture, LogFormat, Override, Settings, Sources};
-use crate::respond::{Guard, KernelRespond, Mode};
+use crate::respond::{Guard, KernelRespond, Mode, Network, Options};
 
 /// Flags win over the configuration.
 #[derive(Args)]
@@ -29,9 +28,9 @@ pub struct Run {
     /// What may be done to attackers.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Never block these addresses.
+    /// Never block these addresses or networks.
     #[arg(long)]
-    allow: Vec<IpAddr>,
+    allow: Vec<Network>,
     /// How to attach on ingress.
     #[arg(short = 'm', long, value_enum)]
     attach: Option<AttachChoice>,
@@ -130,8 +129,12 @@ fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result
     let options = load_options(&settings.capture)?;
     settings.engine.hash_seed = random()?;
     let mut kernel = Kernel::load(&options)?;
-    let guard = Guard::of_host(&settings.respond.allow);
-    let respond = KernelRespond::new(&mut kernel, settings.respond.mode, guard)?;
+    let respond = Options {
+        mode: settings.respond.mode,
+        allow: settings.respond.allow.iter().map(|n| n.0).collect(),
+        ..Options::default()
+    };
+    let respond = KernelRespond::new(&mut kernel, respond, Guard::of_host())?;
     let wanted = match settings.capture.attach {
         AttachChoice::Auto => None,
         AttachChoice::Native => Some(AttachMode::Native),

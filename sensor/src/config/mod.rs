@@ -23,8 +23,8 @@ pub use page::{example, reference};
 pub use reload::{Changes, live_part};
 pub use schema::{Kind, Setting, json_schema, settings};
 pub use settings::{
-    AttachChoice, Capture, LogFormat, LogSettings, OutputSettings, RespondSettings, Settings,
-    TickSettings, Tunnel,
+    AttachChoice, Capture, DEFAULT_SOCKET, LogFormat, LogSettings, OutputSettings, RespondSettings,
+    Settings, SocketSettings, TickSettings, Tunnel,
 };
 
 /// Read when no other file is named.

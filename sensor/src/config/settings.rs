@@ -1,7 +1,7 @@
 //! The settings themselves. A field is a key, its docs are the key's docs, `range` is checked, and
 //! `x-restart` marks what a reload can't change.
 
-use std::net::IpAddr;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use sensor_common::limits;
@@ -9,7 +9,10 @@ use sensor_common::packet::Decapsulate;
 use serde::{Deserialize, Serialize};
 
 use crate::print::Format;
-use crate::respond::Mode;
+use crate::respond::{Mode, Network};
+
+/// Where the agent is reached.
+pub const DEFAULT_SOCKET: &str = "/run/sensor/sensor.sock";
 
 /// Configuration of the sensor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +31,9 @@ pub struct Settings {
     /// What is written to standard output.
     #[schemars(extend("x-restart" = true))]
     pub output: OutputSettings,
+    /// Where `sensor status` and the other commands reach the agent.
+    #[schemars(extend("x-restart" = true))]
+    pub socket: SocketSettings,
     /// Messages about the sensor itself, on standard error.
     #[schemars(extend("x-restart" = true))]
     pub log: LogSettings,
@@ -132,8 +138,10 @@ impl Default for TickSettings {
 pub struct RespondSettings {
     /// `monitor` counts what would be dropped, `enforce` drops.
     pub mode: Mode,
-    /// Addresses that are never blocked, besides the host's own, its gateways and resolvers.
-    pub allow: Vec<IpAddr>,
+    /// Addresses and networks that are never blocked, besides the host's own addresses, its
+    /// gateways and its resolvers.
+    #[schemars(with = "Vec<String>")]
+    pub allow: Vec<Network>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -145,6 +153,31 @@ pub struct OutputSettings {
     pub flows: bool,
     /// Put out every score above its limit.
     pub findings: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SocketSettings {
+    /// Open the socket.
+    pub enabled: bool,
+    /// Its file, with rights 0660; the folder is made where it is missing.
+    pub path: PathBuf,
+    /// Group that may use it besides root; empty: the group of the agent.
+    pub group: String,
+    /// Clients served at once; others are told to come back.
+    #[schemars(range(min = 1, max = 1_024))]
+    pub max_clients: usize,
+}
+
+impl Default for SocketSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            path: PathBuf::from(DEFAULT_SOCKET),
+            group: String::new(),
+            max_clients: 16,
+        }
+    }
 }
 
 impl TickSettings {

@@ -73,7 +73,7 @@ fn every_fault_is_told_with_place_key_and_remedy() {
         "faults:7: engine.flood.syn_psp: unknown key; did you mean `engine.flood.syn_pps`?",
         "faults:8: engine.flood.heavy_share: 1.5 is too large; at most 1",
         "faults:10: respond.mode: \"enforced\" is not one of: monitor, enforce",
-        "faults:11: respond.allow: invalid IP address syntax",
+        "faults:11: respond.allow: \"here\" is neither an address nor a network, as 192.0.2.7 or 2001:db8::/48",
     ] {
         assert!(all.contains(part), "{part} missing in:\n{all}");
     }

@@ -1,167 +1,248 @@
-//! The block-list in the kernel: written here, read by every packet.
+//! The response in the kernel: the lists under the guard.
 
-use std::collections::HashMap as StdHashMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use aya::Pod as AyaPod;
-use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{HashMap, MapData};
-use sensor_common::Address;
-use sensor_common::block::{ACTION_DROP, ACTION_RATE_LIMIT, BlockEntry, Gate, prefilter_bit};
-use sensor_engine::{Action, Decision, from_ip};
+use ipnet::IpNet;
+use sensor_engine::{Action, Decision, Scope};
 use tracing::{error, info, warn};
 
-use super::{Guard, Mode, Respond, Verdict};
-use crate::capture::kernel::{Kernel, SharedArray, monotonic_ns, u64Word};
+use super::allowlist::Allowlist;
+use super::blocklist::Blocklist;
+use super::entry::{BlockError, Listed, Measure, Origin, Request, Shown, canonical};
+use super::guard::{ALLOWED, Guard};
+use super::{Mode, Respond, Verdict};
+use crate::capture::kernel::{Kernel, monotonic_ns};
 
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct EntryValue(BlockEntry);
-// SAFETY: integers without padding, valid for any bytes.
-unsafe impl AyaPod for EntryValue {}
+/// What the response is set up with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub mode: Mode,
+    /// Networks of the configuration that are never blocked.
+    pub allow: Vec<IpNet>,
+    /// What a rate-limited source may send, and at once.
+    pub rate_limit_packets_per_s: u32,
+}
 
-/// Packets a second that a rate-limited source may send, and at once.
-const RATE_LIMIT_PPS: u64 = 100;
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            allow: Vec::new(),
+            rate_limit_packets_per_s: 100,
+        }
+    }
+}
 
-/// Exact entries with their expiry, the prefilter's counts, and the gate.
+/// The block-list and the allow-list in force.
 pub struct KernelRespond {
-    mode: Mode,
+    options: Options,
+    blocks: Blocklist,
+    allowlist: Allowlist,
+    /// Who put what on the allow-list.
+    allowed: BTreeMap<IpNet, Origin>,
+    /// What the host itself needs, and all that with the allow-list.
+    of_host: Guard,
     guard: Guard,
-    exact: HashMap<MapData, [u32; 4], EntryValue>,
-    _allow: LpmTrie<MapData, [u32; 4], u32>,
-    gate: SharedArray<Gate>,
-    prefilter: SharedArray<u64Word>,
-    words: StdHashMap<u32, u64>,
-    n_per_bit: StdHashMap<(u32, u32), u32>,
-    expiry: StdHashMap<Address, u64>,
-    state: Gate,
-    serial: u32,
 }
 
 impl KernelRespond {
     /// Takes over the block maps of the kernel program and writes the guard into its allow-list.
     ///
     /// # Errors
-    /// When a map is missing or full.
-    pub fn new(kernel: &mut Kernel, mode: Mode, guard: Guard) -> Result<Self> {
-        let exact = kernel
-            .ebpf
-            .take_map("BLOCK_EXACT")
-            .context("map BLOCK_EXACT missing")?;
+    /// When a map is missing or the allow-list is full.
+    pub fn new(kernel: &mut Kernel, options: Options, of_host: Guard) -> Result<Self> {
         let allow = kernel.ebpf.take_map("ALLOW").context("map ALLOW missing")?;
-        let mut allow: LpmTrie<MapData, [u32; 4], u32> = LpmTrie::try_from(allow)?;
-        let mut state = Gate {
-            enforce: u32::from(mode == Mode::Enforce),
-            ..Gate::default()
-        };
-        for address in guard.addresses() {
-            let key = Key::new(128, from_ip(*address));
-            allow
-                .insert(&key, 1, 0)
-                .with_context(|| format!("{address}: allow-list is full"))?;
-            state.n_allowed += 1;
-        }
-        let (gate, prefilter) = kernel.take_block_arrays()?;
+        let seed = kernel.seed;
+        let (blocks, words) = Blocklist::new(kernel.take_block_arrays()?, seed);
+        let allowlist = Allowlist::new(Some(allow), words).context("map ALLOW")?;
+        let config = options.allow.iter().map(|n| (canonical(n), Origin::Config));
         let mut respond = Self {
-            mode,
-            guard,
-            exact: HashMap::try_from(exact)?,
-            _allow: allow,
-            gate,
-            prefilter,
-            words: StdHashMap::new(),
-            n_per_bit: StdHashMap::new(),
-            expiry: StdHashMap::new(),
-            state,
-            serial: 0,
+            allowed: config.collect(),
+            options,
+            blocks,
+            allowlist,
+            guard: of_host.clone(),
+            of_host,
         };
-        respond.gate.write(0, state);
+        respond.apply_guard()?;
         Ok(respond)
     }
 
-    /// Adds or replaces an entry. `ttl_s` counts from now; the kernel enforces it.
-    ///
-    /// # Errors
-    /// When the table is full.
-    pub fn block(&mut self, source: IpAddr, entry: BlockEntry) -> Result<()> {
-        let address = from_ip(source);
-        self.exact
-            .insert(address, EntryValue(entry), 0)
-            .with_context(|| format!("{source}: block-list is full; `sensor run` sheds it"))?;
-        if self.expiry.insert(address, entry.expires_ns).is_none() {
-            self.mark(&address);
-        }
-        self.state.n_exact = self.expiry.len() as u32;
-        self.gate.write(0, self.state);
-        Ok(())
+    pub const fn mode(&self) -> Mode {
+        self.options.mode
     }
 
-    /// Removes entries that the kernel no longer honours.
-    pub fn expire(&mut self, now_ns: u64) {
-        let over: Vec<Address> = self
-            .expiry
+    /// Changes what is done to those on the block-list, at once.
+    pub fn set_mode(&mut self, mode: Mode, by: &Origin) {
+        info!(
+            from = self.options.mode.label(),
+            to = mode.label(),
+            ?by,
+            "mode changed"
+        );
+        self.options.mode = mode;
+        self.open_gate();
+    }
+
+    /// Blocks a source or a prefix, or renews its block.
+    ///
+    /// # Errors
+    /// See [`BlockError`]; `Protected` where the guard refuses.
+    pub fn block(&mut self, request: &Request) -> Result<(), BlockError> {
+        self.guard.check(&request.target)?;
+        self.blocks.add(request, monotonic_ns())
+    }
+
+    /// Blocks many at once: the number of entries made, and what was refused.
+    pub fn load_bulk(&mut self, requests: &[Request]) -> (usize, Vec<BlockError>) {
+        let mut refused = Vec::new();
+        let guard = &self.guard;
+        let meant: Vec<&Request> = requests
             .iter()
-            .filter(|(_, at)| **at <= now_ns)
-            .map(|(key, _)| *key)
+            .filter(|request| match guard.check(&request.target) {
+                Ok(()) => true,
+                Err(cause) => {
+                    refused.push(cause);
+                    false
+                }
+            })
             .collect();
-        for address in over {
-            self.expiry.remove(&address);
-            if let Err(cause) = self.exact.remove(&address) {
-                warn!(%cause, "an expired block entry was already gone");
-            }
-            self.unmark(&address);
+        let n_added = self
+            .blocks
+            .load_bulk(meant, monotonic_ns(), |_, cause| refused.push(cause));
+        (n_added, refused)
+    }
+
+    /// Takes a source off the block-list: one scope of it, or, without, all.
+    ///
+    /// # Errors
+    /// [`BlockError::NotListed`].
+    pub fn unblock(
+        &mut self,
+        target: &IpNet,
+        scope: Option<Scope>,
+        by: &Origin,
+    ) -> Result<Vec<Listed>, BlockError> {
+        let scopes = scope.map_or_else(|| self.blocks.scopes_of(target), |scope| vec![scope]);
+        if scopes.is_empty() {
+            return Err(BlockError::NotListed { target: *target });
         }
-        self.state.n_exact = self.expiry.len() as u32;
-        self.gate.write(0, self.state);
+        let remove = |scope: &Scope| self.blocks.remove(target, *scope);
+        let removed = scopes.iter().map(remove).collect::<Result<Vec<_>, _>>()?;
+        info!(target = %Shown(target), ?by, "block removed");
+        Ok(removed)
+    }
+
+    /// Takes everybody off the block-list.
+    pub fn flush(&mut self, by: &Origin) -> usize {
+        let gone = self.blocks.flush(|_, _| true);
+        info!(n_entries = gone.len(), ?by, "block-list flushed");
+        gone.len()
+    }
+
+    /// The block-list, ordered by address.
+    pub fn blocks(&self) -> impl Iterator<Item = Listed> + '_ {
+        self.blocks.list()
     }
 
     /// Entries in force.
     pub fn n_entries(&self) -> usize {
-        self.expiry.len()
+        self.blocks.len()
     }
 
-    fn mark(&mut self, address: &Address) {
-        let bit = prefilter_bit(address);
-        let n = self.n_per_bit.entry(bit).or_default();
-        *n += 1;
-        if *n == 1 {
-            let word = self.words.entry(bit.0).or_default();
-            *word |= 1 << bit.1;
-            self.prefilter.write(bit.0 as usize, u64Word(*word));
+    /// Puts a network on the allow-list; the blocks that had to go for it.
+    ///
+    /// # Errors
+    /// When the list is full.
+    pub fn allow(&mut self, network: &IpNet, by: Origin) -> Result<Vec<Listed>, BlockError> {
+        let network = canonical(network);
+        self.allowlist.add(&network, ALLOWED)?;
+        info!(network = %Shown(&network), ?by, "allowed");
+        self.allowed.insert(network, by);
+        self.apply_guard()
+    }
+
+    /// Takes a network off the allow-list.
+    ///
+    /// # Errors
+    /// [`BlockError::NotListed`], also for what is protected without being on the list.
+    pub fn disallow(&mut self, network: &IpNet, by: &Origin) -> Result<(), BlockError> {
+        let target = canonical(network);
+        if self.allowed.remove(&target).is_none() {
+            return Err(BlockError::NotListed { target });
+        }
+        info!(network = %Shown(&target), ?by, "no longer allowed");
+        self.apply_guard().map(|_| ())
+    }
+
+    /// Networks that are never blocked, with the reason, and for those of the allow-list who put
+    /// them there.
+    pub fn allowed(&self) -> impl Iterator<Item = (&IpNet, &'static str, Option<&Origin>)> {
+        self.guard
+            .networks()
+            .map(|(network, why)| (network, why, self.allowed.get(network)))
+    }
+
+    /// Makes the guard what the host needs and the allow-list says, here and in the kernel; the
+    /// blocks that it forbids go.
+    fn apply_guard(&mut self) -> Result<Vec<Listed>, BlockError> {
+        let mut guard = self.of_host.clone();
+        for network in self.allowed.keys() {
+            guard.add(*network, ALLOWED);
+        }
+        for (network, why) in guard.networks() {
+            self.allowlist.add(network, why)?;
+        }
+        let meant: BTreeSet<&IpNet> = guard.networks().map(|(network, _)| network).collect();
+        let listed = self.allowlist.iter().map(|(network, _)| *network);
+        let over: Vec<IpNet> = listed.filter(|network| !meant.contains(network)).collect();
+        for network in over {
+            self.allowlist.remove(&network)?;
+        }
+        self.guard = guard;
+        self.open_gate();
+        let guard = &self.guard;
+        let gone = self.blocks.flush(|target, _| guard.check(target).is_err());
+        for listed in &gone {
+            warn!(target = %Shown(&listed.target), "block removed: it must stay reachable now");
+        }
+        Ok(gone)
+    }
+
+    fn open_gate(&mut self) {
+        let (n_allowed, planes) = (self.allowlist.len() as u32, self.allowlist.used());
+        let gate = self.blocks.state();
+        gate.n_allowed = n_allowed;
+        gate.allow_planes = planes;
+        gate.enforce = u32::from(self.options.mode == Mode::Enforce);
+        self.blocks.open_gate();
+    }
+
+    /// Once a second or so: entries that the kernel no longer honours go.
+    pub fn tick(&mut self) {
+        for listed in self.blocks.expire(monotonic_ns()) {
+            info!(target = %Shown(&listed.target), packets = listed.packets, "block expired");
         }
     }
 
-    fn unmark(&mut self, address: &Address) {
-        let bit = prefilter_bit(address);
-        let Some(n) = self.n_per_bit.get_mut(&bit) else {
-            return;
-        };
-        *n -= 1;
-        if *n == 0 {
-            self.n_per_bit.remove(&bit);
-            let word = self.words.entry(bit.0).or_default();
-            *word &= !(1 << bit.1);
-            self.prefilter.write(bit.0 as usize, u64Word(*word));
-        }
-    }
-
-    fn entry(&mut self, decision: &Decision) -> BlockEntry {
-        self.serial = self.serial.wrapping_add(1);
-        let packet_cost_ns = 1_000_000_000 / RATE_LIMIT_PPS;
-        let ttl_ns = u64::from(decision.ttl_s) * 1_000_000_000;
-        BlockEntry {
-            expires_ns: monotonic_ns().saturating_add(ttl_ns),
-            packet_cost_ns,
-            burst_ns: packet_cost_ns * RATE_LIMIT_PPS,
-            action: match decision.action {
-                Action::Drop => ACTION_DROP,
-                Action::RateLimit => ACTION_RATE_LIMIT,
+    fn request(&self, decision: &Decision) -> Request {
+        let packets_per_s = self.options.rate_limit_packets_per_s;
+        Request {
+            target: IpNet::from(decision.target),
+            scope: decision.scope,
+            measure: match decision.action {
+                Action::Drop => Measure::Drop,
+                Action::RateLimit => Measure::RateLimit { packets_per_s },
             },
-            protocol: decision.scope.protocol,
-            port: decision.scope.local_port,
-            serial: self.serial,
-            ..BlockEntry::default()
+            ttl: Duration::from_secs(decision.ttl_s.into()),
+            origin: Origin::Incident {
+                incident_id: decision.incident_id.clone(),
+                decision_id: decision.id.clone(),
+            },
+            reason: Arc::from(decision.reason.as_str()),
         }
     }
 }
@@ -169,27 +250,23 @@ impl KernelRespond {
 impl Respond for KernelRespond {
     fn carry_out(&mut self, decision: &Decision) -> Verdict {
         let target = decision.target;
-        if let Some(why) = self.guard.refuses(&target) {
-            warn!(%target, why, id = decision.id, "block refused");
-            return Verdict {
-                mode: self.mode,
-                guard: format!("refused: {why}"),
-            };
-        }
-        let entry = self.entry(decision);
-        let guard = match self.block(target, entry) {
+        let guard = match self.block(&self.request(decision)) {
             Ok(()) => {
-                let (mode, ttl_s, reason) = (self.mode.label(), decision.ttl_s, &decision.reason);
+                let (mode, ttl_s, reason) = (self.mode().label(), decision.ttl_s, &decision.reason);
                 info!(%target, mode, ttl_s, reason, id = decision.id, "block entry written");
                 "allowed".to_owned()
             }
+            Err(BlockError::Protected { why, .. }) => {
+                warn!(%target, why, id = decision.id, "block refused");
+                format!("refused: {why}")
+            }
             Err(cause) => {
-                error!(%target, cause = format!("{cause:#}"), "block entry not written");
-                format!("failed: {cause:#}")
+                error!(%target, %cause, "block entry not written");
+                format!("failed: {cause}")
             }
         };
         Verdict {
-            mode: self.mode,
+            mode: self.mode(),
             guard,
         }
     }

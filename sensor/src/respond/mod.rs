@@ -1,12 +1,21 @@
 //! Response: decisions become block entries, unless a guard refuses.
 
+mod allowlist;
+mod blocklist;
+mod entry;
+mod filter;
 mod guard;
 mod kernel;
+mod table;
 
 use sensor_engine::Decision;
 
+pub use blocklist::Blocklist;
+pub use entry::{
+    BlockError, Listed, MAX_TTL, Measure, Network, Origin, Request, Shown, parse_network,
+};
 pub use guard::Guard;
-pub use kernel::KernelRespond;
+pub use kernel::{KernelRespond, Options};
 
 /// What the sensor may do.
 #[derive(

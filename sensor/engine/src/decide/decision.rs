@@ -26,7 +26,7 @@ impl Action {
 }
 
 /// What of a source's traffic is meant; 0 is any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
     pub protocol: u8,
     pub local_port: u16,

@@ -1,7 +1,7 @@
 //! One sentence with the numbers.
 
 use super::incident::Incident;
-use crate::detect::Family;
+use crate::detect::{Evidence, Family};
 
 pub(super) fn explain(incident: &Incident) -> String {
     let victim = list(&incident.destinations, incident.n_destinations);
@@ -51,6 +51,12 @@ pub(super) fn explain(incident: &Incident) -> String {
             "{sources} had {observed:.0} short sessions with port {} of {victim} where {expected:.0} would be many, {end}",
             incident.ports.first().copied().unwrap_or(0)
         ),
+        Family::ArpSweep
+        | Family::ArpSpoof
+        | Family::DnsTunnel
+        | Family::IcmpTunnel
+        | Family::LateralMovement
+        | Family::MalformedTraffic => of_samples(incident, &sources, &victim, &end),
         Family::VolumeAnomaly => format!(
             "{victim} got {observed:.0} {} where its own past says {expected:.0}, {end}",
             incident.features.first().map_or("per s", |f| f.name)
@@ -60,6 +66,53 @@ pub(super) fn explain(incident: &Incident) -> String {
             incident.features.first().map_or("everything", |f| f.name)
         ),
     }
+}
+
+/// What samples of packets showed.
+fn of_samples(incident: &Incident, sources: &str, victim: &str, end: &str) -> String {
+    let zone = incident.notes.first().map_or("", |note| &note.value);
+    let observed = incident.features.first().map_or(0.0, |f| f.observed);
+    let evidence = evidence(incident);
+    match incident.family {
+        Family::ArpSweep => format!(
+            "{} asked by ARP for {observed:.0} addresses within a minute, most of which nobody has, {end}",
+            station(incident)
+        ),
+        Family::ArpSpoof => format!(
+            "{} speaks for {victim} as if it were its own address ({evidence}), {end}",
+            station(incident)
+        ),
+        Family::DnsTunnel => format!(
+            "{sources} asked for {observed:.0} different names below {zone} that carry data ({evidence}), {end}"
+        ),
+        Family::IcmpTunnel => {
+            format!("{sources} exchanges data in ICMP echoes with {victim} ({evidence}), {end}")
+        }
+        Family::LateralMovement => {
+            format!("{sources} used {victim} as none of its peers did before ({evidence}), {end}")
+        }
+        Family::MalformedTraffic => format!(
+            "{sources} sent {observed:.0} messages to {victim} that break their protocol ({evidence}), {end}"
+        ),
+        other => format!(
+            "{sources} and {victim}: {} ({evidence}), {end}",
+            other.label()
+        ),
+    }
+}
+
+fn station(incident: &Incident) -> String {
+    incident.source_mac.map_or_else(String::new, |mac| {
+        let [a, b, c, d, e, f] = mac;
+        format!("station {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    })
+}
+
+/// Every number by name.
+fn evidence(incident: &Incident) -> String {
+    let one = |e: &Evidence| format!("{} {:.1}", e.name, e.observed);
+    let all: Vec<String> = incident.features.iter().map(one).collect();
+    all.join(", ")
 }
 
 fn list<T: ToString>(items: &[T], n: u64) -> String {

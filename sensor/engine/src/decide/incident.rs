@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::explain::explain;
-use crate::detect::{Detector, Evidence, Family, Finding};
+use crate::detect::{Detector, Evidence, Family, Finding, Mac, Note};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -44,8 +44,13 @@ impl Severity {
     fn of(family: Family, score: f64) -> Self {
         match family {
             Family::VolumeAnomaly | Family::BehaviourAnomaly => Self::Low,
-            Family::PortScan | Family::HostSweep => Self::Medium,
-            Family::BruteForce => Self::High,
+            Family::PortScan | Family::HostSweep | Family::ArpSweep => Self::Medium,
+            Family::BruteForce
+            | Family::ArpSpoof
+            | Family::DnsTunnel
+            | Family::IcmpTunnel
+            | Family::LateralMovement => Self::High,
+            Family::MalformedTraffic => Self::Medium,
             Family::SynFlood
             | Family::AckFlood
             | Family::UdpFlood
@@ -73,6 +78,8 @@ pub struct Incident {
     pub sources: Vec<IpAddr>,
     pub n_sources: u64,
     pub is_spoofed: bool,
+    /// Where the behaviour is on the link.
+    pub source_mac: Option<Mac>,
     pub destinations: Vec<IpAddr>,
     pub n_destinations: u64,
     pub ports: Vec<u16>,
@@ -84,6 +91,7 @@ pub struct Incident {
     pub detectors: Vec<Detector>,
     /// Of the strongest finding.
     pub features: Vec<Evidence>,
+    pub notes: Vec<Note>,
 }
 
 /// An open incident.
@@ -110,6 +118,7 @@ impl Case {
                 sources: Vec::new(),
                 n_sources: 0,
                 is_spoofed: finding.is_spoofed,
+                source_mac: finding.entity.station(),
                 destinations: Vec::new(),
                 n_destinations: 0,
                 ports: Vec::new(),
@@ -120,6 +129,7 @@ impl Case {
                 explanation: String::new(),
                 detectors: Vec::new(),
                 features: Vec::new(),
+                notes: Vec::new(),
             },
             sources: BTreeSet::new(),
             destinations: BTreeSet::new(),
@@ -168,6 +178,7 @@ impl Case {
         if finding.score >= incident.score {
             incident.score = finding.score;
             incident.features.clone_from(&finding.features);
+            incident.notes.clone_from(&finding.notes);
         }
         incident.severity = Severity::of(incident.family, incident.score);
         incident.explanation = explain(incident);

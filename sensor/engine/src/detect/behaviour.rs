@@ -194,6 +194,7 @@ impl BehaviourDetector {
             last_ns: vector.last_ns,
             score,
             p_value: p_value(score),
+            notes: Vec::new(),
             features,
             sources: vec![to_ip(&vector.source)],
             n_sources: 1,

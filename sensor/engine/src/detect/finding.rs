@@ -15,13 +15,19 @@ pub enum Family {
     Reflection,
     PortScan,
     HostSweep,
+    ArpSweep,
+    ArpSpoof,
     BruteForce,
+    DnsTunnel,
+    IcmpTunnel,
+    LateralMovement,
+    MalformedTraffic,
     VolumeAnomaly,
     BehaviourAnomaly,
 }
 
 impl Family {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         Self::SynFlood,
         Self::AckFlood,
         Self::UdpFlood,
@@ -30,7 +36,13 @@ impl Family {
         Self::Reflection,
         Self::PortScan,
         Self::HostSweep,
+        Self::ArpSweep,
+        Self::ArpSpoof,
         Self::BruteForce,
+        Self::DnsTunnel,
+        Self::IcmpTunnel,
+        Self::LateralMovement,
+        Self::MalformedTraffic,
         Self::VolumeAnomaly,
         Self::BehaviourAnomaly,
     ];
@@ -45,7 +57,13 @@ impl Family {
             Self::Reflection => "reflection",
             Self::PortScan => "port_scan",
             Self::HostSweep => "host_sweep",
+            Self::ArpSweep => "arp_sweep",
+            Self::ArpSpoof => "arp_spoof",
             Self::BruteForce => "brute_force",
+            Self::DnsTunnel => "dns_tunnel",
+            Self::IcmpTunnel => "icmp_tunnel",
+            Self::LateralMovement => "lateral_movement",
+            Self::MalformedTraffic => "malformed_traffic",
             Self::VolumeAnomaly => "volume_anomaly",
             Self::BehaviourAnomaly => "behaviour_anomaly",
         }
@@ -58,7 +76,12 @@ impl Family {
             Self::UdpFlood | Self::IcmpFlood | Self::FragmentFlood => "T1498.001",
             Self::Reflection => "T1498.002",
             Self::PortScan => "T1046",
-            Self::HostSweep => "T1018",
+            Self::HostSweep | Self::ArpSweep => "T1018",
+            Self::ArpSpoof => "T1557.002",
+            Self::DnsTunnel => "T1071.004",
+            Self::IcmpTunnel => "T1095",
+            Self::LateralMovement => "T1021",
+            Self::MalformedTraffic => "T1499.004",
             Self::BruteForce => "T1110",
             Self::VolumeAnomaly => "T1498",
             Self::BehaviourAnomaly => "T1071",
@@ -107,18 +130,40 @@ impl Detector {
 pub enum Entity {
     Victim(Address),
     Source(Address),
+    /// A station on the link, where its IP address may be a lie.
+    Station(Mac),
 }
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
 
 impl Entity {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Victim(_) => "victim",
             Self::Source(_) => "source",
+            Self::Station(_) => "station",
         }
     }
-    pub const fn address(&self) -> &Address {
+
+    /// Its address; of a station the link-local one that belongs to its Ethernet address (RFC 4291
+    /// appendix A).
+    pub const fn address(&self) -> Address {
         match self {
-            Self::Victim(address) | Self::Source(address) => address,
+            Self::Victim(address) | Self::Source(address) => *address,
+            Self::Station([a, b, c, d, e, f]) => [
+                0xfe80_0000_u32.to_be(),
+                0,
+                u32::from_ne_bytes([*a ^ 2, *b, *c, 0xff]),
+                u32::from_ne_bytes([0xfe, *d, *e, *f]),
+            ],
+        }
+    }
+
+    pub const fn station(&self) -> Option<Mac> {
+        match self {
+            Self::Station(mac) => Some(*mac),
+            Self::Victim(_) | Self::Source(_) => None,
         }
     }
 }
@@ -131,6 +176,13 @@ pub struct Evidence {
     pub expected: f64,
     /// Part of the score that it accounts for, 0 to 1.
     pub share: f64,
+}
+
+/// Text that speaks for the finding, under its name in the Elastic Common Schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub name: &'static str,
+    pub value: String,
 }
 
 /// A score above its limit.
@@ -147,6 +199,7 @@ pub struct Finding {
     pub score: f64,
     pub p_value: f64,
     pub features: Vec<Evidence>,
+    pub notes: Vec<Note>,
     /// Blamed addresses; empty where they are spoofed.
     pub sources: Vec<IpAddr>,
     pub n_sources: u64,

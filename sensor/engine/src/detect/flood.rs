@@ -258,6 +258,7 @@ impl Gauge {
             last_ns: look.last_ns.max(self.since_ns),
             score,
             p_value: p_value(score),
+            notes: Vec::new(),
             features: vec![
                 evidence(rate_name(quantity), reading.pps, limit, 1.0),
                 evidence(

@@ -256,6 +256,7 @@ fn finding(family: Family, source: &Address, window: &Window, evidence: Evidence
         last_ns: window.last_ns(),
         score,
         p_value: p_value(score),
+        notes: Vec::new(),
         features: vec![evidence],
         sources: vec![to_ip(source)],
         n_sources: 1,

@@ -123,6 +123,7 @@ fn finding(
         last_ns: look.last_ns,
         score,
         p_value: p_value(score),
+        notes: Vec::new(),
         features,
         sources: Vec::new(),
         n_sources: 0,

@@ -70,8 +70,9 @@ pub(super) mod mark {
     /// Exported; kept because its slot may live on.
     pub const DORMANT: u8 = 8;
     pub const FRAGMENTS: u8 = 16;
-    /// FIN both ways, or RST, was seen.
-    pub const ENDED: u8 = 32;
+    /// The first packets of both directions bear the same time, and the kernel saw the one of `b`
+    /// first: its coarse clock stands still for some milliseconds.
+    pub const BEGUN_BY_B: u8 = 32;
     /// Of each direction: the record of the part in place was sent.
     pub const FINAL: [u8; 2] = [64, 128];
 }

@@ -1,11 +1,13 @@
 //! What the flow stage hands on: updates for the features, summaries for the shell.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use sensor_common::Address;
 use sensor_common::flow::Key;
 
 use super::community::{Tuple, community_id};
+use super::entry::mark;
 use super::totals::{Delta, Gist, Totals};
 
 /// Why a flow was exported; values of IPFIX flowEndReason (RFC 5102 5.11.3).
@@ -156,8 +158,13 @@ impl FlowKey {
 }
 
 /// True where `b` began: who was seen to send a SYN without ACK, else who came first.
-pub(super) fn is_from_b([a, b]: &[Gist; 2]) -> bool {
-    let by_time = a.packets == 0 || (b.packets > 0 && b.first_ns < a.first_ns);
+pub(super) fn is_from_b([a, b]: &[Gist; 2], marks: u8) -> bool {
+    let by_time = match b.first_ns.cmp(&a.first_ns) {
+        _ if a.packets == 0 || b.packets == 0 => a.packets == 0,
+        Ordering::Less => true,
+        Ordering::Equal => marks & mark::BEGUN_BY_B != 0,
+        Ordering::Greater => false,
+    };
     match (a.has_bare_syn(), b.has_bare_syn()) {
         (true, false) => false,
         (false, true) => true,

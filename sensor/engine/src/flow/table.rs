@@ -133,6 +133,17 @@ impl FlowTable {
         self.entries.iter().filter(|entry| entry.list != UNLISTED)
     }
 
+    pub(super) fn n_places(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The flows at `n` places from `start` on.
+    pub(super) fn page(&self, start: usize, n: usize) -> impl Iterator<Item = &Entry> {
+        let end = start.saturating_add(n).min(self.entries.len());
+        let page = self.entries.get(start.min(end)..end).unwrap_or_default();
+        page.iter().filter(|entry| entry.list != UNLISTED)
+    }
+
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.index.clear();

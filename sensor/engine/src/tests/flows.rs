@@ -183,3 +183,27 @@ fn throughput() {
         );
     }
 }
+
+#[test]
+fn of_two_packets_with_the_same_time_the_first_began() {
+    for (initiator, source) in [(0, ip(1)), (1, ip(2))] {
+        let ends = Ends {
+            a: (ip(1), 0),
+            b: (ip(2), 0),
+            protocol: 1,
+        };
+        let mut flow = flow(&ends, 0, 1, [packets(3, T0, T0, 0), packets(3, T0, T0, 0)]);
+        flow.head.initiator = initiator;
+        let mut out = Vec::new();
+        let mut engine = engine();
+        engine.handle(T0, Input::FlowLive(&flow), &mut out);
+        let live: Vec<_> = engine.flows(0, 10).collect();
+        assert_eq!(live.len(), 1);
+        assert_eq!(
+            live[0].source,
+            crate::to_ip(&source),
+            "initiator {initiator}"
+        );
+        assert_eq!(engine.flows(1, 10).count(), 0);
+    }
+}

@@ -6,15 +6,18 @@ use anyhow::{Context as _, Result};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
 use sensor_common::block::Gate;
+use sensor_common::block::list::{N_SHAPES, ScopeSet, Shape, SourceBucket};
+use sensor_common::block::prefilter::{ALLOW_WORDS, BLOCK_WORDS};
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
 use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events, Way};
 use sensor_common::event::{EventHead, Sample};
-use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord};
+use sensor_common::flow::{Bucket, Direction, Flow};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
 use super::shared::SharedArray;
+use super::tables::{self, Looked, Sequences, Tables};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
 
@@ -80,7 +83,9 @@ pub struct Kernel {
     flows: SharedArray<Bucket>,
     local: SharedArray<HostRow>,
     remote: SharedArray<HostRow>,
-    blocks: Option<(SharedArray<Gate>, SharedArray<u64Word>)>,
+    blocks: Option<BlockArrays>,
+    /// Secret of the hashes.
+    pub seed: u64,
     ring: RingBuf<MapData>,
     events: RingBuf<MapData>,
     counters: PerCpuArray<MapData, CountValue>,
@@ -90,46 +95,46 @@ pub struct Kernel {
     pub n_unstable: u64,
 }
 
-/// What was read at the last look, by sequence: what has none to compare or an equal one is skipped,
-/// at the price of one cache line.
-struct Looked {
-    flows: Sequences,
-    local: Sequences,
-    remote: Sequences,
+/// The arrays that steer the block check, seen through shared memory.
+pub struct BlockArrays {
+    pub gate: SharedArray<Gate>,
+    pub block_filter: SharedArray<u64>,
+    pub allow_filter: SharedArray<u64>,
+    pub sources: SharedArray<SourceBucket>,
+    pub prefixes: SharedArray<SourceBucket>,
+    pub scopes: SharedArray<ScopeSet>,
+    pub shapes: SharedArray<Shape>,
 }
 
-struct Sequences(Vec<u32>);
-
-impl Sequences {
-    fn new(n: usize) -> Self {
-        Self(vec![0; n])
+impl BlockArrays {
+    fn of(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            gate: shared(ebpf, "GATE", 1, true)?,
+            block_filter: shared(ebpf, "BLOCK_FILTER", BLOCK_WORDS, true)?,
+            allow_filter: shared(ebpf, "ALLOW_FILTER", ALLOW_WORDS, true)?,
+            sources: shared(ebpf, "BLOCK_SOURCES", limits::BLOCK_BUCKETS, true)?,
+            prefixes: shared(ebpf, "BLOCK_PREFIXES", limits::BLOCK_BUCKETS, true)?,
+            scopes: shared(ebpf, "BLOCK_SCOPES", limits::SCOPE_SETS, true)?,
+            shapes: shared(ebpf, "BLOCK_SHAPES", N_SHAPES, true)?,
+        })
     }
 
-    /// True where the value was written to since it was noted. What was never written has 0.
-    fn has_changed<T: sensor_common::Pod>(
-        &self,
-        array: &SharedArray<T>,
-        index: usize,
-        sequence: usize,
-        place: usize,
-    ) -> bool {
-        array.copy::<u32>(index, sequence) != self.0.get(place).copied()
-    }
-
-    fn note(&mut self, place: usize, sequence: u32) {
-        if let Some(noted) = self.0.get_mut(place) {
-            *noted = sequence;
-        }
+    /// Arrays of the same sizes that no kernel program sees.
+    ///
+    /// # Errors
+    /// Without memory.
+    pub fn unshared() -> Result<Self> {
+        Ok(Self {
+            gate: SharedArray::unshared(1)?,
+            block_filter: SharedArray::unshared(BLOCK_WORDS)?,
+            allow_filter: SharedArray::unshared(ALLOW_WORDS)?,
+            sources: SharedArray::unshared(limits::BLOCK_BUCKETS)?,
+            prefixes: SharedArray::unshared(limits::BLOCK_BUCKETS)?,
+            scopes: SharedArray::unshared(limits::SCOPE_SETS)?,
+            shapes: SharedArray::unshared(N_SHAPES)?,
+        })
     }
 }
-
-/// A word of the prefilter.
-#[derive(Clone, Copy, Default)]
-#[repr(transparent)]
-#[expect(non_camel_case_types, reason = "a newtype only to be Pod")]
-pub struct u64Word(pub u64);
-// SAFETY: one u64.
-unsafe impl sensor_common::Pod for u64Word {}
 
 impl Kernel {
     /// Loads the object.
@@ -156,15 +161,13 @@ impl Kernel {
                 n_cpus * limits::REMOTE_ROWS_PER_CPU,
                 false,
             )?,
-            shared(&mut ebpf, "GATE", 1, true)?,
-            shared(&mut ebpf, "PREFILTER", limits::PREFILTER_WORDS, true)?,
         );
         let ring = take_ring(&mut ebpf, "FLOW_RING")?;
         let events = take_ring(&mut ebpf, "EVENT_RING")?;
         let counters =
             PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
-        let (flows, local, remote, gate, prefilter) = arrays;
-        let blocks = Some((gate, prefilter));
+        let (flows, local, remote) = arrays;
+        let blocks = Some(BlockArrays::of(&mut ebpf)?);
         let clock = Clock::of(options.clock);
         let looked = Looked {
             flows: Sequences::new(flows.len() * limits::FLOW_WAYS),
@@ -177,6 +180,7 @@ impl Kernel {
             local,
             remote,
             blocks,
+            seed: options.seed,
             ring,
             events,
             counters,
@@ -187,9 +191,7 @@ impl Kernel {
     }
 
     /// Hands over the arrays that steer the block check, once.
-    pub(crate) fn take_block_arrays(
-        &mut self,
-    ) -> Result<(SharedArray<Gate>, SharedArray<u64Word>)> {
+    pub(crate) fn take_block_arrays(&mut self) -> Result<BlockArrays> {
         self.blocks
             .take()
             .context("the block arrays were already taken")
@@ -237,40 +239,9 @@ impl Kernel {
 
     /// Hands out every flow in the cache that had a packet since the last such look, each a
     /// consistent copy with event time.
-    pub fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
-        for index in 0..self.flows.len() {
-            for way in 0..limits::FLOW_WAYS {
-                let head = way * size_of::<FlowRecord>();
-                let sequence = head + std::mem::offset_of!(FlowRecord, sequence);
-                let looked = index * limits::FLOW_WAYS + way;
-                if !self
-                    .looked
-                    .flows
-                    .has_changed(&self.flows, index, sequence, looked)
-                {
-                    continue;
-                }
-                match self.read_slot(index, way, sequence) {
-                    Some(mut flow) => {
-                        self.looked.flows.note(looked, flow.head.sequence);
-                        self.clock.shift(&mut flow);
-                        take(&flow);
-                    }
-                    None => self.n_unstable += 1,
-                }
-            }
-        }
-    }
-
-    fn read_slot(&self, index: usize, way: usize, sequence: usize) -> Option<Flow> {
-        let head = way * size_of::<FlowRecord>();
-        let lines = std::mem::offset_of!(Bucket, directions) + way * size_of::<[Direction; 2]>();
-        let read = |flows: &SharedArray<Bucket>| {
-            let head = flows.copy(index, head)?;
-            let directions = flows.copy(index, lines)?;
-            Some(Flow { head, directions })
-        };
-        self.flows.read_stable(index, sequence, read)
+    pub fn scan_flows(&mut self, take: impl FnMut(&Flow)) {
+        let looked = Some(&mut self.looked.flows);
+        self.n_unstable += tables::scan_flows(&self.flows, self.clock, looked, take);
     }
 
     /// Copies the host rows that a packet met since the last such look, event time, into `local`
@@ -286,23 +257,37 @@ impl Kernel {
             (&self.remote, looked_remote, remote),
         ];
         for (array, looked, rows) in sides {
-            rows.clear();
-            for index in 0..array.len() {
-                let sequence = std::mem::offset_of!(HostRow, sequence);
-                if !looked.has_changed(array, index, sequence, index) {
-                    continue;
-                }
-                match array.read_stable(index, sequence, |rows| rows.copy::<HostRow>(index, 0)) {
-                    Some(mut row) => {
-                        looked.note(index, row.sequence);
-                        row.last_ns = self.clock.to_unix(row.last_ns);
-                        row.place = index as u32;
-                        rows.push(row);
-                    }
-                    None => self.n_unstable += 1,
-                }
-            }
+            self.n_unstable += tables::read_rows(array, self.clock, Some(looked), rows);
         }
+    }
+
+    /// The flow and host tables mapped once more, for somebody who reads at a pace of his own.
+    ///
+    /// # Errors
+    /// Those of mapping.
+    pub fn more_tables(&mut self) -> Result<Tables> {
+        let length = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let ebpf = &mut self.ebpf;
+        Ok(Tables {
+            flows: shared(ebpf, "FLOWS", length(self.flows.len()), false)?,
+            local: shared(ebpf, "HOSTS_LOCAL", length(self.local.len()), false)?,
+            remote: shared(ebpf, "HOSTS_REMOTE", length(self.remote.len()), false)?,
+            clock: self.clock,
+        })
+    }
+
+    /// Values of an event on each CPU, in packets.
+    pub fn event_per_cpu(&self, event: Event) -> Vec<u64> {
+        let values = self.counters.get(&(EVENT_BASE + event as u32), 0);
+        values.map_or_else(
+            |_| Vec::new(),
+            |values| {
+                values
+                    .iter()
+                    .map(|CountValue(count)| count.packets)
+                    .collect()
+            },
+        )
     }
 
     /// Sums a counter over CPUs.
@@ -358,10 +343,13 @@ fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
         .map_max_entries("HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU)
         .map_max_entries("FLOW_RING", limits::FLOW_RING_BYTES)
         .map_max_entries("EVENT_RING", event_ring_bytes(n_cpus))
-        .map_max_entries("PREFILTER", limits::PREFILTER_WORDS)
+        .map_max_entries("BLOCK_FILTER", BLOCK_WORDS)
+        .map_max_entries("ALLOW_FILTER", ALLOW_WORDS)
         .map_max_entries("ALLOW", limits::ALLOW_ENTRIES)
-        .map_max_entries("BLOCK_EXACT", limits::BLOCK_ENTRIES)
-        .map_max_entries("BLOCK_PREFIX", limits::BLOCK_ENTRIES);
+        .map_max_entries("BLOCK_SOURCES", limits::BLOCK_BUCKETS)
+        .map_max_entries("BLOCK_PREFIXES", limits::BLOCK_BUCKETS)
+        .map_max_entries("BLOCK_SCOPES", limits::SCOPE_SETS)
+        .map_max_entries("BLOCK_SHAPES", N_SHAPES);
     loader
         .load(OBJECT)
         .context("the kernel refused the object; `sensor doctor` names what is missing")
@@ -398,7 +386,7 @@ fn shared<T: sensor_common::Pod>(
 /// Turns kernel monotonic time into unix time. Taken once: event time never jumps with the wall
 /// clock.
 #[derive(Clone, Copy)]
-struct Clock {
+pub(super) struct Clock {
     offset_ns: u64,
 }
 
@@ -420,11 +408,11 @@ impl Clock {
         }
     }
 
-    fn to_unix(self, monotonic_ns: u64) -> u64 {
+    pub(super) fn to_unix(self, monotonic_ns: u64) -> u64 {
         monotonic_ns.saturating_add(self.offset_ns)
     }
 
-    fn shift(self, flow: &mut Flow) {
+    pub(super) fn shift(self, flow: &mut Flow) {
         for direction in &mut flow.directions {
             let Direction {
                 first_ns,

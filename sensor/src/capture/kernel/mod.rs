@@ -3,7 +3,9 @@
 mod attach;
 mod load;
 mod shared;
+mod tables;
 
 pub use attach::{Attachment, Mode, attach, resident_program};
-pub use load::{Kernel, LoadOptions, monotonic_ns, random, u64Word};
+pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
 pub use shared::SharedArray;
+pub use tables::Tables;

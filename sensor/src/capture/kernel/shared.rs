@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::ptr::{NonNull, read_volatile};
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::MapData;
@@ -27,22 +27,27 @@ impl<T: Pod> SharedArray<T> {
     /// # Errors
     /// The kernel's, e.g. for a map without `BPF_F_MMAPABLE`.
     pub fn new(map: &MapData, n_entries: u32, writable: bool) -> Result<Self> {
-        let stride = size_of::<T>().next_multiple_of(8);
         let n_entries = n_entries as usize;
-        let n_bytes = (stride * n_entries).next_multiple_of(page_size());
         let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
         let fd = map.fd().as_fd().as_raw_fd();
+        Self::map(n_entries, protection, libc::MAP_SHARED, fd)
+    }
+
+    /// An array of zeros that no kernel program sees: for tables under test.
+    ///
+    /// # Errors
+    /// Without memory.
+    pub fn unshared(n_entries: u32) -> Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        Self::map(n_entries as usize, protection, flags, -1)
+    }
+
+    fn map(n_entries: usize, protection: i32, flags: i32, fd: i32) -> Result<Self> {
+        let stride = size_of::<T>().next_multiple_of(8);
+        let n_bytes = (stride * n_entries).next_multiple_of(page_size());
         // SAFETY: a fresh mapping at an address of the kernel's choice; nothing else is touched.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                n_bytes,
-                protection,
-                libc::MAP_SHARED,
-                fd,
-                0,
-            )
-        };
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), n_bytes, protection, flags, fd, 0) };
         if base == libc::MAP_FAILED {
             return Err(std::io::Error::last_os_error()).context("mmap of a BPF array failed");
         }
@@ -71,14 +76,42 @@ impl<T: Pod> SharedArray<T> {
         (index < self.n_entries).then(|| unsafe { self.base.add(index * self.stride) })
     }
 
+    /// Place of a `U` within an entry.
+    fn place<U>(&self, index: usize, offset: usize) -> Option<NonNull<U>> {
+        if offset + size_of::<U>() > self.stride {
+            return None;
+        }
+        let at = self.entry(index)?;
+        // SAFETY: inside the entry, by the check.
+        Some(unsafe { at.add(offset) }.cast())
+    }
+
     /// Copies `U` at `offset` of an entry. Torn if the kernel writes meanwhile: for values at rest;
     /// [`Self::read_stable`] is for the others.
     pub fn copy<U: Pod>(&self, index: usize, offset: usize) -> Option<U> {
-        debug_assert!(offset + size_of::<U>() <= self.stride);
-        let at = self.entry(index)?;
+        let at = self.place::<U>(index, offset)?;
         // SAFETY: inside the mapping; `U` is valid for any bytes (`Pod`), and volatile keeps the
         // copy from being merged with another one.
-        Some(unsafe { read_volatile(at.add(offset).cast::<U>().as_ptr()) })
+        Some(unsafe { read_volatile(at.as_ptr()) })
+    }
+
+    /// Writes part of an entry of an array made writable; other CPUs see such writes in order.
+    pub fn put<U: Pod>(&mut self, index: usize, offset: usize, value: U) {
+        if let Some(at) = self.place::<U>(index, offset) {
+            fence(Ordering::Release);
+            // SAFETY: inside a mapping made writable by the caller of `new`.
+            unsafe { at.write_volatile(value) };
+        }
+    }
+
+    /// Adds to a counter that the kernel adds to as well.
+    pub fn add(&mut self, index: usize, offset: usize, amount: u64) {
+        if let Some(at) = self.place::<AtomicU64>(index, offset)
+            && at.is_aligned()
+        {
+            // SAFETY: inside a mapping made writable by the caller of `new`, and aligned.
+            unsafe { at.as_ref() }.fetch_add(amount, Ordering::Relaxed);
+        }
     }
 
     /// Reads an entry whole: takes what `read` copies between two reads of one even sequence
@@ -106,10 +139,7 @@ impl<T: Pod> SharedArray<T> {
 
     /// Writes an entry of a map that only user space writes.
     pub fn write(&mut self, index: usize, value: T) {
-        if let Some(at) = self.entry(index) {
-            // SAFETY: inside a mapping made writable by the caller of `new`.
-            unsafe { at.cast::<T>().write_volatile(value) };
-        }
+        self.put(index, 0, value);
     }
 }
 

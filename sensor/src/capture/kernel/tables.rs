@@ -1,0 +1,140 @@
+//! The flow and host tables, read through shared memory while the kernel writes them.
+
+use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, last_seen};
+use sensor_common::host::HostRow;
+use sensor_common::limits;
+
+use super::load::Clock;
+use super::shared::SharedArray;
+
+/// A view of the tables that doesn't need the [`super::Kernel`] that they belong to: whoever
+/// answers questions reads here, and the engine never waits.
+pub struct Tables {
+    pub(super) flows: SharedArray<Bucket>,
+    pub(super) local: SharedArray<HostRow>,
+    pub(super) remote: SharedArray<HostRow>,
+    pub(super) clock: Clock,
+}
+
+impl Tables {
+    /// Hands out every flow that had a packet since then (event time), each a consistent copy.
+    /// Returns how many were given up because the kernel kept tearing them.
+    pub fn scan_flows(&self, since_ns: u64, mut take: impl FnMut(&Flow)) -> u64 {
+        scan_flows(&self.flows, self.clock, None, |flow| {
+            if last_seen(&flow.directions) >= since_ns {
+                take(flow);
+            }
+        })
+    }
+
+    /// Copies every used host row into `local` and `remote`; returns as [`Self::scan_flows`].
+    pub fn read_hosts(&self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) -> u64 {
+        read_rows(&self.local, self.clock, None, local)
+            + read_rows(&self.remote, self.clock, None, remote)
+    }
+}
+
+/// What was read at the last look, by sequence: what has the same one is skipped, at the price of a
+/// cache line.
+pub(super) struct Looked {
+    pub flows: Sequences,
+    pub local: Sequences,
+    pub remote: Sequences,
+}
+
+pub(super) struct Sequences(Vec<u32>);
+
+impl Sequences {
+    pub(super) fn new(n: usize) -> Self {
+        Self(vec![0; n])
+    }
+}
+
+/// Whether an entry is to be read: it was written to since it was last read, or ever.
+fn is_wanted(looked: Option<&Sequences>, place: usize, sequence: Option<u32>) -> bool {
+    let known = match looked {
+        Some(Sequences(known)) => known.get(place).copied(),
+        None => Some(0),
+    };
+    sequence != known
+}
+
+fn note(looked: &mut Option<&mut Sequences>, place: usize, sequence: u32) {
+    if let Some(Sequences(known)) = looked
+        && let Some(known) = known.get_mut(place)
+    {
+        *known = sequence;
+    }
+}
+
+/// Hands out the slots that changed since `looked`, or all that are in use.
+pub(super) fn scan_flows(
+    flows: &SharedArray<Bucket>,
+    clock: Clock,
+    mut looked: Option<&mut Sequences>,
+    mut take: impl FnMut(&Flow),
+) -> u64 {
+    let mut n_unstable = 0;
+    for index in 0..flows.len() {
+        for way in 0..limits::FLOW_WAYS {
+            let place = index * limits::FLOW_WAYS + way;
+            let head = way * size_of::<FlowRecord>();
+            let sequence = head + std::mem::offset_of!(FlowRecord, sequence);
+            if !is_wanted(looked.as_deref(), place, flows.copy(index, sequence)) {
+                continue;
+            }
+            match read_slot(flows, index, way, sequence) {
+                Some(mut flow) => {
+                    note(&mut looked, place, flow.head.sequence);
+                    clock.shift(&mut flow);
+                    take(&flow);
+                }
+                None => n_unstable += 1,
+            }
+        }
+    }
+    n_unstable
+}
+
+/// Head and counters lie apart in the bucket: both are read under the sequence of the slot.
+fn read_slot(
+    flows: &SharedArray<Bucket>,
+    index: usize,
+    way: usize,
+    sequence: usize,
+) -> Option<Flow> {
+    let head = way * size_of::<FlowRecord>();
+    let lines = std::mem::offset_of!(Bucket, directions) + way * size_of::<[Direction; 2]>();
+    flows.read_stable(index, sequence, |flows| {
+        let head = flows.copy(index, head)?;
+        let directions = flows.copy(index, lines)?;
+        Some(Flow { head, directions })
+    })
+}
+
+/// Copies the rows that changed since `looked`, or all that are in use.
+pub(super) fn read_rows(
+    array: &SharedArray<HostRow>,
+    clock: Clock,
+    mut looked: Option<&mut Sequences>,
+    rows: &mut Vec<HostRow>,
+) -> u64 {
+    let sequence = std::mem::offset_of!(HostRow, sequence);
+    let mut n_unstable = 0;
+    rows.clear();
+    for index in 0..array.len() {
+        if !is_wanted(looked.as_deref(), index, array.copy(index, sequence)) {
+            continue;
+        }
+        match array.read_stable(index, sequence, |array| array.copy::<HostRow>(index, 0)) {
+            Some(mut row) => {
+                note(&mut looked, index, row.sequence);
+                row.last_ns = clock.to_unix(row.last_ns);
+                row.place = index as u32;
+                rows.push(row);
+            }
+            None => n_unstable += 1,
+        }
+    }
+    n_unstable
+}

@@ -1,0 +1,96 @@
+//! Asking the running agent.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use serde_json::Value;
+
+use crate::agent::protocol::{Request, parse_answer};
+use crate::config::{self, DEFAULT_SOCKET, Sources};
+
+/// The agent answers within ten seconds, or says that it is busy.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Where the agent is.
+#[derive(Args)]
+pub struct Reach {
+    /// Socket of the agent; without, the one of the configuration.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// JSON for machines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Reach {
+    /// # Errors
+    /// Says what to do where no agent answers, or where it is not allowed.
+    pub fn connect(&self) -> Result<Client> {
+        Client::connect(&self.path())
+    }
+
+    fn path(&self) -> PathBuf {
+        if let Some(path) = &self.socket {
+            return path.clone();
+        }
+        // What is wrong with a configuration is for the agent to tell.
+        config::load(&Sources::of_process(None, Vec::new())).map_or_else(
+            |_| DEFAULT_SOCKET.into(),
+            |loaded| loaded.settings.socket.path,
+        )
+    }
+}
+
+/// A connection to the agent.
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    fn connect(path: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(path).map_err(|cause| unreachable(path, &cause))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = BufReader::new(stream);
+        Ok(Self { stream })
+    }
+
+    /// # Errors
+    /// The agent's refusal, or that it is gone.
+    pub fn ask(&mut self, request: &Request) -> Result<Value> {
+        let line = format!("{}\n", request.to_line());
+        let mut answer = Vec::new();
+        let gone = || "the agent hung up; see its log";
+        self.stream
+            .get_mut()
+            .write_all(line.as_bytes())
+            .with_context(gone)?;
+        let n = self
+            .stream
+            .read_until(b'\n', &mut answer)
+            .with_context(gone)?;
+        if n == 0 {
+            return Err(anyhow!(gone()));
+        }
+        Ok(parse_answer(&answer)?)
+    }
+}
+
+fn unreachable(path: &Path, cause: &io::Error) -> anyhow::Error {
+    let path = path.display();
+    match cause.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(
+            "no agent answers at {path}: start one with `sensor run`, or name its socket with \
+             --socket"
+        ),
+        io::ErrorKind::PermissionDenied => anyhow!(
+            "{path}: permission denied: be root or a member of the socket's group (socket.group \
+             in the configuration)"
+        ),
+        _ => anyhow!("{path}: {cause}"),
+    }
+}

@@ -1,0 +1,192 @@
+//! Asking a running agent over its socket, with live traffic. Needs root.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use sensor_tests::{Network, Running, binary, is_root, wait_until};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn up(arguments: &str) -> Option<(Network, Running)> {
+    if !is_root() {
+        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
+        return None;
+    }
+    let network = Network::new().unwrap();
+    let sensor = Running::start(&network, arguments).unwrap();
+    wait_until(LIMIT, || sensor.socket().exists().then_some(())).expect("a socket");
+    Some((network, sensor))
+}
+
+fn values(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn commands_tell_of_live_traffic() {
+    let Some((network, sensor)) = up("") else {
+        return;
+    };
+    let _ping = network
+        .start("client", "ping -i 0.05 -s 1000 -c 400 10.99.1.1")
+        .unwrap();
+    let ping = wait_until(LIMIT, || {
+        let found = sensor
+            .ask("flows --network 10.99.1.2 --protocol icmp --json")
+            .unwrap();
+        let flow = values(&found).into_iter().next()?;
+        (flow["source.packets"].as_u64()? > 20).then_some(flow)
+    })
+    .unwrap_or_else(|| panic!("no flow: {}", sensor.log()));
+    assert_eq!(ping["source.ip"], "10.99.1.2");
+    assert_eq!(ping["destination.ip"], "10.99.1.1");
+    assert_eq!(ping["network.transport"], "icmp");
+    let per_packet =
+        ping["source.bytes"].as_u64().unwrap() / ping["source.packets"].as_u64().unwrap();
+    assert_eq!(per_packet, 14 + 20 + 8 + 1000);
+
+    let none = sensor.ask("flows --network 192.0.2.0/24 --json").unwrap();
+    assert_eq!(values(&none), [] as [Value; 0]);
+    let told = text(&sensor.ask("flows --sort packets --limit 1").unwrap());
+    assert!(told.contains("10.99.1.2"), "{told}");
+
+    let hosts = values(&sensor.ask("top hosts --json").unwrap());
+    let client = hosts.iter().find(|row| row["host.ip"] == "10.99.1.2");
+    let rate = client.expect("the client")["out.packets_per_s"]
+        .as_f64()
+        .unwrap();
+    assert!(
+        (10.0..30.0).contains(&rate),
+        "{rate} pings a second: {hosts:?}"
+    );
+    let flows = text(&sensor.ask("top flows --by packets --once").unwrap());
+    assert!(flows.contains("10.99.1.1"), "{flows}");
+
+    let status = values(&sensor.ask("status --json").unwrap()).remove(0);
+    assert_eq!(status["mode"], "monitor");
+    assert_eq!(status["attach"].as_array().unwrap().len(), 2);
+    assert!(
+        status["ingress"]["packets"].as_u64().unwrap() > 20,
+        "{status}"
+    );
+    assert!(text(&sensor.ask("status").unwrap()).contains("client: "));
+}
+
+#[test]
+fn incidents_are_remembered() {
+    let Some((network, sensor)) = up("") else {
+        return;
+    };
+    let scan = "nmap -n -Pn -sS -p 1-2000 10.99.2.1";
+    let _scan = network.start("attacker", scan).unwrap();
+    sensor
+        .wait_for(LIMIT, |v| v["incident.family"] == "port_scan")
+        .expect("a scan");
+    let incidents = values(&sensor.ask("incidents --json").unwrap());
+    assert_eq!(incidents[0]["incident.family"], "port_scan");
+    assert_eq!(incidents[0]["source.ips"], json!(["10.99.2.2"]));
+    let told = text(&sensor.ask("incidents").unwrap());
+    assert!(told.contains("port_scan"), "{told}");
+}
+
+#[test]
+fn the_socket_is_for_root_and_its_group_and_goes_with_the_agent() {
+    let Some((_network, mut sensor)) = up("") else {
+        return;
+    };
+    let meta = fs::metadata(sensor.socket()).unwrap();
+    assert!(meta.file_type().is_socket());
+    assert_eq!(meta.permissions().mode() & 0o777, 0o660);
+
+    // As somebody else, who can reach the binary.
+    let folder = sensor.socket().parent().unwrap();
+    let copy = folder.join("sensor");
+    fs::copy(binary().unwrap(), &copy).unwrap();
+    let stranger = Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["status", "--socket"])
+        .arg(sensor.socket())
+        .output()
+        .unwrap();
+    assert_eq!(stranger.status.code(), Some(1), "{stranger:?}");
+    let told = String::from_utf8_lossy(&stranger.stderr).into_owned();
+    assert!(told.contains("permission denied: be root"), "{told}");
+
+    sensor.stop().unwrap();
+    assert!(!sensor.socket().exists());
+    let alone = sensor.ask("status").unwrap();
+    assert_eq!(alone.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&alone.stderr).into_owned();
+    assert!(told.contains("no agent answers at"), "{told}");
+}
+
+/// Sends raw bytes and gives the answer.
+fn raw(sensor: &Running, bytes: &[u8]) -> Value {
+    let mut stream = UnixStream::connect(sensor.socket()).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    // The agent may hang up before it has read everything.
+    let _ = stream.write_all(bytes);
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+#[test]
+fn bad_clients_are_told_and_don_t_disturb_the_agent() {
+    let Some((network, sensor)) = up("") else {
+        return;
+    };
+    assert_eq!(raw(&sensor, b"what?\n")["code"], "bad_request");
+    assert_eq!(
+        raw(&sensor, b"{\"v\":9,\"command\":\"status\"}\n")["code"],
+        "version"
+    );
+    let long = vec![b'x'; (1 << 20) + 2];
+    assert_eq!(raw(&sensor, &long)["code"], "too_large");
+    let wrong = sensor.ask("flows --network here").unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+
+    // All places taken by clients that say nothing, one of them in the middle of a line.
+    let mut silent: Vec<UnixStream> = (0..16)
+        .map(|_| UnixStream::connect(sensor.socket()).unwrap())
+        .collect();
+    silent[0].write_all(b"{\"v\":1,").unwrap();
+    let refused = wait_until(LIMIT, || {
+        let answer = raw(&sensor, b"");
+        (answer["code"] == "busy").then_some(answer)
+    });
+    assert!(refused.is_some());
+    let _flood = network
+        .start("attacker", "hping3 -q -S -p 80 -i u200 -c 15000 10.99.2.1")
+        .unwrap();
+    sensor
+        .wait_for(LIMIT, |v| v["incident.family"] == "syn_flood")
+        .expect("detection goes on");
+    drop(silent);
+    let status = wait_until(LIMIT, || {
+        let output = sensor.ask("status --json").unwrap();
+        output.status.success().then(|| values(&output).remove(0))
+    });
+    let late = status.expect("places free again")["tick_ms"]["late"].clone();
+    assert!(late.as_u64().unwrap() <= 5, "{late} looks were late");
+    let mut rest = String::new();
+    let mut stream = UnixStream::connect(sensor.socket()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    stream.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+}
