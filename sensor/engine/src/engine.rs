@@ -8,7 +8,8 @@ use crate::address::from_ip;
 use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
-    BehaviourDetector, Blame, Finding, FloodDetector, RowScanDetector, ScanDetector, VolumeDetector,
+    BehaviourDetector, Blame, Finding, FloodDetector, RowScanDetector, ScanDetector,
+    ShapeDetectors, VolumeDetector,
 };
 use crate::features::{HostLook, HostTracks, SourceWindows, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary};
@@ -87,6 +88,7 @@ pub struct Engine {
     floods: FloodDetector,
     scans: ScanDetector,
     row_scans: RowScanDetector,
+    shapes: ShapeDetectors,
     volumes: VolumeDetector,
     behaviour: BehaviourDetector,
     decide: DecideStage,
@@ -111,6 +113,7 @@ impl Engine {
             floods: FloodDetector::new(&config.flood, seed),
             scans: ScanDetector::new(&config.scan, seed),
             row_scans: RowScanDetector::new(&config.scan, seed),
+            shapes: ShapeDetectors::new(&config.shape, &config.scan.auth_ports, seed),
             volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
             behaviour: BehaviourDetector::new(&config.behaviour),
             decide: DecideStage::new(&config.decide, seed),
@@ -127,6 +130,8 @@ impl Engine {
         self.floods.configure(&config.flood);
         self.scans.configure(&config.scan);
         self.row_scans.configure(&config.scan);
+        self.shapes
+            .configure(&config.shape, &config.scan.auth_ports);
         self.volumes.configure(&config.volume);
         self.behaviour.configure(&config.behaviour);
         self.decide.configure(&config.decide);
@@ -185,7 +190,7 @@ impl Engine {
         stats.n_sources_shed = self.sources.n_shed();
         stats.n_subjects_shed = self.subjects.n_shed();
         stats.n_vectors_skipped = self.subjects.n_skipped();
-        stats.n_scan_windows_shed = self.scans.n_shed();
+        stats.n_scan_windows_shed = self.scans.n_shed().saturating_add(self.shapes.n_shed());
         stats.n_incidents_shed = self.decide.n_shed;
         stats
     }
@@ -202,6 +207,7 @@ impl Engine {
             sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
+            shapes: &mut self.shapes,
             stats: &mut self.stats,
         };
         self.flows.take(at_ns, flow, is_final, &mut |event| {
@@ -215,6 +221,7 @@ impl Engine {
             sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
+            shapes: &mut self.shapes,
             stats: &mut self.stats,
         };
         self.flows.tick(at_ns, &mut |event| {
@@ -223,6 +230,7 @@ impl Engine {
         self.vouchers.tick(at_ns);
         let mut findings = Vec::new();
         self.scans.tick(at_ns, &mut findings);
+        self.shapes.tick(at_ns, &mut findings);
         let vectors = self.sources.tick(at_ns);
         self.behaviour.take(at_ns, &vectors, &mut findings);
         if self.subjects.is_due(at_ns) {
@@ -377,6 +385,7 @@ struct Downstream<'a> {
     sources: &'a mut SourceWindows,
     subjects: &'a mut Subjects,
     scans: &'a mut ScanDetector,
+    shapes: &'a mut ShapeDetectors,
     stats: &'a mut Stats,
 }
 
@@ -388,10 +397,11 @@ impl Downstream<'_> {
                 self.sources.take(update);
                 self.subjects.take(at_ns, update);
                 self.scans.take(at_ns, update);
+                self.shapes.take(update);
             }
             FlowEvent::End(summary) => {
                 let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
-                self.scans.take_end(at_ns, summary, source, host);
+                self.shapes.take_end(summary, source, host);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
                 out.push(Output::FlowEnd(summary.clone()));
             }

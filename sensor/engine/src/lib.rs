@@ -20,7 +20,7 @@ mod tests;
 pub use address::{from_ip, to_ip};
 pub use config::{
     BehaviourConfig, Config, DecideConfig, FloodConfig, FlowConfig, SECOND_NS, ScanConfig,
-    VectorConfig, VolumeConfig,
+    ShapeConfig, VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
 pub use detect::{Detector, Entity, Evidence, Family, Finding, Mac, Note};

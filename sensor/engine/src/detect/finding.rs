@@ -13,6 +13,8 @@ pub enum Family {
     IcmpFlood,
     FragmentFlood,
     Reflection,
+    HttpFlood,
+    SlowHttp,
     PortScan,
     HostSweep,
     ArpSweep,
@@ -27,13 +29,15 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::SynFlood,
         Self::AckFlood,
         Self::UdpFlood,
         Self::IcmpFlood,
         Self::FragmentFlood,
         Self::Reflection,
+        Self::HttpFlood,
+        Self::SlowHttp,
         Self::PortScan,
         Self::HostSweep,
         Self::ArpSweep,
@@ -55,6 +59,8 @@ impl Family {
             Self::IcmpFlood => "icmp_flood",
             Self::FragmentFlood => "fragment_flood",
             Self::Reflection => "reflection",
+            Self::HttpFlood => "http_flood",
+            Self::SlowHttp => "slow_http",
             Self::PortScan => "port_scan",
             Self::HostSweep => "host_sweep",
             Self::ArpSweep => "arp_sweep",
@@ -75,6 +81,7 @@ impl Family {
             Self::SynFlood | Self::AckFlood => "T1499.001",
             Self::UdpFlood | Self::IcmpFlood | Self::FragmentFlood => "T1498.001",
             Self::Reflection => "T1498.002",
+            Self::HttpFlood | Self::SlowHttp => "T1499.002",
             Self::PortScan => "T1046",
             Self::HostSweep | Self::ArpSweep => "T1018",
             Self::ArpSpoof => "T1557.002",
@@ -97,6 +104,8 @@ impl Family {
                 | Self::IcmpFlood
                 | Self::FragmentFlood
                 | Self::Reflection
+                | Self::HttpFlood
+                | Self::SlowHttp
         )
     }
 }
@@ -108,6 +117,11 @@ pub enum Detector {
     Scan,
     ScanRows,
     Brute,
+    Attempts,
+    Web,
+    Datagrams,
+    Echoes,
+    Reflection,
     Volume,
     Clusters,
 }
@@ -119,6 +133,11 @@ impl Detector {
             Self::Scan => "scan",
             Self::ScanRows => "scan_rows",
             Self::Brute => "brute_force",
+            Self::Attempts => "attempts",
+            Self::Web => "web",
+            Self::Datagrams => "datagrams",
+            Self::Echoes => "echoes",
+            Self::Reflection => "reflection",
             Self::Volume => "volume",
             Self::Clusters => "clusters",
         }
