@@ -7,6 +7,7 @@
 
 mod agent;
 mod concurrent;
+mod content;
 mod live;
 mod parity;
 mod replay;

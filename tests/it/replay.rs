@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use sensor_tests::binary;
 
 /// A classic pcap of Ethernet frames, each with its time in microseconds.
-fn capture(name: &str, frames: &[(u64, Vec<u8>)]) -> PathBuf {
+pub(crate) fn capture(name: &str, frames: &[(u64, Vec<u8>)]) -> PathBuf {
     let mut bytes = Vec::new();
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
         bytes.extend(word.to_le_bytes());
@@ -36,7 +36,7 @@ fn tcp(source: [u8; 4], destination: [u8; 4], ports: (u16, u16), flags: u8) -> V
     frame
 }
 
-fn replay(paths: &[&PathBuf]) -> Output {
+pub(crate) fn replay(paths: &[&PathBuf]) -> Output {
     Command::new(binary().unwrap())
         .arg("replay")
         .arg("--json")
@@ -46,7 +46,7 @@ fn replay(paths: &[&PathBuf]) -> Output {
 }
 
 /// Incidents opened, by family, in the order of their lines.
-fn families(output: &Output) -> Vec<String> {
+pub(crate) fn families(output: &Output) -> Vec<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let lines = text
         .lines()

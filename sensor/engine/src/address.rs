@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use indexmap::IndexMap;
 use sensor_common::{Address, is_v4, mix};
 
+/// An Ethernet address.
+pub type Mac = [u8; 6];
+
 /// The address as the standard library writes it; IPv4-mapped ones as IPv4.
 pub fn to_ip(address: &Address) -> IpAddr {
     if is_v4(address) {

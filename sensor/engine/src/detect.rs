@@ -3,19 +3,19 @@
 mod baseline;
 mod behaviour;
 mod blame;
+mod content;
 mod finding;
 mod flood;
 mod scan;
 mod scan_rows;
-mod shape;
 mod volume;
 mod windows;
 
 pub(crate) use self::behaviour::BehaviourDetector;
 pub(crate) use self::blame::Blame;
-pub use self::finding::{Detector, Entity, Evidence, Family, Finding, Mac, Note};
+pub(crate) use self::content::ContentDetectors;
+pub use self::finding::{Detector, Entity, Evidence, Family, Finding, Note};
 pub(crate) use self::flood::FloodDetector;
 pub(crate) use self::scan::ScanDetector;
 pub(crate) use self::scan_rows::RowScanDetector;
-pub(crate) use self::shape::ShapeDetectors;
 pub(crate) use self::volume::VolumeDetector;

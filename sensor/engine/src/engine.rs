@@ -8,8 +8,8 @@ use crate::address::from_ip;
 use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
-    BehaviourDetector, Blame, Finding, FloodDetector, RowScanDetector, ScanDetector,
-    ShapeDetectors, VolumeDetector,
+    BehaviourDetector, Blame, ContentDetectors, Finding, FloodDetector, RowScanDetector,
+    ScanDetector, VolumeDetector,
 };
 use crate::features::{HostLook, HostTracks, SourceWindows, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary};
@@ -68,6 +68,7 @@ pub struct Stats {
     pub n_subjects_shed: u64,
     pub n_vectors_skipped: u64,
     pub n_scan_windows_shed: u64,
+    pub n_content_shed: u64,
     pub n_incidents_shed: u64,
     pub n_host_packets_dropped: u64,
     /// Memory that the flow table holds, by capacity, and that of the host rows and addresses.
@@ -88,7 +89,7 @@ pub struct Engine {
     floods: FloodDetector,
     scans: ScanDetector,
     row_scans: RowScanDetector,
-    shapes: ShapeDetectors,
+    content: ContentDetectors,
     volumes: VolumeDetector,
     behaviour: BehaviourDetector,
     decide: DecideStage,
@@ -113,7 +114,7 @@ impl Engine {
             floods: FloodDetector::new(&config.flood, seed),
             scans: ScanDetector::new(&config.scan, seed),
             row_scans: RowScanDetector::new(&config.scan, seed),
-            shapes: ShapeDetectors::new(&config.shape, &config.scan.auth_ports, seed),
+            content: ContentDetectors::new(&config.content, seed),
             volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
             behaviour: BehaviourDetector::new(&config.behaviour),
             decide: DecideStage::new(&config.decide, seed),
@@ -130,8 +131,7 @@ impl Engine {
         self.floods.configure(&config.flood);
         self.scans.configure(&config.scan);
         self.row_scans.configure(&config.scan);
-        self.shapes
-            .configure(&config.shape, &config.scan.auth_ports);
+        self.content.configure(&config.content);
         self.volumes.configure(&config.volume);
         self.behaviour.configure(&config.behaviour);
         self.decide.configure(&config.decide);
@@ -142,7 +142,7 @@ impl Engine {
         match input {
             Input::FlowLive(flow) => self.take_flow(at_ns, flow, false, out),
             Input::FlowSent(flow) => self.take_flow(at_ns, flow, true, out),
-            Input::Sample(sample) => self.take_sample(at_ns, sample),
+            Input::Sample(sample) => self.take_sample(sample),
             Input::Hosts { local, remote } => self.take_hosts(at_ns, local, remote, out),
             Input::HostDropped { packets } => {
                 let n = &mut self.stats.n_host_packets_dropped;
@@ -190,15 +190,16 @@ impl Engine {
         stats.n_sources_shed = self.sources.n_shed();
         stats.n_subjects_shed = self.subjects.n_shed();
         stats.n_vectors_skipped = self.subjects.n_skipped();
-        stats.n_scan_windows_shed = self.scans.n_shed().saturating_add(self.shapes.n_shed());
+        stats.n_scan_windows_shed = self.scans.n_shed();
+        stats.n_content_shed = self.content.n_shed();
         stats.n_incidents_shed = self.decide.n_shed;
         stats
     }
 
-    fn take_sample(&mut self, _at_ns: u64, sample: &Sample<'_>) {
+    fn take_sample(&mut self, sample: &Sample<'_>) {
         let n = &mut self.stats.n_samples;
         *n = n.saturating_add(1);
-        let _ = sample;
+        self.content.take(sample);
     }
 
     fn take_flow(&mut self, at_ns: u64, flow: &Flow, is_final: bool, out: &mut Vec<Output>) {
@@ -207,7 +208,6 @@ impl Engine {
             sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
-            shapes: &mut self.shapes,
             stats: &mut self.stats,
         };
         self.flows.take(at_ns, flow, is_final, &mut |event| {
@@ -221,7 +221,6 @@ impl Engine {
             sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
-            shapes: &mut self.shapes,
             stats: &mut self.stats,
         };
         self.flows.tick(at_ns, &mut |event| {
@@ -230,7 +229,7 @@ impl Engine {
         self.vouchers.tick(at_ns);
         let mut findings = Vec::new();
         self.scans.tick(at_ns, &mut findings);
-        self.shapes.tick(at_ns, &mut findings);
+        self.content.tick(at_ns, &mut findings);
         let vectors = self.sources.tick(at_ns);
         self.behaviour.take(at_ns, &vectors, &mut findings);
         if self.subjects.is_due(at_ns) {
@@ -347,6 +346,12 @@ impl Engine {
                 before.n_scan_windows_shed,
             ),
             (
+                "detect",
+                "content_tables_full",
+                now.n_content_shed,
+                before.n_content_shed,
+            ),
+            (
                 "decide",
                 "incidents_full",
                 now.n_incidents_shed,
@@ -385,7 +390,6 @@ struct Downstream<'a> {
     sources: &'a mut SourceWindows,
     subjects: &'a mut Subjects,
     scans: &'a mut ScanDetector,
-    shapes: &'a mut ShapeDetectors,
     stats: &'a mut Stats,
 }
 
@@ -397,11 +401,10 @@ impl Downstream<'_> {
                 self.sources.take(update);
                 self.subjects.take(at_ns, update);
                 self.scans.take(at_ns, update);
-                self.shapes.take(update);
             }
             FlowEvent::End(summary) => {
                 let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
-                self.shapes.take_end(summary, source, host);
+                self.scans.take_end(at_ns, summary, source, host);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
                 out.push(Output::FlowEnd(summary.clone()));
             }

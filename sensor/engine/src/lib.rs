@@ -12,18 +12,20 @@ mod detect;
 mod engine;
 mod features;
 mod flow;
+mod l7;
 mod models;
 
 #[cfg(test)]
 mod tests;
 
-pub use address::{from_ip, to_ip};
+pub use address::{Mac, from_ip, to_ip};
 pub use config::{
-    BehaviourConfig, Config, DecideConfig, FloodConfig, FlowConfig, SECOND_NS, ScanConfig,
-    ShapeConfig, VectorConfig, VolumeConfig,
+    ArpSpoofConfig, ArpSweepConfig, BehaviourConfig, Config, ContentConfig, DecideConfig,
+    DgaConfig, DnsTunnelConfig, FloodConfig, FlowConfig, SECOND_NS, ScanConfig, VectorConfig,
+    VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
-pub use detect::{Detector, Entity, Evidence, Family, Finding, Mac, Note};
+pub use detect::{Detector, Entity, Evidence, Family, Finding, Note};
 pub use engine::{Engine, Input, Output, Stats};
 pub use features::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, Vector, schema_hash,

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::explain::explain;
-use crate::detect::{Detector, Evidence, Family, Finding, Mac, Note};
+use crate::address::Mac;
+use crate::detect::{Detector, Evidence, Family, Finding, Note};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -56,9 +57,7 @@ impl Severity {
             | Family::UdpFlood
             | Family::IcmpFlood
             | Family::FragmentFlood
-            | Family::Reflection
-            | Family::HttpFlood
-            | Family::SlowHttp => {
+            | Family::Reflection => {
                 if score >= 100.0 {
                     Self::Critical
                 } else {
@@ -127,7 +126,10 @@ impl Case {
                 n_ports: 0,
                 score: 0.0,
                 severity: Severity::Low,
-                technique: finding.family.technique(),
+                technique: finding
+                    .detector
+                    .technique()
+                    .unwrap_or(finding.family.technique()),
                 explanation: String::new(),
                 detectors: Vec::new(),
                 features: Vec::new(),

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use sensor_common::Address;
 
+use crate::address::Mac;
+
 /// Kinds of behaviour; labels as in the output contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
@@ -13,8 +15,6 @@ pub enum Family {
     IcmpFlood,
     FragmentFlood,
     Reflection,
-    HttpFlood,
-    SlowHttp,
     PortScan,
     HostSweep,
     ArpSweep,
@@ -29,15 +29,13 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 17] = [
         Self::SynFlood,
         Self::AckFlood,
         Self::UdpFlood,
         Self::IcmpFlood,
         Self::FragmentFlood,
         Self::Reflection,
-        Self::HttpFlood,
-        Self::SlowHttp,
         Self::PortScan,
         Self::HostSweep,
         Self::ArpSweep,
@@ -59,8 +57,6 @@ impl Family {
             Self::IcmpFlood => "icmp_flood",
             Self::FragmentFlood => "fragment_flood",
             Self::Reflection => "reflection",
-            Self::HttpFlood => "http_flood",
-            Self::SlowHttp => "slow_http",
             Self::PortScan => "port_scan",
             Self::HostSweep => "host_sweep",
             Self::ArpSweep => "arp_sweep",
@@ -81,7 +77,6 @@ impl Family {
             Self::SynFlood | Self::AckFlood => "T1499.001",
             Self::UdpFlood | Self::IcmpFlood | Self::FragmentFlood => "T1498.001",
             Self::Reflection => "T1498.002",
-            Self::HttpFlood | Self::SlowHttp => "T1499.002",
             Self::PortScan => "T1046",
             Self::HostSweep | Self::ArpSweep => "T1018",
             Self::ArpSpoof => "T1557.002",
@@ -104,8 +99,6 @@ impl Family {
                 | Self::IcmpFlood
                 | Self::FragmentFlood
                 | Self::Reflection
-                | Self::HttpFlood
-                | Self::SlowHttp
         )
     }
 }
@@ -117,27 +110,33 @@ pub enum Detector {
     Scan,
     ScanRows,
     Brute,
-    Attempts,
-    Web,
-    Datagrams,
-    Echoes,
-    Reflection,
+    ArpSpoof,
+    ArpSweep,
+    DnsTunnel,
+    Dga,
     Volume,
     Clusters,
 }
 
 impl Detector {
+    /// The MITRE ATT&CK technique, where it says more than the family's.
+    pub const fn technique(self) -> Option<&'static str> {
+        match self {
+            Self::Dga => Some("T1568.002"),
+            _ => None,
+        }
+    }
+
     pub const fn label(self) -> &'static str {
         match self {
             Self::HostRates => "host_rates",
             Self::Scan => "scan",
             Self::ScanRows => "scan_rows",
             Self::Brute => "brute_force",
-            Self::Attempts => "attempts",
-            Self::Web => "web",
-            Self::Datagrams => "datagrams",
-            Self::Echoes => "echoes",
-            Self::Reflection => "reflection",
+            Self::ArpSpoof => "arp_spoof",
+            Self::ArpSweep => "arp_sweep",
+            Self::DnsTunnel => "dns_tunnel",
+            Self::Dga => "dga",
             Self::Volume => "volume",
             Self::Clusters => "clusters",
         }
@@ -152,9 +151,6 @@ pub enum Entity {
     /// A station on the link, where its IP address may be a lie.
     Station(Mac),
 }
-
-/// An Ethernet address.
-pub type Mac = [u8; 6];
 
 impl Entity {
     pub const fn label(&self) -> &'static str {

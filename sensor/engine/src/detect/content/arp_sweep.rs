@@ -1,0 +1,141 @@
+//! A station that asks for many addresses that nobody has.
+
+use std::net::IpAddr;
+
+use super::Seen;
+use super::turning::Turning;
+use crate::address::Mac;
+use crate::config::ArpSweepConfig;
+use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use crate::features::bounded::{Bounded, Worth};
+use crate::features::sketch::Distinct;
+use crate::l7::arp::{Arp, Operation};
+
+/// Addresses named in a finding.
+const NAMED: usize = 16;
+
+#[derive(Clone, Debug, Default)]
+struct Half {
+    asked: Distinct,
+    answered: Distinct,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Station {
+    window: Turning<Half>,
+    sender: Option<IpAddr>,
+    named: Vec<IpAddr>,
+}
+
+impl Worth for Station {
+    fn worth(&self) -> u64 {
+        u64::from(self.window.now.asked.len())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ArpSweepDetector {
+    config: ArpSweepConfig,
+    stations: Bounded<Mac, Station>,
+}
+
+impl ArpSweepDetector {
+    pub(super) fn new(config: &ArpSweepConfig, hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            stations: Bounded::new(config.max_stations, hash_seed),
+        }
+    }
+
+    pub(super) fn configure(&mut self, config: &ArpSweepConfig) {
+        self.config = config.clone();
+    }
+
+    pub(super) fn n_shed(&self) -> u64 {
+        self.stations.n_shed
+    }
+
+    pub(super) fn take(&mut self, seen: &Seen<'_>, arp: &Arp) {
+        let half_ns = self.config.half_ns;
+        if arp.operation == Operation::Reply {
+            // The one who asked is the target; it is known by the frame's address.
+            let asker = seen.sample.head.destination_mac;
+            if let Some(station) = self.stations.get_mut(&asker) {
+                let value = u64::from(u32::from(arp.sender));
+                station
+                    .window
+                    .at(seen.at_ns, half_ns)
+                    .answered
+                    .insert(value);
+            }
+            return;
+        }
+        if arp.is_gratuitous() {
+            return;
+        }
+        let station = self
+            .stations
+            .get_or_insert_with(arp.sender_mac, Station::default);
+        if !arp.sender.is_unspecified() {
+            station.sender = Some(IpAddr::V4(arp.sender));
+        }
+        let half = station.window.at(seen.at_ns, half_ns);
+        half.asked.insert(u64::from(u32::from(arp.target)));
+        let target = IpAddr::V4(arp.target);
+        if station.named.len() < NAMED && !station.named.contains(&target) {
+            station.named.push(target);
+        }
+    }
+
+    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let config = &self.config;
+        for (mac, station) in self.stations.iter_mut() {
+            if !station.window.is_due(at_ns, config.half_ns) {
+                continue;
+            }
+            let window = &mut station.window;
+            let asked = window.now.asked.union_len(&window.before.asked);
+            let answered = window.now.answered.union_len(&window.before.answered);
+            if asked < config.addresses || answered.saturating_mul(2) > asked {
+                window.judged();
+                continue;
+            }
+            let evidence = [
+                ("addresses_asked", asked, config.addresses, 0.9),
+                ("addresses_answered", answered, asked / 2, 0.1),
+            ];
+            let score = poisson_score(f64::from(asked), f64::from(config.addresses) / 10.0);
+            findings.push(Finding {
+                detector: Detector::ArpSweep,
+                family: Family::ArpSweep,
+                entity: Entity::Station(*mac),
+                window_ns: 2 * config.half_ns,
+                first_ns: window.first_ns,
+                last_ns: window.last_ns,
+                score,
+                p_value: p_value(score),
+                features: evidence
+                    .map(|(name, observed, expected, share)| Evidence {
+                        name,
+                        observed: f64::from(observed),
+                        expected: f64::from(expected) / 10.0,
+                        share,
+                    })
+                    .to_vec(),
+                notes: Vec::new(),
+                sources: station.sender.into_iter().collect(),
+                n_sources: 1,
+                is_spoofed: false,
+                destinations: station.named.clone(),
+                n_destinations: u64::from(asked),
+                ports: Vec::new(),
+                n_ports: 0,
+                protocol: 0,
+            });
+            window.reported(at_ns);
+        }
+        let half_ns = config.half_ns;
+        self.stations
+            .retain(|_, station| !station.window.is_stale(at_ns, half_ns));
+    }
+}

@@ -1,0 +1,176 @@
+//! A client that asks for many registered names that don't exist, and for little else: the search of
+//! malware for the name of the day that its author registered (domain generation, Antonakakis et al.
+//! 2012).
+
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use sensor_common::Address;
+
+use super::Seen;
+use super::turning::Turning;
+use crate::address::{Seeded, to_ip};
+use crate::config::DgaConfig;
+use crate::detect::finding::{
+    Detector, Entity, Evidence, Family, Finding, Note, p_value, poisson_score,
+};
+use crate::features::bounded::{Bounded, Worth};
+use crate::features::sketch::Distinct;
+use crate::l7::dns::{self, NO_ERROR, NX_DOMAIN};
+use crate::l7::zone::split;
+
+#[derive(Clone, Debug, Default)]
+struct Half {
+    missing: Distinct,
+    found: Distinct,
+    n_missing: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Client {
+    short: Turning<Half>,
+    long: Turning<Half>,
+    example: dns::Name,
+    server: Address,
+}
+
+impl Worth for Client {
+    fn worth(&self) -> u64 {
+        u64::from(self.long.now.n_missing) + u64::from(self.long.before.n_missing)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct DgaDetector {
+    config: DgaConfig,
+    clients: Bounded<Address, Client>,
+    hash: Seeded,
+}
+
+impl DgaDetector {
+    pub(super) fn new(config: &DgaConfig, hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            clients: Bounded::new(config.max_clients, hash_seed),
+            hash: Seeded(hash_seed),
+        }
+    }
+
+    pub(super) fn configure(&mut self, config: &DgaConfig) {
+        self.config = config.clone();
+    }
+
+    pub(super) fn n_shed(&self) -> u64 {
+        self.clients.n_shed
+    }
+
+    pub(super) fn take(&mut self, seen: &Seen<'_>, message: &dns::Message) {
+        let is_missing = message.rcode == NX_DOMAIN;
+        if !message.is_response || !(is_missing || message.rcode == NO_ERROR) {
+            return;
+        }
+        // Reverse lookups of addresses without a name say nothing.
+        let Some(split) = split(message.name.as_bytes()) else {
+            return;
+        };
+        let mut hasher = self.hash.build_hasher();
+        hasher.write(split.zone);
+        let zone = hasher.finish();
+        let packet = &seen.sample.head.packet;
+        let client = self
+            .clients
+            .get_or_insert_with(packet.destination, || Client {
+                short: Turning::default(),
+                long: Turning::default(),
+                example: message.name.clone(),
+                server: packet.source,
+            });
+        if is_missing {
+            client.example = message.name.clone();
+            client.server = packet.source;
+        }
+        let config = &self.config;
+        for half in [
+            client.short.at(seen.at_ns, config.half_ns),
+            client.long.at(seen.at_ns, config.slow_half_ns),
+        ] {
+            if is_missing {
+                half.missing.insert(zone);
+                half.n_missing = half.n_missing.saturating_add(1);
+            } else {
+                half.found.insert(zone);
+            }
+        }
+    }
+
+    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let config = &self.config;
+        for (address, client) in self.clients.iter_mut() {
+            let windows = [
+                (config.half_ns, 1, &mut client.short),
+                (config.slow_half_ns, 3, &mut client.long),
+            ];
+            for (half_ns, times, window) in windows {
+                if !window.is_due(at_ns, half_ns) {
+                    continue;
+                }
+                let limit = config.names.saturating_mul(times);
+                let Some((n_missing, share)) = judge(config, limit, &window.now, &window.before)
+                else {
+                    window.judged();
+                    continue;
+                };
+                window.reported(at_ns);
+                let expected = f64::from(limit) / 10.0;
+                let score = poisson_score(f64::from(n_missing), expected);
+                let evidence = [
+                    ("missing_names", f64::from(n_missing), expected, 0.7),
+                    ("missing_share", share, 0.05, 0.3),
+                ];
+                findings.push(Finding {
+                    detector: Detector::Dga,
+                    family: Family::BehaviourAnomaly,
+                    entity: Entity::Source(*address),
+                    window_ns: 2 * half_ns,
+                    first_ns: window.first_ns,
+                    last_ns: window.last_ns,
+                    score,
+                    p_value: p_value(score),
+                    features: evidence
+                        .map(|(name, observed, expected, share)| Evidence {
+                            name,
+                            observed,
+                            expected,
+                            share,
+                        })
+                        .to_vec(),
+                    notes: vec![Note {
+                        name: "dns.question.name",
+                        value: client.example.text(),
+                    }],
+                    sources: vec![to_ip(address)],
+                    n_sources: 1,
+                    is_spoofed: false,
+                    destinations: vec![to_ip(&client.server)],
+                    n_destinations: 1,
+                    ports: vec![53],
+                    n_ports: 1,
+                    protocol: 17,
+                });
+                break;
+            }
+        }
+        let slow_half_ns = config.slow_half_ns;
+        self.clients
+            .retain(|_, client| !client.long.is_stale(at_ns, slow_half_ns));
+    }
+}
+
+fn judge(config: &DgaConfig, limit: u32, now: &Half, before: &Half) -> Option<(u32, f64)> {
+    if now.n_missing.saturating_add(before.n_missing) < limit {
+        return None;
+    }
+    let n_missing = now.missing.union_len(&before.missing);
+    let n_found = now.found.union_len(&before.found);
+    let share = f64::from(n_missing) / f64::from(n_missing.saturating_add(n_found).max(1));
+    (n_missing >= limit && share >= config.missing_share).then_some((n_missing, share))
+}

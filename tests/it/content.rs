@@ -1,0 +1,232 @@
+//! Golden replays of what samples of packets show: each detector fires on its behaviour and stays
+//! silent on what looks like it.
+
+use crate::replay::{capture, families, replay};
+
+type Frame = (u64, Vec<u8>);
+const START_US: u64 = 1_700_000_000_000_000;
+const GATEWAY: ([u8; 6], [u8; 4]) = ([2, 0, 0, 0, 0, 1], [192, 0, 2, 1]);
+const VICTIM: ([u8; 6], [u8; 4]) = ([2, 0, 0, 0, 0, 7], [192, 0, 2, 7]);
+const ATTACKER: ([u8; 6], [u8; 4]) = ([2, 0, 0, 0, 0, 66], [192, 0, 2, 66]);
+const NOBODY: [u8; 6] = [0; 6];
+const EVERYBODY: [u8; 6] = [0xff; 6];
+
+fn arp(
+    operation: u8,
+    sender: ([u8; 6], [u8; 4]),
+    target: ([u8; 6], [u8; 4]),
+    to: [u8; 6],
+) -> Vec<u8> {
+    let mut frame = to.to_vec();
+    frame.extend(sender.0);
+    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, operation]);
+    frame.extend(sender.0);
+    frame.extend(sender.1);
+    frame.extend(target.0);
+    frame.extend(target.1);
+    frame.resize(60, 0);
+    frame
+}
+
+fn ask(from: ([u8; 6], [u8; 4]), whom: [u8; 4]) -> Vec<u8> {
+    arp(1, from, (NOBODY, whom), EVERYBODY)
+}
+
+fn answer(from: ([u8; 6], [u8; 4]), to: ([u8; 6], [u8; 4])) -> Vec<u8> {
+    arp(2, from, to, to.0)
+}
+
+fn ipv4(protocol: u8, source: [u8; 4], destination: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+    frame.extend((20 + payload.len() as u16).to_be_bytes());
+    frame.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
+    frame.extend(source);
+    frame.extend(destination);
+    frame.extend(payload);
+    frame
+}
+
+pub(crate) fn udp(
+    source: [u8; 4],
+    destination: [u8; 4],
+    ports: (u16, u16),
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut datagram = ports.0.to_be_bytes().to_vec();
+    datagram.extend(ports.1.to_be_bytes());
+    datagram.extend((8 + payload.len() as u16).to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.extend(payload);
+    ipv4(17, source, destination, &datagram)
+}
+
+/// A question and its answer 20 ms later.
+fn lookup(at_us: u64, port: u16, name: &str, record: u16, rcode: u8) -> [Frame; 2] {
+    let message = |flags: [u8; 2]| {
+        let mut bytes = vec![0x12, 0x34, flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, 0];
+        for label in name.split('.') {
+            bytes.push(label.len() as u8);
+            bytes.extend(label.as_bytes());
+        }
+        bytes.push(0);
+        bytes.extend(record.to_be_bytes());
+        bytes.extend([0, 1]);
+        bytes
+    };
+    let (client, resolver) = (VICTIM.1, GATEWAY.1);
+    let question = udp(client, resolver, (port, 53), &message([1, 0]));
+    let answer = udp(resolver, client, (53, port), &message([0x81, 0x80 | rcode]));
+    [(at_us, question), (at_us + 20_000, answer)]
+}
+
+/// Families found in the frames.
+fn found(name: &str, frames: &[Frame]) -> Vec<String> {
+    let path = capture(name, frames);
+    let output = replay(&[&path]);
+    assert!(output.status.success());
+    families(&output)
+}
+
+/// Letters that look like data.
+fn noise(n: usize, mut state: u64) -> String {
+    let mut letters = String::new();
+    for _ in 0..n {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        letters.push(char::from(
+            b"abcdefghijklmnopqrstuvwxyz012345"[(state >> 59) as usize],
+        ));
+    }
+    letters
+}
+
+#[test]
+fn arp_poisoning_is_told_by_what_it_takes_over() {
+    let mut frames = vec![
+        (START_US, ask(VICTIM, GATEWAY.1)),
+        (START_US + 500, answer(GATEWAY, VICTIM)),
+    ];
+    for round in 0..5 {
+        let at_us = START_US + 10_000_000 + round * 2_000_000;
+        frames.push((at_us, answer((ATTACKER.0, GATEWAY.1), VICTIM)));
+        frames.push((at_us + 300, answer((ATTACKER.0, VICTIM.1), GATEWAY)));
+    }
+    let path = capture("poison", &frames);
+    let output = replay(&[&path]);
+    assert_eq!(families(&output), ["arp_spoof"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains(r#""source.mac":"02-00-00-00-00-42""#),
+        "{text}"
+    );
+}
+
+#[test]
+fn arp_poisoning_is_told_by_its_own_lookups() {
+    let mut frames = vec![(START_US, ask(VICTIM, GATEWAY.1))];
+    for round in 1..7 {
+        let at_us = START_US + round * 4_000_000;
+        frames.push((at_us, ask(ATTACKER, VICTIM.1)));
+        frames.push((at_us + 50_000, ask(ATTACKER, GATEWAY.1)));
+    }
+    assert_eq!(found("rounds", &frames), ["arp_spoof"]);
+}
+
+#[test]
+fn ordinary_arp_is_silent() {
+    let mut frames = Vec::new();
+    for round in 0..60 {
+        let at_us = START_US + round * 30_000_000;
+        frames.push((at_us, ask(VICTIM, GATEWAY.1)));
+        frames.push((at_us + 400, answer(GATEWAY, VICTIM)));
+        // Somebody who is gone is asked for every second.
+        frames.push((at_us + 1_000_000, ask(GATEWAY, [192, 0, 2, 9])));
+        frames.push((at_us + 2_000_000, ask(GATEWAY, [192, 0, 2, 9])));
+        // An address is announced, and taken by another device much later.
+        let owner = if round < 30 {
+            ATTACKER.0
+        } else {
+            [2, 0, 0, 0, 0, 67]
+        };
+        frames.push((at_us + 3_000_000, ask((owner, ATTACKER.1), ATTACKER.1)));
+    }
+    assert_eq!(found("ordinary-arp", &frames), [] as [&str; 0]);
+}
+
+#[test]
+fn arp_sweep_is_told() {
+    let sweep = |host: u8| {
+        (
+            START_US + u64::from(host) * 10_000,
+            ask(ATTACKER, [192, 0, 2, host]),
+        )
+    };
+    let frames: Vec<Frame> = (1..=254).map(sweep).collect();
+    assert_eq!(found("sweep", &frames), ["arp_sweep"]);
+}
+
+#[test]
+fn dns_tunnels_are_told_by_any_record_type() {
+    for (record, length) in [(16, 20), (5, 20), (10, 20), (1, 40)] {
+        let frames: Vec<Frame> = (0..120)
+            .flat_map(|n| {
+                let name = format!("{}.t.example.org", noise(length, n + 1));
+                lookup(START_US + n * 400_000, 40_000, &name, record, 0)
+            })
+            .collect();
+        assert_eq!(
+            found("tunnel", &frames),
+            ["dns_tunnel"],
+            "record type {record}"
+        );
+    }
+}
+
+#[test]
+fn benign_names_are_silent() {
+    let names = |n: u64| {
+        [
+            (
+                format!("{}.{}.1.2.zen.blocklist.example", n % 256, n % 199),
+                1,
+            ),
+            (format!("{}.2.0.192.in-addr.arpa", n % 256), 12),
+            (format!("{}{n}.com.br", noise(6, n + 1)), 1),
+            (format!("d{}.cdn.example", noise(5, n % 40)), 1),
+            (format!("host{n}.example.org"), 28),
+            (
+                format!("s{}._domainkey.{}.example", n % 3, noise(6, n + 1)),
+                16,
+            ),
+        ]
+    };
+    let mut frames = Vec::new();
+    for n in 0..300 {
+        for (i, (name, record)) in names(n).into_iter().enumerate() {
+            let at_us = START_US + n * 500_000 + i as u64 * 50_000;
+            // One name in ten doesn't exist.
+            let rcode = if n % 10 == 0 { 3 } else { 0 };
+            frames.extend(lookup(at_us, 30_000 + n as u16, &name, record, rcode));
+        }
+    }
+    assert_eq!(found("benign-names", &frames), [] as [&str; 0]);
+}
+
+#[test]
+fn generated_names_that_do_not_exist_are_told() {
+    let frames: Vec<Frame> = (0..60)
+        .flat_map(|n| {
+            let name = format!("{}.xyz", noise(12, n + 1));
+            lookup(START_US + n * 500_000, 40_000 + n as u16, &name, 1, 3)
+        })
+        .collect();
+    let path = capture("dga", &frames);
+    let output = replay(&[&path]);
+    assert_eq!(families(&output), ["behaviour_anomaly"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("T1568.002") && text.contains(r#""detectors":["dga"]"#),
+        "{text}"
+    );
+}
