@@ -55,6 +55,14 @@ impl Running {
         let socket = std::env::temp_dir().join(name);
         let mut child = command
             .env("SENSOR__SOCKET__PATH", &socket)
+            .env(
+                "SENSOR__RESPOND__STATE_FOLDER",
+                socket.with_file_name("state"),
+            )
+            .env(
+                "SENSOR__RESPOND__AUDIT_LOG",
+                socket.with_file_name("audit.jsonl"),
+            )
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;

@@ -281,6 +281,7 @@ impl Looks {
         kernel.scan_flows(|flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
         pipeline.finish(at_ns);
         pipeline.deliver(at_ns)?;
+        pipeline.respond.save();
         self.thread.announce("stop")?;
         let summary = self.thread.summary();
         if self.thread.settings.output.format == Format::Json {

@@ -1,7 +1,7 @@
 //! `sensor run`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -132,6 +132,8 @@ fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result
     let respond = Options {
         mode: settings.respond.mode,
         allow: settings.respond.allow.iter().map(|n| n.0).collect(),
+        state_folder: given(&settings.respond.state_folder),
+        audit_log: given(&settings.respond.audit_log),
         ..Options::default()
     };
     let respond = KernelRespond::new(&mut kernel, respond, Guard::of_host())?;
@@ -180,4 +182,9 @@ fn default_interface() -> Option<String> {
         }
     }
     None
+}
+
+/// An empty path is none.
+fn given(path: &Path) -> Option<PathBuf> {
+    (!path.as_os_str().is_empty()).then(|| path.to_owned())
 }

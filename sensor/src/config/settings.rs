@@ -133,7 +133,7 @@ impl Default for TickSettings {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RespondSettings {
     /// `monitor` counts what would be dropped, `enforce` drops.
@@ -142,6 +142,24 @@ pub struct RespondSettings {
     /// gateways and its resolvers.
     #[schemars(with = "Vec<String>")]
     pub allow: Vec<Network>,
+    /// Folder where blocks and allow-list entries of operators are kept over restarts; empty: they
+    /// are not.
+    #[schemars(extend("x-restart" = true))]
+    pub state_folder: PathBuf,
+    /// File of the audit log; empty: none.
+    #[schemars(extend("x-restart" = true))]
+    pub audit_log: PathBuf,
+}
+
+impl Default for RespondSettings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            allow: Vec::new(),
+            state_folder: PathBuf::from("/var/lib/sensor"),
+            audit_log: PathBuf::from("/var/log/sensor/audit.jsonl"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,18 +1,23 @@
 //! The response in the kernel: the lists under the guard.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 use sensor_engine::{Action, Decision, Scope};
+use serde_json::json;
 use tracing::{error, info, warn};
 
 use super::allowlist::Allowlist;
+use super::audit::{self, Audit, Event};
 use super::blocklist::Blocklist;
 use super::entry::{BlockError, Listed, Measure, Origin, Request, Shown, canonical};
 use super::guard::{ALLOWED, Guard};
+use super::saved::{Saved, Store};
+use super::watch::GuardWatch;
 use super::{Mode, Respond, Verdict};
 use crate::capture::kernel::{Kernel, monotonic_ns};
 
@@ -24,6 +29,10 @@ pub struct Options {
     pub allow: Vec<IpNet>,
     /// What a rate-limited source may send, and at once.
     pub rate_limit_packets_per_s: u32,
+    /// Folder where operators' entries are kept over restarts; without, they are not.
+    pub state_folder: Option<PathBuf>,
+    /// File of the audit log; without, there is none.
+    pub audit_log: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -32,6 +41,8 @@ impl Default for Options {
             mode: Mode::default(),
             allow: Vec::new(),
             rate_limit_packets_per_s: 100,
+            state_folder: None,
+            audit_log: None,
         }
     }
 }
@@ -46,6 +57,11 @@ pub struct KernelRespond {
     /// What the host itself needs, and all that with the allow-list.
     of_host: Guard,
     guard: Guard,
+    watch: GuardWatch,
+    audit: Option<Audit>,
+    store: Option<Store>,
+    /// Something that is kept over restarts changed since it was saved.
+    is_unsaved: bool,
 }
 
 impl KernelRespond {
@@ -61,14 +77,57 @@ impl KernelRespond {
         let config = options.allow.iter().map(|n| (canonical(n), Origin::Config));
         let mut respond = Self {
             allowed: config.collect(),
+            audit: options.audit_log.as_deref().and_then(open_audit),
+            store: options.state_folder.as_deref().map(Store::new),
             options,
             blocks,
             allowlist,
             guard: of_host.clone(),
+            watch: GuardWatch::start(of_host.clone())?,
             of_host,
+            is_unsaved: false,
         };
-        respond.apply_guard()?;
+        respond.restore()?;
         Ok(respond)
+    }
+
+    /// Puts in force what operators asked for before.
+    fn restore(&mut self) -> Result<()> {
+        let saved = self.store.as_ref().map(Store::load).unwrap_or_default();
+        self.allowed.extend(saved.allowed());
+        self.apply_guard()?;
+        let requests = saved.requests();
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let (n_added, refused) = self.put_all(&requests);
+        for cause in &refused {
+            warn!(%cause, "a block of before is not in force any more");
+        }
+        info!(
+            n_added,
+            n_refused = refused.len(),
+            "blocks of before are in force again"
+        );
+        let fields = json!({"n_added": n_added, "n_refused": refused.len()});
+        self.note(Event::Restore, fields);
+        Ok(())
+    }
+
+    fn note(&mut self, event: Event, mut fields: serde_json::Value) {
+        if let Some(audit) = &mut self.audit {
+            if let Some(fields) = fields.as_object_mut() {
+                fields.insert("mode".to_owned(), json!(self.options.mode.label()));
+            }
+            audit.note(event, fields);
+        }
+    }
+
+    fn note_ended(&mut self, event: Event, ended: &[Listed], by: &Origin, why: &str) {
+        for listed in ended {
+            self.is_unsaved |= listed.origin.is_kept();
+            self.note(event, audit::ended(listed, by, why));
+        }
     }
 
     pub const fn mode(&self) -> Mode {
@@ -83,8 +142,13 @@ impl KernelRespond {
             ?by,
             "mode changed"
         );
+        let from = self.options.mode.label();
         self.options.mode = mode;
         self.open_gate();
+        self.note(
+            Event::ModeChange,
+            json!({"from": from, "to": mode.label(), "origin": by}),
+        );
     }
 
     /// Blocks a source or a prefix, or renews its block.
@@ -92,12 +156,34 @@ impl KernelRespond {
     /// # Errors
     /// See [`BlockError`]; `Protected` where the guard refuses.
     pub fn block(&mut self, request: &Request) -> Result<(), BlockError> {
-        self.guard.check(&request.target)?;
-        self.blocks.add(request, monotonic_ns())
+        let result = self.guard.check(&request.target);
+        let result = result.and_then(|()| self.blocks.add(request, monotonic_ns()));
+        match &result {
+            Ok(()) => {
+                self.is_unsaved |= request.origin.is_kept();
+                self.note(Event::Block, audit::asked(request, "allowed"));
+            }
+            Err(cause) => self.note(Event::Refuse, audit::asked(request, &cause.to_string())),
+        }
+        result
     }
 
     /// Blocks many at once: the number of entries made, and what was refused.
     pub fn load_bulk(&mut self, requests: &[Request]) -> (usize, Vec<BlockError>) {
+        let (n_added, refused) = self.put_all(requests);
+        self.is_unsaved |= requests.iter().any(|request| request.origin.is_kept());
+        if let Some(first) = requests.first() {
+            let fields = json!({
+                "n_added": n_added, "n_refused": refused.len(), "origin": first.origin,
+                "reason": first.reason.as_ref(), "ttl_s": first.ttl.as_secs(),
+                "refused": refused.iter().take(10).map(ToString::to_string).collect::<Vec<_>>(),
+            });
+            self.note(Event::BulkLoad, fields);
+        }
+        (n_added, refused)
+    }
+
+    fn put_all(&mut self, requests: &[Request]) -> (usize, Vec<BlockError>) {
         let mut refused = Vec::new();
         let guard = &self.guard;
         let meant: Vec<&Request> = requests
@@ -133,6 +219,7 @@ impl KernelRespond {
         let remove = |scope: &Scope| self.blocks.remove(target, *scope);
         let removed = scopes.iter().map(remove).collect::<Result<Vec<_>, _>>()?;
         info!(target = %Shown(target), ?by, "block removed");
+        self.note_ended(Event::Remove, &removed, by, "asked for");
         Ok(removed)
     }
 
@@ -140,6 +227,8 @@ impl KernelRespond {
     pub fn flush(&mut self, by: &Origin) -> usize {
         let gone = self.blocks.flush(|_, _| true);
         info!(n_entries = gone.len(), ?by, "block-list flushed");
+        self.is_unsaved = true;
+        self.note(Event::Flush, json!({"n_removed": gone.len(), "origin": by}));
         gone.len()
     }
 
@@ -161,6 +250,9 @@ impl KernelRespond {
         let network = canonical(network);
         self.allowlist.add(&network, ALLOWED)?;
         info!(network = %Shown(&network), ?by, "allowed");
+        let fields = json!({"target": Shown(&network).to_string(), "origin": by});
+        self.note(Event::Allow, fields);
+        self.is_unsaved |= by.is_kept();
         self.allowed.insert(network, by);
         self.apply_guard()
     }
@@ -175,6 +267,9 @@ impl KernelRespond {
             return Err(BlockError::NotListed { target });
         }
         info!(network = %Shown(&target), ?by, "no longer allowed");
+        let fields = json!({"target": Shown(&target).to_string(), "origin": by});
+        self.note(Event::Disallow, fields);
+        self.is_unsaved = true;
         self.apply_guard().map(|_| ())
     }
 
@@ -209,6 +304,12 @@ impl KernelRespond {
         for listed in &gone {
             warn!(target = %Shown(&listed.target), "block removed: it must stay reachable now");
         }
+        self.note_ended(
+            Event::Remove,
+            &gone,
+            &Origin::Sensor,
+            "must stay reachable now",
+        );
         Ok(gone)
     }
 
@@ -221,11 +322,52 @@ impl KernelRespond {
         self.blocks.open_gate();
     }
 
-    /// Once a second or so: entries that the kernel no longer honours go.
+    /// Once a second or so: entries that the kernel no longer honours go, changes of the host's
+    /// addresses are taken over, and what is kept over restarts is saved if it changed.
     pub fn tick(&mut self) {
-        for listed in self.blocks.expire(monotonic_ns()) {
+        let over = self.blocks.expire(monotonic_ns());
+        for listed in &over {
             info!(target = %Shown(&listed.target), packets = listed.packets, "block expired");
         }
+        self.note_ended(
+            Event::Expire,
+            &over,
+            &Origin::Sensor,
+            "time to live is over",
+        );
+        if let Some(of_host) = self.watch.changed() {
+            self.of_host = of_host;
+            if let Err(cause) = self.apply_guard() {
+                error!(%cause, "the guard could not follow the host's addresses");
+            }
+        }
+        self.save();
+    }
+
+    /// Asks for a look at the host's addresses now; the next tick takes over what changed.
+    pub fn look_at_host(&self) {
+        self.watch.look();
+    }
+
+    /// Saves what is kept over restarts, if it changed.
+    pub fn save(&mut self) {
+        let Some(store) = self.store.as_ref().filter(|_| self.is_unsaved) else {
+            return;
+        };
+        // Not tried again each second: the next change does.
+        self.is_unsaved = false;
+        let saved = Saved::of(self.blocks.list(), self.allowed.iter());
+        if let Err(cause) = store.save(&saved) {
+            error!(
+                cause = format!("{cause:#}"),
+                "blocks and allow-list would not survive a restart"
+            );
+        }
+    }
+
+    /// Lines of the audit log that could not be written.
+    pub fn n_audit_lost(&self) -> u64 {
+        self.audit.as_ref().map_or(0, Audit::n_lost)
     }
 
     fn request(&self, decision: &Decision) -> Request {
@@ -270,4 +412,10 @@ impl Respond for KernelRespond {
             guard,
         }
     }
+}
+
+fn open_audit(path: &std::path::Path) -> Option<Audit> {
+    Audit::open(path, audit::MAX_BYTES)
+        .inspect_err(|cause| error!(cause = format!("{cause:#}"), "there is no audit log: name another file, or give the sensor the right to write this one"))
+        .ok()
 }

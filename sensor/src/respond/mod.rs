@@ -1,12 +1,15 @@
 //! Response: decisions become block entries, unless a guard refuses.
 
 mod allowlist;
+mod audit;
 mod blocklist;
 mod entry;
 mod filter;
 mod guard;
 mod kernel;
+mod saved;
 mod table;
+mod watch;
 
 use sensor_engine::Decision;
 
