@@ -3,8 +3,8 @@
 
 use crate::replay::{capture, families, replay};
 
-type Frame = (u64, Vec<u8>);
-const START_US: u64 = 1_700_000_000_000_000;
+pub(crate) type Frame = (u64, Vec<u8>);
+pub(crate) const START_US: u64 = 1_700_000_000_000_000;
 const GATEWAY: ([u8; 6], [u8; 4]) = ([2, 0, 0, 0, 0, 1], [192, 0, 2, 1]);
 const VICTIM: ([u8; 6], [u8; 4]) = ([2, 0, 0, 0, 0, 7], [192, 0, 2, 7]);
 const ATTACKER: ([u8; 6], [u8; 4]) = ([2, 0, 0, 0, 0, 66], [192, 0, 2, 66]);
@@ -36,7 +36,7 @@ fn answer(from: ([u8; 6], [u8; 4]), to: ([u8; 6], [u8; 4])) -> Vec<u8> {
     arp(2, from, to, to.0)
 }
 
-fn ipv4(protocol: u8, source: [u8; 4], destination: [u8; 4], payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ipv4(protocol: u8, source: [u8; 4], destination: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
     frame.extend((20 + payload.len() as u16).to_be_bytes());
     frame.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
@@ -46,12 +46,7 @@ fn ipv4(protocol: u8, source: [u8; 4], destination: [u8; 4], payload: &[u8]) -> 
     frame
 }
 
-pub(crate) fn udp(
-    source: [u8; 4],
-    destination: [u8; 4],
-    ports: (u16, u16),
-    payload: &[u8],
-) -> Vec<u8> {
+fn udp(source: [u8; 4], destination: [u8; 4], ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let mut datagram = ports.0.to_be_bytes().to_vec();
     datagram.extend(ports.1.to_be_bytes());
     datagram.extend((8 + payload.len() as u16).to_be_bytes());
@@ -80,7 +75,7 @@ fn lookup(at_us: u64, port: u16, name: &str, record: u16, rcode: u8) -> [Frame; 
 }
 
 /// Families found in the frames.
-fn found(name: &str, frames: &[Frame]) -> Vec<String> {
+pub(crate) fn found(name: &str, frames: &[Frame]) -> Vec<String> {
     let path = capture(name, frames);
     let output = replay(&[&path]);
     assert!(output.status.success());

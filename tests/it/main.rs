@@ -9,6 +9,7 @@ mod agent;
 mod concurrent;
 mod content;
 mod live;
+mod logins;
 mod parity;
 mod replay;
 mod socket;

@@ -5,7 +5,8 @@
 mod content;
 
 pub use self::content::{
-    ArpSpoofConfig, ArpSweepConfig, ContentConfig, DgaConfig, DnsTunnelConfig,
+    ArpSpoofConfig, ArpSweepConfig, ContentConfig, DgaConfig, DnsTunnelConfig, FieldbusConfig,
+    IcmpTunnelConfig, MqttConfig, RepliesConfig,
 };
 
 use schemars::JsonSchema;

@@ -208,6 +208,7 @@ impl Engine {
             sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
+            content: &mut self.content,
             stats: &mut self.stats,
         };
         self.flows.take(at_ns, flow, is_final, &mut |event| {
@@ -221,6 +222,7 @@ impl Engine {
             sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
+            content: &mut self.content,
             stats: &mut self.stats,
         };
         self.flows.tick(at_ns, &mut |event| {
@@ -390,6 +392,7 @@ struct Downstream<'a> {
     sources: &'a mut SourceWindows,
     subjects: &'a mut Subjects,
     scans: &'a mut ScanDetector,
+    content: &'a mut ContentDetectors,
     stats: &'a mut Stats,
 }
 
@@ -399,6 +402,7 @@ impl Downstream<'_> {
             FlowEvent::Update(update) => {
                 self.vouchers.take(update);
                 self.sources.take(update);
+                self.content.take_flow(at_ns, update);
                 self.subjects.take(at_ns, update);
                 self.scans.take(at_ns, update);
             }

@@ -6,6 +6,9 @@
 
 pub(crate) mod arp;
 pub(crate) mod dns;
+pub(crate) mod fieldbus;
+pub(crate) mod login;
+pub(crate) mod mqtt;
 pub(crate) mod zone;
 
 /// Bytes of a message, read from the front.

@@ -21,8 +21,8 @@ mod tests;
 pub use address::{Mac, from_ip, to_ip};
 pub use config::{
     ArpSpoofConfig, ArpSweepConfig, BehaviourConfig, Config, ContentConfig, DecideConfig,
-    DgaConfig, DnsTunnelConfig, FloodConfig, FlowConfig, SECOND_NS, ScanConfig, VectorConfig,
-    VolumeConfig,
+    DgaConfig, DnsTunnelConfig, FieldbusConfig, FloodConfig, FlowConfig, IcmpTunnelConfig,
+    MqttConfig, RepliesConfig, SECOND_NS, ScanConfig, VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
 pub use detect::{Detector, Entity, Evidence, Family, Finding, Note};

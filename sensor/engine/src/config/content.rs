@@ -13,6 +13,10 @@ pub struct ContentConfig {
     pub arp_sweep: ArpSweepConfig,
     pub dns_tunnel: DnsTunnelConfig,
     pub dga: DgaConfig,
+    pub replies: RepliesConfig,
+    pub mqtt: MqttConfig,
+    pub fieldbus: FieldbusConfig,
+    pub icmp_tunnel: IcmpTunnelConfig,
 }
 
 /// Stations that speak for others.
@@ -87,9 +91,10 @@ impl Default for ArpSweepConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DnsTunnelConfig {
-    /// Half a short window, ns, and half a long one for slow tunnels.
+    /// Half a short window, ns.
     #[schemars(range(min = 1))]
     pub half_ns: u64,
+    /// Half a long window, for slow tunnels, which needs three times as many names, ns.
     #[schemars(range(min = 1))]
     pub slow_half_ns: u64,
     /// Distinct names of one zone that one client asks for in a window, by record types that
@@ -99,8 +104,9 @@ pub struct DnsTunnelConfig {
     /// The same for addresses, which everybody asks for.
     #[schemars(range(min = 1))]
     pub names: u32,
-    /// Bytes of information that a name carries below its zone on average, by rare types and others.
+    /// Bytes of information that a name carries below its zone on average, by rare record types.
     pub rare_name_bytes: f64,
+    /// The same by other record types.
     pub name_bytes: f64,
     /// Share of distinct names in all questions for the zone.
     pub distinct_share: f64,
@@ -131,9 +137,10 @@ impl Default for DnsTunnelConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DgaConfig {
-    /// Half a short window, ns, and half a long one.
+    /// Half a short window, ns.
     #[schemars(range(min = 1))]
     pub half_ns: u64,
+    /// Half a long window, which needs three times as many names, ns.
     #[schemars(range(min = 1))]
     pub slow_half_ns: u64,
     /// Distinct registered names that don't exist, asked for by one client in a window.
@@ -154,6 +161,136 @@ impl Default for DgaConfig {
             names: 20,
             missing_share: 0.5,
             max_clients: 8_192,
+        }
+    }
+}
+
+/// Logins that a service refuses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RepliesConfig {
+    /// Half a short window, ns.
+    #[schemars(range(min = 1))]
+    pub half_ns: u64,
+    /// Half a long window, which needs three times as many refusals, ns.
+    #[schemars(range(min = 1))]
+    pub slow_half_ns: u64,
+    /// Logins of one client that one service refuses in a window.
+    #[schemars(range(min = 1))]
+    pub refused: u32,
+    /// The same for HTTP, where a browser is refused before it asks for the password.
+    #[schemars(range(min = 1))]
+    pub refused_http: u32,
+    /// SSH connections of one client to one service in a short window. Whether a login worked is
+    /// encrypted.
+    #[schemars(range(min = 1))]
+    pub ssh_banners: u32,
+    /// Share of refusals in all logins.
+    pub refused_share: f64,
+    /// Clients and services held, 200 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_pairs: usize,
+}
+
+impl Default for RepliesConfig {
+    fn default() -> Self {
+        Self {
+            half_ns: 30 * SECOND_NS,
+            slow_half_ns: 600 * SECOND_NS,
+            refused: 10,
+            refused_http: 20,
+            ssh_banners: 20,
+            refused_share: 0.8,
+            max_pairs: 16_384,
+        }
+    }
+}
+
+/// MQTT clients that break the protocol.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MqttConfig {
+    /// Half a window, ns.
+    #[schemars(range(min = 1))]
+    pub half_ns: u64,
+    /// Messages of one client to one broker that break the protocol, in a window.
+    #[schemars(range(min = 1))]
+    pub violations: u32,
+    /// Clients and brokers held, 150 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_pairs: usize,
+}
+
+impl Default for MqttConfig {
+    fn default() -> Self {
+        Self {
+            half_ns: 60 * SECOND_NS,
+            violations: 10,
+            max_pairs: 8_192,
+        }
+    }
+}
+
+/// Modbus and DNP3.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FieldbusConfig {
+    /// Half a window, ns.
+    #[schemars(range(min = 1))]
+    pub half_ns: u64,
+    /// Requests of one master that one device refuses in a window.
+    #[schemars(range(min = 1))]
+    pub exceptions: u32,
+    /// Share of refusals in all answers.
+    pub exception_share: f64,
+    /// A device is known, and its masters with it, after this long, ns.
+    #[schemars(range(min = 1))]
+    pub known_ns: u64,
+    /// Masters and devices held, 150 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_pairs: usize,
+}
+
+impl Default for FieldbusConfig {
+    fn default() -> Self {
+        Self {
+            half_ns: 30 * SECOND_NS,
+            exceptions: 20,
+            exception_share: 0.5,
+            known_ns: 5 * SECOND_NS,
+            max_pairs: 8_192,
+        }
+    }
+}
+
+/// Data in ICMP echoes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IcmpTunnelConfig {
+    /// Half a window, ns.
+    #[schemars(range(min = 1))]
+    pub half_ns: u64,
+    /// Replies in a window whose data is not that of their request.
+    #[schemars(range(min = 1))]
+    pub changed_replies: u32,
+    /// Share of such replies in those whose request was seen.
+    pub changed_share: f64,
+    /// Requests in a window whose data and length change, for where replies are not seen.
+    #[schemars(range(min = 1))]
+    pub changed_requests: u32,
+    /// Pairs held, 500 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_pairs: usize,
+}
+
+impl Default for IcmpTunnelConfig {
+    fn default() -> Self {
+        Self {
+            half_ns: 30 * SECOND_NS,
+            changed_replies: 10,
+            changed_share: 0.5,
+            changed_requests: 40,
+            max_pairs: 8_192,
         }
     }
 }

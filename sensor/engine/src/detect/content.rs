@@ -4,6 +4,11 @@ mod arp_spoof;
 mod arp_sweep;
 mod dga;
 mod dns_tunnel;
+mod draft;
+mod fieldbus;
+mod icmp_tunnel;
+mod mqtt;
+mod replies;
 mod turning;
 
 use sensor_common::event::{Kind, Sample};
@@ -13,10 +18,16 @@ use self::arp_spoof::ArpSpoofDetector;
 use self::arp_sweep::ArpSweepDetector;
 use self::dga::DgaDetector;
 use self::dns_tunnel::DnsTunnelDetector;
+use self::fieldbus::FieldbusDetector;
+use self::icmp_tunnel::IcmpTunnelDetector;
+use self::mqtt::MqttDetector;
+use self::replies::RepliesDetector;
 use super::finding::Finding;
 use crate::config::ContentConfig;
+use crate::flow::FlowUpdate;
 use crate::l7::arp::Arp;
 use crate::l7::dns;
+use crate::l7::login::Login;
 
 /// A sample with the time it was taken.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +42,10 @@ pub(crate) struct ContentDetectors {
     arp_sweep: ArpSweepDetector,
     dns_tunnel: DnsTunnelDetector,
     dga: DgaDetector,
+    replies: RepliesDetector,
+    mqtt: MqttDetector,
+    fieldbus: FieldbusDetector,
+    icmp_tunnel: IcmpTunnelDetector,
 }
 
 impl ContentDetectors {
@@ -40,6 +55,10 @@ impl ContentDetectors {
             arp_sweep: ArpSweepDetector::new(&config.arp_sweep, hash_seed),
             dns_tunnel: DnsTunnelDetector::new(&config.dns_tunnel, hash_seed),
             dga: DgaDetector::new(&config.dga, hash_seed),
+            replies: RepliesDetector::new(&config.replies, hash_seed),
+            mqtt: MqttDetector::new(&config.mqtt, hash_seed),
+            fieldbus: FieldbusDetector::new(&config.fieldbus, hash_seed),
+            icmp_tunnel: IcmpTunnelDetector::new(&config.icmp_tunnel, hash_seed),
         }
     }
 
@@ -49,6 +68,10 @@ impl ContentDetectors {
         self.arp_sweep.configure(&config.arp_sweep);
         self.dns_tunnel.configure(&config.dns_tunnel);
         self.dga.configure(&config.dga);
+        self.replies.configure(&config.replies);
+        self.mqtt.configure(&config.mqtt);
+        self.fieldbus.configure(&config.fieldbus);
+        self.icmp_tunnel.configure(&config.icmp_tunnel);
     }
 
     pub(crate) fn n_shed(&self) -> u64 {
@@ -56,6 +79,10 @@ impl ContentDetectors {
             + self.arp_sweep.n_shed()
             + self.dns_tunnel.n_shed()
             + self.dga.n_shed()
+            + self.replies.n_shed()
+            + self.mqtt.n_shed()
+            + self.fieldbus.n_shed()
+            + self.icmp_tunnel.n_shed()
     }
 
     pub(crate) fn take(&mut self, sample: &Sample<'_>) {
@@ -67,7 +94,8 @@ impl ContentDetectors {
             Some(Kind::Arp) => self.take_arp(&seen),
             Some(Kind::Dns) => self.take_dns(&seen, sample.payload),
             Some(Kind::Control | Kind::Tcp) => self.take_stream(&seen),
-            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Icmp | Kind::Udp) | None => {}
+            Some(Kind::Icmp) => self.icmp_tunnel.take(&seen),
+            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Udp) | None => {}
         }
     }
 
@@ -96,11 +124,21 @@ impl ContentDetectors {
         if packet.protocol != protocol::TCP {
             return;
         }
-        if packet.source_port == 53 || packet.destination_port == 53 {
-            // Two bytes of length, where a segment begins with a message.
-            let payload = seen.sample.payload.get(2..).unwrap_or_default();
-            self.take_dns(seen, payload);
+        if let Some(login) = Login::read(seen.sample.payload, packet.source_port) {
+            self.replies.take(seen, login);
         }
+        match packet.source_port.min(packet.destination_port) {
+            // Two bytes of length, where a segment begins with a message.
+            53 => self.take_dns(seen, seen.sample.payload.get(2..).unwrap_or_default()),
+            1883 if packet.destination_port == 1883 => self.mqtt.take(seen),
+            port @ (502 | 20_000) => self.fieldbus.take(seen, port),
+            _ => {}
+        }
+    }
+
+    /// Takes what happened to a flow.
+    pub(crate) fn take_flow(&mut self, at_ns: u64, update: &FlowUpdate) {
+        self.fieldbus.take_flow(at_ns, update);
     }
 
     /// Judges what grew, every second.
@@ -109,5 +147,9 @@ impl ContentDetectors {
         self.arp_sweep.tick(at_ns, findings);
         self.dns_tunnel.tick(at_ns, findings);
         self.dga.tick(at_ns, findings);
+        self.replies.tick(at_ns, findings);
+        self.mqtt.tick(at_ns, findings);
+        self.fieldbus.tick(at_ns, findings);
+        self.icmp_tunnel.tick(at_ns, findings);
     }
 }

@@ -114,6 +114,10 @@ pub enum Detector {
     ArpSweep,
     DnsTunnel,
     Dga,
+    Replies,
+    Mqtt,
+    Fieldbus,
+    IcmpTunnel,
     Volume,
     Clusters,
 }
@@ -137,6 +141,10 @@ impl Detector {
             Self::ArpSweep => "arp_sweep",
             Self::DnsTunnel => "dns_tunnel",
             Self::Dga => "dga",
+            Self::Replies => "replies",
+            Self::Mqtt => "mqtt",
+            Self::Fieldbus => "fieldbus",
+            Self::IcmpTunnel => "icmp_tunnel",
             Self::Volume => "volume",
             Self::Clusters => "clusters",
         }

@@ -1,0 +1,51 @@
+//! What findings of these detectors have in common.
+
+use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value};
+
+/// A number that speaks: name, observed, expected, share.
+pub(super) type Number = (&'static str, f64, f64, f64);
+
+/// When, in the running window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub window_ns: u64,
+    pub first_ns: u64,
+    pub last_ns: u64,
+}
+
+/// A finding without names.
+pub(super) fn draft(
+    detector: Detector,
+    family: Family,
+    entity: Entity,
+    span: Span,
+    score: f64,
+    numbers: &[Number],
+) -> Finding {
+    let one = |(name, observed, expected, share): &Number| Evidence {
+        name,
+        observed: *observed,
+        expected: *expected,
+        share: *share,
+    };
+    Finding {
+        detector,
+        family,
+        entity,
+        window_ns: span.window_ns,
+        first_ns: span.first_ns,
+        last_ns: span.last_ns,
+        score,
+        p_value: p_value(score),
+        features: numbers.iter().map(one).collect(),
+        notes: Vec::new(),
+        sources: Vec::new(),
+        n_sources: 0,
+        is_spoofed: false,
+        destinations: Vec::new(),
+        n_destinations: 0,
+        ports: Vec::new(),
+        n_ports: 0,
+        protocol: 0,
+    }
+}

@@ -1,0 +1,224 @@
+//! Data in ICMP echoes.
+//!
+//! A reply returns the request's data (RFC 792, RFC 4443 4.2), and a program that pings sends the
+//! same data again, but for a time stamp at its front. In a tunnel, replies carry data of their own,
+//! and each request other data of another length.
+
+use sensor_common::{Address, mix};
+
+use super::Seen;
+use super::draft::{Span, draft};
+use super::turning::Turning;
+use crate::address::to_ip;
+use crate::config::IcmpTunnelConfig;
+use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
+use crate::features::bounded::{Bounded, Worth};
+use crate::l7::Reader;
+
+/// Requests kept to hold replies against.
+const PENDING: usize = 16;
+/// Front of the data that a time stamp may fill.
+const STAMP_BYTES: usize = 16;
+/// Distinct lengths that tell a tunnel from a program that pings, where replies are not seen.
+const LENGTHS: u32 = 4;
+
+/// One echo message, cut as the sample is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Echo {
+    is_reply: bool,
+    /// Identifier and sequence number.
+    id: u32,
+    /// Of the data, all and behind the time stamp.
+    hash: u64,
+    hash_behind: u64,
+    bytes: u32,
+}
+
+impl Echo {
+    fn read(payload: &[u8], payload_bytes: u32) -> Option<Self> {
+        let mut r = Reader(payload);
+        let (kind, code) = (r.u8()?, r.u8()?);
+        let is_reply = match (kind, code) {
+            (8 | 128, 0) => false,
+            (0 | 129, 0) => true,
+            _ => return None,
+        };
+        r.u16()?;
+        let id = u32::from(r.u16()?) << 16 | u32::from(r.u16()?);
+        let behind = r.0.get(STAMP_BYTES..).unwrap_or_default();
+        Some(Self {
+            is_reply,
+            id,
+            hash: hash(r.0),
+            hash_behind: hash(behind),
+            bytes: payload_bytes.saturating_sub(8),
+        })
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let start = bytes.len() as u64;
+    bytes.chunks(8).fold(start, |hash, chunk| {
+        let word = chunk.iter().fold(0, |word, b| word << 8 | u64::from(*b));
+        mix(hash, word, 0)
+    })
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Half {
+    n_requests: u32,
+    n_changed_requests: u32,
+    n_matched: u32,
+    n_changed_replies: u32,
+    /// A bit for each class of lengths.
+    lengths: u64,
+    bytes: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Pair {
+    window: Turning<Half>,
+    pending: Vec<Echo>,
+    last_behind: u64,
+}
+
+impl Worth for Pair {
+    fn worth(&self) -> u64 {
+        u64::from(self.window.now.n_requests)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct IcmpTunnelDetector {
+    config: IcmpTunnelConfig,
+    /// By who asks and who answers.
+    pairs: Bounded<(Address, Address), Pair>,
+}
+
+impl IcmpTunnelDetector {
+    pub(super) fn new(config: &IcmpTunnelConfig, hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            pairs: Bounded::new(config.max_pairs, hash_seed),
+        }
+    }
+
+    pub(super) fn configure(&mut self, config: &IcmpTunnelConfig) {
+        self.config = config.clone();
+    }
+
+    pub(super) fn n_shed(&self) -> u64 {
+        self.pairs.n_shed
+    }
+
+    pub(super) fn take(&mut self, seen: &Seen<'_>) {
+        let head = seen.sample.head;
+        let Some(echo) = Echo::read(seen.sample.payload, head.payload_bytes) else {
+            return;
+        };
+        let (source, destination) = (head.packet.source, head.packet.destination);
+        let half_ns = self.config.half_ns;
+        if echo.is_reply {
+            if let Some(pair) = self.pairs.get_mut(&(destination, source)) {
+                pair.answer(seen.at_ns, half_ns, &echo);
+            }
+            return;
+        }
+        self.pairs
+            .get_or_insert_with((source, destination), Pair::default)
+            .ask(seen.at_ns, half_ns, &echo);
+    }
+
+    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let config = &self.config;
+        for ((client, server), pair) in self.pairs.iter_mut() {
+            let window = &mut pair.window;
+            if !window.is_due(at_ns, config.half_ns) {
+                continue;
+            }
+            let Some((name, n, limit)) = judge(config, &window.now, &window.before) else {
+                window.judged();
+                continue;
+            };
+            window.reported(at_ns);
+            let expected = f64::from(limit) / 10.0;
+            let score = poisson_score(f64::from(n), expected);
+            let bytes = window.now.bytes.saturating_add(window.before.bytes);
+            let numbers = [
+                (name, f64::from(n), expected, 0.9),
+                ("echo_data_bytes", bytes as f64, 0.0, 0.1),
+            ];
+            let span = Span {
+                window_ns: 2 * config.half_ns,
+                first_ns: window.first_ns,
+                last_ns: window.last_ns,
+            };
+            let entity = Entity::Source(*client);
+            let family = Family::IcmpTunnel;
+            findings.push(Finding {
+                sources: vec![to_ip(client)],
+                n_sources: 1,
+                destinations: vec![to_ip(server)],
+                n_destinations: 1,
+                protocol: 1,
+                ..draft(Detector::IcmpTunnel, family, entity, span, score, &numbers)
+            });
+        }
+        let half_ns = config.half_ns;
+        self.pairs
+            .retain(|_, pair| !pair.window.is_stale(at_ns, half_ns));
+    }
+}
+
+impl Pair {
+    fn ask(&mut self, at_ns: u64, half_ns: u64, echo: &Echo) {
+        let half = self.window.at(at_ns, half_ns);
+        half.n_requests = half.n_requests.saturating_add(1);
+        half.bytes = half.bytes.saturating_add(u64::from(echo.bytes));
+        half.lengths |= 1 << (echo.bytes / 16).min(63);
+        let has_changed = self.last_behind != 0 && self.last_behind != echo.hash_behind;
+        half.n_changed_requests = half
+            .n_changed_requests
+            .saturating_add(u32::from(has_changed));
+        self.last_behind = echo.hash_behind;
+        if self.pending.len() >= PENDING {
+            self.pending.remove(0);
+        }
+        self.pending.push(*echo);
+    }
+
+    fn answer(&mut self, at_ns: u64, half_ns: u64, echo: &Echo) {
+        let Some(place) = self.pending.iter().position(|asked| asked.id == echo.id) else {
+            return;
+        };
+        let asked = self.pending.remove(place);
+        let half = self.window.at(at_ns, half_ns);
+        let is_changed = asked.bytes != echo.bytes || asked.hash != echo.hash;
+        half.n_matched = half.n_matched.saturating_add(1);
+        half.n_changed_replies = half.n_changed_replies.saturating_add(u32::from(is_changed));
+        half.bytes = half.bytes.saturating_add(u64::from(echo.bytes));
+    }
+}
+
+/// Name, number and limit of what is too much.
+fn judge(config: &IcmpTunnelConfig, now: &Half, before: &Half) -> Option<(&'static str, u32, u32)> {
+    let n_matched = now.n_matched.saturating_add(before.n_matched);
+    let n_replies = now
+        .n_changed_replies
+        .saturating_add(before.n_changed_replies);
+    let share = f64::from(n_replies) / f64::from(n_matched.max(1));
+    if n_replies >= config.changed_replies && share >= config.changed_share {
+        return Some(("changed_replies", n_replies, config.changed_replies));
+    }
+    let n_requests = now
+        .n_changed_requests
+        .saturating_add(before.n_changed_requests);
+    let n_lengths = (now.lengths | before.lengths).count_ones();
+    // Where replies are seen and return what was sent, it is a test of the path.
+    let is_one_way = n_matched == 0;
+    (is_one_way && n_requests >= config.changed_requests && n_lengths >= LENGTHS).then_some((
+        "changed_requests",
+        n_requests,
+        config.changed_requests,
+    ))
+}

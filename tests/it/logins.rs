@@ -1,0 +1,238 @@
+//! Golden replays of what services say: refused logins, broken messages, refusing devices, echoes.
+
+use crate::content::{Frame, START_US, found, ipv4};
+use crate::replay::{capture, families, replay};
+
+const CLIENT: [u8; 4] = [198, 51, 100, 9];
+const SERVER: [u8; 4] = [192, 0, 2, 10];
+
+/// A segment with its payload; `way` is from the client or from the server.
+fn tcp(way: Way, ports: (u16, u16), flags: u8, payload: &[u8]) -> Vec<u8> {
+    let (source, destination, (from, to)) = match way {
+        Way::Out(client, server) => (client, server, ports),
+        Way::Back(client, server) => (server, client, (ports.1, ports.0)),
+    };
+    let mut segment = from.to_be_bytes().to_vec();
+    segment.extend(to.to_be_bytes());
+    segment.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 4, 0, 0, 0, 0, 0]);
+    segment.extend(payload);
+    ipv4(6, source, destination, &segment)
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Out([u8; 4], [u8; 4]),
+    Back([u8; 4], [u8; 4]),
+}
+
+const OUT: Way = Way::Out(CLIENT, SERVER);
+const BACK: Way = Way::Back(CLIENT, SERVER);
+const SYN: u8 = 0x02;
+const SYN_ACK: u8 = 0x12;
+const ACK: u8 = 0x10;
+const DATA: u8 = 0x18;
+const FIN: u8 = 0x11;
+
+/// A connection: handshake, what both say in turn, beginning with the client, and its end.
+fn session(at_us: u64, ports: (u16, u16), turns: &[&[u8]]) -> Vec<Frame> {
+    let mut frames: Vec<Vec<u8>> = vec![
+        tcp(OUT, ports, SYN, b""),
+        tcp(BACK, ports, SYN_ACK, b""),
+        tcp(OUT, ports, ACK, b""),
+    ];
+    for (n, turn) in turns.iter().enumerate() {
+        let (way, other) = if n % 2 == 0 { (OUT, BACK) } else { (BACK, OUT) };
+        if !turn.is_empty() {
+            frames.push(tcp(way, ports, DATA, turn));
+            frames.push(tcp(other, ports, ACK, b""));
+        }
+    }
+    frames.extend([
+        tcp(OUT, ports, FIN, b""),
+        tcp(BACK, ports, FIN, b""),
+        tcp(OUT, ports, ACK, b""),
+    ]);
+    let at = |(n, frame)| (at_us + n as u64 * 1_000, frame);
+    frames.into_iter().enumerate().map(at).collect()
+}
+
+fn detectors(name: &str, frames: &[Frame]) -> (Vec<String>, String) {
+    let path = capture(name, frames);
+    let output = replay(&[&path]);
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (families(&output), text)
+}
+
+#[test]
+fn refused_ftp_logins_are_told() {
+    // One long connection, so that the number of sessions says nothing.
+    let mut turns: Vec<&[u8]> = vec![b"", b"220 ready\r\n"];
+    for _ in 0..15 {
+        turns.extend([
+            b"USER root\r\n".as_slice(),
+            b"331 password?\r\n",
+            b"PASS secret\r\n",
+            b"530 Login incorrect.\r\n",
+        ]);
+    }
+    let (families, text) = detectors("ftp", &session(START_US, (40_000, 21), &turns));
+    assert_eq!(families, ["brute_force"]);
+    assert!(
+        text.contains("refused_logins") && text.contains("replies"),
+        "{text}"
+    );
+}
+
+#[test]
+fn ssh_guessing_is_told_on_any_port() {
+    let frames: Vec<Frame> = (0..30)
+        .flat_map(|n| {
+            let ports = (40_000 + n as u16, 902);
+            let turns: [&[u8]; 2] = [b"SSH-2.0-libssh2_1.10\r\n", b"SSH-2.0-OpenSSH_9.6\r\n"];
+            session(START_US + n * 400_000, ports, &turns)
+        })
+        .collect();
+    let (families, text) = detectors("ssh", &frames);
+    assert_eq!(families, ["brute_force"]);
+    assert!(text.contains("ssh_connections"), "{text}");
+}
+
+#[test]
+fn logins_that_work_are_silent() {
+    let mut frames = Vec::new();
+    for n in 0..40 {
+        let at_us = START_US + n * 20_000_000;
+        let port = 40_000 + n as u16;
+        let ftp: [&[u8]; 6] = [
+            b"",
+            b"220 ready\r\n",
+            b"USER ann\r\n",
+            b"331 password?\r\n",
+            b"PASS x\r\n",
+            if n % 10 == 0 {
+                b"530 no\r\n"
+            } else {
+                b"230 welcome\r\n"
+            },
+        ];
+        frames.extend(session(at_us, (port, 21), &ftp));
+        // A browser is asked for its ticket on each connection first.
+        let web: [&[u8]; 4] = [
+            b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+            b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Negotiate\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a.example\r\nAuthorization: Negotiate x\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        ];
+        frames.extend(session(at_us + 100_000, (port, 80), &web));
+    }
+    assert_eq!(found("good-logins", &frames), [] as [&str; 0]);
+}
+
+#[test]
+fn mqtt_is_judged_by_its_rules() {
+    let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
+    let accepted = b"\x20\x02\x00\x00";
+    let say = |topics: &[&[u8]]| {
+        let mut turns: Vec<&[u8]> = vec![connect, accepted];
+        for topic in topics {
+            turns.extend([*topic, b""]);
+        }
+        session(START_US, (40_000, 1883), &turns)
+    };
+    let bad: [&[u8]; 12] = [b"\x30\x05\x00\x03a/#"; 12];
+    assert_eq!(found("bad-mqtt", &say(&bad)), ["malformed_traffic"]);
+    let good: [&[u8]; 100] = [b"\x30\x06\x00\x03a/b1"; 100];
+    assert_eq!(found("good-mqtt", &say(&good)), [] as [&str; 0]);
+}
+
+fn modbus(unit: [u8; 4], n: u16, port: u16, function: u8, answer: &[u8]) -> [Frame; 2] {
+    let at_us = START_US + u64::from(n) * 200_000;
+    let [high, low] = n.to_be_bytes();
+    let request = [high, low, 0, 0, 0, 6, 1, function, 0, 0, 0, 1];
+    let mut reply = vec![high, low, 0, 0, 0, 1 + answer.len() as u8, 1];
+    reply.extend(answer);
+    [
+        (
+            at_us,
+            tcp(Way::Out(CLIENT, unit), (port, 502), DATA, &request),
+        ),
+        (
+            at_us + 5_000,
+            tcp(Way::Back(CLIENT, unit), (port, 502), DATA, &reply),
+        ),
+    ]
+}
+
+#[test]
+fn polling_a_device_is_silent_and_exploring_it_is_told() {
+    let poll = |n| modbus(SERVER, n, 40_000, 3, &[3, 2, 0, n as u8]);
+    let polls: Vec<Frame> = (0..300).flat_map(poll).collect();
+    assert_eq!(found("polls", &polls), [] as [&str; 0]);
+    let probe = |n| modbus(SERVER, n, 40_000, 4, &[0x84, 2]);
+    let probes: Vec<Frame> = (0..60).flat_map(probe).collect();
+    let (families, text) = detectors("probes", &probes);
+    assert_eq!(families, ["behaviour_anomaly"]);
+    assert!(text.contains("refused_requests"), "{text}");
+}
+
+#[test]
+fn devices_that_begin_to_talk_are_told() {
+    let (one, other) = (SERVER, [192, 0, 2, 11]);
+    let mut frames: Vec<Frame> = (0..100)
+        .flat_map(|n| {
+            let mut both = modbus(one, n, 40_000, 3, &[3, 2, 0, 1]).to_vec();
+            both.extend(modbus(other, n, 40_001, 3, &[3, 2, 0, 1]));
+            both
+        })
+        .collect();
+    let at_us = START_US + 15_000_000;
+    let way = Way::Out(one, other);
+    frames.push((at_us, tcp(way, (1617, 4444), SYN, b"")));
+    frames.push((
+        at_us + 500,
+        tcp(Way::Back(one, other), (1617, 4444), SYN_ACK, b""),
+    ));
+    frames.push((at_us + 900, tcp(way, (1617, 4444), ACK, b"")));
+    frames.sort_by_key(|(at_us, _)| *at_us);
+    assert_eq!(found("devices", &frames), ["lateral_movement"]);
+}
+
+fn echo(n: u64, request: &[u8], reply: &[u8]) -> [Frame; 2] {
+    let at_us = START_US + n * 500_000;
+    let message = |kind: u8, data: &[u8]| {
+        let mut bytes = vec![kind, 0, 0, 0, 0x12, 0x34, 0, n as u8];
+        bytes.extend(data);
+        bytes
+    };
+    [
+        (at_us, ipv4(1, CLIENT, SERVER, &message(8, request))),
+        (at_us + 9_000, ipv4(1, SERVER, CLIENT, &message(0, reply))),
+    ]
+}
+
+#[test]
+fn echoes_that_carry_data_are_told() {
+    let data = |n: u64, salt: u64| -> Vec<u8> {
+        let length = 20 + (n * 37 + salt * 11) % 100;
+        (0..length)
+            .map(|i| (n * 31 + i * 17 + salt) as u8)
+            .collect()
+    };
+    let tunnel: Vec<Frame> = (0..60)
+        .flat_map(|n| echo(n, &data(n, 1), &data(n, 2)))
+        .collect();
+    assert_eq!(found("icmp-tunnel", &tunnel), ["icmp_tunnel"]);
+    let ping = |n: u64| {
+        // A time stamp, then the same bytes every time.
+        let mut data = (n * 999_983).to_be_bytes().repeat(2);
+        data.extend(16..56);
+        echo(n, &data, &data)
+    };
+    let pings: Vec<Frame> = (0..300).flat_map(ping).collect();
+    assert_eq!(found("ping", &pings), [] as [&str; 0]);
+    // A test of the path sends every length.
+    let path_test = |n: u64| echo(n, &vec![b'a'; n as usize * 9], &vec![b'a'; n as usize * 9]);
+    let tests: Vec<Frame> = (0..150).flat_map(path_test).collect();
+    assert_eq!(found("path-test", &tests), [] as [&str; 0]);
+}
