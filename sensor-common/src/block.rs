@@ -98,15 +98,11 @@ pub struct Met {
 }
 
 impl Met {
-    const NOTHING: Self = Self::plain(Ruling::Pass);
-
-    const fn plain(ruling: Ruling) -> Self {
-        Self {
-            ruling,
-            told: None,
-            enforce: 0,
-        }
-    }
+    const NOTHING: Self = Self {
+        ruling: Ruling::Pass,
+        told: None,
+        enforce: 0,
+    };
 }
 
 /// The tables of the allow-list and the block-list.
@@ -124,14 +120,77 @@ pub trait BlockTable {
     fn shape(&self, index: u32) -> Option<Shape>;
     /// Adds to a counter that CPUs share.
     fn add(counter: &mut u64, amount: u64);
+    /// The value, which the compiler does not know any more: what it does not know it can't turn
+    /// into branches, each of which the verifier would follow.
+    #[inline(always)]
+    fn opaque(value: u64) -> u64 {
+        value
+    }
+    /// [`search`], in a way that suits the table.
+    fn search(&mut self, asked: &Asked<'_>) -> Packed;
+}
+
+/// [`Met`] in two words.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Packed {
+    /// The ruling in the low byte; bit 8 where the hit is to be told.
+    pub what: u64,
+    pub origin: u64,
+}
+
+// SAFETY: two u64, no padding.
+unsafe impl crate::Pod for Packed {}
+
+const PASS: u64 = 0;
+const ALLOWED: u64 = 1;
+const DROP: u64 = 2;
+const OVER_RATE: u64 = 3;
+const TELL: u64 = 0x100;
+
+impl Packed {
+    #[inline(always)]
+    pub const fn new(what: u64) -> Self {
+        Self { what, origin: 0 }
+    }
+
+    /// True where [`Self::origin`] is to be told.
+    #[inline(always)]
+    pub const fn tells(self) -> bool {
+        self.what & TELL != 0
+    }
+
+    #[inline(always)]
+    const fn passes(self) -> bool {
+        self.what == PASS
+    }
+
+    #[inline(always)]
+    pub const fn unpack(self, enforce: u32) -> Met {
+        Met {
+            ruling: match self.what & 0xff {
+                ALLOWED => Ruling::Allowed,
+                DROP => Ruling::Drop,
+                OVER_RATE => Ruling::OverRate,
+                _ => Ruling::Pass,
+            },
+            told: if self.tells() {
+                Some(self.origin)
+            } else {
+                None
+            },
+            enforce,
+        }
+    }
 }
 
 /// A packet on its way through the lists.
-struct Asked<'a> {
-    packet: &'a Packet,
-    now_ns: u64,
-    bytes: u32,
-    seed: u64,
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub packet: &'a Packet,
+    pub now_ns: u64,
+    pub bytes: u32,
+    pub seed: u64,
 }
 
 /// Looks a packet's source up and rules on it.
@@ -144,37 +203,13 @@ pub fn check<T: BlockTable>(
     seed: u64,
 ) -> Met {
     let gate = table.gate();
-    Met {
-        enforce: gate.enforce,
-        ..check_behind(&gate, table, packet, now_ns, bytes, seed)
-    }
-}
-
-#[inline(always)]
-fn check_behind<T: BlockTable>(
-    gate: &Gate,
-    table: &mut T,
-    packet: &Packet,
-    now_ns: u64,
-    bytes: u32,
-    seed: u64,
-) -> Met {
-    if gate.n_sources == 0 && gate.n_prefixes == 0 {
-        return Met::NOTHING;
-    }
     let source = &packet.source;
-    if !is_near(gate.block_planes, &BLOCK_PLANES, source, |word| {
-        table.block_filter(word)
-    }) {
-        return Met::NOTHING;
-    }
-    if gate.n_allowed != 0
-        && is_near(gate.allow_planes, &ALLOW_PLANES, source, |word| {
-            table.allow_filter(word)
+    if (gate.n_sources == 0 && gate.n_prefixes == 0)
+        || !is_near(gate.block_planes, &BLOCK_PLANES, source, |word| {
+            table.block_filter(word)
         })
-        && table.is_allowed(source)
     {
-        return Met::plain(Ruling::Allowed);
+        return Met::NOTHING;
     }
     let asked = Asked {
         packet,
@@ -182,22 +217,44 @@ fn check_behind<T: BlockTable>(
         bytes,
         seed,
     };
+    table.search(&asked).unpack(gate.enforce)
+}
+
+/// What the lists hold for the source: the allow-list first, then the source itself, then
+/// prefixes that contain it.
+#[inline(always)]
+pub fn search<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Packed {
+    let gate = table.gate();
+    let source = &asked.packet.source;
+    if gate.n_allowed != 0
+        && is_near(gate.allow_planes, &ALLOW_PLANES, source, |word| {
+            table.allow_filter(word)
+        })
+        && table.is_allowed(source)
+    {
+        return Packed::new(ALLOWED);
+    }
     let key = Key::of(source);
     if gate.n_sources != 0 {
-        let met = look(table, &asked, key, T::sources);
-        if met.ruling != Ruling::Pass {
-            return met;
+        let found = look_at_source(table, asked, key);
+        if !found.passes() {
+            return found;
         }
     }
     if gate.n_prefixes == 0 {
-        return Met::NOTHING;
+        return Packed::new(PASS);
     }
-    let (first, n_shapes) = if crate::is_v4(source) {
+    let (first_shape, n_shapes) = if crate::is_v4(source) {
         (0, gate.n_shapes_v4)
     } else {
         (SHAPES_V6, gate.n_shapes_v6)
     };
-    look_at_prefixes(table, &asked, key, first, n_shapes)
+    let search = Search {
+        key,
+        first_shape,
+        n_shapes,
+    };
+    look_at_prefixes(table, asked, search)
 }
 
 /// True where a plane of the source's family has the source's bit.
@@ -224,77 +281,140 @@ fn is_near<const N: usize>(
     false
 }
 
-/// Every length in use, longest first, until an entry takes the packet: one that has expired or
-/// has another scope hides no shorter prefix.
+/// Prefixes of one source that are looked at: so many may have expired, or have another scope, and
+/// not hide a shorter one.
+const MAX_NESTED: u32 = 4;
+
+/// Longest first, until an entry takes the packet.
 #[inline(always)]
-fn look_at_prefixes<T: BlockTable>(
-    table: &mut T,
-    asked: &Asked<'_>,
-    key: Key,
-    first: u32,
-    n_shapes: u32,
-) -> Met {
-    let mut i = 0;
-    while i < MAX_SHAPES {
-        if i >= n_shapes {
+fn look_at_prefixes<T: BlockTable>(table: &mut T, asked: &Asked<'_>, search: Search) -> Packed {
+    let mut next = 0;
+    let mut n_seen = 0;
+    while n_seen < MAX_NESTED {
+        let at = find_prefix(table, asked.seed, &search, &mut next);
+        let (at, i) = (T::opaque(at), T::opaque(next.into()));
+        next = i as u32;
+        if at == NOWHERE {
             break;
         }
-        let Some(shape) = table.shape(first + i) else {
+        let found = match table.prefixes((at >> SLOT_BITS) as u32) {
+            Some(bucket) => {
+                let entry = &mut bucket.entries[at as usize & (SLOTS - 1)];
+                let (met, scopes) = (rule(entry, asked, T::add), entry.scopes);
+                look_at_scopes(table, asked, met, scopes)
+            }
+            None => break,
+        };
+        if !found.passes() {
+            return found;
+        }
+        n_seen += 1;
+    }
+    Packed::new(PASS)
+}
+
+/// What is looked for among the prefixes.
+struct Search {
+    key: Key,
+    first_shape: u32,
+    n_shapes: u32,
+}
+
+/// Where a key lies: its bucket, and in the lowest bits the slot.
+const NOWHERE: u64 = u64::MAX;
+const SLOT_BITS: u32 = 2;
+const _: () = assert!(SLOTS == 1 << SLOT_BITS);
+
+/// The next length, from `next` on, at which the table has the key.
+#[inline(always)]
+fn find_prefix<T: BlockTable>(table: &mut T, seed: u64, search: &Search, next: &mut u32) -> u64 {
+    let mask = table.bucket_mask();
+    let mut n_tries = 0;
+    while n_tries < MAX_SHAPES {
+        if *next >= search.n_shapes {
+            break;
+        }
+        let Some(shape) = table.shape(search.first_shape + *next) else {
             break;
         };
-        let met = look(table, asked, shape.cut(key), T::prefixes);
-        if met.ruling != Ruling::Pass {
-            return met;
+        *next += 1;
+        let key = shape.cut(search.key);
+        let (one, other) = key.buckets(seed, mask);
+        let at = probe(table, one, key, T::prefixes);
+        if at != NOWHERE {
+            return at;
         }
-        i += 1;
+        let at = probe(table, other, key, T::prefixes);
+        if at != NOWHERE {
+            return at;
+        }
+        n_tries += 1;
     }
-    Met::NOTHING
+    NOWHERE
 }
 
-/// A key has two buckets (cuckoo hashing, Pagh and Rodler 2001, with buckets of four).
 #[inline(always)]
-fn look<T: BlockTable>(
+fn probe<T: BlockTable>(
     table: &mut T,
-    asked: &Asked<'_>,
+    index: u32,
     key: Key,
     bucket: impl for<'a> Fn(&'a mut T, u32) -> Option<&'a mut SourceBucket>,
-) -> Met {
-    let mut buckets = key.buckets(asked.seed, table.bucket_mask());
-    let mut tries = 0;
-    while tries < 2 {
-        if let Some(found) = bucket(table, buckets.0) {
-            let slot = found.find(key);
-            if slot < SLOTS {
-                // The mask says again what the comparison said, to the verifier.
-                let entry = &mut found.entries[slot & (SLOTS - 1)];
-                let met = rule(entry, asked, T::add);
-                let scopes = entry.scopes;
-                if met.ruling != Ruling::Pass || scopes == 0 {
-                    return met;
-                }
-                return look_at_scopes(table, asked, scopes);
-            }
-        }
-        buckets.0 = buckets.1;
-        tries += 1;
+) -> u64 {
+    let Some(found) = bucket(table, index) else {
+        return NOWHERE;
+    };
+    let slot = found.find(key, T::opaque);
+    if slot < SLOTS {
+        u64::from(index) << SLOT_BITS | slot as u64
+    } else {
+        NOWHERE
     }
-    Met::NOTHING
 }
 
+/// The source itself. A key has two buckets (cuckoo hashing, Pagh and Rodler 2001, with buckets of
+/// four).
 #[inline(always)]
-fn look_at_scopes<T: BlockTable>(table: &mut T, asked: &Asked<'_>, scopes: u16) -> Met {
+fn look_at_source<T: BlockTable>(table: &mut T, asked: &Asked<'_>, key: Key) -> Packed {
+    let (one, other) = key.buckets(asked.seed, table.bucket_mask());
+    let mut at = probe(table, one, key, T::sources);
+    if at == NOWHERE {
+        at = probe(table, other, key, T::sources);
+    }
+    let at = T::opaque(at);
+    if at == NOWHERE {
+        return Packed::new(PASS);
+    }
+    let Some(bucket) = table.sources((at >> SLOT_BITS) as u32) else {
+        return Packed::new(PASS);
+    };
+    let entry = &mut bucket.entries[at as usize & (SLOTS - 1)];
+    let (met, scopes) = (rule(entry, asked, T::add), entry.scopes);
+    look_at_scopes(table, asked, met, scopes)
+}
+
+/// The narrower scopes, where the entry for the source as a whole let the packet pass.
+#[inline(always)]
+fn look_at_scopes<T: BlockTable>(
+    table: &mut T,
+    asked: &Asked<'_>,
+    met: Packed,
+    scopes: u16,
+) -> Packed {
+    if !met.passes() || scopes == 0 {
+        return met;
+    }
     let Some(set) = table.scopes(u32::from(scopes) - 1) else {
-        return Met::NOTHING;
+        return Packed::new(PASS);
     };
     let mut i = 0;
     while i < set.entries.len() {
         let met = rule(&mut set.entries[i], asked, T::add);
-        if met.ruling != Ruling::Pass {
+        if !met.passes() {
             return met;
         }
         i += 1;
     }
-    Met::NOTHING
+    Packed::new(PASS)
 }
 
 /// True where the entry holds now and covers the packet.
@@ -313,12 +433,12 @@ fn covers(entry: &BlockEntry, packet: &Packet, now_ns: u64) -> bool {
 /// Rules on a packet and counts it in the entry. The counters are shared between CPUs: `add` is
 /// the caller's way to add to one.
 #[inline(always)]
-fn rule(entry: &mut BlockEntry, asked: &Asked<'_>, add: impl Fn(&mut u64, u64)) -> Met {
+fn rule(entry: &mut BlockEntry, asked: &Asked<'_>, add: impl Fn(&mut u64, u64)) -> Packed {
     let now_ns = asked.now_ns;
     if !covers(entry, asked.packet, now_ns) {
-        return Met::NOTHING;
+        return Packed::new(PASS);
     }
-    let ruling = if entry.action == ACTION_RATE_LIMIT {
+    let what = if entry.action == ACTION_RATE_LIMIT {
         // Generic cell rate algorithm (ITU-T I.371): a token bucket in one number. Two CPUs may
         // race for it; the error is a packet, once.
         let start = if entry.spent_until_ns > now_ns {
@@ -327,19 +447,24 @@ fn rule(entry: &mut BlockEntry, asked: &Asked<'_>, add: impl Fn(&mut u64, u64)) 
             now_ns
         };
         if start - now_ns > entry.burst_ns {
-            Ruling::OverRate
+            OVER_RATE
         } else {
             entry.spent_until_ns = start + entry.packet_cost_ns;
-            return Met::NOTHING;
+            return Packed::new(PASS);
         }
     } else {
-        Ruling::Drop
+        DROP
     };
-    let told = (entry.packets & BLOCK_HIT_MASK == 0).then_some(entry.origin);
+    // The first, and then every so many.
+    let tell = if entry.packets & BLOCK_HIT_MASK == 0 {
+        TELL
+    } else {
+        0
+    };
     add(&mut entry.packets, 1);
     add(&mut entry.bytes, asked.bytes as u64);
-    Met {
-        told,
-        ..Met::plain(ruling)
+    Packed {
+        what: what | tell,
+        origin: entry.origin,
     }
 }

@@ -6,10 +6,10 @@ use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
 use sensor_common::Address;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
-use sensor_common::block::{BlockTable, Gate};
+use sensor_common::block::{self, Asked, BlockTable, Gate, Packed};
 use sensor_common::limits::BLOCK_BUCKETS;
 
-use crate::maps;
+use crate::{globals, maps, tables};
 
 pub struct BlockMaps;
 
@@ -80,4 +80,47 @@ impl BlockTable for BlockMaps {
             );
         }
     }
+
+    #[inline(always)]
+    fn opaque(mut value: u64) -> u64 {
+        // SAFETY: a register is copied onto itself.
+        unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+        value
+    }
+
+    #[inline(always)]
+    fn search(&mut self, asked: &Asked<'_>) -> Packed {
+        let mut found = Packed::new(sensor_search_blocks(asked.now_ns, asked.bytes as u64));
+        if found.tells()
+            && let Some(last) = maps::FOUND.get(0)
+        {
+            found.origin = last.origin;
+        }
+        found
+    }
+}
+
+/// The search of the lists for the packet at hand. A function of its own that other objects could
+/// call: such a one the verifier looks at once, whatever led to it, and takes its result for any
+/// number. Inlined, its many ways out would each be followed through all that comes after.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sensor_search_blocks(now_ns: u64, bytes: u64) -> u64 {
+    let Some(packet) = tables::scratch() else {
+        return 0;
+    };
+    let asked = Asked {
+        packet,
+        now_ns,
+        bytes: bytes as u32,
+        seed: globals::seed(),
+    };
+    let found = block::search(&mut BlockMaps, &asked);
+    if found.tells()
+        && let Some(last) = maps::FOUND.get_ptr_mut(0)
+    {
+        // SAFETY: the kernel's own pointer to this CPU's value.
+        unsafe { (*last).origin = found.origin };
+    }
+    found.what
 }

@@ -6,8 +6,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use sensor_common::Address;
-use sensor_common::block::Gate;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
+use sensor_common::block::{Gate, Packed};
 use sensor_common::counters::{Count, N_COUNTERS};
 use sensor_common::datapath::Admission;
 use sensor_common::event::{Budgets, EventRecord};
@@ -41,6 +41,9 @@ pub static ADMISSION: PerCpuArray<Admission> = PerCpuArray::with_max_entries(1, 
 /// The packet at hand, between parsing and all else.
 #[map]
 pub static SCRATCH: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
+/// What the lists said of the packet at hand.
+#[map]
+pub static FOUND: PerCpuArray<Packed> = PerCpuArray::with_max_entries(1, 0);
 /// Written by the agent, read by every packet.
 #[map]
 pub static GATE: Array<Gate> = Array::with_max_entries(1, BPF_F_MMAPABLE);

@@ -11,7 +11,7 @@ pub const SCOPES_PER_SOURCE: usize = 4;
 /// Room for the prefix lengths of IPv4 (1 to 31), and after them for those of IPv6.
 pub const SHAPES_V6: u32 = 32;
 /// Most prefix lengths that one family may use at a time.
-pub const MAX_SHAPES: u32 = 64;
+pub const MAX_SHAPES: u32 = 32;
 /// Entries of the table of shapes.
 pub const N_SHAPES: u32 = SHAPES_V6 + MAX_SHAPES;
 
@@ -113,17 +113,17 @@ unsafe impl crate::Pod for SourceBucket {}
 unsafe impl crate::Pod for ScopeSet {}
 
 impl SourceBucket {
-    /// Slot of a key; [`SLOTS`] if it is not here. Computed without a branch: each would make the
-    /// verifier follow everything that comes after once more.
+    /// Slot of a key; [`SLOTS`] if it is not here. Computed without a branch, where `opaque` keeps
+    /// the compiler from making some.
     #[inline(always)]
-    pub fn find(&self, key: Key) -> usize {
+    pub fn find(&self, key: Key, opaque: impl Fn(u64) -> u64) -> usize {
         let mut slot = SLOTS as u64;
         let mut i = 0;
         while i < SLOTS {
             let other = &self.keys[i];
             let differs = other.high ^ key.high | other.low ^ key.low;
             // All ones where nothing differs.
-            let same = ((differs | differs.wrapping_neg()) >> 63).wrapping_sub(1);
+            let same = opaque((differs | differs.wrapping_neg()) >> 63).wrapping_sub(1);
             slot ^= (slot ^ i as u64) & same;
             i += 1;
         }
@@ -143,10 +143,10 @@ mod tests {
             bucket.keys[i] = key(i as u64 + 1);
         }
         for i in 0..SLOTS {
-            assert_eq!(bucket.find(key(i as u64 + 1)), i);
+            assert_eq!(bucket.find(key(i as u64 + 1), |x| x), i);
         }
-        assert_eq!(bucket.find(key(9)), SLOTS);
-        assert_eq!(bucket.find(Key { high: 8, low: 1 }), SLOTS);
+        assert_eq!(bucket.find(key(9), |x| x), SLOTS);
+        assert_eq!(bucket.find(Key { high: 8, low: 1 }, |x| x), SLOTS);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //! a field is a key, its docs are the key's, `range` is checked, and `x-restart` marks what a running
 //! engine can't change.
 
+mod shape;
+
+pub use self::shape::ShapeConfig;
 mod content;
 
 pub use self::content::{
@@ -25,6 +28,7 @@ pub struct Config {
     pub flow: FlowConfig,
     pub flood: FloodConfig,
     pub scan: ScanConfig,
+    pub shape: ShapeConfig,
     pub content: ContentConfig,
     pub volume: VolumeConfig,
     /// Hand out every feature vector, for training and evaluation.
@@ -106,7 +110,7 @@ pub struct FloodConfig {
 impl Default for FloodConfig {
     fn default() -> Self {
         Self {
-            syn_pps: 500.0,
+            syn_pps: 150.0,
             ack_pps: 5_000.0,
             udp_pps: 5_000.0,
             icmp_pps: 1_000.0,
@@ -126,25 +130,29 @@ impl Default for FloodConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScanConfig {
-    /// Distinct ports that one source tried on one host within 1 s.
+    /// Distinct ports that one source tried on one host within 1 s, most of them in vain.
     #[schemars(range(min = 1))]
     pub fast_ports: u32,
-    /// Distinct ports without success on one host within 30 to 60 s.
+    /// The same where host rows are all there is: an estimate that errs by 13 %.
+    #[schemars(range(min = 1))]
+    pub fast_ports_rows: u32,
+    /// Distinct ports without success on one host within 30 to 60 s, and those of UDP.
     #[schemars(range(min = 1))]
     pub failed_ports: u32,
+    #[schemars(range(min = 1))]
+    pub failed_ports_udp: u32,
     /// Distinct hosts without success on one TCP port within 30 to 60 s.
     #[schemars(range(min = 1))]
     pub failed_hosts: u32,
     /// The same on a UDP port, where peer-to-peer programs knock on many closed doors.
     #[schemars(range(min = 1))]
     pub failed_hosts_udp: u32,
-    /// Short sessions with one authenticating service within 30 to 60 s.
+    /// Distinct hosts that did not answer an echo request within 30 to 60 s.
     #[schemars(range(min = 1))]
-    pub auth_sessions: u32,
-    /// A session of at most this many packets, both ways, is short.
-    pub auth_packets: u64,
-    /// A session that lasted at most this long is short, ns.
-    pub auth_duration_ns: u64,
+    pub failed_echoes: u32,
+    /// Distinct mail servers that a host which is none itself talks to within 30 to 60 s.
+    #[schemars(range(min = 1))]
+    pub mail_hosts: u32,
     /// Ports of services that ask for a password.
     pub auth_ports: Vec<u16>,
     /// Windows held per table, up to about 1.2 kB each, mostly 150 bytes.
@@ -155,13 +163,14 @@ pub struct ScanConfig {
 impl Default for ScanConfig {
     fn default() -> Self {
         Self {
-            fast_ports: 1_000,
-            failed_ports: 100,
+            fast_ports: 100,
+            fast_ports_rows: 1_000,
+            failed_ports: 15,
+            failed_ports_udp: 30,
             failed_hosts: 30,
             failed_hosts_udp: 64,
-            auth_sessions: 20,
-            auth_packets: 60,
-            auth_duration_ns: 30 * SECOND_NS,
+            failed_echoes: 6,
+            mail_hosts: 20,
             auth_ports: vec![
                 21, 22, 23, 25, 110, 143, 389, 445, 1433, 1883, 3306, 3389, 5432, 5900, 6379,
             ],

@@ -8,6 +8,7 @@ mod finding;
 mod flood;
 mod scan;
 mod scan_rows;
+mod shape;
 mod volume;
 mod windows;
 
@@ -18,4 +19,5 @@ pub use self::finding::{Detector, Entity, Evidence, Family, Finding, Note};
 pub(crate) use self::flood::FloodDetector;
 pub(crate) use self::scan::ScanDetector;
 pub(crate) use self::scan_rows::RowScanDetector;
+pub(crate) use self::shape::ShapeDetectors;
 pub(crate) use self::volume::VolumeDetector;

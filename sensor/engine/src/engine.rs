@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
     BehaviourDetector, Blame, ContentDetectors, Finding, FloodDetector, RowScanDetector,
-    ScanDetector, VolumeDetector,
+    ScanDetector, ShapeDetectors, VolumeDetector,
 };
 use crate::features::{HostLook, HostTracks, SourceWindows, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary};
@@ -89,6 +89,7 @@ pub struct Engine {
     floods: FloodDetector,
     scans: ScanDetector,
     row_scans: RowScanDetector,
+    shapes: ShapeDetectors,
     content: ContentDetectors,
     volumes: VolumeDetector,
     behaviour: BehaviourDetector,
@@ -114,6 +115,7 @@ impl Engine {
             floods: FloodDetector::new(&config.flood, seed),
             scans: ScanDetector::new(&config.scan, seed),
             row_scans: RowScanDetector::new(&config.scan, seed),
+            shapes: ShapeDetectors::new(&config.shape, &config.scan.auth_ports, seed),
             content: ContentDetectors::new(&config.content, seed),
             volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
             behaviour: BehaviourDetector::new(&config.behaviour),
@@ -131,6 +133,8 @@ impl Engine {
         self.floods.configure(&config.flood);
         self.scans.configure(&config.scan);
         self.row_scans.configure(&config.scan);
+        self.shapes
+            .configure(&config.shape, &config.scan.auth_ports);
         self.content.configure(&config.content);
         self.volumes.configure(&config.volume);
         self.behaviour.configure(&config.behaviour);
@@ -190,7 +194,7 @@ impl Engine {
         stats.n_sources_shed = self.sources.n_shed();
         stats.n_subjects_shed = self.subjects.n_shed();
         stats.n_vectors_skipped = self.subjects.n_skipped();
-        stats.n_scan_windows_shed = self.scans.n_shed();
+        stats.n_scan_windows_shed = self.scans.n_shed().saturating_add(self.shapes.n_shed());
         stats.n_content_shed = self.content.n_shed();
         stats.n_incidents_shed = self.decide.n_shed;
         stats
@@ -208,6 +212,7 @@ impl Engine {
             sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
+            shapes: &mut self.shapes,
             content: &mut self.content,
             stats: &mut self.stats,
         };
@@ -222,6 +227,7 @@ impl Engine {
             sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
+            shapes: &mut self.shapes,
             content: &mut self.content,
             stats: &mut self.stats,
         };
@@ -231,6 +237,7 @@ impl Engine {
         self.vouchers.tick(at_ns);
         let mut findings = Vec::new();
         self.scans.tick(at_ns, &mut findings);
+        self.shapes.tick(at_ns, &mut findings);
         self.content.tick(at_ns, &mut findings);
         let vectors = self.sources.tick(at_ns);
         self.behaviour.take(at_ns, &vectors, &mut findings);
@@ -392,6 +399,7 @@ struct Downstream<'a> {
     sources: &'a mut SourceWindows,
     subjects: &'a mut Subjects,
     scans: &'a mut ScanDetector,
+    shapes: &'a mut ShapeDetectors,
     content: &'a mut ContentDetectors,
     stats: &'a mut Stats,
 }
@@ -405,10 +413,11 @@ impl Downstream<'_> {
                 self.content.take_flow(at_ns, update);
                 self.subjects.take(at_ns, update);
                 self.scans.take(at_ns, update);
+                self.shapes.take(update);
             }
             FlowEvent::End(summary) => {
                 let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
-                self.scans.take_end(at_ns, summary, source, host);
+                self.shapes.take_end(summary, source, host);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
                 out.push(Output::FlowEnd(summary.clone()));
             }

@@ -3,11 +3,14 @@
 mod activity;
 pub(crate) mod bounded;
 mod damped;
+pub(crate) mod decay;
 mod host;
+pub(crate) mod pair;
 mod schema;
 pub(crate) mod sketch;
 mod source;
 mod subjects;
+pub(crate) mod victim;
 mod vouch;
 
 pub(crate) use self::host::HostTracks;

@@ -22,7 +22,7 @@ pub use address::{Mac, from_ip, to_ip};
 pub use config::{
     ArpSpoofConfig, ArpSweepConfig, BehaviourConfig, Config, ContentConfig, DecideConfig,
     DgaConfig, DnsTunnelConfig, FieldbusConfig, FloodConfig, FlowConfig, IcmpTunnelConfig,
-    MqttConfig, RepliesConfig, SECOND_NS, ScanConfig, VectorConfig, VolumeConfig,
+    MqttConfig, RepliesConfig, SECOND_NS, ScanConfig, ShapeConfig, VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
 pub use detect::{Detector, Entity, Evidence, Family, Finding, Note};

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use sensor_common::Address;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
-use sensor_common::block::{BlockTable, Gate};
+use sensor_common::block::{self, Asked, BlockTable, Gate, Packed};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{
     Admission, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
@@ -182,6 +182,9 @@ impl BlockTable for BlockSet {
     }
     fn add(counter: &mut u64, amount: u64) {
         *counter += amount;
+    }
+    fn search(&mut self, asked: &Asked<'_>) -> Packed {
+        block::search(self, asked)
     }
 }
 

@@ -19,28 +19,24 @@ pub(super) fn explain(incident: &Incident) -> String {
         "over {seconds:.1} s, 10^-{:.0} likely by chance",
         incident.score
     );
+    let what = phrase(incident);
     match incident.family {
-        Family::SynFlood => format!(
-            "{victim} got {observed:.0} SYN/s (limit {expected:.0}/s) that lead to no connection from {sources} {end}"
-        ),
-        Family::AckFlood => format!(
-            "{victim} got {observed:.0} ACK/s (limit {expected:.0}/s) that belong to no connection from {sources} {end}"
-        ),
-        Family::UdpFlood => format!(
-            "{victim} got {observed:.0} unanswered UDP packets/s (limit {expected:.0}/s) from {sources} {end}"
-        ),
-        Family::Reflection => format!(
-            "{victim} got {observed:.0} UDP packets/s (limit {expected:.0}/s), mostly answers of amplifying services that it never asked, from {sources} {end}"
-        ),
-        Family::IcmpFlood => format!(
-            "{victim} got {observed:.0} ICMP packets/s (limit {expected:.0}/s) from {sources} {end}"
-        ),
-        Family::FragmentFlood => format!(
-            "{victim} got {observed:.0} IP fragments/s (limit {expected:.0}/s) from {sources} {end}"
+        Family::SynFlood
+        | Family::AckFlood
+        | Family::UdpFlood
+        | Family::Reflection
+        | Family::HttpFlood
+        | Family::SlowHttp
+        | Family::IcmpFlood
+        | Family::FragmentFlood => format!(
+            "{victim} got {observed:.0} {what} (usual: up to {expected:.0}) from {sources} {end}"
         ),
         Family::PortScan => format!(
             "{sources} tried {} ports of {victim}, {observed:.0} in the judged window where {expected:.0} would be many, {end}",
             incident.n_ports
+        ),
+        Family::HostSweep if what == "mail_servers" => format!(
+            "{sources}, which accepts no mail itself, spoke to {observed:.0} mail servers within a minute where {expected:.0} would be many, {end}"
         ),
         Family::HostSweep => format!(
             "{sources} tried port {} on {} hosts, {observed:.0} of them without success where {expected:.0} would be many, {end}",
@@ -48,7 +44,7 @@ pub(super) fn explain(incident: &Incident) -> String {
             incident.n_destinations
         ),
         Family::BruteForce => format!(
-            "{sources} had {observed:.0} short sessions with port {} of {victim} where {expected:.0} would be many, {end}",
+            "{sources} had {observed:.0} {what} with port {} of {victim} where {expected:.0} would be many, {end}",
             incident.ports.first().copied().unwrap_or(0)
         ),
         Family::ArpSweep
@@ -58,12 +54,10 @@ pub(super) fn explain(incident: &Incident) -> String {
         | Family::LateralMovement
         | Family::MalformedTraffic => of_samples(incident, &sources, &victim, &end),
         Family::VolumeAnomaly => format!(
-            "{victim} got {observed:.0} {} where its own past says {expected:.0}, {end}",
-            incident.features.first().map_or("per s", |f| f.name)
+            "{victim} got {observed:.0} {what} where its own past says {expected:.0}, {end}"
         ),
         Family::BehaviourAnomaly => format!(
-            "{sources} behaves like no source before, most of all in {} ({observed:.2} where {expected:.2} is usual), {end}",
-            incident.features.first().map_or("everything", |f| f.name)
+            "{sources} behaves like no source before, most of all in {what} ({observed:.2} where {expected:.2} is usual), {end}"
         ),
     }
 }
@@ -113,6 +107,31 @@ fn evidence(incident: &Incident) -> String {
     let one = |e: &Evidence| format!("{} {:.1}", e.name, e.observed);
     let all: Vec<String> = incident.features.iter().map(one).collect();
     all.join(", ")
+}
+
+/// What the strongest number counts, in words; a model's feature goes by its name.
+fn phrase(incident: &Incident) -> &'static str {
+    let name = incident.features.first().map_or("", |f| f.name);
+    match name {
+        "syn_pps" => "SYN/s that lead to no connection",
+        "ports_tried_per_s" => "ports asked for in a second, each from another port,",
+        "ports_failed" => "ports asked for in vain, each from another port,",
+        "unmatched_ack_pps" => "ACK/s that belong to no connection",
+        "one_way_udp_pps" => "UDP packets/s that it never answered",
+        "icmp_pps" => "ICMP packets/s",
+        "fragment_pps" => "IP fragments/s",
+        "attempts_without_connection" => {
+            "attempts to connect in 5 s, next to none of which became a connection,"
+        }
+        "short_web_sessions" => "web sessions in 5 s that came and went",
+        "open_connections" => "connections kept open that say next to nothing",
+        "unanswered_flows" => "unanswered UDP flows in 5 s",
+        "echo_requests" => "echo requests in 5 s",
+        "unasked_answers" => "answers of amplifying services in 5 s that it never asked for",
+        "unasked_syn_acks" => "SYN-ACKs in a minute to handshakes that it never began",
+        "short_sessions" => "short sessions",
+        other => other,
+    }
 }
 
 fn list<T: ToString>(items: &[T], n: u64) -> String {

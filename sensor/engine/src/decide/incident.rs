@@ -57,7 +57,9 @@ impl Severity {
             | Family::UdpFlood
             | Family::IcmpFlood
             | Family::FragmentFlood
-            | Family::Reflection => {
+            | Family::Reflection
+            | Family::HttpFlood
+            | Family::SlowHttp => {
                 if score >= 100.0 {
                     Self::Critical
                 } else {

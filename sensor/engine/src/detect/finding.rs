@@ -15,6 +15,8 @@ pub enum Family {
     IcmpFlood,
     FragmentFlood,
     Reflection,
+    HttpFlood,
+    SlowHttp,
     PortScan,
     HostSweep,
     ArpSweep,
@@ -29,13 +31,15 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::SynFlood,
         Self::AckFlood,
         Self::UdpFlood,
         Self::IcmpFlood,
         Self::FragmentFlood,
         Self::Reflection,
+        Self::HttpFlood,
+        Self::SlowHttp,
         Self::PortScan,
         Self::HostSweep,
         Self::ArpSweep,
@@ -57,6 +61,8 @@ impl Family {
             Self::IcmpFlood => "icmp_flood",
             Self::FragmentFlood => "fragment_flood",
             Self::Reflection => "reflection",
+            Self::HttpFlood => "http_flood",
+            Self::SlowHttp => "slow_http",
             Self::PortScan => "port_scan",
             Self::HostSweep => "host_sweep",
             Self::ArpSweep => "arp_sweep",
@@ -77,6 +83,7 @@ impl Family {
             Self::SynFlood | Self::AckFlood => "T1499.001",
             Self::UdpFlood | Self::IcmpFlood | Self::FragmentFlood => "T1498.001",
             Self::Reflection => "T1498.002",
+            Self::HttpFlood | Self::SlowHttp => "T1499.002",
             Self::PortScan => "T1046",
             Self::HostSweep | Self::ArpSweep => "T1018",
             Self::ArpSpoof => "T1557.002",
@@ -99,6 +106,8 @@ impl Family {
                 | Self::IcmpFlood
                 | Self::FragmentFlood
                 | Self::Reflection
+                | Self::HttpFlood
+                | Self::SlowHttp
         )
     }
 }
@@ -110,6 +119,11 @@ pub enum Detector {
     Scan,
     ScanRows,
     Brute,
+    Attempts,
+    Web,
+    Datagrams,
+    Echoes,
+    Reflection,
     ArpSpoof,
     ArpSweep,
     DnsTunnel,
@@ -137,6 +151,11 @@ impl Detector {
             Self::Scan => "scan",
             Self::ScanRows => "scan_rows",
             Self::Brute => "brute_force",
+            Self::Attempts => "attempts",
+            Self::Web => "web",
+            Self::Datagrams => "datagrams",
+            Self::Echoes => "echoes",
+            Self::Reflection => "reflection",
             Self::ArpSpoof => "arp_spoof",
             Self::ArpSweep => "arp_sweep",
             Self::DnsTunnel => "dns_tunnel",

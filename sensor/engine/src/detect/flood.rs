@@ -11,6 +11,9 @@ use crate::config::{FloodConfig, SECOND_NS};
 use crate::features::bounded::{Bounded, Worth};
 use crate::features::{HostLook, Vouched};
 
+/// Times the limit from which half as many looks are enough.
+const PLAIN: f64 = 3.0;
+
 const QUANTITIES: [Quantity; 5] = [
     Quantity::Syn,
     Quantity::Ack,
@@ -230,8 +233,9 @@ impl Gauge {
         config: &FloodConfig,
         blame: &Blame<'_>,
     ) -> Option<Finding> {
+        let is_plain = reading.pps >= PLAIN * self.limit(reading, config);
         let needed = if reading.is_dispersed {
-            config.n_ticks
+            config.n_ticks * if is_plain { 1 } else { 2 }
         } else {
             config.n_ticks_concentrated
         };
@@ -287,7 +291,7 @@ impl Gauge {
     /// ports tell it from a flood of one service.
     fn is_scan(&self, look: &HostLook, top_share: f64) -> bool {
         let grown = look.n_ports - self.ports_before;
-        let new_ports = grown >= 100.0 && grown > 0.3 * self.n_syn_since.min(3_000.0);
+        let new_ports = grown >= 20.0 && grown > 0.3 * self.n_syn_since.min(3_000.0);
         let refused = look.from.n_rst as f64 > 0.5 * look.toward.n_syn as f64;
         top_share >= 0.5 && (new_ports || (refused && look.n_ports >= 300.0))
     }

@@ -1,4 +1,4 @@
-//! Scans, sweeps and password guessing, from flow updates.
+//! Scans and sweeps, from flow updates.
 //!
 //! Only the initiator is ever blamed, and for TCP an initiator is one who was seen to ask. Answers
 //! (SYN-ACK, RST, ICMP errors) are attempts of nobody.
@@ -10,10 +10,10 @@ use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poiss
 use super::windows::{HALF_NS, Window};
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, ScanConfig};
-use crate::features::bounded::Bounded;
-use crate::flow::{FlowSummary, FlowUpdate, Progress};
+use crate::features::bounded::{Bounded, Worth};
+use crate::flow::{FlowUpdate, Progress};
 
-/// What a window counts: ports of a host, hosts of a port, or sessions with a service.
+/// What a window counts: ports of a host, or hosts of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Group {
     Ports {
@@ -25,11 +25,6 @@ enum Group {
         port: u16,
         protocol: u8,
     },
-    Sessions {
-        source: Address,
-        host: Address,
-        port: u16,
-    },
 }
 
 #[derive(Debug)]
@@ -37,8 +32,26 @@ pub(crate) struct ScanDetector {
     config: ScanConfig,
     ports: Bounded<Group, Window>,
     hosts: Bounded<Group, Window>,
-    sessions: Bounded<Group, Window>,
+    /// Hosts that accept mail, and when they last did.
+    mail_hosts: Bounded<Address, MailHost>,
 }
+
+#[derive(Clone, Copy, Debug, Default)]
+struct MailHost {
+    last_ns: u64,
+}
+
+impl Worth for MailHost {
+    fn worth(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+const SMTP: u16 = 25;
+/// Hosts remembered to accept mail.
+const MAX_MAIL_HOSTS: usize = 4_096;
+/// Ports that traceroute counts up.
+const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 
 impl ScanDetector {
     pub(crate) fn new(config: &ScanConfig, hash_seed: u64) -> Self {
@@ -47,7 +60,7 @@ impl ScanDetector {
             config: config.clone(),
             ports: table(),
             hosts: table(),
-            sessions: table(),
+            mail_hosts: Bounded::new(MAX_MAIL_HOSTS, hash_seed),
         }
     }
 
@@ -57,7 +70,7 @@ impl ScanDetector {
     }
 
     pub(crate) fn n_shed(&self) -> u64 {
-        self.ports.n_shed + self.hosts.n_shed + self.sessions.n_shed
+        self.ports.n_shed + self.hosts.n_shed
     }
 
     pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
@@ -68,6 +81,10 @@ impl ScanDetector {
         }
         let (source, host) = (update.source, update.destination);
         let port = update.destination_port;
+        if succeeded && port == SMTP && update.protocol == protocol::TCP {
+            let mail_host = self.mail_hosts.get_or_insert_with(host, MailHost::default);
+            mail_host.last_ns = at_ns;
+        }
         let is_icmp = matches!(update.protocol, protocol::ICMP | protocol::ICMPV6);
         if !is_icmp {
             let value = u64::from(update.protocol) << 16 | u64::from(port);
@@ -86,33 +103,6 @@ impl ScanDetector {
         window.note_host(host);
     }
 
-    /// Counts sessions that ended young at a service that asks for a password.
-    pub(crate) fn take_end(
-        &mut self,
-        at_ns: u64,
-        flow: &FlowSummary,
-        source: Address,
-        host: Address,
-    ) {
-        let config = &self.config;
-        let is_auth =
-            flow.protocol == protocol::TCP && config.auth_ports.contains(&flow.destination_port);
-        let packets = flow.forward.packets.saturating_add(flow.backward.packets);
-        let duration_ns = flow.last_ns.saturating_sub(flow.first_ns);
-        // Fewer than seven packets are no session: a handshake and its end take as many.
-        let is_short = (7..=config.auth_packets).contains(&packets)
-            && duration_ns <= config.auth_duration_ns
-            && flow.backward.packets > 2;
-        if !is_auth || !is_short {
-            return;
-        }
-        let port = flow.destination_port;
-        let group = Group::Sessions { source, host, port };
-        self.sessions
-            .get_or_insert_with(group, Window::default)
-            .take_session(at_ns, flow, port);
-    }
-
     /// Judges every window that grew.
     pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
@@ -122,6 +112,11 @@ impl ScanDetector {
                 && let Group::Ports { source, host } = group
                 && let Some(evidence) = judge_ports(config, window)
             {
+                if window.wants_no_answers() {
+                    findings.push(flood(host, source, window, evidence));
+                    window.report(at_ns);
+                    continue;
+                }
                 let finding = finding(Family::PortScan, source, window, evidence);
                 findings.push(Finding {
                     destinations: vec![to_ip(host)],
@@ -141,7 +136,8 @@ impl ScanDetector {
                     port,
                     protocol,
                 } = group
-                && let Some(evidence) = judge_hosts(config, *protocol, window)
+                && let Some(evidence) =
+                    judge_hosts(config, *port, window, self.mail_hosts.get(source).is_some())
             {
                 let finding = finding(Family::HostSweep, source, window, evidence);
                 findings.push(Finding {
@@ -155,41 +151,9 @@ impl ScanDetector {
                 window.report(at_ns);
             }
         }
-        self.judge_sessions(at_ns, findings);
         let keep = |_: &Group, window: &mut Window| !window.is_stale(at_ns);
         self.ports.retain(keep);
         self.hosts.retain(keep);
-        self.sessions.retain(keep);
-    }
-
-    fn judge_sessions(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        let limit = self.config.auth_sessions;
-        for (group, window) in self.sessions.iter_mut() {
-            window.turn(at_ns);
-            let n = window.n_sessions();
-            if n < limit || !window.is_due(at_ns) {
-                continue;
-            }
-            let Group::Sessions { source, host, port } = group else {
-                continue;
-            };
-            let evidence = Evidence {
-                name: "short_sessions",
-                observed: f64::from(n),
-                expected: f64::from(limit) / 10.0,
-                share: 1.0,
-            };
-            let finding = finding(Family::BruteForce, source, window, evidence);
-            findings.push(Finding {
-                detector: Detector::Brute,
-                destinations: vec![to_ip(host)],
-                n_destinations: 1,
-                ports: vec![*port],
-                n_ports: 1,
-                ..finding
-            });
-            window.report(at_ns);
-        }
     }
 }
 
@@ -201,7 +165,7 @@ fn is_probe(update: &FlowUpdate) -> bool {
         protocol::UDP => {
             let (from, to) = (update.source_port, update.destination_port);
             // Ports 0: later fragments.
-            (from, to) != (0, 0) && (from >= 1024 || to < 1024)
+            (from, to) != (0, 0) && (from >= 1024 || to < 1024) && !TRACEROUTE.contains(&to)
         }
         protocol::ICMP => update.source_port >> 8 == 8,
         protocol::ICMPV6 => update.source_port >> 8 == 128,
@@ -214,20 +178,35 @@ fn judge_ports(config: &ScanConfig, window: &Window) -> Option<Evidence> {
     if fast >= config.fast_ports && window.n_succeeded().saturating_mul(2) < window.n_tried() {
         return Some(evidence("ports_tried_per_s", fast, config.fast_ports));
     }
-    let failed = window.n_failed();
-    let mostly = failed.saturating_mul(2) >= window.n_tried();
-    (failed >= config.failed_ports && mostly)
-        .then(|| evidence("ports_failed", failed, config.failed_ports))
-}
-
-fn judge_hosts(config: &ScanConfig, protocol_number: u8, window: &Window) -> Option<Evidence> {
-    let limit = if protocol_number == protocol::UDP {
-        config.failed_hosts_udp
+    let limit = if window.protocol == protocol::UDP {
+        config.failed_ports_udp
     } else {
-        config.failed_hosts
+        config.failed_ports
     };
     let failed = window.n_failed();
     let mostly = failed.saturating_mul(2) >= window.n_tried();
+    (failed >= limit && mostly).then(|| evidence("ports_failed", failed, limit))
+}
+
+fn judge_hosts(
+    config: &ScanConfig,
+    port: u16,
+    window: &Window,
+    is_mail_host: bool,
+) -> Option<Evidence> {
+    let (tried, failed) = (window.n_tried(), window.n_failed());
+    if window.protocol == protocol::TCP && port == SMTP && tried >= config.mail_hosts {
+        return (!is_mail_host).then(|| evidence("mail_servers", tried, config.mail_hosts));
+    }
+    let (limit, least_of_ten) = match window.protocol {
+        protocol::ICMP | protocol::ICMPV6 => (config.failed_echoes, 3),
+        // Programs that talk to their like knock on many closed doors at a port of their own, but
+        // some open; a sweep for a service of the system may well find it on every other host.
+        protocol::UDP => (config.failed_hosts_udp, 8),
+        _ if port < 1024 => (config.failed_hosts, 5),
+        _ => (config.failed_hosts, 8),
+    };
+    let mostly = failed.saturating_mul(10) >= tried.saturating_mul(least_of_ten);
     (failed >= limit && mostly).then(|| evidence("hosts_failed", failed, limit))
 }
 
@@ -238,6 +217,18 @@ fn evidence(name: &'static str, observed: u32, limit: u32) -> Evidence {
         observed: f64::from(observed),
         expected: f64::from(limit) / 10.0,
         share: 1.0,
+    }
+}
+
+/// What looks like a scan but wants no answers.
+fn flood(host: &Address, source: &Address, window: &Window, evidence: Evidence) -> Finding {
+    Finding {
+        entity: Entity::Victim(*host),
+        destinations: vec![to_ip(host)],
+        n_destinations: 1,
+        n_ports: u64::from(window.n_tried()),
+        ports: window.ports().to_vec(),
+        ..finding(Family::SynFlood, source, window, evidence)
     }
 }
 

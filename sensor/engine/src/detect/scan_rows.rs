@@ -59,7 +59,7 @@ impl RowScanDetector {
             if at_ns.saturating_sub(source.began_ns) < SECOND_NS {
                 continue;
             }
-            if let Some(finding) = source.judge(look, f64::from(self.config.fast_ports)) {
+            if let Some(finding) = source.judge(look, f64::from(self.config.fast_ports_rows)) {
                 findings.push(finding);
             }
             *source = Source {

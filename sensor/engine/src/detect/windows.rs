@@ -4,8 +4,10 @@ use sensor_common::Address;
 
 use crate::config::SECOND_NS;
 use crate::features::bounded::Worth;
+use crate::features::decay::Spread;
+use crate::features::pair::is_bare;
 use crate::features::sketch::Distinct;
-use crate::flow::{FlowSummary, FlowUpdate, Progress};
+use crate::flow::{FlowUpdate, Progress};
 
 pub(crate) const HALF_NS: u64 = 30 * SECOND_NS;
 /// Ports and hosts kept by name.
@@ -17,7 +19,6 @@ struct Half {
     failed: Distinct,
     n_tried: u32,
     n_succeeded: u32,
-    n_sessions: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -34,13 +35,15 @@ pub(crate) struct Window {
     has_grown: bool,
     ports: Vec<u16>,
     hosts: Vec<Address>,
+    /// Ports that the attempts come from, and how many attempts had no TCP options.
+    from: Spread,
+    n_bare: u32,
+    pub(crate) protocol: u8,
 }
 
 impl Worth for Window {
     fn worth(&self) -> u64 {
-        u64::from(self.now.n_tried)
-            + u64::from(self.before.n_tried)
-            + u64::from(self.now.n_sessions)
+        u64::from(self.now.n_tried) + u64::from(self.before.n_tried)
     }
 }
 
@@ -51,6 +54,9 @@ impl Window {
         if update.is_new {
             self.now.n_tried = self.now.n_tried.saturating_add(1);
             self.now.tried.insert(value);
+            self.from.insert(u64::from(update.source_port));
+            self.n_bare = self.n_bare.saturating_add(u32::from(is_bare(update)));
+            self.protocol = update.protocol;
             // By packet time: records of a long past may arrive at once.
             if update.first_ns.abs_diff(self.second_ns) >= SECOND_NS {
                 self.second = Distinct::default();
@@ -65,13 +71,6 @@ impl Window {
         if update.has_progressed && update.progress == Progress::Established {
             self.now.n_succeeded = self.now.n_succeeded.saturating_add(1);
         }
-    }
-
-    pub(crate) fn take_session(&mut self, at_ns: u64, flow: &FlowSummary, port: u16) {
-        self.turn(at_ns);
-        self.touch(flow.first_ns, flow.last_ns);
-        self.now.n_sessions = self.now.n_sessions.saturating_add(1);
-        self.note_port(port);
     }
 
     fn touch(&mut self, first_ns: u64, last_ns: u64) {
@@ -110,10 +109,12 @@ impl Window {
             Half::default()
         };
         self.half_ns = at_ns;
-        if self.before.n_tried == 0 && self.before.n_sessions == 0 {
+        if self.before.n_tried == 0 {
             self.first_ns = 0;
             self.ports.clear();
             self.hosts.clear();
+            self.from.clear();
+            self.n_bare = 0;
         }
     }
 
@@ -133,6 +134,14 @@ impl Window {
     pub(crate) fn n_second(&self) -> u32 {
         self.second.len()
     }
+    /// Attempts without TCP options, each from another port. A scanner that makes its own packets
+    /// keeps to a port or two, by which it knows the answers; who doesn't wants none.
+    pub(crate) fn wants_no_answers(&self) -> bool {
+        self.from.len() >= 200.0 && self.n_bare.saturating_mul(2) >= self.n_attempts()
+    }
+    fn n_attempts(&self) -> u32 {
+        self.now.n_tried.saturating_add(self.before.n_tried)
+    }
     pub(crate) fn n_tried(&self) -> u32 {
         self.now.tried.union_len(&self.before.tried)
     }
@@ -141,9 +150,6 @@ impl Window {
     }
     pub(crate) fn n_succeeded(&self) -> u32 {
         self.now.n_succeeded.saturating_add(self.before.n_succeeded)
-    }
-    pub(crate) fn n_sessions(&self) -> u32 {
-        self.now.n_sessions.saturating_add(self.before.n_sessions)
     }
     pub(crate) fn first_ns(&self) -> u64 {
         self.first_ns

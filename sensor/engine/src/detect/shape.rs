@@ -1,0 +1,267 @@
+//! Behaviour with a definite shape: one table of pairs and one of victims, and detectors that look
+//! at the one that an update has just changed. Nothing is walked through.
+
+mod attempts;
+mod datagrams;
+mod echoes;
+mod passwords;
+mod reflection;
+mod web;
+
+use sensor_common::Address;
+use sensor_common::packet::protocol;
+
+use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use crate::address::to_ip;
+use crate::config::{SECOND_NS, ShapeConfig};
+use crate::features::pair::{Pair, PairKey, Pairs};
+use crate::features::victim::{Kind, Victims};
+use crate::flow::{FlowSummary, FlowUpdate, Progress};
+
+/// Event time between two walks for what may be forgotten.
+const FORGET_NS: u64 = 10 * SECOND_NS;
+/// Pairs watched for connections that are kept open.
+const MAX_WATCHED: usize = 1_024;
+
+#[derive(Debug)]
+pub(crate) struct ShapeDetectors {
+    config: ShapeConfig,
+    auth_ports: Vec<u16>,
+    pairs: Pairs,
+    victims: Victims,
+    findings: Vec<Finding>,
+    /// Pairs with many open connections: time alone makes them suspicious.
+    watched: Vec<PairKey>,
+    forgot_ns: u64,
+}
+
+impl ShapeDetectors {
+    pub(crate) fn new(config: &ShapeConfig, auth_ports: &[u16], hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            auth_ports: auth_ports.to_vec(),
+            pairs: Pairs::new(config.max_pairs, hash_seed),
+            victims: Victims::new(config.max_victims, hash_seed),
+            findings: Vec::new(),
+            watched: Vec::new(),
+            forgot_ns: 0,
+        }
+    }
+
+    pub(crate) fn configure(&mut self, config: &ShapeConfig, auth_ports: &[u16]) {
+        self.config = config.clone();
+        self.auth_ports = auth_ports.to_vec();
+    }
+
+    pub(crate) fn n_shed(&self) -> u64 {
+        self.pairs.n_shed() + self.victims.n_shed()
+    }
+
+    pub(crate) fn take(&mut self, update: &FlowUpdate) {
+        let config = &self.config;
+        if is_followed(update) {
+            let (key, pair) = self.pairs.take(update);
+            if pair.n_open >= config.web_open && !pair.is_watched {
+                pair.is_watched = self.watched.len() < MAX_WATCHED;
+                if pair.is_watched {
+                    self.watched.push(key);
+                }
+            }
+            let is_vain = update.is_new && update.progress != Progress::Established;
+            if is_due(pair.reported_ns, update.last_ns) {
+                let finding = match key.protocol {
+                    protocol::TCP if is_vain => attempts::judge(config, &key, pair),
+                    protocol::UDP if is_vain => datagrams::judge(config, &key, pair),
+                    protocol::ICMP | protocol::ICMPV6 => echoes::judge(config, &key, pair),
+                    _ => None,
+                };
+                note(&mut self.findings, finding, &mut pair.reported_ns);
+            }
+        }
+        let Some((kind, victim)) = self.victims.take(update) else {
+            return;
+        };
+        let Some(mut reported_ns) = victim.reported_ns.get(kind as usize).copied() else {
+            return;
+        };
+        if !is_due(reported_ns, update.last_ns) {
+            return;
+        }
+        let host = &update.destination;
+        let finding = match kind {
+            Kind::Attempt => attempts::judge_scattered(config, host, victim),
+            Kind::Reflected => reflection::judge(config, host, victim),
+            Kind::Unasked => reflection::judge_unasked(config, host, victim),
+        };
+        note(&mut self.findings, finding, &mut reported_ns);
+        if let Some(place) = victim.reported_ns.get_mut(kind as usize) {
+            *place = reported_ns;
+        }
+    }
+
+    pub(crate) fn take_end(&mut self, flow: &FlowSummary, source: Address, host: Address) {
+        let config = &self.config;
+        let Some((key, pair)) = self.pairs.end(flow, source, host) else {
+            return;
+        };
+        if flow.protocol != protocol::TCP || !is_due(pair.reported_ns, flow.last_ns) {
+            return;
+        }
+        let finding = if config.web_ports.contains(&flow.destination_port) {
+            web::judge_sessions(config, &key, pair)
+        } else {
+            passwords::judge(config, &self.auth_ports, &key, pair)
+        };
+        note(&mut self.findings, finding, &mut pair.reported_ns);
+    }
+
+    /// Hands out what was found since the last call.
+    pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        self.judge_watched(at_ns);
+        findings.append(&mut self.findings);
+        if at_ns.saturating_sub(self.forgot_ns) >= FORGET_NS {
+            self.forgot_ns = at_ns;
+            self.pairs.forget(at_ns);
+            self.victims.forget(at_ns);
+        }
+    }
+}
+
+impl ShapeDetectors {
+    fn judge_watched(&mut self, at_ns: u64) {
+        let (config, pairs, findings) = (&self.config, &mut self.pairs, &mut self.findings);
+        self.watched.retain(|key| {
+            let Some(pair) = pairs.get_mut(key) else {
+                return false;
+            };
+            if pair.n_open < config.web_open {
+                pair.is_watched = false;
+                return false;
+            }
+            if is_due(pair.kept_reported_ns, at_ns)
+                && let Some(finding) = web::judge_open(config, at_ns, key, pair)
+            {
+                pair.kept_reported_ns = at_ns;
+                findings.push(finding);
+            }
+            true
+        });
+    }
+}
+
+fn is_followed(update: &FlowUpdate) -> bool {
+    match update.protocol {
+        protocol::TCP => true,
+        // Ports 0: later fragments.
+        protocol::UDP => update.source_port != 0 || update.destination_port != 0,
+        protocol::ICMP => update.source_port >> 8 == 8,
+        protocol::ICMPV6 => update.source_port >> 8 == 128,
+        _ => false,
+    }
+}
+
+/// Once a second is enough to say that it goes on.
+fn is_due(reported_ns: u64, at_ns: u64) -> bool {
+    reported_ns == 0 || at_ns.saturating_sub(reported_ns) >= SECOND_NS
+}
+
+fn note(findings: &mut Vec<Finding>, finding: Option<Finding>, reported_ns: &mut u64) {
+    if let Some(finding) = finding {
+        *reported_ns = finding.last_ns;
+        findings.push(finding);
+    }
+}
+
+/// A number of things where `limit` would be many. A fifth of that is what a busy, healthy client
+/// may show.
+fn evidence(name: &'static str, observed: f64, limit: f64) -> Evidence {
+    Evidence {
+        name,
+        observed,
+        expected: limit / 5.0,
+        share: 1.0,
+    }
+}
+
+/// What one source does to one host.
+fn of_pair(
+    detector: Detector,
+    family: Family,
+    key: &PairKey,
+    pair: &Pair,
+    features: Vec<Evidence>,
+) -> Finding {
+    let score = features
+        .first()
+        .map_or(0.0, |e| poisson_score(e.observed, e.expected));
+    let entity = if family.is_flood() {
+        Entity::Victim(key.host)
+    } else {
+        Entity::Source(key.source)
+    };
+    let has_port = matches!(key.protocol, protocol::TCP | protocol::UDP);
+    Finding {
+        detector,
+        family,
+        entity,
+        window_ns: 5 * SECOND_NS,
+        first_ns: pair.since_ns.max(pair.first_ns),
+        last_ns: pair.last_ns,
+        score,
+        p_value: p_value(score),
+        features,
+        notes: Vec::new(),
+        sources: vec![to_ip(&key.source)],
+        n_sources: 1,
+        is_spoofed: false,
+        destinations: vec![to_ip(&key.host)],
+        n_destinations: 1,
+        ports: if has_port {
+            vec![pair.port]
+        } else {
+            Vec::new()
+        },
+        n_ports: u64::from(has_port),
+        protocol: key.protocol,
+    }
+}
+
+/// What many sources do to one host.
+struct Scattered<'a> {
+    detector: Detector,
+    family: Family,
+    host: &'a Address,
+    n_sources: f64,
+    port: u16,
+    protocol: u8,
+    first_ns: u64,
+    last_ns: u64,
+}
+
+impl Scattered<'_> {
+    fn finding(self, features: Vec<Evidence>) -> Finding {
+        let score = features
+            .first()
+            .map_or(0.0, |e| poisson_score(e.observed, e.expected));
+        Finding {
+            detector: self.detector,
+            family: self.family,
+            entity: Entity::Victim(*self.host),
+            window_ns: 5 * SECOND_NS,
+            first_ns: self.first_ns,
+            last_ns: self.last_ns,
+            score,
+            p_value: p_value(score),
+            features,
+            notes: Vec::new(),
+            sources: Vec::new(),
+            n_sources: self.n_sources as u64,
+            is_spoofed: true,
+            destinations: vec![to_ip(self.host)],
+            n_destinations: 1,
+            ports: vec![self.port],
+            n_ports: 1,
+            protocol: self.protocol,
+        }
+    }
+}

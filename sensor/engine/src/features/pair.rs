@@ -1,0 +1,298 @@
+//! What one initiator does to one host by one protocol, over seconds and over half a minute.
+
+use sensor_common::Address;
+use sensor_common::packet::protocol;
+
+use super::bounded::{Bounded, Worth};
+use super::decay::{Fading, Spread};
+use crate::config::SECOND_NS;
+use crate::flow::{EndReason, FlowSummary, FlowUpdate, Progress};
+
+/// Time constants of the two sets of counts, s.
+pub(crate) const FAST_S: f32 = 5.0;
+pub(crate) const SLOW_S: f32 = 30.0;
+
+/// Who asks whom by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PairKey {
+    pub source: Address,
+    pub host: Address,
+    pub protocol: u8,
+}
+
+/// Positions in the fast counts.
+pub(crate) mod fast {
+    pub const ATTEMPTS: usize = 0;
+    pub const FAILED: usize = 1;
+    pub const ESTABLISHED: usize = 2;
+    /// Packets and bytes from the source.
+    pub const PACKETS: usize = 3;
+    pub const BYTES: usize = 4;
+    /// Packets back.
+    pub const ANSWERS: usize = 5;
+    /// Connections that came and went within two seconds.
+    pub const SESSIONS: usize = 6;
+    /// First frames of attempts that carry no more than a header without options.
+    pub const BARE: usize = 7;
+    pub const N: usize = 8;
+}
+
+/// Positions in the slow counts: sessions that ended young, their packets and the squares.
+pub(crate) mod slow {
+    pub const SESSIONS: usize = 0;
+    pub const PACKETS: usize = 1;
+    pub const PACKETS_SQ: usize = 2;
+    pub const BYTES: usize = 3;
+    pub const N: usize = 4;
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pair {
+    pub fast: Fading<{ fast::N }>,
+    pub slow: Fading<{ slow::N }>,
+    /// Distinct ports asked for since the counts were last near zero.
+    pub ports: Spread,
+    /// The port that most attempts go to (majority vote, Boyer and Moore 1981).
+    pub port: u16,
+    votes: u32,
+    /// Connections that are established and not over.
+    pub n_open: u32,
+    /// Connections established in each of the last seconds, and the second of the newest.
+    opened: [u16; KEPT_SECONDS],
+    opened_s: u64,
+    /// Bytes that the source sent and got on connections not over, roughly.
+    pub open_sent: u64,
+    pub open_got: u64,
+    /// Since when there is no pause.
+    pub since_ns: u64,
+    pub first_ns: u64,
+    pub last_ns: u64,
+    pub reported_ns: u64,
+    /// Watched for connections that are kept open, and when that was last reported.
+    pub is_watched: bool,
+    pub kept_reported_ns: u64,
+}
+
+impl Worth for Pair {
+    fn worth(&self) -> u64 {
+        (self.fast.get(fast::ATTEMPTS) + self.slow.get(slow::SESSIONS)) as u64
+            + u64::from(self.n_open)
+    }
+}
+
+/// Seconds after which an open connection is one that is kept.
+const KEPT_SECONDS: usize = 3;
+/// Silence after which a new burst begins.
+const PAUSE_NS: u64 = 15 * SECOND_NS;
+
+impl Pair {
+    fn take(&mut self, update: &FlowUpdate) {
+        let at_ns = update.last_ns;
+        if at_ns.saturating_sub(self.last_ns) > PAUSE_NS {
+            self.since_ns = update.first_ns.max(self.last_ns);
+            self.ports.clear();
+        }
+        self.last_ns = self.last_ns.max(at_ns);
+        if self.first_ns == 0 {
+            self.first_ns = update.first_ns;
+        }
+        self.fast.fade(at_ns, FAST_S);
+        self.fast.add(fast::PACKETS, update.forward.packets as f32);
+        self.fast.add(fast::BYTES, update.forward.bytes as f32);
+        self.fast.add(fast::ANSWERS, update.backward.packets as f32);
+        if update.is_new && update.is_attempt {
+            self.begin(update);
+        }
+        if update.has_progressed {
+            match update.progress {
+                Progress::Established => {
+                    self.fast.add(fast::ESTABLISHED, 1.0);
+                    self.open(at_ns);
+                }
+                Progress::Refused | Progress::Unanswered => self.fast.add(fast::FAILED, 1.0),
+                Progress::Pending => {}
+            }
+        }
+        if update.progress == Progress::Established {
+            self.open_sent = self.open_sent.saturating_add(update.forward.bytes);
+            self.open_got = self.open_got.saturating_add(update.backward.bytes);
+        }
+    }
+
+    fn open(&mut self, at_ns: u64) {
+        self.n_open = self.n_open.saturating_add(1);
+        self.pass_seconds(at_ns);
+        if let Some(newest) = self.opened.first_mut() {
+            *newest = newest.saturating_add(1);
+        }
+    }
+
+    fn pass_seconds(&mut self, at_ns: u64) {
+        let second = at_ns / SECOND_NS;
+        let n_passed = second
+            .saturating_sub(self.opened_s)
+            .min(KEPT_SECONDS as u64) as usize;
+        self.opened_s = self.opened_s.max(second);
+        self.opened.rotate_right(n_passed);
+        for count in self.opened.iter_mut().take(n_passed) {
+            *count = 0;
+        }
+    }
+
+    /// Connections that are open and have been for some seconds.
+    pub(crate) fn n_kept(&mut self, at_ns: u64) -> u32 {
+        self.pass_seconds(at_ns);
+        let n_young: u32 = self.opened.iter().map(|n| u32::from(*n)).sum();
+        self.n_open.saturating_sub(n_young)
+    }
+
+    fn begin(&mut self, update: &FlowUpdate) {
+        self.fast.add(fast::ATTEMPTS, 1.0);
+        let port = update.destination_port;
+        self.ports.insert(u64::from(port));
+        if self.votes == 0 {
+            self.port = port;
+        }
+        self.votes = if self.port == port {
+            self.votes.saturating_add(1).min(1_000)
+        } else {
+            self.votes.saturating_sub(1)
+        };
+        if is_bare(update) {
+            self.fast.add(fast::BARE, 1.0);
+        }
+    }
+
+    fn end(&mut self, flow: &FlowSummary, is_session: bool) {
+        let at_ns = flow.last_ns;
+        let n_open = self.n_open;
+        if is_established(flow) && n_open > 0 {
+            self.n_open -= 1;
+            self.open_sent -= self.open_sent / u64::from(n_open);
+            self.open_got -= self.open_got / u64::from(n_open);
+        }
+        if !is_session {
+            return;
+        }
+        self.last_ns = self.last_ns.max(at_ns);
+        self.fast.fade(at_ns, FAST_S);
+        self.slow.fade(at_ns, SLOW_S);
+        let packets = (flow.forward.packets + flow.backward.packets) as f32;
+        if flow.last_ns.saturating_sub(flow.first_ns) < 2 * SECOND_NS {
+            self.fast.add(fast::SESSIONS, 1.0);
+        }
+        self.slow.add(slow::SESSIONS, 1.0);
+        self.slow.add(slow::PACKETS, packets);
+        self.slow.add(slow::PACKETS_SQ, packets * packets);
+        let bytes = flow.forward.bytes + flow.backward.bytes;
+        self.slow.add(slow::BYTES, bytes as f32);
+    }
+
+    /// Seconds that the present burst lasts.
+    pub(crate) fn age_s(&self) -> f64 {
+        self.last_ns.saturating_sub(self.since_ns) as f64 / 1e9
+    }
+
+    /// Mean packets of young sessions, and their standard deviation over the mean.
+    pub(crate) fn session_shape(&self) -> (f64, f64) {
+        let n = self.slow.get(slow::SESSIONS).max(1e-6);
+        let mean = self.slow.get(slow::PACKETS) / n;
+        let variance = (self.slow.get(slow::PACKETS_SQ) / n - mean * mean).max(0.0);
+        (mean, variance.sqrt() / mean.max(1.0))
+    }
+}
+
+/// A TCP segment of nothing but a 20-byte header: no stack opens a connection without options, the
+/// maximum segment size at least (RFC 9293 3.7.1). Frames are padded to 60 bytes.
+pub(crate) fn is_bare(update: &FlowUpdate) -> bool {
+    let limit = if sensor_common::is_v4(&update.source) {
+        60
+    } else {
+        74
+    };
+    update.protocol == protocol::TCP
+        && update.forward.packets > 0
+        && update.forward.bytes <= limit * update.forward.packets
+}
+
+/// As the flow stage judges it (a handshake that was done, or any answer).
+fn is_established(flow: &FlowSummary) -> bool {
+    let (sent, got) = (&flow.forward, &flow.backward);
+    if flow.protocol != protocol::TCP {
+        return got.packets > 0;
+    }
+    sent.n_flags[ACK] > sent.n_flags[RST] && got.n_flags[ACK] > got.n_flags[RST]
+}
+
+/// Positions in the counts of flags.
+const RST: usize = 2;
+const ACK: usize = 4;
+
+/// Pairs, at most so many.
+#[derive(Debug)]
+pub(crate) struct Pairs {
+    pairs: Bounded<PairKey, Pair>,
+}
+
+/// A session has more packets than a handshake and its end.
+const MIN_SESSION_PACKETS: u64 = 7;
+
+impl Pairs {
+    pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
+        Self {
+            pairs: Bounded::new(capacity, hash_seed),
+        }
+    }
+
+    pub(crate) fn n_shed(&self) -> u64 {
+        self.pairs.n_shed
+    }
+
+    /// Takes an update; the pair after it.
+    pub(crate) fn take(&mut self, update: &FlowUpdate) -> (PairKey, &mut Pair) {
+        let key = PairKey {
+            source: update.source,
+            host: update.destination,
+            protocol: update.protocol,
+        };
+        let pair = self.pairs.get_or_insert_with(key, Pair::default);
+        pair.take(update);
+        (key, pair)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &PairKey) -> Option<&mut Pair> {
+        self.pairs.get_mut(key)
+    }
+
+    /// Takes the end of a flow; the pair after it, if there is one.
+    pub(crate) fn end(
+        &mut self,
+        flow: &FlowSummary,
+        source: Address,
+        host: Address,
+    ) -> Option<(PairKey, &mut Pair)> {
+        if flow.end_reason == EndReason::ActiveTimeout {
+            return None;
+        }
+        let key = PairKey {
+            source,
+            host,
+            protocol: flow.protocol,
+        };
+        let packets = flow.forward.packets + flow.backward.packets;
+        let is_session = packets >= MIN_SESSION_PACKETS
+            && flow.backward.packets > 2
+            && flow.end_reason == EndReason::EndOfFlow;
+        let pair = self.pairs.get_mut(&key)?;
+        pair.end(flow, is_session);
+        Some((key, pair))
+    }
+
+    /// Forgets pairs that were silent for long and hold nothing open.
+    pub(crate) fn forget(&mut self, at_ns: u64) {
+        self.pairs.retain(|_, pair| {
+            let silence_ns = at_ns.saturating_sub(pair.last_ns);
+            silence_ns < 60 * SECOND_NS || (pair.n_open > 0 && silence_ns < 600 * SECOND_NS)
+        });
+    }
+}

@@ -1,0 +1,175 @@
+//! What comes at one host from everybody: attempts and answers that nobody asked for.
+
+use sensor_common::Address;
+use sensor_common::packet::protocol;
+
+use super::bounded::{Bounded, Worth};
+use super::decay::{Fading, Spread};
+use crate::config::SECOND_NS;
+use crate::flow::{FlowUpdate, Progress};
+
+/// Positions in the fast counts (time constant of 5 s).
+pub(crate) mod fast {
+    pub const ATTEMPTS: usize = 0;
+    pub const ESTABLISHED: usize = 1;
+    /// Packets and bytes from amplifiers that were not asked.
+    pub const REFLECTED: usize = 2;
+    pub const REFLECTED_BYTES: usize = 3;
+    pub const N: usize = 4;
+}
+
+/// Positions in the slow counts (60 s): flows of answers to handshakes that were never begun.
+pub(crate) mod slow {
+    pub const UNASKED: usize = 0;
+    pub const N: usize = 1;
+}
+
+/// Source ports of UDP services that answer more than they are asked (US-CERT TA14-017A and its
+/// updates): QOTD, chargen, DNS, TFTP, portmap, NTP, NetBIOS, SNMP, CLDAP, ISAKMP, RIP, MSSQL,
+/// SSDP, WS-Discovery, NAT-T, SIP, CoAP, ARMS, Memcached, and others.
+pub const AMPLIFIERS: [u16; 23] = [
+    17, 19, 53, 69, 111, 123, 137, 161, 389, 427, 500, 520, 1434, 1900, 3283, 3478, 3702, 4500,
+    5060, 5683, 10_001, 11_211, 37_810,
+];
+
+const FAST_S: f32 = 5.0;
+const SLOW_S: f32 = 60.0;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Victim {
+    pub fast: Fading<{ fast::N }>,
+    pub slow: Fading<{ slow::N }>,
+    pub sources: Spread,
+    pub reflectors: Spread,
+    pub unasked: Spread,
+    /// Service port that reflectors answer from.
+    pub service: u16,
+    /// Destination port of the latest attempts.
+    pub port: u16,
+    pub attempts_since_ns: u64,
+    pub reflected_since_ns: u64,
+    pub unasked_since_ns: u64,
+    pub last_ns: u64,
+    pub reported_ns: [u64; 3],
+}
+
+impl Worth for Victim {
+    fn worth(&self) -> u64 {
+        let recent = self.fast.get(fast::ATTEMPTS) + self.fast.get(fast::REFLECTED);
+        (recent + self.slow.get(slow::UNASKED)) as u64
+    }
+}
+
+impl Victim {
+    fn attempt(&mut self, update: &FlowUpdate) {
+        if update.is_new {
+            if self.fast.get(fast::ATTEMPTS) < 2.0 {
+                self.attempts_since_ns = update.first_ns;
+                self.sources.clear();
+            }
+            self.fast.add(fast::ATTEMPTS, 1.0);
+            self.sources
+                .insert(sensor_common::hash_address(&update.source, 1));
+            self.port = update.destination_port;
+        }
+        if update.has_progressed && update.progress == Progress::Established {
+            self.fast.add(fast::ESTABLISHED, 1.0);
+        }
+    }
+
+    fn reflected(&mut self, update: &FlowUpdate) {
+        if self.fast.get(fast::REFLECTED) < 2.0 {
+            self.reflected_since_ns = update.first_ns;
+            self.reflectors.clear();
+        }
+        self.fast
+            .add(fast::REFLECTED, update.forward.packets as f32);
+        self.fast
+            .add(fast::REFLECTED_BYTES, update.forward.bytes as f32);
+        self.reflectors
+            .insert(sensor_common::hash_address(&update.source, 1));
+        self.service = update.source_port;
+    }
+
+    fn unasked(&mut self, update: &FlowUpdate) {
+        self.slow.fade(update.last_ns, SLOW_S);
+        if self.slow.get(slow::UNASKED) < 1.0 {
+            self.unasked_since_ns = update.first_ns;
+            self.unasked.clear();
+        }
+        self.slow.add(slow::UNASKED, update.forward.packets as f32);
+        self.unasked
+            .insert(sensor_common::hash_address(&update.source, 1));
+        self.service = update.source_port;
+    }
+}
+
+/// What an update is to the host that it goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Attempt,
+    Reflected,
+    Unasked,
+}
+
+impl Kind {
+    pub(crate) fn of(update: &FlowUpdate) -> Option<Self> {
+        match update.protocol {
+            protocol::TCP if update.is_attempt => Some(Self::Attempt),
+            // Nothing but SYN-ACKs, with RSTs back at most.
+            protocol::TCP => {
+                let sent = &update.forward.n_flags;
+                let is_syn_ack = update.forward.packets > 0
+                    && sent[0] == update.forward.packets
+                    && sent[4] == sent[0];
+                let is_unasked = is_syn_ack && update.progress != Progress::Established;
+                is_unasked.then_some(Self::Unasked)
+            }
+            // Between a service and itself is how servers talk: NTP peers, DNS forwarders of old.
+            protocol::UDP => {
+                let from_amplifier = AMPLIFIERS.contains(&update.source_port)
+                    && update.destination_port != update.source_port;
+                let is_unasked = update.n_backward == 0 && update.forward.packets > 0;
+                (from_amplifier && is_unasked).then_some(Self::Reflected)
+            }
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Victims {
+    victims: Bounded<Address, Victim>,
+}
+
+impl Victims {
+    pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
+        Self {
+            victims: Bounded::new(capacity, hash_seed),
+        }
+    }
+
+    pub(crate) fn n_shed(&self) -> u64 {
+        self.victims.n_shed
+    }
+
+    /// Takes an update; what it is to the host, and the host after it.
+    pub(crate) fn take(&mut self, update: &FlowUpdate) -> Option<(Kind, &mut Victim)> {
+        let kind = Kind::of(update)?;
+        let victim = self
+            .victims
+            .get_or_insert_with(update.destination, Victim::default);
+        victim.fast.fade(update.last_ns, FAST_S);
+        victim.last_ns = victim.last_ns.max(update.last_ns);
+        match kind {
+            Kind::Attempt => victim.attempt(update),
+            Kind::Reflected => victim.reflected(update),
+            Kind::Unasked => victim.unasked(update),
+        }
+        Some((kind, victim))
+    }
+
+    pub(crate) fn forget(&mut self, at_ns: u64) {
+        self.victims
+            .retain(|_, victim| at_ns.saturating_sub(victim.last_ns) < 120 * SECOND_NS);
+    }
+}
