@@ -96,7 +96,7 @@ impl<R: Respond> Pipeline<R> {
                 } += 1;
                 Some(output::decision(at_ns, decision, &verdict))
             }
-            Output::Vector(_) => None,
+            Output::Score(_) | Output::Vector(_) => None,
             Output::Loss {
                 stage,
                 reason,

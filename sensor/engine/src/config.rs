@@ -15,6 +15,8 @@ pub use self::content::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::models::ModelKind;
+
 /// Nanoseconds of one second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
@@ -35,7 +37,10 @@ pub struct Config {
     #[serde(skip)]
     pub emit_vectors: bool,
     pub vectors: VectorConfig,
-    pub behaviour: BehaviourConfig,
+    pub scoring: ScoringConfig,
+    /// Hand out every score, for evaluation.
+    #[serde(skip)]
+    pub emit_scores: bool,
     pub decide: DecideConfig,
 }
 
@@ -244,37 +249,38 @@ impl Default for VectorConfig {
     }
 }
 
-/// Clusters of sources' behaviour.
+/// Models, calibration, fusion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct BehaviourConfig {
-    /// Clusters of normal behaviour.
+pub struct ScoringConfig {
+    /// Models that score every vector.
+    #[schemars(extend("x-restart" = true))]
+    pub models: Vec<ModelKind>,
+    /// Alarms a day without a known shape (`behaviour_anomaly`) that the site can bear.
+    #[schemars(range(min = 0.0))]
+    pub alarms_per_day: f64,
+    /// Vectors of one kind of subject learned before any of them can be an alarm.
+    pub warm_up_vectors: u64,
+    /// Windows of 10 s in a row that a subject must be odd, and nothing else, until it is learned
+    /// from again.
+    pub readmit_windows: u32,
+    /// Subjects of each kind whose own past is remembered, 200 bytes each, 600 after six hours.
     #[schemars(range(min = 1), extend("x-restart" = true))]
-    pub n_clusters: usize,
-    /// Vectors of one mini-batch.
-    #[schemars(range(min = 1), extend("x-restart" = true))]
-    pub batch: usize,
-    /// Event time to learn before the first finding, s.
-    pub warm_up_s: u32,
-    /// Vectors to learn from before the first finding.
-    pub warm_up_vectors: usize,
-    /// A vector less likely than this is a finding.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub p_value: f64,
-    /// Sources followed, 200 bytes each.
-    #[schemars(range(min = 1), extend("x-restart" = true))]
-    pub max_sources: usize,
+    pub max_subjects: usize,
+    /// What the models' chance begins with.
+    #[schemars(extend("x-restart" = true))]
+    pub seed: u64,
 }
 
-impl Default for BehaviourConfig {
+impl Default for ScoringConfig {
     fn default() -> Self {
         Self {
-            n_clusters: 8,
-            batch: 128,
-            warm_up_s: 60,
+            models: ModelKind::ALL.to_vec(),
+            alarms_per_day: 1.0,
             warm_up_vectors: 500,
-            p_value: 1e-6,
-            max_sources: 65_536,
+            readmit_windows: 360,
+            max_subjects: 16_384,
+            seed: 1,
         }
     }
 }

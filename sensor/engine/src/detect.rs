@@ -1,23 +1,24 @@
 //! Detect stage: looks, updates and vectors in, findings out.
 
 mod baseline;
-mod behaviour;
 mod blame;
 mod content;
 mod finding;
 mod flood;
 mod scan;
 mod scan_rows;
+mod scoring;
 mod shape;
 mod volume;
 mod windows;
 
-pub(crate) use self::behaviour::BehaviourDetector;
 pub(crate) use self::blame::Blame;
 pub(crate) use self::content::ContentDetectors;
 pub use self::finding::{Detector, Entity, Evidence, Family, Finding, Note};
 pub(crate) use self::flood::FloodDetector;
 pub(crate) use self::scan::ScanDetector;
 pub(crate) use self::scan_rows::RowScanDetector;
+pub use self::scoring::Score;
+pub(crate) use self::scoring::Scoring;
 pub(crate) use self::shape::ShapeDetectors;
 pub(crate) use self::volume::VolumeDetector;

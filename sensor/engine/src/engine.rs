@@ -8,10 +8,10 @@ use crate::address::from_ip;
 use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
-    BehaviourDetector, Blame, ContentDetectors, Finding, FloodDetector, RowScanDetector,
-    ScanDetector, ShapeDetectors, VolumeDetector,
+    Blame, ContentDetectors, Finding, FloodDetector, RowScanDetector, ScanDetector, Score, Scoring,
+    ShapeDetectors, VolumeDetector,
 };
-use crate::features::{HostLook, HostTracks, SourceWindows, Subjects, Vector, Vouchers};
+use crate::features::{HostLook, HostTracks, Rank, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary};
 
 /// What the engine is fed.
@@ -42,6 +42,8 @@ pub enum Output {
     Finding(Finding),
     Incident(Incident),
     Decision(Decision),
+    /// With [`Config::emit_scores`]: what the models say of each subject and window.
+    Score(Box<Score>),
     /// With [`Config::emit_vectors`]: each feature vector.
     Vector(Box<Vector>),
     /// What a stage shed since the last such output; at most once a second each.
@@ -64,9 +66,14 @@ pub struct Stats {
     pub n_samples: u64,
     pub n_flows_shed: u64,
     pub n_hosts_shed: u64,
-    pub n_sources_shed: u64,
     pub n_subjects_shed: u64,
     pub n_vectors_skipped: u64,
+    /// Vectors scored, and those that nothing was learned from.
+    pub n_vectors: u64,
+    pub n_vectors_withheld: u64,
+    /// Changes of the models' input distribution that were noticed.
+    pub n_drifts: u64,
+    pub n_baselines_shed: u64,
     pub n_scan_windows_shed: u64,
     pub n_content_shed: u64,
     pub n_incidents_shed: u64,
@@ -83,7 +90,6 @@ pub struct Engine {
     local: HostTracks,
     remote: HostTracks,
     vouchers: Vouchers,
-    sources: SourceWindows,
     subjects: Subjects,
     emit_vectors: bool,
     floods: FloodDetector,
@@ -92,7 +98,8 @@ pub struct Engine {
     shapes: ShapeDetectors,
     content: ContentDetectors,
     volumes: VolumeDetector,
-    behaviour: BehaviourDetector,
+    scoring: Scoring,
+    emit_scores: bool,
     decide: DecideStage,
     /// Of the last look at host rows; kept for their memory.
     looks: Looks,
@@ -109,7 +116,6 @@ impl Engine {
             local: HostTracks::new(config.flood.max_local, seed),
             remote: HostTracks::new(config.flood.max_remote, seed),
             vouchers: Vouchers::new(config.flood.max_local, seed),
-            sources: SourceWindows::new(config.behaviour.max_sources, seed),
             subjects: Subjects::new(&config.vectors, seed),
             emit_vectors: config.emit_vectors,
             floods: FloodDetector::new(&config.flood, seed),
@@ -118,7 +124,8 @@ impl Engine {
             shapes: ShapeDetectors::new(&config.shape, &config.scan.auth_ports, seed),
             content: ContentDetectors::new(&config.content, seed),
             volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
-            behaviour: BehaviourDetector::new(&config.behaviour),
+            scoring: Scoring::new(&config.scoring, seed),
+            emit_scores: config.emit_scores,
             decide: DecideStage::new(&config.decide, seed),
             looks: Looks::default(),
             stats: Stats::default(),
@@ -137,7 +144,7 @@ impl Engine {
             .configure(&config.shape, &config.scan.auth_ports);
         self.content.configure(&config.content);
         self.volumes.configure(&config.volume);
-        self.behaviour.configure(&config.behaviour);
+        self.scoring.configure(&config.scoring);
         self.decide.configure(&config.decide);
     }
 
@@ -191,9 +198,12 @@ impl Engine {
         stats.n_flow_bytes = self.flows.n_bytes() as u64;
         stats.n_host_bytes = (self.local.n_bytes() + self.remote.n_bytes()) as u64;
         stats.n_hosts_shed = self.local.n_shed().saturating_add(self.remote.n_shed());
-        stats.n_sources_shed = self.sources.n_shed();
         stats.n_subjects_shed = self.subjects.n_shed();
         stats.n_vectors_skipped = self.subjects.n_skipped();
+        stats.n_vectors = self.scoring.n_vectors;
+        stats.n_vectors_withheld = self.scoring.n_withheld;
+        stats.n_drifts = self.scoring.n_drifts();
+        stats.n_baselines_shed = self.scoring.n_shed();
         stats.n_scan_windows_shed = self.scans.n_shed().saturating_add(self.shapes.n_shed());
         stats.n_content_shed = self.content.n_shed();
         stats.n_incidents_shed = self.decide.n_shed;
@@ -209,7 +219,6 @@ impl Engine {
     fn take_flow(&mut self, at_ns: u64, flow: &Flow, is_final: bool, out: &mut Vec<Output>) {
         let mut rest = Downstream {
             vouchers: &mut self.vouchers,
-            sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
             shapes: &mut self.shapes,
@@ -224,7 +233,6 @@ impl Engine {
     fn tick(&mut self, at_ns: u64, out: &mut Vec<Output>) {
         let mut rest = Downstream {
             vouchers: &mut self.vouchers,
-            sources: &mut self.sources,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
             shapes: &mut self.shapes,
@@ -239,12 +247,10 @@ impl Engine {
         self.scans.tick(at_ns, &mut findings);
         self.shapes.tick(at_ns, &mut findings);
         self.content.tick(at_ns, &mut findings);
-        let vectors = self.sources.tick(at_ns);
-        self.behaviour.take(at_ns, &vectors, &mut findings);
+        self.conclude(at_ns, findings, out);
         if self.subjects.is_due(at_ns) {
             self.close_window(at_ns, out);
         }
-        self.conclude(at_ns, findings, out);
         let mut verdicts = Vec::new();
         self.decide.tick(at_ns, &mut verdicts);
         self.hand_out(verdicts, out);
@@ -253,12 +259,27 @@ impl Engine {
 
     /// Ends the window of the subjects.
     fn close_window(&mut self, at_ns: u64, out: &mut Vec<Output>) {
-        let emit_vectors = self.emit_vectors;
-        self.subjects.close(at_ns, &mut |vector| {
-            if emit_vectors {
+        let (emit_vectors, emit_scores) = (self.emit_vectors, self.emit_scores);
+        let scoring = &mut self.scoring;
+        let mut findings = Vec::new();
+        self.subjects.close(at_ns, &mut |vector, rank| {
+            let score = match rank {
+                Rank::Busy => scoring.take(at_ns, vector, &mut findings),
+                Rank::Crowd => scoring.take_crowd(at_ns, vector),
+            };
+            if emit_scores {
+                out.push(Output::Score(Box::new(score)));
+            }
+            if emit_vectors && rank == Rank::Busy {
                 out.push(Output::Vector(Box::new(vector.clone())));
             }
         });
+        scoring.close(at_ns, &mut |score| {
+            if emit_scores {
+                out.push(Output::Score(Box::new(score)));
+            }
+        });
+        self.conclude(at_ns, findings, out);
     }
 
     fn take_hosts(
@@ -294,6 +315,7 @@ impl Engine {
 
     fn conclude(&mut self, at_ns: u64, findings: Vec<Finding>, out: &mut Vec<Output>) {
         for finding in findings {
+            self.scoring.note(&finding);
             let mut verdicts = Vec::new();
             self.decide.take(at_ns, &finding, &mut verdicts);
             self.stats.n_findings = self.stats.n_findings.saturating_add(1);
@@ -332,9 +354,9 @@ impl Engine {
             ),
             (
                 "features",
-                "sources_full",
-                now.n_sources_shed,
-                before.n_sources_shed,
+                "baselines_full",
+                now.n_baselines_shed,
+                before.n_baselines_shed,
             ),
             (
                 "features",
@@ -396,7 +418,6 @@ struct Looks {
 /// What flow events go through.
 struct Downstream<'a> {
     vouchers: &'a mut Vouchers,
-    sources: &'a mut SourceWindows,
     subjects: &'a mut Subjects,
     scans: &'a mut ScanDetector,
     shapes: &'a mut ShapeDetectors,
@@ -409,7 +430,6 @@ impl Downstream<'_> {
         match event {
             FlowEvent::Update(update) => {
                 self.vouchers.take(update);
-                self.sources.take(update);
                 self.content.take_flow(at_ns, update);
                 self.subjects.take(at_ns, update);
                 self.scans.take(at_ns, update);

@@ -8,7 +8,6 @@ mod host;
 pub(crate) mod pair;
 mod schema;
 pub(crate) mod sketch;
-mod source;
 mod subjects;
 pub(crate) mod victim;
 mod vouch;
@@ -18,8 +17,7 @@ pub use self::host::{Counts, HostLook};
 pub use self::schema::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, schema_hash, schema_markdown,
 };
-pub(crate) use self::source::{N_SOURCE_FEATURES, SOURCE_NAMES, SourceVector, SourceWindows};
-pub(crate) use self::subjects::Subjects;
+pub(crate) use self::subjects::{Rank, Subjects};
 pub use self::subjects::{Subject, Vector, WINDOW_NS};
 pub use self::vouch::Vouched;
 pub(crate) use self::vouch::Vouchers;

@@ -20,12 +20,12 @@ mod tests;
 
 pub use address::{Mac, from_ip, to_ip};
 pub use config::{
-    ArpSpoofConfig, ArpSweepConfig, BehaviourConfig, Config, ContentConfig, DecideConfig,
-    DgaConfig, DnsTunnelConfig, FieldbusConfig, FloodConfig, FlowConfig, IcmpTunnelConfig,
-    MqttConfig, RepliesConfig, SECOND_NS, ScanConfig, ShapeConfig, VectorConfig, VolumeConfig,
+    ArpSpoofConfig, ArpSweepConfig, Config, ContentConfig, DecideConfig, DgaConfig,
+    DnsTunnelConfig, FieldbusConfig, FloodConfig, FlowConfig, IcmpTunnelConfig, MqttConfig,
+    RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
-pub use detect::{Detector, Entity, Evidence, Family, Finding, Note};
+pub use detect::{Detector, Entity, Evidence, Family, Finding, Note, Score};
 pub use engine::{Engine, Input, Output, Stats};
 pub use features::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, Vector, schema_hash,
@@ -33,6 +33,6 @@ pub use features::{
 };
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
 pub use models::{
-    BASELINE_COLUMNS, Clusters, HalfSpaceTrees, IsolationForest, KitNet, Mixture, Model,
+    BASELINE_COLUMNS, Clusters, HalfSpaceTrees, IsolationForest, KitNet, Mixture, Model, ModelKind,
     N_BASELINES, RobustCutForest, Scale, Scaled, Seasonal,
 };

@@ -2,7 +2,6 @@
 
 mod floods;
 mod flows;
-mod models;
 mod scans;
 
 use sensor_common::flow::{Direction, Flow};

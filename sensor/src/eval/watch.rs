@@ -134,7 +134,8 @@ impl Listener for Watcher {
                 Output::Incident(incident) => self.note(at_ns, incident),
                 Output::FlowEnd(_) => self.n_flows += 1,
                 Output::Decision(_) => self.n_decisions += 1,
-                Output::Finding(_) | Output::Vector(_) | Output::Loss { .. } => {}
+                Output::Finding(_) | Output::Score(_) | Output::Vector(_) | Output::Loss { .. } => {
+                }
             }
         }
         Ok(())

@@ -57,7 +57,12 @@ pub(super) fn explain(incident: &Incident) -> String {
             "{victim} got {observed:.0} {what} where its own past says {expected:.0}, {end}"
         ),
         Family::BehaviourAnomaly => format!(
-            "{sources} behaves like no source before, most of all in {what} ({observed:.2} where {expected:.2} is usual), {end}"
+            "{} behaves as nothing did before, most of all in {what} ({observed:.2} where {expected:.2} is usual), {end}",
+            if incident.sources.is_empty() {
+                &victim
+            } else {
+                &sources
+            }
         ),
     }
 }

@@ -133,7 +133,8 @@ pub enum Detector {
     Fieldbus,
     IcmpTunnel,
     Volume,
-    Clusters,
+    /// The calibrated ensemble.
+    Models,
 }
 
 impl Detector {
@@ -165,7 +166,7 @@ impl Detector {
             Self::Fieldbus => "fieldbus",
             Self::IcmpTunnel => "icmp_tunnel",
             Self::Volume => "volume",
-            Self::Clusters => "clusters",
+            Self::Models => "models",
         }
     }
 }

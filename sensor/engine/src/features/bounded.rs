@@ -130,10 +130,6 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
             .map(|(key, value)| (&*key, value))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.slots.iter().flatten().map(|(key, value)| (key, value))
-    }
-
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         for slot in 0..self.slots.len() {
             if let Some(Some((key, value))) = self.slots.get_mut(slot)
@@ -207,7 +203,7 @@ mod tests {
         assert_eq!(table.slot_or_insert_with(1, || 0), slot);
         assert_eq!(table.at_mut(slot), Some((&1, &mut 1000)));
         table.retain(|key, _| *key == 1);
-        assert_eq!(table.iter().count(), 1);
+        assert_eq!(table.iter_mut().count(), 1);
         assert_eq!(table.get(&99), None);
         table.retain(|_, _| false);
         assert_eq!((table.len(), table.get(&1)), (0, None));

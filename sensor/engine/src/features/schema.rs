@@ -199,17 +199,17 @@ mod tests {
         assert_eq!(FEATURES[Column::Age as usize].name, "age");
     }
 
-    /// `SENSOR_WRITE_DOCS=1 cargo test -p sensor-engine documented` writes it anew.
+    /// `SENSOR_BLESS=1 cargo test -p sensor-engine documented` writes it anew.
     #[test]
     fn schema_is_documented() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/features.md");
-        if std::env::var_os("SENSOR_WRITE_DOCS").is_some() {
+        if std::env::var_os("SENSOR_BLESS").is_some() {
             std::fs::write(path, schema_markdown()).expect("write docs/features.md");
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             written == schema_markdown(),
-            "docs/features.md is out of date: SENSOR_WRITE_DOCS=1 cargo test -p sensor-engine documented"
+            "docs/features.md is out of date: SENSOR_BLESS=1 cargo test -p sensor-engine documented"
         );
     }
 }

@@ -26,15 +26,16 @@ pub enum Subject {
 
 impl Subject {
     pub const N_KINDS: usize = 4;
-    pub const LABELS: [&'static str; Self::N_KINDS] = ["source", "pair", "service", "host"];
+    pub const LABELS: [&'static str; Self::N_KINDS] = ["source", "service", "host", "pair"];
 
     /// Position of the kind in [`Self::LABELS`].
     pub const fn kind(&self) -> usize {
         match self {
             Self::Source(_) => 0,
-            Self::Pair(..) => 1,
-            Self::Service(..) => 2,
-            Self::Host(_) => 3,
+            Self::Service(..) => 1,
+            Self::Host(_) => 2,
+            // Last, so that what is found of its ends is known.
+            Self::Pair(..) => 3,
         }
     }
 
@@ -52,6 +53,15 @@ pub struct Vector {
     pub last_ns: u64,
     pub n_packets: u64,
     pub values: [f32; N_FEATURES],
+}
+
+/// Place of a vector among those of its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// Among the most that are scored.
+    Busy,
+    /// Beyond, with fewer packets.
+    Crowd,
 }
 
 /// One kind of subjects: a table of positions over slots that stay where they are.
@@ -174,7 +184,7 @@ impl Kind {
         at_ns: u64,
         n_most: usize,
         vector: &mut Vector,
-        take: &mut dyn FnMut(&Vector),
+        take: &mut dyn FnMut(&Vector, Rank),
     ) {
         let mut active = std::mem::take(&mut self.active);
         let least = self.least_packets(&active, n_most);
@@ -194,9 +204,10 @@ impl Kind {
             slot.activity.close(at_ns, &mut vector.values);
             if vector.n_packets < least || n_left == 0 {
                 self.n_skipped = self.n_skipped.saturating_add(1);
+                take(vector, Rank::Crowd);
             } else if vector.n_packets > 0 {
                 n_left -= 1;
-                take(vector);
+                take(vector, Rank::Busy);
             }
         }
         active.clear();
@@ -284,9 +295,9 @@ impl Subjects {
         Self {
             kinds: [
                 kind(config.max_sources),
-                kind(config.max_pairs),
                 kind(config.max_services),
                 kind(config.max_hosts),
+                kind(config.max_pairs),
             ],
             ports: Ports::new(),
             began_ns: 0,
@@ -327,7 +338,7 @@ impl Subjects {
             role.peer = spread(hash_address(&host, 0));
             role.port = spread(u64::from(port));
         }
-        let [sources, pairs, services, hosts] = &mut self.kinds;
+        let [sources, services, hosts, pairs] = &mut self.kinds;
         if let Some((slot, is_new)) = pairs.slot(at_ns, Subject::Pair(source, host)) {
             role.is_new_pair = is_new;
             slot.activity.take(at_ns, &role);
@@ -351,16 +362,16 @@ impl Subjects {
         }
     }
 
-    /// True where a window is over.
+    /// True where a window is over: they begin at multiples of 10 s.
     pub(crate) fn is_due(&mut self, at_ns: u64) -> bool {
         if self.began_ns == 0 || at_ns < self.began_ns {
             self.began_ns = at_ns;
         }
-        at_ns.saturating_sub(self.began_ns) >= WINDOW_NS
+        at_ns / WINDOW_NS != self.began_ns / WINDOW_NS
     }
 
     /// Ends the window and hands out its vectors.
-    pub(crate) fn close(&mut self, at_ns: u64, take: &mut dyn FnMut(&Vector)) {
+    pub(crate) fn close(&mut self, at_ns: u64, take: &mut dyn FnMut(&Vector, Rank)) {
         self.began_ns = at_ns;
         let mut vector = Vector {
             subject: Subject::Host([0; 4]),
@@ -424,7 +435,11 @@ mod tests {
     fn window(subjects: &mut Subjects, at_ns: u64) -> Vec<Vector> {
         let mut vectors = Vec::new();
         if subjects.is_due(at_ns) {
-            subjects.close(at_ns, &mut |vector| vectors.push(vector.clone()));
+            subjects.close(at_ns, &mut |vector, rank| {
+                if rank == Rank::Busy {
+                    vectors.push(vector.clone());
+                }
+            });
         }
         vectors
     }

@@ -1,0 +1,379 @@
+//! How odd is what each subject does? All models, calibrated and fused; findings where it stays odd.
+
+mod adwin;
+mod ensemble;
+mod evidence;
+mod tail;
+
+use sensor_common::Address;
+
+use self::adwin::Adwin;
+pub use self::ensemble::Surprises;
+use self::ensemble::{Assessment, Ensemble, Past};
+use self::evidence::{Alarms, Evidence as Accumulated};
+use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value};
+use crate::address::{Seeded, Table, from_ip, to_ip};
+use crate::config::{SECOND_NS, ScoringConfig};
+use crate::features::bounded::{Bounded, Worth};
+use crate::features::{FEATURES, N_FEATURES, Subject, Vector, WINDOW_NS};
+use crate::models::{BASELINE_COLUMNS, Seasonal};
+
+/// What the models say of one subject in one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    pub subject: Subject,
+    /// The window; packets at its end belong to it, those at its beginning to the one before.
+    pub start_ns: u64,
+    pub end_ns: u64,
+    pub n_packets: u64,
+    /// `-log10` of each model's tail probability, in the order of [`crate::ModelKind::ALL`]; 0 from one that
+    /// is off or has not learned enough.
+    pub models: Surprises,
+    /// The same of all together, with what the behaviour detectors found.
+    pub fused: f32,
+}
+
+/// What is known of one subject.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    past: Seasonal,
+    evidence: Accumulated,
+    /// Windows in a row that were withheld from learning.
+    n_withheld: u32,
+    seen_ns: u64,
+}
+
+impl Worth for Own {
+    fn worth(&self) -> u64 {
+        self.seen_ns
+    }
+}
+
+/// One kind of subjects.
+#[derive(Debug)]
+struct Kind {
+    ensemble: Ensemble,
+    known: Bounded<Subject, Own>,
+    drift: Adwin,
+    quota: Quota,
+    /// Share of vectors whose subject has no past.
+    novelty: f32,
+}
+
+/// No more is learned from one window than windows usually bring: a crowd of spoofed sources is
+/// many vectors, but one event.
+#[derive(Debug, Default)]
+struct Quota {
+    usual: f32,
+    n_seen: u32,
+    n_learned: u32,
+}
+
+impl Quota {
+    fn take(&mut self) -> bool {
+        self.n_seen += 1;
+        let is_within = self.n_learned as f32 <= 8.0 + 2.0 * self.usual;
+        self.n_learned += u32::from(is_within);
+        is_within
+    }
+
+    fn close(&mut self) {
+        // A step at most: the crowd doesn't raise its own quota.
+        let n = (self.n_seen as f32).min(8.0 + 2.0 * self.usual);
+        self.usual += 0.02 * (n - self.usual);
+        (self.n_seen, self.n_learned) = (0, 0);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Scoring {
+    config: ScoringConfig,
+    kinds: [Kind; Subject::N_KINDS],
+    /// Addresses that the behaviour detectors spoke of in this window: as source, as victim.
+    flagged: Table<(Address, bool), f32>,
+    /// Fused scores of the window, for those whose parts are in it.
+    window: Table<Subject, (f32, Surprises)>,
+    alarms: Alarms,
+    start_ns: u64,
+    pub n_vectors: u64,
+    pub n_withheld: u64,
+}
+
+/// From here on what was found by a behaviour detector says no more.
+const MOST: f32 = 12.0;
+/// Not learned from, for it may be an attack.
+const WITHHOLD: f32 = 3.0;
+/// What a pair has of its host's oddness.
+const HOST_SHARE: f32 = 0.8;
+/// Addresses of findings remembered for a window.
+const MAX_FLAGGED: usize = 16_384;
+
+impl Scoring {
+    pub(crate) fn new(config: &ScoringConfig, hash_seed: u64) -> Self {
+        let kind = |i: u64| Kind {
+            ensemble: Ensemble::new(&config.models, config.seed.wrapping_add(i << 32)),
+            known: Bounded::new(config.max_subjects, hash_seed),
+            drift: Adwin::default(),
+            quota: Quota::default(),
+            novelty: 0.5,
+        };
+        Self {
+            config: config.clone(),
+            kinds: [kind(0), kind(1), kind(2), kind(3)],
+            flagged: Table::with_hasher(Seeded(hash_seed)),
+            window: Table::with_hasher(Seeded(hash_seed)),
+            alarms: Alarms::new(config.alarms_per_day),
+            start_ns: 0,
+            n_vectors: 0,
+            n_withheld: 0,
+        }
+    }
+
+    /// Takes new limits; tables and models stay as they are.
+    pub(crate) fn configure(&mut self, config: &ScoringConfig) {
+        self.alarms.set_per_day(config.alarms_per_day);
+        self.config.warm_up_vectors = config.warm_up_vectors;
+        self.config.readmit_windows = config.readmit_windows;
+    }
+
+    /// Remembers what a behaviour detector found: it counts for the scores of this window, and
+    /// nothing is learned from it.
+    pub(crate) fn note(&mut self, finding: &Finding) {
+        if finding.detector == Detector::Models {
+            return;
+        }
+        let score = (finding.score as f32).min(MOST);
+        let sources = finding.sources.iter().map(|ip| (from_ip(*ip), true));
+        let victims = finding.destinations.iter().map(|ip| (from_ip(*ip), false));
+        let entity = match finding.entity {
+            Entity::Source(address) => (address, true),
+            Entity::Victim(address) => (address, false),
+            Entity::Station(_) => (finding.entity.address(), true),
+        };
+        for key in sources.chain(victims).chain([entity]) {
+            if self.flagged.len() < MAX_FLAGGED || self.flagged.contains_key(&key) {
+                let known = self.flagged.entry(key).or_default();
+                *known = known.max(score);
+            }
+        }
+    }
+
+    /// Scores one vector of the window that is over, and learns from it.
+    pub(crate) fn take(
+        &mut self,
+        at_ns: u64,
+        vector: &Vector,
+        findings: &mut Vec<Finding>,
+    ) -> Score {
+        self.n_vectors = self.n_vectors.saturating_add(1);
+        let flag = self.flag(&vector.subject);
+        let hour = (at_ns / (3_600 * SECOND_NS) % 24) as usize;
+        let kind = &mut self.kinds[vector.subject.kind()];
+        let own = kind.known.get_or_insert_with(vector.subject, Own::default);
+        own.seen_ns = at_ns;
+        let past = if own.past.is_ready() {
+            Past::Known(own.past.score(hour, &vector.values))
+        } else {
+            Past::None(-kind.novelty.log10())
+        };
+        let assessment = kind.ensemble.assess(&vector.values, past);
+        let fused = assessment.fused.max(flag) + 0.1 * assessment.fused.min(flag);
+        let is_warm = kind.ensemble.n_learned() >= self.config.warm_up_vectors;
+        let is_odd = flag > 0.0 || (is_warm && assessment.fused >= WITHHOLD);
+        own.n_withheld = if is_odd {
+            own.n_withheld.saturating_add(1)
+        } else {
+            0
+        };
+        let is_tolerated = flag <= 0.0 && own.n_withheld > self.config.readmit_windows;
+        own.past
+            .learn(hour, &vector.values, is_odd && !is_tolerated);
+        let is_in_quota = kind.quota.take();
+        if is_in_quota && (!is_odd || is_tolerated) {
+            kind.ensemble.learn(&vector.values, &assessment);
+            let is_new = f32::from(u8::from(matches!(past, Past::None(_))));
+            kind.novelty += 0.002 * (is_new - kind.novelty);
+            kind.novelty = kind.novelty.clamp(0.005, 1.0);
+        } else {
+            self.n_withheld = self.n_withheld.saturating_add(1);
+        }
+        // A flood of equals is one event, not a change of the network.
+        if flag <= 0.0 {
+            let p = 10f64.powf(-f64::from(assessment.fused));
+            kind.drift.take(p);
+        }
+        own.evidence.take(at_ns, assessment.fused);
+        let is_alarm = is_warm && flag <= 0.0 && self.alarms.take(at_ns, &mut own.evidence);
+        if is_alarm {
+            let parts = kind.ensemble.explain(&vector.values, past);
+            findings.push(finding(
+                vector,
+                &assessment,
+                &parts,
+                &kind.ensemble,
+                own,
+                hour,
+            ));
+        }
+        let models = assessment
+            .surprises
+            .map(|s| if s.is_nan() { 0.0 } else { s });
+        let fused = self.in_context(vector, fused);
+        self.window.insert(vector.subject, (fused, models));
+        Score {
+            subject: vector.subject,
+            start_ns: self.start_ns,
+            end_ns: at_ns,
+            n_packets: vector.n_packets,
+            models,
+            fused,
+        }
+    }
+
+    /// One of a crowd too great to score each: a pair is as odd as its host makes it.
+    pub(crate) fn take_crowd(&mut self, at_ns: u64, vector: &Vector) -> Score {
+        let flag = self.flag(&vector.subject);
+        let (mut fused, mut models) = (flag, Surprises::default());
+        if let Subject::Pair(_, host) = vector.subject
+            && let Some((host, theirs)) = self.window.get(&Subject::Host(host))
+        {
+            fused = fused.max(HOST_SHARE * host);
+            models = theirs.map(|surprise| HOST_SHARE * surprise);
+        }
+        Score {
+            subject: vector.subject,
+            start_ns: self.start_ns,
+            end_ns: at_ns,
+            n_packets: vector.n_packets,
+            models,
+            fused,
+        }
+    }
+
+    /// After the last vector of a window. Who was found and has no vector (ARP makes no flows) gets
+    /// a score of that.
+    pub(crate) fn close(&mut self, at_ns: u64, take: &mut dyn FnMut(Score)) {
+        for ((address, is_source), flag) in &self.flagged {
+            let subject = if *is_source {
+                Subject::Source(*address)
+            } else {
+                Subject::Host(*address)
+            };
+            if !self.window.contains_key(&subject) {
+                take(Score {
+                    subject,
+                    start_ns: self.start_ns,
+                    end_ns: at_ns,
+                    n_packets: 0,
+                    models: Surprises::default(),
+                    fused: *flag,
+                });
+            }
+        }
+        self.start_ns = at_ns;
+        self.kinds.iter_mut().for_each(|kind| kind.quota.close());
+        self.flagged.clear();
+        self.window.clear();
+    }
+
+    pub(crate) fn n_drifts(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.drift.n_drifts).sum()
+    }
+
+    pub(crate) fn n_shed(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.known.n_shed).sum()
+    }
+
+    fn flag(&self, subject: &Subject) -> f32 {
+        let flagged = |address: &Address, is_source: bool| {
+            let flag = self.flagged.get(&(*address, is_source));
+            flag.copied().unwrap_or(0.0)
+        };
+        match subject {
+            Subject::Source(source) | Subject::Pair(source, _) => flagged(source, true),
+            Subject::Service(host, ..) | Subject::Host(host) => flagged(host, false),
+        }
+    }
+
+    /// A pair is as odd as what it does, and what its ends do altogether.
+    fn in_context(&mut self, vector: &Vector, fused: f32) -> f32 {
+        let Subject::Pair(source, host) = vector.subject else {
+            return fused;
+        };
+        let of = |subject: &Subject| self.window.get(subject).map_or(0.0, |(fused, _)| *fused);
+        let (source, host) = (of(&Subject::Source(source)), of(&Subject::Host(host)));
+        fused.max(0.9 * source).max(HOST_SHARE * host)
+    }
+}
+
+fn finding(
+    vector: &Vector,
+    assessment: &Assessment,
+    parts: &[f32; N_FEATURES],
+    ensemble: &Ensemble,
+    own: &Own,
+    hour: usize,
+) -> Finding {
+    let whole = parts.iter().sum::<f32>().max(1e-6);
+    let mut features: Vec<(f32, Evidence)> = FEATURES
+        .iter()
+        .enumerate()
+        .map(|(i, feature)| {
+            let baseline = BASELINE_COLUMNS.iter().position(|c| *c as usize == i);
+            let (expected, _) = match baseline.filter(|_| own.past.is_ready()) {
+                Some(place) => own.past.expected(hour, place),
+                None => ensemble.expected(i),
+            };
+            let evidence = Evidence {
+                name: feature.name,
+                observed: f64::from(vector.values[i]),
+                expected: f64::from(expected),
+                share: f64::from(parts[i] / whole),
+            };
+            (parts[i], evidence)
+        })
+        .collect();
+    features.sort_by(|a, b| b.0.total_cmp(&a.0));
+    features.truncate(5);
+    let score = f64::from(own.evidence.score().max(assessment.fused));
+    let (sources, destinations, ports, protocol) = ends(&vector.subject);
+    Finding {
+        detector: Detector::Models,
+        family: Family::BehaviourAnomaly,
+        entity: match vector.subject {
+            Subject::Source(address) | Subject::Pair(address, _) => Entity::Source(address),
+            Subject::Host(address) | Subject::Service(address, ..) => Entity::Victim(address),
+        },
+        window_ns: WINDOW_NS,
+        first_ns: own.evidence.first_ns().min(vector.first_ns),
+        last_ns: vector.last_ns,
+        score,
+        p_value: p_value(score),
+        notes: Vec::new(),
+        features: features.into_iter().map(|(_, evidence)| evidence).collect(),
+        n_sources: sources.len() as u64,
+        sources,
+        is_spoofed: false,
+        n_destinations: destinations.len() as u64,
+        destinations,
+        n_ports: ports.len() as u64,
+        ports,
+        protocol,
+    }
+}
+
+type Ends = (Vec<std::net::IpAddr>, Vec<std::net::IpAddr>, Vec<u16>, u8);
+
+fn ends(subject: &Subject) -> Ends {
+    match subject {
+        Subject::Source(source) => (vec![to_ip(source)], Vec::new(), Vec::new(), 0),
+        Subject::Pair(source, host) => (vec![to_ip(source)], vec![to_ip(host)], Vec::new(), 0),
+        Subject::Host(host) => (Vec::new(), vec![to_ip(host)], Vec::new(), 0),
+        Subject::Service(host, port, protocol) => {
+            (Vec::new(), vec![to_ip(host)], vec![*port], *protocol)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

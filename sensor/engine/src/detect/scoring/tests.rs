@@ -1,0 +1,158 @@
+use super::*;
+use crate::features::Column;
+use crate::models::Rng;
+use crate::tests::{T0, ip};
+
+const N_SOURCES: u16 = 40;
+
+/// What a source usually does.
+fn usual(rng: &mut Rng, source: u16, at_ns: u64) -> Vector {
+    let mut values = [0.0; N_FEATURES];
+    for (value, feature) in values.iter_mut().zip(&FEATURES) {
+        *value = feature.prior.0 + 0.3 * feature.prior.1 * (2.0 * rng.unit() - 1.0);
+    }
+    Vector {
+        subject: Subject::Source(ip(source)),
+        first_ns: at_ns,
+        last_ns: at_ns,
+        n_packets: 10,
+        values,
+    }
+}
+
+fn odd(rng: &mut Rng, source: u16, at_ns: u64) -> Vector {
+    let mut vector = usual(rng, source, at_ns);
+    for column in [Column::Peers, Column::Flows, Column::Failed, Column::Syn] {
+        vector.values[column as usize] = 6.0;
+    }
+    vector
+}
+
+struct Run {
+    scoring: Scoring,
+    rng: Rng,
+    at_ns: u64,
+    findings: Vec<Finding>,
+}
+
+impl Run {
+    fn new(config: &ScoringConfig) -> Self {
+        Self {
+            scoring: Scoring::new(config, 1),
+            rng: Rng::new(8),
+            at_ns: T0,
+            findings: Vec::new(),
+        }
+    }
+
+    /// One window; the scores of the odd source.
+    fn window(&mut self, n_odd: u16) -> Vec<Score> {
+        self.at_ns += WINDOW_NS;
+        for source in 0..N_SOURCES {
+            let vector = usual(&mut self.rng, source, self.at_ns);
+            self.scoring.take(self.at_ns, &vector, &mut self.findings);
+        }
+        let scores = (0..n_odd)
+            .map(|i| {
+                let vector = odd(&mut self.rng, 1_000 + i, self.at_ns);
+                self.scoring.take(self.at_ns, &vector, &mut self.findings)
+            })
+            .collect();
+        self.scoring.close(self.at_ns, &mut |_| {});
+        scores
+    }
+}
+
+#[test]
+fn silent_on_the_usual_and_loud_on_what_stays_odd() {
+    let mut run = Run::new(&ScoringConfig::default());
+    for _ in 0..100 {
+        run.window(0);
+    }
+    assert_eq!(run.findings, []);
+    let scores: Vec<Score> = (0..20).flat_map(|_| run.window(1)).collect();
+    assert!(scores.iter().all(|score| score.fused > 2.0), "{scores:?}");
+    assert_eq!(run.findings.len(), 1);
+    let finding = &run.findings[0];
+    assert_eq!(finding.entity, Entity::Source(ip(1_000)));
+    let names: Vec<&str> = finding.features.iter().map(|f| f.name).collect();
+    assert!(
+        names
+            .iter()
+            .any(|n| ["failed", "syn", "flows", "peers"].contains(n)),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn what_is_odd_does_not_teach_itself_in() {
+    let mut run = Run::new(&ScoringConfig::default());
+    for _ in 0..100 {
+        run.window(0);
+    }
+    let first = run.window(1)[0].fused;
+    for _ in 0..100 {
+        run.window(1);
+    }
+    let last = run.window(1)[0].fused;
+    assert!(last > 0.7 * first, "{first} {last}");
+    assert!(run.scoring.n_withheld >= 100);
+}
+
+#[test]
+fn a_crowd_is_one_event() {
+    let mut run = Run::new(&ScoringConfig::default());
+    for _ in 0..100 {
+        run.window(0);
+    }
+    let first = run.window(500)[0].fused;
+    for _ in 0..5 {
+        run.window(500);
+    }
+    let last = run.window(500)[499].fused;
+    assert!(last > 0.7 * first, "{first} {last}");
+}
+
+#[test]
+fn persistence_without_harm_is_admitted_at_last() {
+    let config = ScoringConfig {
+        readmit_windows: 30,
+        ..ScoringConfig::default()
+    };
+    let mut run = Run::new(&config);
+    for _ in 0..100 {
+        run.window(0);
+    }
+    let first = run.window(1)[0].fused;
+    for _ in 0..300 {
+        run.window(1);
+    }
+    let last = run.window(1)[0].fused;
+    assert!(last < 0.7 * first, "{first} {last}");
+}
+
+#[test]
+fn equal_vectors_give_equal_scores() {
+    let once = || {
+        let mut run = Run::new(&ScoringConfig::default());
+        (0..60).flat_map(|_| run.window(1)).collect::<Vec<Score>>()
+    };
+    assert_eq!(once(), once());
+}
+
+/// Prints what a vector costs: `cargo test --release cost_of_all -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_all() {
+    let mut run = Run::new(&ScoringConfig::default());
+    let begin = std::time::Instant::now();
+    let n_windows = 2_000;
+    for _ in 0..n_windows {
+        run.window(1);
+    }
+    let n = n_windows * u32::from(N_SOURCES + 1);
+    println!(
+        "{:.0} ns a vector",
+        begin.elapsed().as_nanos() as f64 / f64::from(n)
+    );
+}
