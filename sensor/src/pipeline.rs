@@ -19,6 +19,9 @@ pub struct Show {
     pub findings: bool,
 }
 
+/// Outputs that memory is kept for from tick to tick: 1 MB.
+const MAX_KEPT: usize = 4_096;
+
 /// Engine, response and output.
 pub struct Pipeline<R> {
     engine: Engine,
@@ -27,12 +30,12 @@ pub struct Pipeline<R> {
     sink: Box<dyn Sink + Send>,
     outputs: Vec<Output>,
     n_incidents: BTreeMap<&'static str, u64>,
-    n_flows: u64,
     n_verdicts: [u64; 3],
 }
 
 impl<R: Respond> Pipeline<R> {
-    pub fn new(config: Config, respond: R, show: Show, sink: Box<dyn Sink + Send>) -> Self {
+    pub fn new(mut config: Config, respond: R, show: Show, sink: Box<dyn Sink + Send>) -> Self {
+        config.omit_flows = !show.flows;
         let engine = Engine::new(config);
         Self {
             engine,
@@ -41,7 +44,6 @@ impl<R: Respond> Pipeline<R> {
             sink,
             outputs: Vec::new(),
             n_incidents: BTreeMap::new(),
-            n_flows: 0,
             n_verdicts: [0; 3],
         }
     }
@@ -69,16 +71,14 @@ impl<R: Respond> Pipeline<R> {
         &self.n_incidents
     }
 
-    pub const fn n_flows(&self) -> u64 {
-        self.n_flows
+    /// Flow records exported so far.
+    pub fn n_flows_ended(&self) -> u64 {
+        self.engine.stats().n_flows_ended
     }
 
     fn value(&mut self, at_ns: u64, item: &Output) -> Option<Value> {
         match item {
-            Output::FlowEnd(flow) => {
-                self.n_flows += 1;
-                self.show.flows.then(|| output::flow(at_ns, flow))
-            }
+            Output::FlowEnd(flow) => self.show.flows.then(|| output::flow(at_ns, flow)),
             Output::Finding(finding) => self.show.findings.then(|| output::finding(at_ns, finding)),
             Output::Incident(incident) => {
                 if incident.state == State::Opened {
@@ -122,10 +122,15 @@ impl<R: Respond> Listener for Pipeline<R> {
         if self.outputs.is_empty() {
             return Ok(());
         }
-        for item in std::mem::take(&mut self.outputs) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for item in outputs.drain(..) {
             if let Some(value) = self.value(at_ns, &item) {
                 self.sink.take(value)?;
             }
+        }
+        // The memory of a burst isn't kept.
+        if outputs.capacity() <= MAX_KEPT {
+            self.outputs = outputs;
         }
         self.sink.flush()
     }

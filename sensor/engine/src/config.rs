@@ -36,6 +36,10 @@ pub struct Config {
     /// Hand out every feature vector, for training and evaluation.
     #[serde(skip)]
     pub emit_vectors: bool,
+    /// Count flows that ended, but don't hand them out: whoever doesn't want them is spared the
+    /// memory of a million at once.
+    #[serde(skip)]
+    pub omit_flows: bool,
     pub vectors: VectorConfig,
     pub scoring: ScoringConfig,
     /// Hand out every score, for evaluation.

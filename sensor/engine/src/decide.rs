@@ -12,7 +12,7 @@ use sensor_common::{hash_address, mix};
 use self::decision::Decider;
 use self::incident::Case;
 use crate::address::{Seeded, Table};
-use crate::config::DecideConfig;
+use crate::config::{DecideConfig, SECOND_NS};
 use crate::detect::{Entity, Family, Finding};
 
 /// What the stage hands to the shell.
@@ -27,8 +27,12 @@ pub(crate) struct DecideStage {
     cases: Table<(Family, Entity), Case>,
     decider: Decider,
     sequence: u64,
+    forgot_ns: u64,
     pub n_shed: u64,
 }
+
+/// How often what is too old is looked for.
+const FORGET_NS: u64 = 10 * SECOND_NS;
 
 impl DecideStage {
     pub(crate) fn new(config: &DecideConfig, hash_seed: u64) -> Self {
@@ -37,6 +41,7 @@ impl DecideStage {
             cases: Table::with_hasher(Seeded(hash_seed)),
             decider: Decider::new(config, hash_seed),
             sequence: 0,
+            forgot_ns: 0,
             n_shed: 0,
         }
     }
@@ -89,7 +94,10 @@ impl DecideStage {
             }
             is_open
         });
-        self.decider.forget(at_ns);
+        if at_ns.saturating_sub(self.forgot_ns) >= FORGET_NS {
+            self.forgot_ns = at_ns;
+            self.decider.forget(at_ns);
+        }
     }
 
     pub(crate) fn finish(&mut self, out: &mut Vec<Verdict>) {

@@ -81,6 +81,8 @@ pub struct Stats {
     /// Memory that the flow table holds, by capacity, and that of the host rows and addresses.
     pub n_flow_bytes: u64,
     pub n_host_bytes: u64,
+    /// That of the scan windows, without the sets in them.
+    pub n_scan_bytes: u64,
 }
 
 /// The engine.
@@ -92,6 +94,7 @@ pub struct Engine {
     vouchers: Vouchers,
     subjects: Subjects,
     emit_vectors: bool,
+    omit_flows: bool,
     floods: FloodDetector,
     scans: ScanDetector,
     row_scans: RowScanDetector,
@@ -118,6 +121,7 @@ impl Engine {
             vouchers: Vouchers::new(config.flood.max_local, seed),
             subjects: Subjects::new(&config.vectors, seed),
             emit_vectors: config.emit_vectors,
+            omit_flows: config.omit_flows,
             floods: FloodDetector::new(&config.flood, seed),
             scans: ScanDetector::new(&config.scan, seed),
             row_scans: RowScanDetector::new(&config.scan, seed),
@@ -167,11 +171,13 @@ impl Engine {
     pub fn finish(&mut self, at_ns: u64, out: &mut Vec<Output>) {
         self.tick(at_ns, out);
         self.close_window(at_ns, out);
-        let stats = &mut self.stats;
+        let (stats, omit_flows) = (&mut self.stats, self.omit_flows);
         self.flows.finish(&mut |event| {
             if let FlowEvent::End(summary) = event {
                 stats.n_flows_ended = stats.n_flows_ended.saturating_add(1);
-                out.push(Output::FlowEnd(summary.clone()));
+                if !omit_flows {
+                    out.push(Output::FlowEnd(summary.clone()));
+                }
             }
         });
         let mut verdicts = Vec::new();
@@ -197,6 +203,7 @@ impl Engine {
         stats.n_flows_shed = self.flows.n_shed;
         stats.n_flow_bytes = self.flows.n_bytes() as u64;
         stats.n_host_bytes = (self.local.n_bytes() + self.remote.n_bytes()) as u64;
+        stats.n_scan_bytes = self.scans.n_bytes() as u64;
         stats.n_hosts_shed = self.local.n_shed().saturating_add(self.remote.n_shed());
         stats.n_subjects_shed = self.subjects.n_shed();
         stats.n_vectors_skipped = self.subjects.n_skipped();
@@ -224,6 +231,7 @@ impl Engine {
             shapes: &mut self.shapes,
             content: &mut self.content,
             stats: &mut self.stats,
+            omit_flows: self.omit_flows,
         };
         self.flows.take(at_ns, flow, is_final, &mut |event| {
             rest.take(at_ns, event, out);
@@ -238,6 +246,7 @@ impl Engine {
             shapes: &mut self.shapes,
             content: &mut self.content,
             stats: &mut self.stats,
+            omit_flows: self.omit_flows,
         };
         self.flows.tick(at_ns, &mut |event| {
             rest.take(at_ns, event, out);
@@ -423,6 +432,7 @@ struct Downstream<'a> {
     shapes: &'a mut ShapeDetectors,
     content: &'a mut ContentDetectors,
     stats: &'a mut Stats,
+    omit_flows: bool,
 }
 
 impl Downstream<'_> {
@@ -439,7 +449,9 @@ impl Downstream<'_> {
                 let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
                 self.shapes.take_end(summary, source, host);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
-                out.push(Output::FlowEnd(summary.clone()));
+                if !self.omit_flows {
+                    out.push(Output::FlowEnd(summary.clone()));
+                }
             }
         }
     }

@@ -158,7 +158,7 @@ impl EngineThread {
             "bytes": ingress.bytes + egress.bytes,
             "ingress": {"packets": ingress.packets, "bytes": ingress.bytes},
             "egress": {"packets": egress.packets, "bytes": egress.bytes},
-            "flows": self.pipeline.n_flows(),
+            "flows": self.pipeline.n_flows_ended(),
             "incidents": self.pipeline.incidents(),
             "events": events,
             "unstable_reads": self.kernel.n_unstable,

@@ -140,7 +140,7 @@ impl Replaying {
             "@timestamp": timestamp(played.last_ns),
             "packets": played.n_packets,
             "bytes": played.n_bytes,
-            "flows": player.listener.n_flows(),
+            "flows": player.listener.n_flows_ended(),
             "malformed": malformed,
             "incidents": player.listener.incidents(),
             "shed": shed,
@@ -157,7 +157,7 @@ impl Replaying {
             "{} packets, {} bytes, {} flows in {seconds:.2} s ({:.2} million packets/s)",
             played.n_packets,
             played.n_bytes,
-            self.player.listener.n_flows(),
+            self.player.listener.n_flows_ended(),
             played.n_packets as f64 / seconds / 1e6,
         );
         for (family, n) in self.player.listener.incidents() {

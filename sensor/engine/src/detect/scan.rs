@@ -7,7 +7,7 @@ use sensor_common::Address;
 use sensor_common::packet::protocol;
 
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
-use super::windows::{HALF_NS, Window};
+use super::windows::{HALF_NS, Window, Windows};
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, ScanConfig};
 use crate::features::bounded::{Bounded, Worth};
@@ -30,8 +30,8 @@ enum Group {
 #[derive(Debug)]
 pub(crate) struct ScanDetector {
     config: ScanConfig,
-    ports: Bounded<Group, Window>,
-    hosts: Bounded<Group, Window>,
+    ports: Windows<Group>,
+    hosts: Windows<Group>,
     /// Hosts that accept mail, and when they last did.
     mail_hosts: Bounded<Address, MailHost>,
 }
@@ -55,7 +55,7 @@ const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 
 impl ScanDetector {
     pub(crate) fn new(config: &ScanConfig, hash_seed: u64) -> Self {
-        let table = || Bounded::new(config.max_windows, hash_seed);
+        let table = || Windows::new(config.max_windows, hash_seed);
         Self {
             config: config.clone(),
             ports: table(),
@@ -70,7 +70,12 @@ impl ScanDetector {
     }
 
     pub(crate) fn n_shed(&self) -> u64 {
-        self.ports.n_shed + self.hosts.n_shed
+        self.ports.n_shed() + self.hosts.n_shed()
+    }
+
+    /// Memory held by capacity, without the sets in the windows.
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.ports.n_bytes() + self.hosts.n_bytes()
     }
 
     pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
@@ -88,9 +93,9 @@ impl ScanDetector {
         let is_icmp = matches!(update.protocol, protocol::ICMP | protocol::ICMPV6);
         if !is_icmp {
             let value = u64::from(update.protocol) << 16 | u64::from(port);
-            self.ports
-                .get_or_insert_with(Group::Ports { source, host }, Window::default)
-                .take(at_ns, update, value, port);
+            self.ports.take(Group::Ports { source, host }, |window| {
+                window.take(at_ns, update, value, port)
+            });
         }
         let group = Group::Hosts {
             source,
@@ -98,63 +103,66 @@ impl ScanDetector {
             protocol: update.protocol,
         };
         let value = sensor_common::hash_address(&host, 0);
-        let window = self.hosts.get_or_insert_with(group, Window::default);
-        window.take(at_ns, update, value, port);
-        window.note_host(host);
+        self.hosts.take(group, |window| {
+            let is_due = window.take(at_ns, update, value, port);
+            window.note_host(host);
+            is_due
+        });
     }
 
     /// Judges every window that grew.
     pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        let config = &self.config;
-        for (group, window) in self.ports.iter_mut() {
-            window.turn(at_ns);
-            if window.is_due(at_ns)
-                && let Group::Ports { source, host } = group
-                && let Some(evidence) = judge_ports(config, window)
-            {
-                if window.wants_no_answers() {
-                    findings.push(flood(host, source, window, evidence));
-                    window.report(at_ns);
-                    continue;
-                }
-                let finding = finding(Family::PortScan, source, window, evidence);
-                findings.push(Finding {
-                    destinations: vec![to_ip(host)],
-                    n_destinations: 1,
-                    n_ports: u64::from(window.n_tried()),
-                    ports: window.ports().to_vec(),
-                    ..finding
-                });
-                window.report(at_ns);
-            }
-        }
-        for (group, window) in self.hosts.iter_mut() {
-            window.turn(at_ns);
-            if window.is_due(at_ns)
-                && let Group::Hosts {
-                    source,
-                    port,
-                    protocol,
-                } = group
-                && let Some(evidence) =
-                    judge_hosts(config, *port, window, self.mail_hosts.get(source).is_some())
-            {
-                let finding = finding(Family::HostSweep, source, window, evidence);
-                findings.push(Finding {
-                    destinations: window.hosts().iter().map(to_ip).collect(),
-                    n_destinations: u64::from(window.n_tried()),
-                    ports: vec![*port],
-                    n_ports: 1,
-                    protocol: *protocol,
-                    ..finding
-                });
-                window.report(at_ns);
-            }
-        }
-        let keep = |_: &Group, window: &mut Window| !window.is_stale(at_ns);
-        self.ports.retain(keep);
-        self.hosts.retain(keep);
+        let (config, mail_hosts) = (&self.config, &self.mail_hosts);
+        self.ports.judge(at_ns, findings, |group, window| {
+            ports_finding(config, group, window)
+        });
+        self.hosts.judge(at_ns, findings, |group, window| {
+            hosts_finding(config, mail_hosts, group, window)
+        });
     }
+}
+
+fn ports_finding(config: &ScanConfig, group: &Group, window: &Window) -> Option<Finding> {
+    let Group::Ports { source, host } = group else {
+        return None;
+    };
+    let evidence = judge_ports(config, window)?;
+    if window.wants_no_answers() {
+        return Some(flood(host, source, window, evidence));
+    }
+    Some(Finding {
+        destinations: vec![to_ip(host)],
+        n_destinations: 1,
+        n_ports: u64::from(window.n_tried()),
+        ports: window.ports().to_vec(),
+        ..finding(Family::PortScan, source, window, evidence)
+    })
+}
+
+fn hosts_finding(
+    config: &ScanConfig,
+    mail_hosts: &Bounded<Address, MailHost>,
+    group: &Group,
+    window: &Window,
+) -> Option<Finding> {
+    let Group::Hosts {
+        source,
+        port,
+        protocol,
+    } = group
+    else {
+        return None;
+    };
+    let is_mail_host = mail_hosts.get(source).is_some();
+    let evidence = judge_hosts(config, *port, window, is_mail_host)?;
+    Some(Finding {
+        destinations: window.hosts().iter().map(to_ip).collect(),
+        n_destinations: u64::from(window.n_tried()),
+        ports: vec![*port],
+        n_ports: 1,
+        protocol: *protocol,
+        ..finding(Family::HostSweep, source, window, evidence)
+    })
 }
 
 /// True where the initiator asks for a service. A late answer whose question is forgotten looks
@@ -183,6 +191,9 @@ fn judge_ports(config: &ScanConfig, window: &Window) -> Option<Evidence> {
     } else {
         config.failed_ports
     };
+    if window.n_failed_at_most() < limit {
+        return None;
+    }
     let failed = window.n_failed();
     let mostly = failed.saturating_mul(2) >= window.n_tried();
     (failed >= limit && mostly).then(|| evidence("ports_failed", failed, limit))

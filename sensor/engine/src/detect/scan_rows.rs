@@ -29,13 +29,18 @@ impl Worth for Source {
 pub(crate) struct RowScanDetector {
     config: ScanConfig,
     sources: Bounded<Address, Source>,
+    swept_ns: u64,
 }
+
+/// A source that sent nothing for so long is forgotten.
+const KEEP_NS: u64 = 60 * SECOND_NS;
 
 impl RowScanDetector {
     pub(crate) fn new(config: &ScanConfig, hash_seed: u64) -> Self {
         Self {
             config: config.clone(),
             sources: Bounded::new(config.max_windows, hash_seed),
+            swept_ns: 0,
         }
     }
 
@@ -69,8 +74,11 @@ impl RowScanDetector {
                 ..Source::default()
             };
         }
-        self.sources
-            .retain(|_, source| at_ns.saturating_sub(source.began_ns) < 60 * SECOND_NS);
+        if at_ns.saturating_sub(self.swept_ns) >= KEEP_NS {
+            self.swept_ns = at_ns;
+            self.sources
+                .retain(|_, source| at_ns.saturating_sub(source.began_ns) < KEEP_NS);
+        }
     }
 }
 

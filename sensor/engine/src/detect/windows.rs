@@ -1,15 +1,18 @@
 //! A window of 30 to 60 s in two halves: what one half misses of a slow scan, both see.
 
+use std::hash::Hash;
+
 use sensor_common::Address;
 
+use super::finding::Finding;
 use crate::config::SECOND_NS;
-use crate::features::bounded::Worth;
+use crate::features::bounded::{Bounded, Worth};
 use crate::features::decay::Spread;
 use crate::features::pair::is_bare;
 use crate::features::sketch::Distinct;
 use crate::flow::{FlowUpdate, Progress};
 
-pub(crate) const HALF_NS: u64 = 30 * SECOND_NS;
+pub(super) const HALF_NS: u64 = 30 * SECOND_NS;
 /// Ports and hosts kept by name.
 const NAMED: usize = 16;
 
@@ -41,6 +44,81 @@ pub(crate) struct Window {
     pub(crate) protocol: u8,
 }
 
+/// Whether a window is to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Now,
+    /// It was reported a moment ago.
+    Later,
+    /// Nothing came since.
+    Never,
+}
+
+/// Windows by group, and the slots of those that grew since they were judged.
+#[derive(Debug)]
+pub(crate) struct Windows<K> {
+    table: Bounded<K, Window>,
+    grown: Vec<u32>,
+    swept_ns: u64,
+}
+
+impl<K: Hash + Eq> Windows<K> {
+    pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
+        Self {
+            table: Bounded::new(capacity, hash_seed),
+            grown: Vec::new(),
+            swept_ns: 0,
+        }
+    }
+
+    pub(crate) fn n_shed(&self) -> u64 {
+        self.table.n_shed
+    }
+
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.table.n_bytes()
+    }
+
+    /// Has the group's window take something in; `take` says whether it is to be judged anew.
+    pub(crate) fn take(&mut self, group: K, take: impl FnOnce(&mut Window) -> bool) {
+        let slot = self.table.slot_or_insert_with(group, Window::default);
+        if let Some((_, window)) = self.table.at_mut(slot)
+            && take(window)
+        {
+            self.grown.push(slot);
+        }
+    }
+
+    /// Judges every window that grew; one that was found guilty at most once a second.
+    pub(crate) fn judge(
+        &mut self,
+        at_ns: u64,
+        findings: &mut Vec<Finding>,
+        mut judge: impl FnMut(&K, &Window) -> Option<Finding>,
+    ) {
+        let table = &mut self.table;
+        self.grown.retain(|slot| {
+            let Some((group, window)) = table.at_mut(*slot) else {
+                return false;
+            };
+            window.turn(at_ns);
+            let due = window.due(at_ns);
+            if due == Due::Now {
+                window.has_grown = false;
+                if let Some(finding) = judge(group, window) {
+                    findings.push(finding);
+                    window.reported_ns = at_ns;
+                }
+            }
+            due == Due::Later
+        });
+        if at_ns.saturating_sub(self.swept_ns) >= HALF_NS {
+            self.swept_ns = at_ns;
+            self.table.retain(|_, window| !window.is_stale(at_ns));
+        }
+    }
+}
+
 impl Worth for Window {
     fn worth(&self) -> u64 {
         u64::from(self.now.n_tried) + u64::from(self.before.n_tried)
@@ -48,7 +126,9 @@ impl Worth for Window {
 }
 
 impl Window {
-    pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate, value: u64, port: u16) {
+    /// `true`: the window has to be judged now, and had not before.
+    pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate, value: u64, port: u16) -> bool {
+        let had_grown = self.has_grown;
         self.turn(at_ns);
         self.touch(update.first_ns, update.last_ns);
         if update.is_new {
@@ -71,6 +151,7 @@ impl Window {
         if update.has_progressed && update.progress == Progress::Established {
             self.now.n_succeeded = self.now.n_succeeded.saturating_add(1);
         }
+        !had_grown
     }
 
     fn touch(&mut self, first_ns: u64, last_ns: u64) {
@@ -94,7 +175,7 @@ impl Window {
     }
 
     /// Begins a new half where the running one is over.
-    pub(crate) fn turn(&mut self, at_ns: u64) {
+    fn turn(&mut self, at_ns: u64) {
         if self.half_ns == 0 {
             self.half_ns = at_ns;
         }
@@ -118,16 +199,18 @@ impl Window {
         }
     }
 
-    pub(crate) fn is_due(&self, at_ns: u64) -> bool {
-        self.has_grown && at_ns.saturating_sub(self.reported_ns) >= SECOND_NS
+    /// How to go on with a window that grew.
+    fn due(&self, at_ns: u64) -> Due {
+        if !self.has_grown {
+            Due::Never
+        } else if at_ns.saturating_sub(self.reported_ns) < SECOND_NS {
+            Due::Later
+        } else {
+            Due::Now
+        }
     }
 
-    pub(crate) fn report(&mut self, at_ns: u64) {
-        self.reported_ns = at_ns;
-        self.has_grown = false;
-    }
-
-    pub(crate) fn is_stale(&self, at_ns: u64) -> bool {
+    fn is_stale(&self, at_ns: u64) -> bool {
         at_ns.saturating_sub(self.half_ns) >= 2 * HALF_NS
     }
 
@@ -144,6 +227,11 @@ impl Window {
     }
     pub(crate) fn n_tried(&self) -> u32 {
         self.now.tried.union_len(&self.before.tried)
+    }
+    /// Hardly less than [`Self::n_failed`], for little.
+    pub(crate) fn n_failed_at_most(&self) -> u32 {
+        let (now, before) = (self.now.failed.len(), self.before.failed.len());
+        now.saturating_add(before)
     }
     pub(crate) fn n_failed(&self) -> u32 {
         self.now.failed.union_len(&self.before.failed)
