@@ -190,3 +190,90 @@ fn bad_clients_are_told_and_don_t_disturb_the_agent() {
     stream.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
 }
+
+#[test]
+fn a_block_by_hand_holds_until_it_is_taken_away() {
+    let Some((network, sensor)) = up("--mode enforce") else {
+        return;
+    };
+    let reaches = || {
+        network
+            .run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1")
+            .is_ok()
+    };
+    assert!(reaches());
+    let added = text(
+        &sensor
+            .ask("block add 10.99.2.2 --ttl 5m --reason tested")
+            .unwrap(),
+    );
+    assert_eq!(added, "1 entries\n");
+    assert!(!reaches(), "{}", sensor.log());
+    let entry = values(&sensor.ask("block list --json").unwrap()).remove(0);
+    assert_eq!(entry["target"], "10.99.2.2");
+    assert_eq!(entry["origin"], json!({"by": "operator", "uid": 0}));
+    assert!(
+        (200..=300).contains(&entry["ttl_s"].as_u64().unwrap()),
+        "{entry}"
+    );
+    assert_eq!(entry["packets"], 2);
+    let told = text(&sensor.ask("block list --within 10.99.0.0/16").unwrap());
+    assert!(
+        told.contains("tested") && told.contains("1 of 1 entries"),
+        "{told}"
+    );
+
+    text(&sensor.ask("block del 10.99.2.2").unwrap());
+    assert!(reaches());
+    let again = sensor.ask("block del 10.99.2.2").unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(told.contains("10.99.2.2 is not on the list"), "{told}");
+}
+
+#[test]
+fn who_must_stay_reachable_is_not_blocked_by_hand_either() {
+    let Some((_network, sensor)) = up("") else {
+        return;
+    };
+    let refused = |arguments: &str| {
+        let output = sensor.ask(arguments).unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), told)
+    };
+    let (code, told) = refused("block add 10.99.1.1");
+    assert_eq!(code, Some(1));
+    assert!(told.contains("own address"), "{told}");
+    text(&sensor.ask("block add 198.51.100.7 --ttl 1h").unwrap());
+    let told = text(&sensor.ask("allow add 198.51.100.0/24").unwrap());
+    assert_eq!(told, "1 blocks removed\n");
+    let (code, told) = refused("block add 198.51.100.9");
+    assert_eq!(code, Some(1));
+    assert!(told.contains("allow-list"), "{told}");
+    let told = text(&sensor.ask("allow list").unwrap());
+    assert!(
+        told.contains("198.51.100.0/24") && told.contains("10.99.2.1"),
+        "{told}"
+    );
+    text(&sensor.ask("allow del 198.51.100.0/24").unwrap());
+
+    let path = sensor.socket().with_file_name("drop.txt");
+    let many: String = (0..2_500)
+        .map(|n| format!("198.18.{}.{}\n", n / 250, n % 250))
+        .collect();
+    fs::write(
+        &path,
+        format!("# ours\n2001:db8::/32 ; theirs\nnobody\n{many}"),
+    )
+    .unwrap();
+    let output = sensor
+        .ask(&format!("block add --file {}", path.display()))
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("drop.txt:3: \"nobody\" is neither"), "{told}");
+    let told = text(&sensor.ask("block list --limit 3").unwrap());
+    assert!(told.contains("3 of 2501 entries, monitor mode"), "{told}");
+    let told = text(&sensor.ask("block flush").unwrap());
+    assert_eq!(told, "2501 entries removed\n");
+}

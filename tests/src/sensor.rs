@@ -28,6 +28,9 @@ pub fn binary() -> Result<PathBuf> {
     found.context("the sensor binary is missing: `cargo build -p sensor`, then again")
 }
 
+/// The verifier takes a while, longer on a busy machine.
+const START: Duration = Duration::from_secs(60);
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A running sensor; ended with the value.
@@ -97,7 +100,7 @@ impl Running {
             log,
         };
         if running
-            .wait_for(Duration::from_secs(20), |v| v["event.action"] == "start")
+            .wait_for(START, |v| v["event.action"] == "start")
             .is_none()
         {
             running.stop()?;

@@ -18,7 +18,7 @@ use super::printer::Lines;
 use super::queue::{Closed, Drain};
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks, Verdicts};
-use super::{Ask, Reload, Reply};
+use super::{Ask, GivenOrder, Reload, Reply, orders};
 use crate::capture::kernel::{Attachment, Kernel};
 use crate::config::Settings;
 use crate::output::{self, timestamp};
@@ -92,6 +92,12 @@ impl EngineThread {
         match ask {
             // Searches are begun where they are received.
             Ask::Stop | Ask::Flows { .. } => Ok(()),
+            Ask::Order(given) => {
+                let GivenOrder { order, by, reply } = *given;
+                // Whoever asked may have gone.
+                let _gone = reply.send(orders::carry_out(&mut self.pipeline.respond, order, &by));
+                Ok(())
+            }
             Ask::Reload(reload) => self.reload(&reload),
         }
     }

@@ -9,6 +9,7 @@
 //! ```
 
 mod engine;
+mod orders;
 mod printer;
 pub mod queue;
 mod recent;
@@ -23,13 +24,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::capture::kernel::{Attachment, Kernel};
 use crate::config::{Settings, Sources};
 use crate::pipeline::{Pipeline, Show};
-use crate::respond::KernelRespond;
+use crate::respond::{KernelRespond, Origin};
 use engine::EngineThread;
 use printer::Lines;
 use queue::Policy;
@@ -38,6 +40,7 @@ use search::Found;
 use snapshot::{About, Ticks};
 use socket::Answers;
 
+pub use orders::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope};
 pub use reload::Reload;
 pub use search::{FlowOrder, FlowQuery};
 pub use snapshot::Snapshot;
@@ -62,6 +65,14 @@ pub struct Setup {
 /// Where an answer goes.
 pub type Reply<T> = oneshot::Sender<T>;
 
+/// An order with who gave it and who waits for the outcome.
+#[derive(Debug)]
+pub struct GivenOrder {
+    pub order: Order,
+    pub by: Origin,
+    pub reply: Reply<Result<Value, String>>,
+}
+
 /// Orders to the engine thread, carried out between two ticks.
 #[derive(Debug)]
 pub enum Ask {
@@ -72,6 +83,8 @@ pub enum Ask {
         query: FlowQuery,
         reply: Reply<Found>,
     },
+    /// A person wants something done.
+    Order(Box<GivenOrder>),
     /// A configuration was read again.
     Reload(Box<Reload>),
 }

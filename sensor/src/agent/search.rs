@@ -2,9 +2,10 @@
 
 use std::cmp::Reverse;
 
-use ipnet::IpNet;
 use sensor_engine::{Engine, FlowSummary};
 use serde::{Deserialize, Serialize};
+
+use crate::respond::Network;
 
 /// Places of the table that are looked at in one go: some milliseconds.
 const SLICE: usize = 16_384;
@@ -28,7 +29,7 @@ pub enum FlowOrder {
 #[serde(default, deny_unknown_fields)]
 pub struct FlowQuery {
     /// An end of the flow lies in this network.
-    pub network: Option<IpNet>,
+    pub network: Option<Network>,
     /// An end of the flow has this port.
     pub port: Option<u16>,
     /// IP protocol number.
@@ -53,7 +54,8 @@ impl Default for FlowQuery {
 
 impl FlowQuery {
     fn matches(&self, flow: &FlowSummary) -> bool {
-        let inside = |net: &IpNet| net.contains(&flow.source) || net.contains(&flow.destination);
+        let inside =
+            |net: &Network| net.0.contains(&flow.source) || net.0.contains(&flow.destination);
         let has_port = |port: u16| flow.source_port == port || flow.destination_port == port;
         self.network.as_ref().is_none_or(inside)
             && self.port.is_none_or(has_port)

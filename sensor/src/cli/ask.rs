@@ -1,25 +1,24 @@
 //! `sensor status`, `flows`, `top`, `incidents`: what the running agent sees.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use ipnet::IpNet;
 use serde_json::Value;
 
 use super::client::{Client, Reach};
 use super::table::{Table, bits, short};
 use crate::agent::protocol::Request;
 use crate::agent::{FlowOrder, FlowQuery, TopOrder, TopQuery, TopWhat};
+use crate::respond::Network;
 
-fn number(value: &Value, key: &str) -> f64 {
+pub(super) fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or(0.0)
 }
 
-fn word<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(super) fn word<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
@@ -33,13 +32,13 @@ fn end(value: &Value, ip: &str, port: &str) -> String {
     }
 }
 
-fn print_lines(values: &[Value]) {
+pub(super) fn print_lines(values: &[Value]) {
     for value in values {
         println!("{value}");
     }
 }
 
-fn rows(value: &Value, key: &str) -> Vec<Value> {
+pub(super) fn rows(value: &Value, key: &str) -> Vec<Value> {
     value[key].as_array().cloned().unwrap_or_default()
 }
 
@@ -118,8 +117,8 @@ fn print_status(status: &Value) {
 #[command(after_help = "Example: sensor flows --network 10.0.0.0/8 --port 443 --sort packets")]
 pub struct Flows {
     /// One end lies in this network, or is this address.
-    #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = network)]
-    network: Option<IpNet>,
+    #[arg(long, value_name = "ADDRESS|NETWORK")]
+    network: Option<Network>,
     /// One end has this port.
     #[arg(long)]
     port: Option<u16>,
@@ -138,14 +137,7 @@ pub struct Flows {
     reach: Reach,
 }
 
-fn network(text: &str) -> Result<IpNet, String> {
-    let of_address = text.parse::<IpAddr>().map(IpNet::from);
-    of_address
-        .or_else(|_| text.parse())
-        .map_err(|_| "write an address, or a network such as 10.0.0.0/8".to_owned())
-}
-
-fn protocol(text: &str) -> Result<u8, String> {
+pub(super) fn protocol(text: &str) -> Result<u8, String> {
     match text.to_ascii_lowercase().as_str() {
         "icmp" => Ok(1),
         "tcp" => Ok(6),

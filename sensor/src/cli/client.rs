@@ -19,10 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Args)]
 pub struct Reach {
     /// Socket of the agent; without, the one of the configuration.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", global = true)]
     socket: Option<PathBuf>,
     /// JSON for machines.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 

@@ -4,6 +4,7 @@ mod ask;
 mod client;
 mod config;
 mod eval;
+mod lists;
 mod logs;
 mod replay;
 mod run;
@@ -49,6 +50,10 @@ enum Command {
     Top(ask::Top),
     /// Incidents that the running agent remembers.
     Incidents(ask::Incidents),
+    /// Show and change who is blocked.
+    Block(lists::Block),
+    /// Show and change who is never blocked.
+    Allow(lists::Allow),
     /// Check and show the configuration.
     Config(config::Config),
 }
@@ -68,6 +73,8 @@ pub fn main() -> ExitCode {
         Command::Flows(flows) => flows.execute(),
         Command::Top(top) => top.execute(),
         Command::Incidents(incidents) => incidents.execute(),
+        Command::Block(block) => block.execute(),
+        Command::Allow(allow) => allow.execute(),
         Command::Config(config) => config.execute(),
     };
     match result {

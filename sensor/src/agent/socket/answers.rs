@@ -8,14 +8,16 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{oneshot, watch};
 
 use super::protocol::{Code, Refusal, Request};
-use crate::agent::Ask;
+use crate::agent::orders::Order;
 use crate::agent::queue::Sender;
 use crate::agent::recent::Recent;
 use crate::agent::search::FlowQuery;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
+use crate::agent::{Ask, GivenOrder};
 use crate::capture::kernel::Tables;
 use crate::output::{self, timestamp};
+use crate::respond::Origin;
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]
@@ -61,12 +63,19 @@ impl Answers {
     ///
     /// # Errors
     /// Why not.
-    pub async fn to(&self, request: Request, _uid: u32) -> Result<Value, Refusal> {
+    pub async fn to(&self, request: Request, uid: u32) -> Result<Value, Refusal> {
         match request {
             Request::Status => Ok(self.status()),
             Request::Flows(query) => self.flows(query).await,
             Request::Top(query) => self.top(query).await,
             Request::Incidents { limit } => Ok(Value::from(self.recent.incidents(limit))),
+            Request::BlockAdd(add) => self.order(Order::BlockAdd(add), uid).await,
+            Request::BlockDel(del) => self.order(Order::BlockDel(del), uid).await,
+            Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,
+            Request::BlockFlush => self.order(Order::BlockFlush, uid).await,
+            Request::AllowAdd { network } => self.order(Order::AllowAdd(network), uid).await,
+            Request::AllowDel { network } => self.order(Order::AllowDel(network), uid).await,
+            Request::AllowList => self.order(Order::AllowList, uid).await,
         }
     }
 
@@ -103,6 +112,14 @@ impl Answers {
         };
         let looked = tokio::task::spawn_blocking(look).await;
         looked.map_err(|cause| Refusal::new(Code::Failed, cause.to_string()))
+    }
+
+    async fn order(&self, order: Order, uid: u32) -> Result<Value, Refusal> {
+        let by = Origin::Operator { uid };
+        let done = self
+            .ask(|reply| Ask::Order(Box::new(GivenOrder { order, by, reply })))
+            .await?;
+        done.map_err(|cause| Refusal::new(Code::Refused, cause))
     }
 
     /// Hands the engine an order and waits for what it says.

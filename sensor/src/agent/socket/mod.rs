@@ -27,8 +27,8 @@ pub use answers::Answers;
 const IDLE: Duration = Duration::from_secs(60);
 /// For the engine to answer, and for the client to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// `SO_PEERCRED` says root.
-const ROOT: u32 = 0;
+/// User of a client whom the kernel doesn't name (the overflow uid).
+const NOBODY: u32 = 65_534;
 
 /// The open socket; its file goes with the value.
 pub struct Socket {
@@ -144,7 +144,7 @@ async fn send(stream: &mut (impl AsyncWriteExt + Unpin), line: &str) -> io::Resu
 
 /// Answers one client's requests until it goes.
 async fn talk(stream: UnixStream, answers: &Answers) -> io::Result<()> {
-    let uid = stream.peer_cred().map_or(ROOT, |peer| peer.uid());
+    let uid = stream.peer_cred().map_or(NOBODY, |peer| peer.uid());
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let mut line = Vec::new();

@@ -11,8 +11,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::agent::orders::{BlockAdd, BlockDel, BlockList};
 use crate::agent::search::FlowQuery;
 use crate::agent::talkers::TopQuery;
+use crate::respond::Network;
 
 /// Requests of another version are refused.
 pub const VERSION: u64 = 1;
@@ -30,6 +32,17 @@ pub enum Request {
         #[serde(default = "default_limit")]
         limit: usize,
     },
+    BlockAdd(BlockAdd),
+    BlockDel(BlockDel),
+    BlockList(BlockList),
+    BlockFlush,
+    AllowAdd {
+        network: Network,
+    },
+    AllowDel {
+        network: Network,
+    },
+    AllowList,
 }
 
 const fn default_limit() -> usize {
