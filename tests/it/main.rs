@@ -10,6 +10,7 @@ mod concurrent;
 mod content;
 mod live;
 mod logins;
+mod metrics;
 mod parity;
 mod replay;
 mod socket;

@@ -9,6 +9,7 @@
 //! ```
 
 mod engine;
+mod metrics;
 mod orders;
 mod printer;
 pub mod queue;
@@ -134,6 +135,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
 
     let ended = runtime.block_on(async {
         let _socket = socket::open(&settings.socket, &answers);
+        metrics::open(&settings.metrics, &answers).await;
         tokio::select! {
             ended = until_over(engine_over, printer_over) => ended,
             never = reload::on_hangup(settings, &setup.sources, &asks) => never,

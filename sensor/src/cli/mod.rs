@@ -4,6 +4,7 @@ mod ask;
 mod client;
 mod config;
 mod eval;
+mod help;
 mod lists;
 mod logs;
 mod replay;
@@ -12,7 +13,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Faults;
 
@@ -56,6 +57,10 @@ enum Command {
     Allow(lists::Allow),
     /// Check and show the configuration.
     Config(config::Config),
+    /// Print a script that completes commands in a shell.
+    Completions(help::Completions),
+    /// Print a manual page.
+    Man(help::Man),
 }
 
 /// Parses the arguments, runs the command, reports its error.
@@ -76,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Block(block) => block.execute(),
         Command::Allow(allow) => allow.execute(),
         Command::Config(config) => config.execute(),
+        Command::Completions(completions) => completions.execute(Cli::command()),
+        Command::Man(man) => man.execute(Cli::command()),
     };
     match result {
         Ok(code) => code,

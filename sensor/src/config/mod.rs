@@ -11,6 +11,8 @@ mod settings;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::is_current;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,8 +25,8 @@ pub use page::{example, reference};
 pub use reload::{Changes, live_part};
 pub use schema::{Kind, Setting, json_schema, settings};
 pub use settings::{
-    AttachChoice, Capture, DEFAULT_SOCKET, LogFormat, LogSettings, OutputSettings, RespondSettings,
-    Settings, SocketSettings, TickSettings, Tunnel,
+    AttachChoice, Capture, DEFAULT_SOCKET, LogFormat, LogSettings, MetricsSettings, OutputSettings,
+    RespondSettings, Settings, SocketSettings, TickSettings, Tunnel,
 };
 
 /// Read when no other file is named.

@@ -1,6 +1,7 @@
 //! The settings themselves. A field is a key, its docs are the key's docs, `range` is checked, and
 //! `x-restart` marks what a reload can't change.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -31,6 +32,9 @@ pub struct Settings {
     /// What is written to standard output.
     #[schemars(extend("x-restart" = true))]
     pub output: OutputSettings,
+    /// Prometheus metrics over HTTP, at `/metrics`.
+    #[schemars(extend("x-restart" = true))]
+    pub metrics: MetricsSettings,
     /// Where `sensor status` and the other commands reach the agent.
     #[schemars(extend("x-restart" = true))]
     pub socket: SocketSettings,
@@ -175,6 +179,27 @@ pub struct OutputSettings {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+pub struct MetricsSettings {
+    /// Serve them.
+    pub enabled: bool,
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Allow an address that others can reach: who can read the numbers learns about the network.
+    pub allow_remote: bool,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9469)),
+            allow_remote: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct SocketSettings {
     /// Open the socket.
     pub enabled: bool,
@@ -249,6 +274,14 @@ impl Settings {
         if self.capture.interfaces.iter().any(String::is_empty) {
             let message = "an interface has no name; `ip link` lists them".to_owned();
             found.push(("capture.interfaces", message));
+        }
+        let metrics = &self.metrics;
+        if metrics.enabled && !metrics.listen.ip().is_loopback() && !metrics.allow_remote {
+            let message = format!(
+                "{} can be reached by others; listen on 127.0.0.1, or set metrics.allow_remote = true",
+                metrics.listen
+            );
+            found.push(("metrics.listen", message));
         }
         let flow = &self.engine.flow;
         if flow.unanswered_ns >= flow.idle_timeout_ns {

@@ -108,6 +108,25 @@ fn what_does_not_go_together_is_refused() {
 }
 
 #[test]
+fn metrics_stay_on_loopback_unless_told() {
+    let open = "[metrics]\nlisten = \"0.0.0.0:9469\"\n";
+    let faults = faults("metrics", open);
+    assert!(
+        faults[0].message.contains("metrics.allow_remote"),
+        "{faults:?}"
+    );
+    let told = format!("{open}allow_remote = true\n");
+    assert!(load(&sources("metrics-told", &told)).is_ok());
+    assert!(
+        load(&sources(
+            "metrics-v6",
+            "[metrics]\nlisten = \"[::1]:9469\"\n"
+        ))
+        .is_ok()
+    );
+}
+
+#[test]
 fn a_named_file_must_be_there() {
     let sources = Sources {
         file: Some(PathBuf::from("/nonexistent/sensor.toml")),
@@ -144,7 +163,7 @@ fn every_setting_is_explained() {
 }
 
 /// Compares a file of the repository with what is generated; `SENSOR_BLESS=1` writes it.
-fn is_current(name: &str, text: &str) {
+pub(crate) fn is_current(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     if std::env::var_os("SENSOR_BLESS").is_some() {
         fs::write(&path, text).unwrap();
@@ -152,7 +171,7 @@ fn is_current(name: &str, text: &str) {
     let found = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == text,
-        "{name} is not current: `SENSOR_BLESS=1 cargo test -p sensor config` writes it"
+        "{name} is not current: `SENSOR_BLESS=1 cargo test -p sensor current` writes it"
     );
 }
 
@@ -162,7 +181,7 @@ fn the_reference_page_is_current() {
 }
 
 #[test]
-fn the_example_holds_the_defaults() {
+fn the_example_is_current_and_holds_the_defaults() {
     is_current("deploy/sensor.toml", &example());
     // Settings are commented out without a space after the sign.
     let is_setting = |line: &&str| line.strip_prefix('#').is_some_and(|l| !l.starts_with(' '));

@@ -59,6 +59,11 @@ impl Answers {
         self.n_refused_clients.load(Ordering::Relaxed)
     }
 
+    /// Incidents that are no longer remembered.
+    pub fn n_forgotten(&self) -> u64 {
+        self.recent.n_forgotten()
+    }
+
     /// Carries a request of a user out.
     ///
     /// # Errors
@@ -82,7 +87,7 @@ impl Answers {
     fn status(&self) -> Value {
         let mut value = status(&self.snapshot());
         value["clients_refused"] = json!(self.n_refused_clients());
-        value["incidents_forgotten"] = json!(self.recent.n_forgotten());
+        value["incidents_forgotten"] = json!(self.n_forgotten());
         value
     }
 

@@ -1,0 +1,112 @@
+//! Prometheus metrics over HTTP.
+
+mod table;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::socket::Answers;
+use crate::config::MetricsSettings;
+
+/// Scrapers served at once; more wait to be accepted.
+const MAX_CLIENTS: usize = 8;
+/// For a whole connection: a scraper that is slower is hung up on.
+const PATIENCE: Duration = Duration::from_secs(30);
+const HEADER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Serves metrics in the background. An address that can't be had is a warning: the sensor works
+/// without.
+pub async fn open(settings: &MetricsSettings, answers: &Answers) {
+    if !settings.enabled {
+        return;
+    }
+    let address = settings.listen;
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            info!(%address, "metrics at http://{address}/metrics");
+            tokio::spawn(serve(listener, answers.clone()));
+        }
+        Err(cause) => warn!(%address, %cause, "no metrics; set metrics.listen to another address"),
+    }
+}
+
+async fn serve(listener: TcpListener, answers: Answers) {
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let answers = answers.clone();
+                tokio::spawn(async move {
+                    talk(stream, peer, &answers).await;
+                    drop(place);
+                });
+            }
+            Err(cause) => {
+                // Out of descriptors, most likely: that passes.
+                warn!(%cause, "a scraper could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn talk(stream: TcpStream, peer: SocketAddr, answers: &Answers) {
+    let service = service_fn(|request| {
+        let answer = answer(&request, answers);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_PATIENCE)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(PATIENCE, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(cause)) => debug!(%peer, %cause, "a scraper went"),
+        Err(_elapsed) => debug!(%peer, "a scraper took too long"),
+    }
+}
+
+fn answer(request: &Request<Incoming>, answers: &Answers) -> Response<Full<Bytes>> {
+    let plain = |status: StatusCode, text: &'static str| {
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = status;
+        response
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+        let methods = hyper::header::HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(ALLOW, methods);
+        return response;
+    }
+    match request.uri().path() {
+        "/metrics" => {
+            let text = table::render(
+                &answers.snapshot(),
+                answers.n_refused_clients(),
+                answers.n_forgotten(),
+            );
+            let mut response = Response::new(Full::from(text));
+            let format = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4");
+            response.headers_mut().insert(CONTENT_TYPE, format);
+            response
+        }
+        _ => plain(StatusCode::NOT_FOUND, "metrics are at /metrics\n"),
+    }
+}

@@ -1,0 +1,410 @@
+//! Every metric: name, kind and help stand here once, next to where its value comes from.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+use sensor_common::counters::{Count, Event, Outcome};
+
+use crate::agent::snapshot::Snapshot;
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Summary,
+}
+
+impl Kind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+/// One metric with all its series.
+struct Family {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    write: fn(&Snapshot, &mut Series<'_>),
+}
+
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    write: fn(&Snapshot, &mut Series<'_>),
+) -> Family {
+    let kind = Kind::Counter;
+    Family {
+        name,
+        kind,
+        help,
+        write,
+    }
+}
+
+const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    write: fn(&Snapshot, &mut Series<'_>),
+) -> Family {
+    let kind = Kind::Gauge;
+    Family {
+        name,
+        kind,
+        help,
+        write,
+    }
+}
+
+/// The table. Labels: `way` is ingress or egress, `outcome` and `event` are the counters of the
+/// kernel program.
+const FAMILIES: &[Family] = &[
+    gauge(
+        "sensor_build_info",
+        "Version of the sensor and of its feature schema; always 1",
+        |_, out| {
+            let schema = format!("{:016x}", sensor_engine::schema_hash());
+            let version = env!("CARGO_PKG_VERSION");
+            out.add(&[("version", version), ("schema", &schema)], 1.0);
+        },
+    ),
+    gauge(
+        "sensor_config_info",
+        "Hash of the configuration in force and mode of the response; always 1",
+        |now, out| {
+            let hash = format!("{:016x}", now.config_hash);
+            out.add(&[("hash", &hash), ("mode", now.mode.label())], 1.0);
+        },
+    ),
+    gauge(
+        "sensor_start_time_seconds",
+        "Unix time of the start",
+        |now, out| out.add(&[], now.about.started_ns as f64 / 1e9),
+    ),
+    gauge(
+        "sensor_capture_attached_info",
+        "An interface that is watched, and how; always 1",
+        |now, out| {
+            for at in &now.about.attachments {
+                let labels = [
+                    ("interface", at.interface.as_str()),
+                    ("mode", at.mode.label()),
+                    ("egress", at.egress),
+                ];
+                out.add(&labels, 1.0);
+            }
+        },
+    ),
+    counter(
+        "sensor_capture_packets_total",
+        "Packets by what parsing them gave",
+        |now, out| outcomes(now, out, |count| count.packets),
+    ),
+    counter(
+        "sensor_capture_bytes_total",
+        "Bytes of frames by what parsing them gave",
+        |now, out| outcomes(now, out, |count| count.bytes),
+    ),
+    counter(
+        "sensor_capture_event_packets_total",
+        "Packets, or records, of each verdict and of each loss of the kernel program, by CPU",
+        events,
+    ),
+    counter(
+        "sensor_capture_unstable_reads_total",
+        "Rows that the kernel kept changing while they were read, and that were given up",
+        |now, out| out.add(&[], now.n_unstable as f64),
+    ),
+    gauge(
+        "sensor_flow_live_flows",
+        "Flows in the flow table",
+        |now, out| {
+            out.add(&[], now.engine.n_flows as f64);
+        },
+    ),
+    counter(
+        "sensor_flow_ended_flows_total",
+        "Flows exported",
+        |now, out| out.add(&[], now.engine.n_flows_ended as f64),
+    ),
+    gauge(
+        "sensor_flow_table_bytes",
+        "Memory of the flow table",
+        |now, out| out.add(&[], now.engine.n_flow_bytes as f64),
+    ),
+    gauge(
+        "sensor_features_host_bytes",
+        "Memory of the host rows and addresses that are followed",
+        |now, out| out.add(&[], now.engine.n_host_bytes as f64),
+    ),
+    counter(
+        "sensor_engine_shed_items_total",
+        "What a stage of the engine had no room for",
+        shed,
+    ),
+    counter(
+        "sensor_detect_findings_total",
+        "Scores above their limit",
+        |now, out| out.add(&[], now.engine.n_findings as f64),
+    ),
+    gauge(
+        "sensor_decide_open_incidents",
+        "Incidents that are open",
+        |now, out| out.add(&[], now.engine.n_incidents_open as f64),
+    ),
+    counter(
+        "sensor_decide_incidents_total",
+        "Incidents opened, by family",
+        |now, out| {
+            for (family, n) in &now.n_incidents {
+                out.add(&[("family", family)], *n as f64);
+            }
+        },
+    ),
+    counter(
+        "sensor_respond_decisions_total",
+        "Decisions by what became of them: carried out, refused by the guard, or failed",
+        |now, out| {
+            let verdicts = &now.n_verdicts;
+            out.add(&[("verdict", "allowed")], verdicts.n_allowed as f64);
+            out.add(&[("verdict", "refused")], verdicts.n_refused as f64);
+            out.add(&[("verdict", "failed")], verdicts.n_failed as f64);
+        },
+    ),
+    gauge(
+        "sensor_respond_block_entries",
+        "Entries of the block-list",
+        |now, out| out.add(&[], now.n_blocks as f64),
+    ),
+    gauge(
+        "sensor_queue_depth_items",
+        "Items that wait in a queue between the agent's threads",
+        |now, out| {
+            for queue in &now.about.queues {
+                out.add(&[("queue", queue.name)], queue.depth() as f64);
+            }
+        },
+    ),
+    gauge(
+        "sensor_queue_capacity_items",
+        "Items that fit into a queue",
+        |now, out| {
+            for queue in &now.about.queues {
+                out.add(&[("queue", queue.name)], queue.capacity as f64);
+            }
+        },
+    ),
+    counter(
+        "sensor_queue_shed_items_total",
+        "Items that found their queue full",
+        |now, out| {
+            for queue in &now.about.queues {
+                let labels = [("queue", queue.name), ("policy", queue.policy.label())];
+                out.add(&labels, queue.n_shed() as f64);
+            }
+        },
+    ),
+    Family {
+        name: "sensor_tick_duration_seconds",
+        kind: Kind::Summary,
+        help: "How long a look at the kernel's tables took, with all that followed from it",
+        write: ticks,
+    },
+    counter(
+        "sensor_tick_late_total",
+        "Looks that took longer than the time from one to the next",
+        |now, out| out.add(&[], now.ticks.n_late as f64),
+    ),
+    gauge(
+        "sensor_snapshot_time_seconds",
+        "Unix time that these numbers are of",
+        |now, out| out.add(&[], now.at_ns as f64 / 1e9),
+    ),
+];
+
+fn outcomes(now: &Snapshot, out: &mut Series<'_>, value: fn(&Count) -> u64) {
+    for (outcome, both) in Outcome::ALL.iter().zip(&now.outcomes) {
+        for (way, count) in ["ingress", "egress"].iter().zip(both) {
+            let labels = [("way", *way), ("outcome", outcome.label())];
+            out.add(&labels, value(count) as f64);
+        }
+    }
+}
+
+fn events(now: &Snapshot, out: &mut Series<'_>) {
+    for (event, per_cpu) in Event::ALL.iter().zip(&now.events) {
+        for (cpu, n) in per_cpu.iter().enumerate() {
+            let cpu = cpu.to_string();
+            out.add(&[("event", event.label()), ("cpu", &cpu)], *n as f64);
+        }
+    }
+}
+
+fn shed(now: &Snapshot, out: &mut Series<'_>) {
+    let engine = &now.engine;
+    for (stage, reason, n) in [
+        ("flow", "table_full", engine.n_flows_shed),
+        ("features", "hosts_full", engine.n_hosts_shed),
+        ("features", "sources_full", engine.n_sources_shed),
+        ("features", "subjects_full", engine.n_subjects_shed),
+        ("features", "vectors_skipped", engine.n_vectors_skipped),
+        ("detect", "scan_windows_full", engine.n_scan_windows_shed),
+        ("decide", "incidents_full", engine.n_incidents_shed),
+        ("capture", "host_rows_full", engine.n_host_packets_dropped),
+    ] {
+        out.add(&[("stage", stage), ("reason", reason)], n as f64);
+    }
+}
+
+fn ticks(now: &Snapshot, out: &mut Series<'_>) {
+    for (look, histogram) in [("hosts", &now.ticks.hosts), ("flows", &now.ticks.flows)] {
+        for (quantile, label) in [(0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99"), (1.0, "1")] {
+            let seconds = histogram.value_at_quantile(quantile) as f64 / 1e6;
+            out.add(&[("look", look), ("quantile", label)], seconds);
+        }
+        out.add_part("_sum", &[("look", look)], sum_s(histogram));
+        out.add_part("_count", &[("look", look)], histogram.len() as f64);
+    }
+}
+
+fn sum_s(histogram: &Histogram<u64>) -> f64 {
+    let values = histogram.iter_recorded();
+    let us: f64 = values
+        .map(|value| value.value_iterated_to() as f64 * value.count_at_value() as f64)
+        .sum();
+    us / 1e6
+}
+
+/// Lines of one family.
+struct Series<'a> {
+    name: &'static str,
+    text: &'a mut String,
+}
+
+impl Series<'_> {
+    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        self.add_part("", labels, value);
+    }
+
+    fn add_part(&mut self, part: &str, labels: &[(&str, &str)], value: f64) {
+        let _infallible = write!(self.text, "{}{part}", self.name);
+        for (i, (label, of)) in labels.iter().enumerate() {
+            let before = if i == 0 { '{' } else { ',' };
+            let of = of
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            let _infallible = write!(self.text, "{before}{label}=\"{of}\"");
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _infallible = writeln!(self.text, "{end} {value}");
+    }
+}
+
+/// Everything in Prometheus' text format, version 0.0.4, with what the socket counts.
+pub fn render(now: &Snapshot, n_refused_clients: u64, n_forgotten: u64) -> String {
+    let mut text = String::new();
+    for family in FAMILIES {
+        head(&mut text, family.name, family.kind, family.help);
+        let name = family.name;
+        (family.write)(
+            now,
+            &mut Series {
+                name,
+                text: &mut text,
+            },
+        );
+    }
+    for (name, help, value) in [
+        (
+            "sensor_socket_clients_refused_total",
+            "Clients of the control socket that found all places taken",
+            n_refused_clients,
+        ),
+        (
+            "sensor_socket_incidents_forgotten_total",
+            "Incidents that the agent no longer remembers for `sensor incidents`",
+            n_forgotten,
+        ),
+    ] {
+        head(&mut text, name, Kind::Counter, help);
+        let _infallible = writeln!(text, "{name} {value}");
+    }
+    text
+}
+
+fn head(text: &mut String, name: &str, kind: Kind, help: &str) {
+    let kind = kind.label();
+    let _infallible = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::agent::snapshot::{About, Ticks};
+
+    fn snapshot() -> Snapshot {
+        let about = About {
+            started_ns: 1,
+            attachments: Vec::new(),
+            queues: Vec::new(),
+        };
+        let mut ticks = Ticks::new().unwrap();
+        for ms in [1, 2, 3] {
+            let second = std::time::Duration::from_secs(1);
+            ticks.record(std::time::Duration::from_millis(ms), false, second);
+        }
+        let mut now = Snapshot::empty(Arc::new(about), ticks);
+        now.outcomes[0][1].packets = 7;
+        now.events[0] = vec![3, 4];
+        now
+    }
+
+    #[test]
+    fn names_follow_one_form() {
+        let mut seen = BTreeSet::new();
+        for family in FAMILIES {
+            let name = family.name;
+            assert!(name.starts_with("sensor_"), "{name}");
+            assert!(seen.insert(name), "{name} twice");
+            assert_eq!(
+                name.ends_with("_total"),
+                family.kind == Kind::Counter,
+                "{name}"
+            );
+            assert!(!family.help.ends_with('.'), "{name}");
+        }
+    }
+
+    #[test]
+    fn series_carry_labels_and_values() {
+        let text = render(&snapshot(), 5, 0);
+        for line in [
+            "sensor_capture_packets_total{way=\"egress\",outcome=\"tcp\"} 7",
+            "sensor_capture_event_packets_total{event=\"dropped\",cpu=\"1\"} 4",
+            "sensor_tick_duration_seconds_count{look=\"hosts\"} 3",
+            "sensor_socket_clients_refused_total 5",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut text = String::new();
+        let mut series = Series {
+            name: "a",
+            text: &mut text,
+        };
+        series.add(&[("b", "c\"d\\e\nf")], 1.0);
+        assert_eq!(text, "a{b=\"c\\\"d\\\\e\\nf\"} 1\n");
+    }
+}

@@ -1,0 +1,100 @@
+//! Metrics of a running agent, as Prometheus reads them. Needs root.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sensor_tests::{Network, Running, is_root, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn up() -> Option<(Network, Running)> {
+    if !is_root() {
+        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
+        return None;
+    }
+    let network = Network::new().unwrap();
+    let sensor = Running::start(&network, "").unwrap();
+    Some((network, sensor))
+}
+
+/// What a scraper on the server gets.
+fn scrape(network: &Network, path: &str) -> Option<String> {
+    let get = format!("curl -sS -m 5 -i http://127.0.0.1:9469{path}");
+    let output = network.run("server", &get).ok()?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// Series with their values.
+fn series(text: &str) -> BTreeMap<String, f64> {
+    let body = text.split_once("\r\n\r\n").expect("a head and a body").1;
+    let lines = body.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn every_counter_is_there_and_counts() {
+    let Some((network, sensor)) = up() else {
+        return;
+    };
+    network
+        .run("client", "ping -c 20 -i 0.02 10.99.1.1")
+        .unwrap();
+    let icmp = "sensor_capture_packets_total{way=\"ingress\",outcome=\"icmp\"}";
+    let text = wait_until(LIMIT, || {
+        let text = scrape(&network, "/metrics")?;
+        (series(&text).get(icmp)? >= &20.0).then_some(text)
+    })
+    .unwrap_or_else(|| panic!("no pings counted: {}", sensor.log()));
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert!(
+        text.contains("content-type: text/plain; version=0.0.4"),
+        "{text}"
+    );
+    let found = series(&text);
+    for outcome in sensor_common::counters::Outcome::ALL {
+        let name = format!(
+            "sensor_capture_packets_total{{way=\"egress\",outcome=\"{}\"}}",
+            outcome.label()
+        );
+        assert!(found.contains_key(&name), "{name}");
+    }
+    for event in sensor_common::counters::Event::ALL {
+        let name = format!(
+            "sensor_capture_event_packets_total{{event=\"{}\",cpu=\"0\"}}",
+            event.label()
+        );
+        assert!(found.contains_key(&name), "{name}");
+    }
+    assert!(found["sensor_tick_duration_seconds_count{look=\"hosts\"}"] >= 1.0);
+    assert!(found["sensor_flow_live_flows"] >= 1.0);
+    assert!(scrape(&network, "/").unwrap().starts_with("HTTP/1.1 404"));
+    check(text.split_once("\r\n\r\n").unwrap().1);
+}
+
+/// By Prometheus' own checker, where it is installed.
+fn check(text: &str) {
+    let tool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut tool) = tool else {
+        eprintln!("left out: promtool (Debian package prometheus) is not installed");
+        return;
+    };
+    tool.stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let output = tool.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
