@@ -74,7 +74,8 @@ fn a_reload_changes_thresholds_and_a_bad_one_changes_nothing() {
         eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
         return;
     }
-    let path = file("reload.toml", "");
+    let high = "[engine.scan]\nfast_ports = 5000\nfailed_ports = 5000\n";
+    let path = file("reload.toml", high);
     let network = Network::new().unwrap();
     let arguments = format!("--config {}", path.display());
     let mut sensor = Running::start(&network, &arguments).unwrap();
@@ -105,7 +106,11 @@ fn a_reload_changes_thresholds_and_a_bad_one_changes_nothing() {
         sensor.log()
     );
 
-    fs::write(&path, "[engine.scan]\nfailed_ports = 20\nmax_windows = 7\n").unwrap();
+    fs::write(
+        &path,
+        "[engine.scan]\nfast_ports = 5000\nfailed_ports = 20\nmax_windows = 7\n",
+    )
+    .unwrap();
     sensor.signal("HUP").unwrap();
     let taken = reloaded(1);
     assert_eq!(
