@@ -85,6 +85,23 @@ pub struct Stats {
     pub n_scan_bytes: u64,
 }
 
+impl Stats {
+    /// What each stage had no room for: stage, reason and count.
+    pub const fn shed(&self) -> [(&'static str, &'static str, u64); 9] {
+        [
+            ("flow", "table_full", self.n_flows_shed),
+            ("features", "hosts_full", self.n_hosts_shed),
+            ("features", "baselines_full", self.n_baselines_shed),
+            ("features", "subjects_full", self.n_subjects_shed),
+            ("features", "vectors_over_limit", self.n_vectors_skipped),
+            ("detect", "scan_windows_full", self.n_scan_windows_shed),
+            ("detect", "content_tables_full", self.n_content_shed),
+            ("decide", "incidents_full", self.n_incidents_shed),
+            ("capture", "host_rows_full", self.n_host_packets_dropped),
+        ]
+    }
+}
+
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -353,59 +370,9 @@ impl Engine {
     fn report_losses(&mut self, out: &mut Vec<Output>) {
         let now = self.stats();
         let before = std::mem::replace(&mut self.reported, now.clone());
-        let losses = [
-            ("flow", "table_full", now.n_flows_shed, before.n_flows_shed),
-            (
-                "features",
-                "hosts_full",
-                now.n_hosts_shed,
-                before.n_hosts_shed,
-            ),
-            (
-                "features",
-                "baselines_full",
-                now.n_baselines_shed,
-                before.n_baselines_shed,
-            ),
-            (
-                "features",
-                "subjects_full",
-                now.n_subjects_shed,
-                before.n_subjects_shed,
-            ),
-            (
-                "features",
-                "vectors_over_limit",
-                now.n_vectors_skipped,
-                before.n_vectors_skipped,
-            ),
-            (
-                "detect",
-                "scan_windows_full",
-                now.n_scan_windows_shed,
-                before.n_scan_windows_shed,
-            ),
-            (
-                "detect",
-                "content_tables_full",
-                now.n_content_shed,
-                before.n_content_shed,
-            ),
-            (
-                "decide",
-                "incidents_full",
-                now.n_incidents_shed,
-                before.n_incidents_shed,
-            ),
-            (
-                "capture",
-                "host_rows_full",
-                now.n_host_packets_dropped,
-                before.n_host_packets_dropped,
-            ),
-        ];
-        for (stage, reason, now, before) in losses {
-            let count = now.saturating_sub(before);
+        for (now, before) in now.shed().into_iter().zip(before.shed()) {
+            let (stage, reason, count) = now;
+            let count = count.saturating_sub(before.2);
             if count > 0 {
                 out.push(Output::Loss {
                     stage,

@@ -148,6 +148,26 @@ const FAMILIES: &[Family] = &[
         shed,
     ),
     counter(
+        "sensor_models_vectors_total",
+        "Feature vectors that the models scored",
+        |now, out| out.add(&[], now.engine.n_vectors as f64),
+    ),
+    counter(
+        "sensor_models_withheld_vectors_total",
+        "Feature vectors that nothing was learned from",
+        |now, out| out.add(&[], now.engine.n_vectors_withheld as f64),
+    ),
+    counter(
+        "sensor_models_drifts_total",
+        "Changes of the models' input distribution that were noticed",
+        |now, out| out.add(&[], now.engine.n_drifts as f64),
+    ),
+    counter(
+        "sensor_detect_samples_total",
+        "Packet samples looked into",
+        |now, out| out.add(&[], now.engine.n_samples as f64),
+    ),
+    counter(
         "sensor_detect_findings_total",
         "Scores above their limit",
         |now, out| out.add(&[], now.engine.n_findings as f64),
@@ -246,17 +266,7 @@ fn events(now: &Snapshot, out: &mut Series<'_>) {
 }
 
 fn shed(now: &Snapshot, out: &mut Series<'_>) {
-    let engine = &now.engine;
-    for (stage, reason, n) in [
-        ("flow", "table_full", engine.n_flows_shed),
-        ("features", "hosts_full", engine.n_hosts_shed),
-        ("features", "sources_full", engine.n_sources_shed),
-        ("features", "subjects_full", engine.n_subjects_shed),
-        ("features", "vectors_skipped", engine.n_vectors_skipped),
-        ("detect", "scan_windows_full", engine.n_scan_windows_shed),
-        ("decide", "incidents_full", engine.n_incidents_shed),
-        ("capture", "host_rows_full", engine.n_host_packets_dropped),
-    ] {
+    for (stage, reason, n) in now.engine.shed() {
         out.add(&[("stage", stage), ("reason", reason)], n as f64);
     }
 }
