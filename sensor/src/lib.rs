@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod capture;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod eval;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use sensor_engine::{Config, Engine, Input, Output, State, Stats};
+use sensor_engine::{CheckpointError, Config, Engine, Input, Output, State, Stats};
 use serde_json::Value;
 
 use crate::output;
@@ -55,6 +55,14 @@ impl<R: Respond> Pipeline<R> {
 
     pub fn stats(&self) -> Stats {
         self.engine.stats()
+    }
+
+    /// Goes on with what another run learned.
+    ///
+    /// # Errors
+    /// When the bytes can't be used.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), CheckpointError> {
+        self.engine.restore(bytes)
     }
 
     pub const fn engine(&self) -> &Engine {

@@ -19,6 +19,6 @@ pub(crate) use self::flood::FloodDetector;
 pub(crate) use self::scan::ScanDetector;
 pub(crate) use self::scan_rows::RowScanDetector;
 pub use self::scoring::Score;
-pub(crate) use self::scoring::Scoring;
+pub(crate) use self::scoring::{Learned as LearnedScoring, Scoring};
 pub(crate) use self::shape::ShapeDetectors;
 pub(crate) use self::volume::VolumeDetector;

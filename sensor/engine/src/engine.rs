@@ -5,13 +5,14 @@ use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
 
 use crate::address::from_ip;
+use crate::checkpoint::{CheckpointError, decode, encode};
 use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
-    Blame, ContentDetectors, Finding, FloodDetector, RowScanDetector, ScanDetector, Score, Scoring,
-    ShapeDetectors, VolumeDetector,
+    Blame, ContentDetectors, Finding, FloodDetector, LearnedScoring, RowScanDetector, ScanDetector,
+    Score, Scoring, ShapeDetectors, VolumeDetector,
 };
-use crate::features::{HostLook, HostTracks, Rank, Subjects, Vector, Vouchers};
+use crate::features::{HostLook, HostTracks, LearnedSubjects, Rank, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary};
 
 /// What the engine is fed.
@@ -152,6 +153,22 @@ impl Engine {
             stats: Stats::default(),
             reported: Stats::default(),
         }
+    }
+
+    /// What was learned: models, calibration, subjects' pasts. Windows that run are not in it.
+    pub fn save(&self) -> Vec<u8> {
+        encode(&(self.scoring.learned(), self.subjects.learned()))
+    }
+
+    /// Goes on with what another run learned; to be called before the first input.
+    ///
+    /// # Errors
+    /// When the bytes can't be used; the engine is as it was.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), CheckpointError> {
+        let (scoring, subjects): (LearnedScoring, LearnedSubjects) = decode(bytes)?;
+        self.scoring.restore(scoring)?;
+        self.subjects.restore(subjects);
+        Ok(())
     }
 
     /// Works by other thresholds from now on, with all that was learned. What `x-restart` marks in

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod checkpoint;
 mod config;
 mod decide;
 mod detect;
@@ -19,6 +20,7 @@ mod models;
 mod tests;
 
 pub use address::{Mac, from_ip, to_ip};
+pub use checkpoint::CheckpointError;
 pub use config::{
     ArpSpoofConfig, ArpSweepConfig, Config, ContentConfig, DecideConfig, DgaConfig,
     DnsTunnelConfig, FieldbusConfig, FloodConfig, FlowConfig, IcmpTunnelConfig, MqttConfig,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,7 +13,7 @@ use sensor_common::host::HostRow;
 use sensor_engine::Input;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{error, info};
 
 use super::printer::Lines;
 use super::queue::{Closed, Drain};
@@ -20,6 +21,7 @@ use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks, Verdicts};
 use super::{Ask, GivenOrder, Reload, Reply, orders};
 use crate::capture::kernel::{Attachment, Kernel};
+use crate::checkpoint::Checkpoint;
 use crate::config::Settings;
 use crate::output::{self, timestamp};
 use crate::pipeline::Pipeline;
@@ -36,6 +38,8 @@ pub struct EngineThread {
     pub about: Arc<About>,
     pub snapshots: watch::Sender<Arc<Snapshot>>,
     pub stop: Arc<AtomicBool>,
+    /// Where what is learned is kept.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 impl EngineThread {
@@ -81,6 +85,24 @@ impl EngineThread {
         {
             // Whoever asked may have gone.
             let _gone = reply.send(search.finish());
+        }
+    }
+
+    /// Keeps what was learned. Encoding takes the thread some milliseconds, the disk takes another
+    /// thread.
+    fn keep(&self, wait: Wait) {
+        let Some(checkpoint) = self.checkpoint.clone() else {
+            return;
+        };
+        let bytes = self.pipeline.engine().save();
+        let write = move || {
+            if let Err(cause) = checkpoint.store(&bytes) {
+                error!("{cause:#}");
+            }
+        };
+        match wait {
+            Wait::No => drop(thread::spawn(write)),
+            Wait::Yes => write(),
         }
     }
 
@@ -178,6 +200,15 @@ fn attachment(at: &Attachment) -> Value {
            "reason": at.reason, "egress": at.egress})
 }
 
+/// Whether something is waited for.
+enum Wait {
+    Yes,
+    No,
+}
+
+/// Time between two checkpoints.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
+
 /// The thread at work, with what it remembers from look to look.
 struct Looks {
     thread: EngineThread,
@@ -187,6 +218,7 @@ struct Looks {
     ticks: Ticks,
     n_host_dropped: u64,
     n_lines_shed: u64,
+    kept_at: Instant,
 }
 
 impl Looks {
@@ -199,6 +231,7 @@ impl Looks {
             n_ticks: 0,
             n_host_dropped: 0,
             n_lines_shed: 0,
+            kept_at: Instant::now(),
         })
     }
 
@@ -241,6 +274,10 @@ impl Looks {
         self.ticks.record(start.elapsed(), is_flow_tick, limit);
         if is_flow_tick {
             self.publish(at_ns)?;
+        }
+        if self.kept_at.elapsed() >= KEEP_EVERY {
+            self.kept_at = Instant::now();
+            self.thread.keep(Wait::No);
         }
         Ok(())
     }
@@ -288,6 +325,7 @@ impl Looks {
         pipeline.finish(at_ns);
         pipeline.deliver(at_ns)?;
         pipeline.respond.save();
+        self.thread.keep(Wait::Yes);
         self.thread.announce("stop")?;
         let summary = self.thread.summary();
         if self.thread.settings.output.format == Format::Json {

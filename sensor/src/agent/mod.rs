@@ -30,6 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::capture::kernel::{Attachment, Kernel};
+use crate::checkpoint::Checkpoint;
 use crate::config::{Settings, Sources};
 use crate::pipeline::{Pipeline, Show};
 use crate::respond::{KernelRespond, Origin};
@@ -120,8 +121,13 @@ pub fn run(mut setup: Setup) -> Result<()> {
         findings: settings.output.findings,
     };
     let config = settings.engine.clone();
-    let pipeline = Pipeline::new(config, setup.respond, show, Box::new(sink.clone()));
+    let mut pipeline = Pipeline::new(config, setup.respond, show, Box::new(sink.clone()));
+    let checkpoint = Checkpoint::in_folder(&settings.respond.state_folder);
+    if let Some(checkpoint) = &checkpoint {
+        checkpoint.load(|bytes| pipeline.restore(bytes));
+    }
     let engine = EngineThread {
+        checkpoint,
         kernel: setup.kernel,
         pipeline,
         about,

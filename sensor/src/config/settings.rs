@@ -146,8 +146,8 @@ pub struct RespondSettings {
     /// gateways and its resolvers.
     #[schemars(with = "Vec<String>")]
     pub allow: Vec<Network>,
-    /// Folder where blocks and allow-list entries of operators are kept over restarts; empty: they
-    /// are not.
+    /// Folder where blocks and allow-list entries of operators, and what the models learned, are kept
+    /// over restarts; empty: they are not.
     #[schemars(extend("x-restart" = true))]
     pub state_folder: PathBuf,
     /// File of the audit log; empty: none.

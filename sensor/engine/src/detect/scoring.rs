@@ -6,6 +6,7 @@ mod evidence;
 mod tail;
 
 use sensor_common::Address;
+use serde::{Deserialize, Serialize};
 
 use self::adwin::Adwin;
 pub use self::ensemble::Surprises;
@@ -13,10 +14,11 @@ use self::ensemble::{Assessment, Ensemble, Past};
 use self::evidence::{Alarms, Evidence as Accumulated};
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value};
 use crate::address::{Seeded, Table, from_ip, to_ip};
+use crate::checkpoint::CheckpointError;
 use crate::config::{SECOND_NS, ScoringConfig};
 use crate::features::bounded::{Bounded, Worth};
 use crate::features::{FEATURES, N_FEATURES, Subject, Vector, WINDOW_NS};
-use crate::models::{BASELINE_COLUMNS, Seasonal};
+use crate::models::{BASELINE_COLUMNS, ModelKind, Seasonal};
 
 /// What the models say of one subject in one window.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +36,7 @@ pub struct Score {
 }
 
 /// What is known of one subject.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Own {
     past: Seasonal,
     evidence: Accumulated,
@@ -62,7 +64,7 @@ struct Kind {
 
 /// No more is learned from one window than windows usually bring: a crowd of spoofed sources is
 /// many vectors, but one event.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Quota {
     usual: f32,
     n_seen: u32,
@@ -84,6 +86,12 @@ impl Quota {
         (self.n_seen, self.n_learned) = (0, 0);
     }
 }
+
+type LearnedKind = (Ensemble, Vec<(Subject, Own)>, Adwin, Quota, f32);
+
+/// What [`Scoring::learned`] wrote.
+#[derive(Deserialize)]
+pub(crate) struct Learned((Vec<ModelKind>, Vec<LearnedKind>, Alarms));
 
 #[derive(Debug)]
 pub(crate) struct Scoring {
@@ -127,6 +135,46 @@ impl Scoring {
             n_vectors: 0,
             n_withheld: 0,
         }
+    }
+
+    /// What was learned, with the models' names.
+    pub(crate) fn learned(&self) -> impl Serialize + '_ {
+        let kinds: Vec<_> = self
+            .kinds
+            .iter()
+            .map(|kind| {
+                let known: Vec<_> = kind.known.iter().collect();
+                (
+                    &kind.ensemble,
+                    known,
+                    &kind.drift,
+                    &kind.quota,
+                    kind.novelty,
+                )
+            })
+            .collect();
+        (&self.config.models, kinds, self.alarms)
+    }
+
+    /// Takes in what another run learned.
+    ///
+    /// # Errors
+    /// When its models are not those that are configured.
+    pub(crate) fn restore(&mut self, learned: Learned) -> Result<(), CheckpointError> {
+        let (models, kinds, alarms) = learned.0;
+        if models != self.config.models || kinds.len() != self.kinds.len() {
+            return Err(CheckpointError::Models);
+        }
+        for (kind, (ensemble, known, drift, quota, novelty)) in self.kinds.iter_mut().zip(kinds) {
+            kind.ensemble = ensemble;
+            for (subject, own) in known {
+                *kind.known.get_or_insert_with(subject, Own::default) = own;
+            }
+            (kind.drift, kind.quota, kind.novelty) = (drift, quota, novelty);
+        }
+        self.alarms = alarms;
+        self.alarms.set_per_day(self.config.alarms_per_day);
+        Ok(())
     }
 
     /// Takes new limits; tables and models stay as they are.

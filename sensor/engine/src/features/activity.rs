@@ -3,6 +3,7 @@
 
 use sensor_common::mix;
 use sensor_common::packet::protocol;
+use serde::{Deserialize, Serialize};
 
 use super::damped::Damped;
 use super::schema::{Column, DAMPED_AT, DAMPED_S, N_DAMPED, N_FEATURES};
@@ -89,9 +90,11 @@ struct Second {
 }
 
 /// A subject's state: 850 bytes.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
 pub(super) struct Activity {
+    #[serde(skip)]
     window: Window,
+    #[serde(skip)]
     second: Second,
     damped: [Damped; DAMPED_S.len()],
     damped_s: u64,

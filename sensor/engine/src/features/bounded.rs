@@ -130,6 +130,10 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
             .map(|(key, value)| (&*key, value))
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.slots.iter().flatten().map(|(key, value)| (key, value))
+    }
+
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         for slot in 0..self.slots.len() {
             if let Some(Some((key, value))) = self.slots.get_mut(slot)

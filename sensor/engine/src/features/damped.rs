@@ -1,8 +1,10 @@
 //! Damped incremental statistics (AfterImage, Mirsky et al. 2018, section IV.B): sums that decay
 //! with time, from which mean, deviation and the statistics of two directions follow.
 
+use serde::{Deserialize, Serialize};
+
 /// Statistics of two directions sampled at the same times, with one time constant.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Damped {
     weight: f32,
     mean: [f32; 2],

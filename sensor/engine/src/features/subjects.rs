@@ -1,6 +1,7 @@
 //! Vectors of all subjects, each end of a window of 10 s.
 
 use sensor_common::{Address, hash_address};
+use serde::{Deserialize, Serialize};
 
 use super::activity::{Activity, Role, spread};
 use super::schema::N_FEATURES;
@@ -12,7 +13,7 @@ use crate::flow::FlowUpdate;
 pub const WINDOW_NS: u64 = 10 * SECOND_NS;
 
 /// Whom a vector is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Subject {
     /// The initiator of flows.
     Source(Address),
@@ -242,7 +243,7 @@ impl Kind {
 }
 
 /// How often each destination port was asked for: surprise of the next.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Ports {
     counts: Vec<f32>,
     total: f32,
@@ -280,6 +281,12 @@ impl Ports {
     }
 }
 
+type Life<T> = (Subject, u64, T);
+
+/// What [`Subjects::learned`] wrote.
+#[derive(Deserialize)]
+pub(crate) struct Learned((Vec<Vec<Life<Activity>>>, Ports));
+
 /// All subjects.
 #[derive(Debug)]
 pub(crate) struct Subjects {
@@ -302,6 +309,33 @@ impl Subjects {
             ports: Ports::new(),
             began_ns: 0,
             n_most: config.max_vectors,
+        }
+    }
+
+    /// What was learned of each kind's subjects, and of the ports.
+    pub(crate) fn learned(&self) -> impl Serialize + '_ {
+        let known = |kind: &Kind| -> Vec<Life<Activity>> {
+            let used = kind.slots.iter().filter(|slot| slot.is_used);
+            used.map(|slot| (slot.subject, slot.seen_ns, slot.activity.clone()))
+                .collect()
+        };
+        let kinds: Vec<Vec<Life<Activity>>> = self.kinds.iter().map(known).collect();
+        (kinds, &self.ports)
+    }
+
+    /// Takes in what another run learned. More than fits is left out.
+    pub(crate) fn restore(&mut self, learned: Learned) {
+        let (kinds, ports) = learned.0;
+        for (kind, lives) in self.kinds.iter_mut().zip(kinds) {
+            for (subject, seen_ns, activity) in lives.into_iter().take(kind.capacity) {
+                let index = kind.admit(seen_ns, subject);
+                if let Some(slot) = kind.slots.get_mut(index as usize) {
+                    slot.activity = activity;
+                }
+            }
+        }
+        if ports.counts.len() == Ports::N {
+            self.ports = ports;
         }
     }
 

@@ -140,6 +140,32 @@ fn equal_vectors_give_equal_scores() {
     assert_eq!(once(), once());
 }
 
+#[test]
+fn what_was_saved_goes_on_as_if_nothing_happened() {
+    let config = ScoringConfig::default();
+    let mut run = Run::new(&config);
+    for _ in 0..60 {
+        run.window(1);
+    }
+    let bytes = crate::checkpoint::encode(&run.scoring.learned());
+    let mut other = Run::new(&config);
+    let learned = crate::checkpoint::decode(&bytes).expect("sound");
+    other.scoring.restore(learned).expect("same models");
+    (other.rng, other.at_ns, other.scoring.start_ns) = (run.rng.clone(), run.at_ns, run.at_ns);
+    for _ in 0..30 {
+        assert_eq!(run.window(1), other.window(1));
+    }
+    let mut fewer = Scoring::new(
+        &ScoringConfig {
+            models: vec![ModelKind::KitNet],
+            ..config
+        },
+        1,
+    );
+    let learned = crate::checkpoint::decode(&bytes).expect("sound");
+    assert_eq!(fewer.restore(learned), Err(CheckpointError::Models));
+}
+
 /// Prints what a vector costs: `cargo test --release cost_of_all -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

@@ -1,0 +1,121 @@
+//! What the engine learned, kept over restarts in one file of the state folder.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use tracing::{error, info, warn};
+
+use sensor_engine::CheckpointError;
+
+const NAME: &str = "learned.ckpt";
+/// Larger files are none of ours.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// The file.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+}
+
+impl Checkpoint {
+    /// None where no folder is set: nothing is kept.
+    pub fn in_folder(folder: &Path) -> Option<Self> {
+        let is_set = !folder.as_os_str().is_empty();
+        is_set.then(|| Self {
+            path: folder.join(NAME),
+        })
+    }
+
+    /// Hands the file's content to `restore`. A file that can't be used is set aside, said, and the
+    /// sensor begins to learn anew.
+    pub fn load(&self, restore: impl FnOnce(&[u8]) -> Result<(), CheckpointError>) {
+        let shown = self.path.display();
+        let bytes = match self.read() {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return,
+            Err(cause) => {
+                error!("{shown}: {cause:#}; nothing that was learned before is used");
+                return;
+            }
+        };
+        match restore(&bytes) {
+            Ok(()) => info!("{shown}: goes on with what was learned"),
+            Err(cause) => {
+                let aside = self.path.with_extension("ckpt.bad");
+                error!("{shown}: {cause}; set aside as {}", aside.display());
+                if let Err(cause) = fs::rename(&self.path, &aside) {
+                    warn!("{shown}: can't be set aside: {cause}");
+                }
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Option<Vec<u8>>> {
+        match fs::metadata(&self.path) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cause.into()),
+            Ok(meta) if meta.len() > MAX_BYTES => {
+                anyhow::bail!("{} bytes, at most {MAX_BYTES} are read", meta.len());
+            }
+            Ok(_) => {}
+        }
+        Ok(Some(fs::read(&self.path)?))
+    }
+
+    /// Writes all or nothing: a new file beside, on the disk before it takes the old one's place.
+    ///
+    /// # Errors
+    /// When the folder can't be written.
+    pub fn store(&self, bytes: &[u8]) -> Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let beside = self.path.with_extension("ckpt.new");
+        let write = || -> Result<()> {
+            fs::create_dir_all(folder)?;
+            let mut file = File::create(&beside)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, &self.path)?;
+            // The new name is on the disk when the folder is.
+            File::open(folder)?.sync_all()?;
+            Ok(())
+        };
+        write().with_context(|| format!("{}: can't be written", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_and_what_is_bad_is_set_aside() {
+        let folder = std::env::temp_dir().join(format!("sensor-ckpt-{}", std::process::id()));
+        assert!(Checkpoint::in_folder(Path::new("")).is_none());
+        let checkpoint = Checkpoint::in_folder(&folder).unwrap();
+        checkpoint.load(|_| panic!("there is none"));
+        checkpoint.store(b"learned").unwrap();
+        let mut found = Vec::new();
+        checkpoint.load(|bytes| {
+            found = bytes.to_vec();
+            Ok(())
+        });
+        assert_eq!(found, b"learned");
+        checkpoint.load(|_| Err(CheckpointError::Damaged));
+        assert!(folder.join("learned.ckpt.bad").is_file());
+        assert!(!folder.join(NAME).exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn an_engine_goes_on() {
+        use sensor_engine::{Config, Engine};
+        let bytes = Engine::new(Config::default()).save();
+        let mut engine = Engine::new(Config::default());
+        assert_eq!(engine.restore(&bytes), Ok(()));
+        assert_eq!(engine.save(), bytes);
+        let cut = bytes.get(..bytes.len() / 2).unwrap();
+        assert_eq!(engine.restore(cut), Err(CheckpointError::Damaged));
+    }
+}
