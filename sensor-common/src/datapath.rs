@@ -4,10 +4,13 @@
 use crate::block::{self, BlockTable, Ruling};
 use crate::counters::{Event, Outcome};
 use crate::event::{self, Budgets, Kind, Notice};
-use crate::flow::{self, Arrival, Bucket, Cached, FlowSink, Key, Sequence};
-use crate::hash_address;
+use crate::flow::{
+    self, Admit, Arrival, Bucket, Cached, Due, FlowSink, Held, Sequence, Taken, is_plain,
+};
 use crate::host::{Contact, HostRow, Policy};
 use crate::packet::{Decapsulate, Packet};
+use crate::{Address, hash_address};
+use core::marker::PhantomData;
 
 /// Which way a packet goes, seen from the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,11 +183,13 @@ where
         if verdict == Verdict::Drop {
             return (verdict, hit);
         }
-        let cached = self.record::<S>(packet, way, arrival);
-        let notice = match cached {
-            Some(Cached::Young) => self.afford(event::kind(packet, arrival.bytes), 0, arrival),
-            Some(Cached::Started | Cached::Evicted) => self.begun(packet, arrival),
-            _ => hit,
+        let taken = self.record::<S>(packet, way, arrival);
+        let notice = if !taken.is_young {
+            hit
+        } else if taken.cached.began() {
+            self.begun(packet, arrival)
+        } else {
+            self.afford(event::kind(packet, arrival.bytes), 0, arrival)
         };
         (verdict, notice)
     }
@@ -235,7 +240,7 @@ where
             Way::Egress => (self.hosts.local(hash), Policy::KeepBusy),
         };
         if let Some(row) = row
-            && row.claim::<S>(sender, arrival.now_ns, policy)
+            && row.claim::<S>(sender, arrival.now_ns, 1, policy)
         {
             row.count_arp::<S>(arrival.now_ns);
         }
@@ -278,68 +283,60 @@ where
     }
 
     #[inline(always)]
-    fn record<S: Sequence>(
+    fn record<S: Sequence>(&mut self, packet: &Packet, way: Way, arrival: &Arrival) -> Taken {
+        let Some(taken) = self.cache::<S>(packet, way, arrival) else {
+            return Taken::NOWHERE;
+        };
+        let share = self.share(taken.cached, packet, arrival);
+        self.count_hosts::<S>(packet, way, arrival, share);
+        taken
+    }
+
+    /// Counts what the cache did; what of it the row of the remote host gets.
+    #[inline(always)]
+    fn share(&mut self, cached: Cached, packet: &Packet, arrival: &Arrival) -> Share {
+        let (event, share) = match cached {
+            Cached::Hit if is_plain(packet) => return Share::Later,
+            Cached::Hit => return Share::Packet,
+            Cached::HitDue(due) => return Share::Due(due),
+            Cached::RolledOver => (Event::FlowRollover, Share::Packet),
+            Cached::RolloverLost => (Event::RolloverRingFull, Share::Packet),
+            Cached::Started => (Event::FlowStarted, Share::Admitted),
+            Cached::Evicted => (Event::FlowEvicted, Share::Admitted),
+            Cached::Refused => (Event::NotAdmittedRate, Share::NotAdmitted),
+            Cached::RingFull => (Event::NotAdmittedRing, Share::NotAdmitted),
+        };
+        self.counters
+            .event(event, arrival.segments as u64, arrival.bytes as u64);
+        share
+    }
+
+    #[inline(always)]
+    fn cache<S: Sequence>(
         &mut self,
         packet: &Packet,
         way: Way,
         arrival: &Arrival,
-    ) -> Option<Cached> {
-        let cached = self.cache::<S>(packet, arrival);
-        let (packets, bytes) = (arrival.segments as u64, arrival.bytes as u64);
-        let new_flow = match cached {
-            None | Some(Cached::Hit | Cached::Young) => None,
-            Some(Cached::RolledOver) => {
-                self.counters.event(Event::FlowRollover, packets, bytes);
-                None
-            }
-            Some(Cached::RolloverLost) => {
-                self.counters.event(Event::RolloverRingFull, packets, bytes);
-                None
-            }
-            Some(Cached::Started) => {
-                self.counters.event(Event::FlowStarted, packets, bytes);
-                Some(true)
-            }
-            Some(Cached::Evicted) => {
-                self.counters.event(Event::FlowEvicted, packets, bytes);
-                Some(true)
-            }
-            Some(Cached::Refused) => {
-                self.counters.event(Event::NotAdmittedRate, packets, bytes);
-                Some(false)
-            }
-            Some(Cached::RingFull) => {
-                self.counters.event(Event::NotAdmittedRing, packets, bytes);
-                Some(false)
-            }
-        };
-        self.count_hosts::<S>(packet, way, arrival, new_flow);
-        cached
-    }
-
-    #[inline(always)]
-    fn cache<S: Sequence>(&mut self, packet: &Packet, arrival: &Arrival) -> Option<Cached> {
+    ) -> Option<Taken> {
         let Self {
             flows,
+            hosts,
             counters,
             ring,
             settings,
             ..
         } = self;
-        let key = Key::of(packet);
-        let bucket = flows.bucket(key.hash(settings.seed))?;
-        let limit = settings.admit_per_window;
+        let hash = flow::hash(packet, settings.seed);
+        let bucket = flows.bucket(hash)?;
+        let mut admit = NewFlow::<S, H, C> {
+            hosts,
+            counters,
+            settings,
+            now_ns: arrival.now_ns,
+            sequence: PhantomData,
+        };
         Some(flow::update::<S, R>(
-            bucket,
-            &key,
-            packet,
-            arrival,
-            ring,
-            || {
-                counters
-                    .admission()
-                    .is_some_and(|state| state.may_admit(arrival.now_ns, limit))
-            },
+            bucket, hash, packet, way, arrival, ring, &mut admit,
         ))
     }
 
@@ -349,69 +346,140 @@ where
         packet: &Packet,
         way: Way,
         arrival: &Arrival,
-        new_flow: Option<bool>,
+        share: Share,
     ) {
         let (local, remote, is_toward) = match way {
-            Way::Ingress => (packet.destination, packet.source, true),
-            Way::Egress => (packet.source, packet.destination, false),
-        };
-        let service_port = packet.destination_port;
-        let seed = self.settings.seed;
-        let contact = Contact {
-            host: local,
-            peer: remote,
-            service_port,
-            is_toward,
+            Way::Ingress => (&packet.destination, &packet.source, true),
+            Way::Egress => (&packet.source, &packet.destination, false),
         };
         let seen = Seen {
             packet,
             arrival,
-            new_flow,
+            share,
         };
-        let row = self.hosts.local(hash_address(&local, seed));
-        let kept = seen.count::<S>(row, &contact, Policy::KeepBusy);
+        let seed = self.settings.seed;
         let contact = Contact {
-            host: remote,
-            peer: local,
-            service_port,
-            is_toward: !is_toward,
+            host: local,
+            peer: remote,
+            service_port: packet.destination_port,
+            is_toward,
         };
-        let row = self.hosts.remote(hash_address(&remote, seed));
-        seen.count::<S>(row, &contact, Policy::KeepHeavy);
-        if !kept {
+        let row = self.hosts.local(hash_address(local, seed));
+        if !seen.count_local::<S>(row, &contact) {
             self.counters.event(
                 Event::HostNotAdmitted,
                 arrival.segments as u64,
                 arrival.bytes as u64,
             );
         }
+        if share == Share::Later {
+            return;
+        }
+        let contact = Contact {
+            host: remote,
+            peer: local,
+            is_toward: !is_toward,
+            ..contact
+        };
+        let row = self.hosts.remote(hash_address(remote, seed));
+        seen.count_remote::<S>(row, &contact);
     }
+}
+
+/// What the flow cache asks for when a flow is new.
+struct NewFlow<'a, S, H, C> {
+    hosts: &'a mut H,
+    counters: &'a mut C,
+    settings: &'a Settings,
+    now_ns: u64,
+    sequence: PhantomData<S>,
+}
+
+impl<S: Sequence, H: HostTable, C: Counters> Admit for NewFlow<'_, S, H, C> {
+    #[inline(always)]
+    fn may_admit(&mut self) -> bool {
+        let limit = self.settings.admit_per_window;
+        self.counters
+            .admission()
+            .is_some_and(|state| state.may_admit(self.now_ns, limit))
+    }
+
+    /// Late packets don't contend for a row: they count if their host still has it.
+    #[inline(always)]
+    fn settle(&mut self, remote: &Address, protocol: u8, held: Held) {
+        let row = self.hosts.remote(hash_address(remote, self.settings.seed));
+        if let Some(row) = row
+            && row.holds(remote)
+        {
+            row.count_due::<S>(held.due(), protocol, held.went_out());
+        }
+    }
+}
+
+/// What the row of the remote host gets of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// Nothing: the flow holds it back.
+    Later,
+    /// The packet, and others that were held back.
+    Due(Due),
+    /// The packet alone.
+    Packet,
+    /// The packet, which began a flow.
+    Admitted,
+    /// The packet, which was refused a flow.
+    NotAdmitted,
 }
 
 /// A packet on its way into host rows.
 struct Seen<'a> {
     packet: &'a Packet,
     arrival: &'a Arrival,
-    new_flow: Option<bool>,
+    share: Share,
 }
 
 impl Seen<'_> {
-    /// Counts in the row, if the host gets it.
+    /// Counts the packet in the row, if the host gets it.
     #[inline(always)]
-    fn count<S: Sequence>(
-        &self,
-        row: Option<&mut HostRow>,
-        contact: &Contact,
-        policy: Policy,
-    ) -> bool {
+    fn count_local<S: Sequence>(&self, row: Option<&mut HostRow>, contact: &Contact<'_>) -> bool {
         let Some(row) = row else { return false };
-        if !row.claim::<S>(&contact.host, self.arrival.now_ns, policy) {
+        let n = self.arrival.segments as u32;
+        if !row.claim::<S>(contact.host, self.arrival.now_ns, n, Policy::KeepBusy) {
             return false;
         }
         row.count::<S>(self.packet, self.arrival, contact.is_toward);
-        if let Some(admitted) = self.new_flow {
-            row.count_flow::<S>(contact, self.arrival.segments, admitted);
-        }
+        self.count_flow::<S>(row, contact);
         true
+    }
+
+    /// Counts what is due in the row, if the host gets it.
+    #[inline(always)]
+    fn count_remote<S: Sequence>(&self, row: Option<&mut HostRow>, contact: &Contact<'_>) {
+        let Some(row) = row else { return };
+        let now_ns = self.arrival.now_ns;
+        let n = match self.share {
+            Share::Due(due) => due.packets,
+            _ => self.arrival.segments as u32,
+        };
+        if !row.claim::<S>(contact.host, now_ns, n, Policy::KeepHeavy) {
+            return;
+        }
+        if let Share::Due(due) = self.share {
+            row.last_ns = now_ns;
+            row.count_due::<S>(due, self.packet.protocol, contact.is_toward);
+            return;
+        }
+        row.count::<S>(self.packet, self.arrival, contact.is_toward);
+        self.count_flow::<S>(row, contact);
+    }
+
+    #[inline(always)]
+    fn count_flow<S: Sequence>(&self, row: &mut HostRow, contact: &Contact<'_>) {
+        let admitted = match self.share {
+            Share::Admitted => true,
+            Share::NotAdmitted => false,
+            _ => return,
+        };
+        row.count_flow::<S>(contact, self.arrival.segments, admitted);
     }
 }

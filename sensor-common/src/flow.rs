@@ -1,23 +1,31 @@
 //! The flow cache: a set-associative table of bidirectional flow records.
 //!
-//! A bucket holds [`FLOW_WAYS`] records of 192 bytes: a header line and a line for each direction,
-//! so that a packet touches two cache lines. A new flow takes a free slot or evicts the older one,
-//! whose record goes to the ring first: eviction loses nothing. Counters are small; a record that
-//! nears the end of one is sent and begun anew ("rollover"), so that the sums stay exact. So is one
-//! whose flow was silent for [`RESTART_NS`]: a reader may forget a record that old, nothing will
-//! ever be added to it.
+//! A bucket holds [`FLOW_WAYS`] records of 192 bytes: a header line and a line for each direction.
+//! A packet of a known flow touches two cache lines, its header and its direction; the hash says
+//! which way of the bucket to look at first, so that most packets find their flow there. A flow of
+//! one direction never touches the line of the other. A new flow takes a free slot or evicts the
+//! one used longest ago, whose record goes to the ring first: eviction loses nothing. Counters are
+//! small; a record that X//!
+//! In the cache a record is kept as its first packet went ([`Head`]); readers get it with its
+//! endpoints in order ([`Flow`]).
 //!
 //! # Consistent reads
 //! User space maps the table and reads it while the kernel writes. Each CPU writes only its own
 //! part, with bottom halves off, so a slot has one writer. The writer makes `sequence` odd before
 //! and even after a change ([`Sequence`]); a reader takes a copy between two reads of an equal even
-//! number ([`FlowRecord::is_stable`]). On x86-64 stores become visible in program order and a
-//! compiler barrier is enough. Elsewhere (arm64) the writer uses atomic read-modify-write, which
-//! BPF defines to be a full barrier.
+//! number ([`is_stable`]). On x86-64 stores become visible in program order and a compiler barrier
+//! is enough. Elsewhere (arm64) the writer uses atomic read-modify-write, which BPF defines to be a
+//! full barrier.
 
+use crate::Address;
 use crate::limits::FLOW_WAYS;
 use crate::packet::{Packet, tcp_flags};
-use crate::{Address, is_v4, mix};
+
+mod cache;
+mod held;
+
+pub use cache::{Admit, Cached, RESTART_NS, Taken, hash, hash_ends, update};
+pub use held::{Due, Held, is_plain};
 
 /// Counters of one direction: one cache line.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -59,77 +67,180 @@ pub const COUNTED_FLAGS: [u8; 5] = [
     tcp_flags::ACK,
 ];
 
-/// One flow: header line and two directions.
+/// What tells a flow from others, as readers get it.
 ///
 /// The endpoint with the lower address (then port) is `a`; direction 0 goes from `a` to `b`.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-#[repr(C, align(8))]
 pub struct FlowRecord {
     pub a: Address,
     pub b: Address,
     pub a_port: u16,
     pub b_port: u16,
     pub protocol: u8,
-    /// 1 when the slot holds a flow.
-    pub used: u8,
-    pub vlan: u16,
-    /// Odd while the writer is at work.
-    pub sequence: u32,
     /// Direction of the first packet: 0 from `a`, 1 from `b`.
     pub initiator: u8,
+    pub vlan: u16,
     /// Why a record was sent, [`Sent`]; 0 in the cache.
     pub sent: u8,
-    pub cpu: u16,
-    /// Interface of the first packet.
-    pub ifindex: u32,
-    /// Increases by one with every record that this slot begins: a reader tells a slot that was
-    /// re-used between two looks.
-    pub generation: u32,
     /// Tunnels stepped through, fragments seen.
     pub n_tunnels: u8,
     pub has_fragments: u8,
-    /// Packets of each direction that may be sampled ([`crate::event::depth`]).
-    pub sample_depth: u16,
+    pub cpu: u16,
+    /// Interface of the first packet.
+    pub ifindex: u32,
+    /// Increases by one (modulo 2^16) with every record that this slot begins: a reader tells a
+    /// slot that was re-used between two looks.
+    pub generation: u32,
 }
 
-/// A record with its counters, as it lies in the cache and goes through the ring.
+/// A record with its counters, as readers get it.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-#[repr(C)]
 pub struct Flow {
     pub head: FlowRecord,
     pub directions: [Direction; 2],
 }
 
-/// One bucket of the cache.
+/// Header line of a slot. The source is the endpoint that sent the first packet.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Head {
+    pub source: Address,
+    pub destination: Address,
+    pub source_port: u16,
+    pub destination_port: u16,
+    pub protocol: u8,
+    /// Bits of [`mark`].
+    pub marks: u8,
+    pub vlan: u16,
+    /// Odd while the writer is at work.
+    pub sequence: u32,
+    /// Part of the hash that did not choose the bucket; 0: the slot is free.
+    pub tag: u32,
+    pub ifindex: u32,
+    /// What of each direction the row of its remote host has not got yet.
+    pub held: [Held; 2],
+    /// Packets of each direction that may be sampled ([`crate::event::depth`]).
+    pub sample_depth: u16,
+    pub generation: u16,
+}
+
+/// Bits of [`Head::marks`].
+pub mod mark {
+    /// The direction of the first packet has counters; shifted by one, the other direction. A line
+    /// without its mark holds what an earlier flow left there.
+    pub const SEEN: u8 = 1;
+    pub const FRAGMENTS: u8 = 4;
+    /// Stepped through a tunnel.
+    pub const TUNNEL: u8 = 8;
+    /// In the first slot of a bucket, written at any time: the second was used last.
+    pub const SECOND_IS_LATEST: u8 = 16;
+}
+
+/// One bucket of the cache: header lines side by side, then the lines of each slot.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Bucket {
-    pub heads: [FlowRecord; FLOW_WAYS],
+    pub heads: [Head; FLOW_WAYS],
     pub directions: [[Direction; 2]; FLOW_WAYS],
+}
+
+/// A record as it goes through the ring. Lines without their mark hold no counters.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct SentFlow {
+    pub head: Head,
+    pub directions: [Direction; 2],
+    pub cpu: u16,
+    /// [`Sent`].
+    pub sent: u8,
+    pub reserved: [u8; 5],
 }
 
 impl Bucket {
     pub const EMPTY: Self = Self {
-        heads: [FlowRecord::EMPTY; FLOW_WAYS],
+        heads: [Head::EMPTY; FLOW_WAYS],
         directions: [[Direction::EMPTY; 2]; FLOW_WAYS],
     };
 }
 
 const _: () = assert!(size_of::<Direction>() == 64);
-const _: () = assert!(size_of::<FlowRecord>() == 64);
+const _: () = assert!(size_of::<Head>() == 64);
 // Writers on weakly ordered machines use eight bytes from here for a barrier.
-const _: () = assert!(core::mem::offset_of!(FlowRecord, sequence) % 8 == 0);
-const _: () = assert!(size_of::<Flow>() == 192);
+const _: () = assert!(core::mem::offset_of!(Head, sequence) % 8 == 0);
 const _: () = assert!(size_of::<Bucket>() == 192 * FLOW_WAYS);
+const _: () = assert!(size_of::<SentFlow>() == 200);
+const _: () = assert!(FLOW_WAYS == 2);
 
 // SAFETY: integers and arrays of integers; the size assertions rule padding out.
-unsafe impl crate::Pod for Flow {}
-// SAFETY: as above.
-unsafe impl crate::Pod for FlowRecord {}
+unsafe impl crate::Pod for Head {}
 // SAFETY: as above.
 unsafe impl crate::Pod for [Direction; 2] {}
 // SAFETY: as above.
 unsafe impl crate::Pod for Bucket {}
+// SAFETY: as above.
+unsafe impl crate::Pod for SentFlow {}
+
+impl Flow {
+    /// A slot as readers want it. `cpu` and `sent` are not kept in the slot.
+    pub fn of(head: &Head, directions: &[Direction; 2], cpu: u16, sent: u8) -> Self {
+        let seen = |which: u8, line: &Direction| {
+            if head.marks & mark::SEEN << which == 0 {
+                Direction::EMPTY
+            } else {
+                *line
+            }
+        };
+        let [first, second] = directions;
+        let (first, second) = (seen(0, first), seen(1, second));
+        let source = (order(&head.source), head.source_port);
+        let is_reversed = source > (order(&head.destination), head.destination_port);
+        let mut record = FlowRecord {
+            a: head.source,
+            b: head.destination,
+            a_port: head.source_port,
+            b_port: head.destination_port,
+            protocol: head.protocol,
+            initiator: u8::from(is_reversed),
+            vlan: head.vlan,
+            sent,
+            n_tunnels: u8::from(head.marks & mark::TUNNEL != 0),
+            has_fragments: u8::from(head.marks & mark::FRAGMENTS != 0),
+            cpu,
+            ifindex: head.ifindex,
+            generation: u32::from(head.generation),
+        };
+        let directions = if is_reversed {
+            core::mem::swap(&mut record.a, &mut record.b);
+            core::mem::swap(&mut record.a_port, &mut record.b_port);
+            [second, first]
+        } else {
+            [first, second]
+        };
+        Self {
+            head: record,
+            directions,
+        }
+    }
+}
+
+impl From<&SentFlow> for Flow {
+    fn from(sent: &SentFlow) -> Self {
+        Self::of(&sent.head, &sent.directions, sent.cpu, sent.sent)
+    }
+}
+
+/// Address words in an order that both directions agree on.
+const fn order(address: &Address) -> (u64, u64) {
+    (
+        (address[2] as u64) << 32 | address[3] as u64,
+        (address[0] as u64) << 32 | address[1] as u64,
+    )
+}
+
+/// True where a copy that was taken between two reads of a sequence number is whole.
+pub const fn is_stable(before: u32, after: u32) -> bool {
+    before == after && before & 1 == 0
+}
 
 /// Why a record left the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +255,13 @@ pub enum Sent {
 pub trait Sequence {
     /// Adds one to `sequence` such that no earlier store moves after and no later store before.
     fn bump(sequence: &mut u32);
+
+    /// The same value, of which the compiler knows nothing: keeps it from making a branch, or a copy
+    /// of all that follows, of a number.
+    #[inline(always)]
+    fn opaque(value: u64) -> u64 {
+        value
+    }
 }
 
 /// For tables with one thread, as in replay.
@@ -158,7 +276,7 @@ impl Sequence for Unshared {
 
 /// Where records of evicted and full flows go. `false`: there was no room.
 pub trait FlowSink {
-    fn send(&mut self, head: &FlowRecord, directions: &[Direction; 2], why: Sent) -> bool;
+    fn send(&mut self, head: &Head, directions: &[Direction; 2], why: Sent) -> bool;
 }
 
 /// What a packet brings besides its headers.
@@ -173,130 +291,20 @@ pub struct Arrival {
     pub cpu: u16,
 }
 
-/// The key of a packet's flow, with its direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub a: Address,
-    pub b: Address,
-    pub a_port: u16,
-    pub b_port: u16,
-    pub protocol: u8,
-    /// 0 when the packet goes from `a` to `b`.
-    pub direction: u8,
-}
-
-#[inline(always)]
-fn words(address: &Address) -> (u64, u64) {
-    (
-        (address[0] as u64) << 32 | address[1] as u64,
-        (address[2] as u64) << 32 | address[3] as u64,
-    )
-}
-
-impl Key {
-    /// Orders the endpoints. Any total order does, as long as both directions agree.
+impl Arrival {
+    /// Bytes of each segment, as far as they fit the counters.
     #[inline(always)]
-    pub fn of(packet: &Packet) -> Self {
-        let (source, destination) = (words(&packet.source), words(&packet.destination));
-        let forward = if source.1 != destination.1 {
-            source.1 < destination.1
-        } else if source.0 != destination.0 {
-            source.0 < destination.0
+    fn length(&self) -> u16 {
+        let length = if self.segments <= 1 {
+            self.bytes
         } else {
-            packet.source_port <= packet.destination_port
+            self.bytes / self.segments as u32
         };
-        let p = packet;
-        let (a, b, a_port, b_port) = if forward {
-            (p.source, p.destination, p.source_port, p.destination_port)
+        if length > u16::MAX as u32 {
+            u16::MAX
         } else {
-            (p.destination, p.source, p.destination_port, p.source_port)
-        };
-        Self {
-            a,
-            b,
-            a_port,
-            b_port,
-            protocol: p.protocol,
-            direction: !forward as u8,
+            length as u16
         }
-    }
-
-    /// Hash under the secret `seed`; both directions of a flow give the same.
-    #[inline(always)]
-    pub fn hash(&self, seed: u64) -> u64 {
-        let (a, b) = (words(&self.a), words(&self.b));
-        let ports = (self.a_port as u64) << 24 | (self.b_port as u64) << 8 | self.protocol as u64;
-        let hash = if is_v4(&self.a) && is_v4(&self.b) {
-            mix((self.a[3] as u64) << 32 | self.b[3] as u64, ports, seed)
-        } else {
-            mix(mix(a.0, a.1, seed), mix(b.0, b.1 ^ ports, seed), seed)
-        };
-        hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16
-    }
-
-    #[inline(always)]
-    fn is(&self, head: &FlowRecord) -> bool {
-        // Cheapest to tell apart first; no early-out per word, so that there are few branches.
-        let last = (self.a[3] ^ head.a[3]) | (self.b[3] ^ head.b[3]);
-        let ports = (self.a_port ^ head.a_port) | (self.b_port ^ head.b_port);
-        if last != 0 || ports != 0 || self.protocol != head.protocol || head.used == 0 {
-            return false;
-        }
-        let rest = (self.a[0] ^ head.a[0]) | (self.a[1] ^ head.a[1]) | (self.a[2] ^ head.a[2]);
-        let other = (self.b[0] ^ head.b[0]) | (self.b[1] ^ head.b[1]) | (self.b[2] ^ head.b[2]);
-        rest | other == 0
-    }
-}
-
-/// What the cache did with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cached {
-    /// Added to its flow.
-    Hit,
-    /// Added to its flow, as one of the first packets of its direction, which may be sampled.
-    Young,
-    /// Added after the full record was sent.
-    RolledOver,
-    /// The record is full and the ring, too: the packet is not in it.
-    RolloverLost,
-    /// Began a flow in a free slot.
-    Started,
-    /// Began a flow in place of one that was sent.
-    Evicted,
-    /// No flow, and the caller did not permit a new one.
-    Refused,
-    /// No flow, and the one in its place could not be sent.
-    RingFull,
-}
-
-/// Adds a packet to its flow. `may_admit` is asked only when the flow is not in the bucket.
-#[inline(always)]
-pub fn update<S: Sequence, R: FlowSink>(
-    bucket: &mut Bucket,
-    key: &Key,
-    packet: &Packet,
-    arrival: &Arrival,
-    sink: &mut R,
-    may_admit: impl FnOnce() -> bool,
-) -> Cached {
-    let Bucket {
-        heads: [head0, head1],
-        directions: [lines0, lines1],
-    } = bucket;
-    if key.is(head0) {
-        return add::<S, R>(head0, lines0, key, packet, arrival, sink);
-    }
-    if key.is(head1) {
-        return add::<S, R>(head1, lines1, key, packet, arrival, sink);
-    }
-    if !may_admit() {
-        return Cached::Refused;
-    }
-    let first = head0.used == 0 || (head1.used != 0 && last_seen(lines0) <= last_seen(lines1));
-    if first {
-        admit::<S, R>(head0, lines0, key, packet, arrival, sink)
-    } else {
-        admit::<S, R>(head1, lines1, key, packet, arrival, sink)
     }
 }
 
@@ -307,134 +315,22 @@ pub fn last_seen(directions: &[Direction; 2]) -> u64 {
     if a > b { a } else { b }
 }
 
-#[inline(always)]
-fn admit<S: Sequence, R: FlowSink>(
-    head: &mut FlowRecord,
-    directions: &mut [Direction; 2],
-    key: &Key,
-    packet: &Packet,
-    arrival: &Arrival,
-    sink: &mut R,
-) -> Cached {
-    let evicts = head.used != 0;
-    if evicts && !sink.send(head, directions, Sent::Evicted) {
-        return Cached::RingFull;
-    }
-    S::bump(&mut head.sequence);
-    head.begin(key, packet, arrival);
-    *directions = [Direction::EMPTY; 2];
-    line(directions, key).add(packet, arrival);
-    S::bump(&mut head.sequence);
-    if evicts {
-        Cached::Evicted
-    } else {
-        Cached::Started
-    }
-}
-
-#[inline(always)]
-fn add<S: Sequence, R: FlowSink>(
-    head: &mut FlowRecord,
-    directions: &mut [Direction; 2],
-    key: &Key,
-    packet: &Packet,
-    arrival: &Arrival,
-    sink: &mut R,
-) -> Cached {
-    let full = line(directions, key).is_full(arrival) || is_over(directions, key, arrival.now_ns);
-    if full && !sink.send(head, directions, Sent::Rollover) {
-        return Cached::RolloverLost;
-    }
-    S::bump(&mut head.sequence);
-    if full {
-        head.generation = head.generation.wrapping_add(1);
-        *directions = [Direction::EMPTY; 2];
-    }
-    head.has_fragments |= packet.is_fragment;
-    let line = line(directions, key);
-    line.add(packet, arrival);
-    let is_young = line.packets <= head.sample_depth;
-    S::bump(&mut head.sequence);
-    if full {
-        Cached::RolledOver
-    } else if is_young {
-        Cached::Young
-    } else {
-        Cached::Hit
-    }
-}
-
-/// Silence after which a record takes no more packets: 17.2 s, a power of two for a cheap test.
-pub const RESTART_NS: u64 = 1 << RESTART_SHIFT;
-const RESTART_SHIFT: u32 = 34;
-
-/// True where the flow was silent for [`RESTART_NS`]. Looks at the other direction's line only
-/// where its own is silent.
-#[inline(always)]
-fn is_over(directions: &[Direction; 2], key: &Key, now_ns: u64) -> bool {
-    let [forward, backward] = directions;
-    let own = if key.direction == 0 {
-        forward
-    } else {
-        backward
-    };
-    now_ns.saturating_sub(own.last_ns) >> RESTART_SHIFT != 0
-        && now_ns.saturating_sub(last_seen(directions)) >> RESTART_SHIFT != 0
-}
-
-#[inline(always)]
-fn line<'a>(directions: &'a mut [Direction; 2], key: &Key) -> &'a mut Direction {
-    let [forward, backward] = directions;
-    if key.direction == 0 {
-        forward
-    } else {
-        backward
-    }
-}
-
-impl FlowRecord {
-    const EMPTY: Self = Self {
-        a: [0; 4],
-        b: [0; 4],
-        a_port: 0,
-        b_port: 0,
+impl Head {
+    pub const EMPTY: Self = Self {
+        source: [0; 4],
+        destination: [0; 4],
+        source_port: 0,
+        destination_port: 0,
         protocol: 0,
-        used: 0,
+        marks: 0,
         vlan: 0,
         sequence: 0,
-        initiator: 0,
-        sent: 0,
-        cpu: 0,
+        tag: 0,
         ifindex: 0,
-        generation: 0,
-        n_tunnels: 0,
-        has_fragments: 0,
+        held: [Held::NONE; 2],
         sample_depth: 0,
+        generation: 0,
     };
-
-    #[inline(always)]
-    fn begin(&mut self, key: &Key, packet: &Packet, arrival: &Arrival) {
-        self.a = key.a;
-        self.b = key.b;
-        self.a_port = key.a_port;
-        self.b_port = key.b_port;
-        self.protocol = key.protocol;
-        self.used = 1;
-        self.vlan = packet.vlan;
-        self.initiator = key.direction;
-        self.cpu = arrival.cpu;
-        self.ifindex = arrival.ifindex;
-        self.generation = self.generation.wrapping_add(1);
-        self.n_tunnels = packet.n_tunnels;
-        self.has_fragments = packet.is_fragment;
-        self.sample_depth = crate::event::depth(packet);
-    }
-
-    /// True where a copy with this `sequence`, taken between two reads that gave `before` and
-    /// `after`, is whole.
-    pub const fn is_stable(before: u32, after: u32) -> bool {
-        before == after && before & 1 == 0
-    }
 }
 
 impl Direction {
@@ -457,48 +353,48 @@ impl Direction {
     /// True where adding the packet could overflow a counter.
     #[inline(always)]
     fn is_full(&self, arrival: &Arrival) -> bool {
-        self.packets as u32 + arrival.segments as u32 > u16::MAX as u32
-            || self.bytes.checked_add(arrival.bytes).is_none()
+        self.packets as u64 + arrival.segments as u64 > u16::MAX as u64
+            || self.bytes as u64 + arrival.bytes as u64 > u32::MAX as u64
+    }
+
+    /// Overwrites the line with its first packet.
+    #[inline(always)]
+    fn begin(&mut self, packet: &Packet, arrival: &Arrival) {
+        let (segments, length) = (arrival.segments, arrival.length());
+        *self = Self {
+            first_ns: arrival.now_ns,
+            last_ns: arrival.now_ns,
+            length_sumsq: length as u64 * length as u64 * segments as u64,
+            bytes: arrival.bytes,
+            packets: segments,
+            length_min: length,
+            length_max: length,
+            tcp_window: packet.tcp_window,
+            ttl: packet.ttl,
+            ..Self::EMPTY
+        };
+        self.count_length(length, segments);
+        self.count_flags(packet.tcp_flags, segments);
     }
 
     #[inline(always)]
     fn add(&mut self, packet: &Packet, arrival: &Arrival) {
-        let segments = arrival.segments;
-        let length = if segments <= 1 {
-            arrival.bytes
-        } else {
-            arrival.bytes / segments as u32
-        };
-        let length = if length > u16::MAX as u32 {
-            u16::MAX
-        } else {
-            length as u16
-        };
-        if self.packets == 0 {
-            self.first_ns = arrival.now_ns;
-            self.ttl = packet.ttl;
-            self.tcp_window = packet.tcp_window;
+        let (segments, length) = (arrival.segments, arrival.length());
+        let gap = arrival.now_ns.saturating_sub(self.last_ns) >> 10;
+        let gap = if gap > MAX_GAP { MAX_GAP } else { gap };
+        self.interarrival_sumsq = self.interarrival_sumsq.wrapping_add(gap * gap);
+        if length < self.length_min {
             self.length_min = length;
+        }
+        if length > self.length_max {
             self.length_max = length;
-        } else {
-            let gap = arrival.now_ns.saturating_sub(self.last_ns) >> 10;
-            let gap = if gap > MAX_GAP { MAX_GAP } else { gap };
-            self.interarrival_sumsq = self.interarrival_sumsq.wrapping_add(gap * gap);
-            if length < self.length_min {
-                self.length_min = length;
-            }
-            if length > self.length_max {
-                self.length_max = length;
-            }
         }
         self.last_ns = arrival.now_ns;
         self.packets += segments;
         self.bytes += arrival.bytes;
         self.length_sumsq += length as u64 * length as u64 * segments as u64;
         self.count_length(length, segments);
-        if packet.tcp_flags != 0 {
-            self.count_flags(packet.tcp_flags, segments);
-        }
+        self.count_flags(packet.tcp_flags, segments);
     }
 
     #[inline(always)]
@@ -515,14 +411,20 @@ impl Direction {
         }
     }
 
+    /// Most packets have none, or only ACK.
     #[inline(always)]
     fn count_flags(&mut self, flags: u8, segments: u16) {
+        if flags == 0 {
+            return;
+        }
         self.tcp_flags |= flags;
-        self.n_flags[0] += (flags >> 1 & 1) as u16 * segments;
-        self.n_flags[1] += (flags & 1) as u16 * segments;
-        self.n_flags[2] += (flags >> 2 & 1) as u16 * segments;
-        self.n_flags[3] += (flags >> 3 & 1) as u16 * segments;
         self.n_flags[4] += (flags >> 4 & 1) as u16 * segments;
+        if flags & !tcp_flags::ACK != 0 {
+            self.n_flags[0] += (flags >> 1 & 1) as u16 * segments;
+            self.n_flags[1] += (flags & 1) as u16 * segments;
+            self.n_flags[2] += (flags >> 2 & 1) as u16 * segments;
+            self.n_flags[3] += (flags >> 3 & 1) as u16 * segments;
+        }
     }
 }
 

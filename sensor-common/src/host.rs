@@ -1,12 +1,13 @@
 //! Per-host counters that stay exact when flows churn by the million.
 //!
-//! Every packet counts in the row of its local address (destination on ingress, source on egress)
-//! and in the row of its remote address. Distinct peers and ports are estimated by HyperLogLog
+//! Every packet counts at once in the row of its local address (destination on ingress, source on
+//! egress), and in the row of its remote address at once or a little later
+//! ([`crate::flow::Held`]). Distinct peers and ports are estimated by HyperLogLog
 //! (Flajolet et al. 2007) with 64 registers, about 13 % standard error, and are only touched by
 //! packets that begin a flow: the others bring nothing new.
 
 use crate::counters::Outcome;
-use crate::flow::{Arrival, Sequence};
+use crate::flow::{Arrival, Due, Sequence};
 use crate::packet::{Packet, protocol, tcp_flags};
 use crate::{Address, mix};
 
@@ -71,20 +72,23 @@ unsafe impl crate::Pod for HostRow {}
 pub enum Policy {
     /// Only when its host was silent for [`IDLE_NS`]: totals of local hosts stay exact.
     KeepBusy,
-    /// When packets of others have outnumbered its own: the heavy ones stay (Misra and Gries
-    /// 1982).
+    /// When packets of others have outnumbered its own and [`STAKE`]: the heavy ones stay (Misra
+    /// and Gries 1982).
     KeepHeavy,
 }
 
 /// Silence after which a row may be taken; user space has read it many times by then.
 pub const IDLE_NS: u64 = 10_000_000_000;
 const MAX_WEIGHT: u32 = 4096;
+/// What a row is worth when it is taken: under a flood of new sources it changes hands with one
+/// packet in ten, not with every second, and that spares clearing it.
+const STAKE: u32 = 8;
 
 /// One side of a packet as a row sees it.
 #[derive(Clone, Copy)]
-pub struct Contact {
-    pub host: Address,
-    pub peer: Address,
+pub struct Contact<'a> {
+    pub host: &'a Address,
+    pub peer: &'a Address,
     /// The destination port: the service asked for.
     pub service_port: u16,
     /// True where the packet goes to the host.
@@ -117,9 +121,16 @@ impl HostRow {
         differs == 0 && self.used != 0
     }
 
-    /// Asks for the row. `false`: it stays with its host, and that cost it one of its weight.
+    /// Asks for the row on behalf of some packets. `false`: it stays with its host, and that cost it
+    /// as much of its weight.
     #[inline(always)]
-    pub fn claim<S: Sequence>(&mut self, address: &Address, now_ns: u64, policy: Policy) -> bool {
+    pub fn claim<S: Sequence>(
+        &mut self,
+        address: &Address,
+        now_ns: u64,
+        packets: u32,
+        policy: Policy,
+    ) -> bool {
         if self.holds(address) {
             return true;
         }
@@ -128,13 +139,19 @@ impl HostRow {
                 return false;
             }
             if self.weight > 0 {
-                self.weight -= 1;
+                self.weight = self.weight.saturating_sub(packets);
                 return false;
             }
         }
+        self.take::<S>(address);
+        true
+    }
+
+    #[inline(always)]
+    fn take<S: Sequence>(&mut self, address: &Address) {
         S::bump(&mut self.sequence);
         self.address = *address;
-        self.weight = 0;
+        self.weight = STAKE;
         self.used = 1;
         self.generation = self.generation.wrapping_add(1);
         self.toward = HostSide::EMPTY;
@@ -142,7 +159,6 @@ impl HostRow {
         self.peers = [0; REGISTERS];
         self.ports = [0; REGISTERS];
         S::bump(&mut self.sequence);
-        true
     }
 
     /// Counts a packet in a row that was claimed for it.
@@ -150,16 +166,44 @@ impl HostRow {
     pub fn count<S: Sequence>(&mut self, packet: &Packet, arrival: &Arrival, is_toward: bool) {
         S::bump(&mut self.sequence);
         self.last_ns = arrival.now_ns;
-        if self.weight < MAX_WEIGHT {
-            self.weight += 1;
+        self.gain(arrival.segments as u32);
+        self.side(is_toward).count(packet, arrival);
+        S::bump(&mut self.sequence);
+    }
+
+    /// Counts plain packets ([`crate::flow::is_plain`]) that were held back.
+    #[inline(always)]
+    pub fn count_due<S: Sequence>(&mut self, due: Due, carried: u8, is_toward: bool) {
+        S::bump(&mut self.sequence);
+        self.gain(due.packets);
+        let side = self.side(is_toward);
+        side.packets += due.packets as u64;
+        side.bytes += due.bytes as u64;
+        if carried == protocol::TCP {
+            side.n_ack = side.n_ack.wrapping_add(due.packets);
+        } else {
+            side.n_udp = side.n_udp.wrapping_add(due.packets);
         }
-        let side = if is_toward {
+        S::bump(&mut self.sequence);
+    }
+
+    #[inline(always)]
+    fn gain(&mut self, packets: u32) {
+        let weight = self.weight.saturating_add(packets);
+        self.weight = if weight > MAX_WEIGHT {
+            MAX_WEIGHT
+        } else {
+            weight
+        };
+    }
+
+    #[inline(always)]
+    fn side(&mut self, is_toward: bool) -> &mut HostSide {
+        if is_toward {
             &mut self.toward
         } else {
             &mut self.from
-        };
-        side.count(packet, arrival);
-        S::bump(&mut self.sequence);
+        }
     }
 
     /// Counts an ARP packet of the host in a row that was claimed for it.
@@ -173,20 +217,21 @@ impl HostRow {
 
     /// Counts that the packet began a flow, or was refused one.
     #[inline(always)]
-    pub fn count_flow<S: Sequence>(&mut self, contact: &Contact, segments: u16, admitted: bool) {
+    pub fn count_flow<S: Sequence>(
+        &mut self,
+        contact: &Contact<'_>,
+        segments: u16,
+        admitted: bool,
+    ) {
         S::bump(&mut self.sequence);
-        let side = if contact.is_toward {
-            &mut self.toward
-        } else {
-            &mut self.from
-        };
+        let side = self.side(contact.is_toward);
         side.n_new_flows = side.n_new_flows.wrapping_add(1);
         if !admitted {
             side.n_not_admitted = side.n_not_admitted.wrapping_add(segments as u32);
         }
         observe(
             &mut self.peers,
-            crate::hash_address(&contact.peer, SKETCH_SEED),
+            crate::hash_address(contact.peer, SKETCH_SEED),
         );
         observe(
             &mut self.ports,

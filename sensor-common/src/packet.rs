@@ -45,6 +45,7 @@ macro_rules! wire32 {
 
 mod ip;
 mod link;
+mod plain;
 mod transport;
 
 /// TCP control bits (RFC 9293 3.1), as in octet 13 of the header.
@@ -184,6 +185,14 @@ impl Packet {
 /// Parses a frame into `packet`, outcome included. Follows at most one tunnel.
 #[inline(always)]
 pub fn parse<F: Frame + ?Sized>(frame: &F, tunnels: Decapsulate, packet: &mut Packet) {
+    if !plain::read(frame, packet) {
+        parse_any(frame, tunnels, packet);
+    }
+}
+
+/// The full way: all that is followed, layer by layer.
+#[inline(always)]
+fn parse_any<F: Frame + ?Sized>(frame: &F, tunnels: Decapsulate, packet: &mut Packet) {
     *packet = Packet::default();
     let (Ok(outcome) | Err(outcome)) = headers(frame, tunnels, packet);
     packet.outcome = outcome as u32;

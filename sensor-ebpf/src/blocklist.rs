@@ -9,6 +9,7 @@ use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{self, Asked, BlockTable, Gate, Packed};
 use sensor_common::limits::BLOCK_BUCKETS;
 
+use crate::maps::Scratch;
 use crate::{globals, maps, tables};
 
 pub struct BlockMaps;
@@ -106,7 +107,7 @@ impl BlockTable for BlockMaps {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sensor_search_blocks(now_ns: u64, bytes: u64) -> u64 {
-    let Some(packet) = tables::scratch() else {
+    let Some(Scratch { packet, .. }) = tables::scratch() else {
         return 0;
     };
     let asked = Asked {

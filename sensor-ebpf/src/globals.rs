@@ -4,7 +4,7 @@
 use core::arch::asm;
 use core::ptr::read_volatile;
 
-use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use sensor_common::datapath::Clock;
 use sensor_common::flow::Sequence;
 
@@ -61,16 +61,29 @@ pub fn frames_tell_time() -> bool {
     clock() == Clock::Frame as u32
 }
 
-/// Kernel monotonic time.
+/// The coarse clock as this CPU read it last.
+#[repr(C)]
+pub struct Tick {
+    jiffies: u64,
+    now_ns: u64,
+}
+
+/// Kernel monotonic time. The coarse clock only moves with the timer tick, so it is asked once in a
+/// tick: reading the tick itself takes no call.
 #[inline(always)]
-pub fn now_ns() -> u64 {
+pub fn now_ns(tick: &mut Tick) -> u64 {
     if clock() == Clock::Precise as u32 {
         // SAFETY: a helper without arguments.
-        unsafe { bpf_ktime_get_ns() }
-    } else {
-        // SAFETY: as above.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        return unsafe { bpf_ktime_get_ns() };
     }
+    // SAFETY: as above.
+    let jiffies = unsafe { bpf_jiffies64() };
+    if tick.jiffies != jiffies {
+        tick.jiffies = jiffies;
+        // SAFETY: as above.
+        tick.now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    }
+    tick.now_ns
 }
 
 /// Sequence numbers for readers on other CPUs.
@@ -83,6 +96,14 @@ impl Sequence for Announce {
         // SAFETY: a valid reference. Volatile: a reader on another CPU must see each store.
         unsafe { at.write_volatile((*at).wrapping_add(1)) };
         order(at);
+    }
+
+    #[inline(always)]
+    fn opaque(value: u64) -> u64 {
+        let mut value = value;
+        // SAFETY: a register is copied onto itself.
+        unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+        value
     }
 }
 

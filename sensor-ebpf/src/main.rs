@@ -17,12 +17,14 @@ use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use events::{Payload, SkbPayload};
 use frame::LinearFrame;
+use maps::Scratch;
 use sensor_common::datapath::{Verdict, Way};
 use sensor_common::flow::Arrival;
-use sensor_common::packet::{Decapsulate, parse};
+use sensor_common::packet::{Decapsulate, Packet, parse};
 
 /// Ingress on interfaces whose frames fit one buffer.
 #[xdp]
+#[inline(always)]
 pub fn sensor_xdp(ctx: XdpContext) -> u32 {
     let bytes = (ctx.data_end() - ctx.data()) as u32;
     ingress(&ctx, bytes)
@@ -30,6 +32,7 @@ pub fn sensor_xdp(ctx: XdpContext) -> u32 {
 
 /// Ingress on interfaces whose frames may span buffers (jumbo MTU): asks for the whole length.
 #[xdp(frags)]
+#[inline(always)]
 pub fn sensor_xdp_frags(ctx: XdpContext) -> u32 {
     // SAFETY: the context is the kernel's own, valid for the run of the program.
     let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
@@ -38,7 +41,11 @@ pub fn sensor_xdp_frags(ctx: XdpContext) -> u32 {
 
 /// Egress. Leaves the verdict to whoever comes after.
 #[classifier]
+#[inline(always)]
 pub fn sensor_egress(ctx: TcContext) -> i32 {
+    let Some(Scratch { packet, tick }) = tables::scratch() else {
+        return TC_ACT_UNSPEC;
+    };
     let skb = ctx.skb.skb;
     // SAFETY: the context is the kernel's own; the verifier rewrites these loads.
     let (segments, bytes, ifindex) = unsafe { ((*skb).gso_segs, (*skb).wire_len, (*skb).ifindex) };
@@ -46,7 +53,7 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
         // SAFETY: as above.
         unsafe { (*skb).tstamp }
     } else {
-        globals::now_ns()
+        globals::now_ns(tick)
     };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
     let segments = if segments == 0 { 1 } else { segments as u16 };
@@ -57,12 +64,15 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
         ifindex,
         cpu: tables::cpu() as u16,
     };
-    run(&frame, &SkbPayload(&ctx), Way::Egress, &arrival);
+    run(&frame, &SkbPayload(&ctx), Way::Egress, &arrival, packet);
     TC_ACT_UNSPEC
 }
 
 #[inline(always)]
 fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
+    let Some(Scratch { packet, tick }) = tables::scratch() else {
+        return globals::pass_action();
+    };
     let told = if globals::frames_tell_time() {
         frame::told(ctx.metadata(), ctx.data())
     } else {
@@ -70,7 +80,7 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
     };
     let (now_ns, bytes) = match told {
         Some(told) => (told.now_ns, told.bytes),
-        None => (globals::now_ns(), bytes),
+        None => (globals::now_ns(tick), bytes),
     };
     let arrival = Arrival {
         now_ns,
@@ -81,17 +91,20 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
         cpu: tables::cpu() as u16,
     };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
-    match run(&frame, &frame, Way::Ingress, &arrival) {
+    match run(&frame, &frame, Way::Ingress, &arrival, packet) {
         Verdict::Pass => globals::pass_action(),
         Verdict::Drop => xdp_action::XDP_DROP,
     }
 }
 
 #[inline(always)]
-fn run<P: Payload>(frame: &LinearFrame, payload: &P, way: Way, arrival: &Arrival) -> Verdict {
-    let Some(packet) = tables::scratch() else {
-        return Verdict::Pass;
-    };
+fn run<P: Payload>(
+    frame: &LinearFrame,
+    payload: &P,
+    way: Way,
+    arrival: &Arrival,
+    packet: &mut Packet,
+) -> Verdict {
     parse(frame, Decapsulate(globals::tunnels()), packet);
     // SAFETY: the pointer of the reference above, which is not used any more.
     let packet = unsafe { &*globals::barrier(packet) };

@@ -15,6 +15,8 @@ use sensor_common::flow::Bucket;
 use sensor_common::host::HostRow;
 use sensor_common::packet::Packet;
 
+use crate::globals::Tick;
+
 /// Flow cache: a run of buckets for each CPU.
 #[map]
 pub static FLOWS: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -38,9 +40,9 @@ pub static BUDGETS: PerCpuArray<Budgets> = PerCpuArray::with_max_entries(1, 0);
 pub static COUNTERS: PerCpuArray<Count> = PerCpuArray::with_max_entries(N_COUNTERS, 0);
 #[map]
 pub static ADMISSION: PerCpuArray<Admission> = PerCpuArray::with_max_entries(1, 0);
-/// The packet at hand, between parsing and all else.
+/// What this CPU needs for each packet.
 #[map]
-pub static SCRATCH: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 /// What the lists said of the packet at hand.
 #[map]
 pub static FOUND: PerCpuArray<Packed> = PerCpuArray::with_max_entries(1, 0);
@@ -63,3 +65,11 @@ pub static BLOCK_SCOPES: Array<ScopeSet> = Array::with_max_entries(1, BPF_F_MMAP
 /// Prefix lengths in use.
 #[map]
 pub static BLOCK_SHAPES: Array<Shape> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Memory of one CPU.
+#[repr(C)]
+pub struct Scratch {
+    /// The packet at hand, between parsing and all else.
+    pub packet: Packet,
+    pub tick: Tick,
+}

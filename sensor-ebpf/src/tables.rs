@@ -8,9 +8,9 @@ use sensor_common::datapath::{
     Admission, Counters, Datapath, Events, FlowTable, HostTable, Settings, Way,
 };
 use sensor_common::event::Budgets;
-use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, FlowSink, Sent};
+use sensor_common::flow::{Bucket, Direction, FlowSink, Head, Sent, SentFlow, mark};
 use sensor_common::host::HostRow;
-use sensor_common::packet::{Decapsulate, Packet};
+use sensor_common::packet::Decapsulate;
 
 use crate::blocklist::BlockMaps;
 use crate::{globals, maps};
@@ -53,12 +53,12 @@ fn own<T>(map: &Array<T>, cpu: u32, rows: u32, hash: u64) -> Option<&mut T> {
     Some(unsafe { &mut *entry })
 }
 
-/// Where this CPU keeps the packet at hand.
+/// Memory of this CPU.
 #[inline(always)]
-pub fn scratch<'a>() -> Option<&'a mut Packet> {
-    let packet = maps::SCRATCH.get_ptr_mut(0)?;
+pub fn scratch<'a>() -> Option<&'a mut maps::Scratch> {
+    let scratch = maps::SCRATCH.get_ptr_mut(0)?;
     // SAFETY: the kernel's own pointer to this CPU's value; runs don't nest with bottom halves off.
-    Some(unsafe { &mut *packet })
+    Some(unsafe { &mut *scratch })
 }
 
 pub struct FlowMap {
@@ -130,17 +130,23 @@ pub struct Ring {
 
 impl FlowSink for Ring {
     #[inline(always)]
-    fn send(&mut self, head: &FlowRecord, directions: &[Direction; 2], why: Sent) -> bool {
-        let Some(mut entry) = maps::FLOW_RING.reserve::<Flow>(0) else {
+    fn send(&mut self, head: &Head, directions: &[Direction; 2], why: Sent) -> bool {
+        let Some(mut entry) = maps::FLOW_RING.reserve::<SentFlow>(0) else {
             return false;
         };
-        let flow = entry.as_mut_ptr();
-        // SAFETY: reserved for exactly one `Flow`, written whole before it is submitted.
+        let sent = entry.as_mut_ptr();
+        // SAFETY: reserved for exactly one `SentFlow`. Readers don't look at a line that isn't
+        // marked, so what was there before may stay there.
         unsafe {
-            (*flow).head = *head;
-            (*flow).head.sent = why as u8;
-            (*flow).head.cpu = self.cpu as u16;
-            (*flow).directions = *directions;
+            (*sent).head = *head;
+            (*sent).cpu = self.cpu as u16;
+            (*sent).sent = why as u8;
+            if head.marks & mark::SEEN != 0 {
+                (*sent).directions[0] = directions[0];
+            }
+            if head.marks & mark::SEEN << 1 != 0 {
+                (*sent).directions[1] = directions[1];
+            }
         }
         entry.submit(BPF_RB_NO_WAKEUP);
         true

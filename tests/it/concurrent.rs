@@ -99,7 +99,7 @@ fn client_port(head: &FlowRecord) -> u16 {
 /// What can't be true of a whole record.
 fn fault(flow: &Flow) -> Option<String> {
     let port = client_port(&flow.head);
-    if flow.head.used != 1 || !(FIRST_PORT..FIRST_PORT + N_FLOWS).contains(&port) {
+    if !(FIRST_PORT..FIRST_PORT + N_FLOWS).contains(&port) {
         return Some(format!("no such flow: {flow:?}"));
     }
     let address = if flow.head.a_port == port {
@@ -209,11 +209,9 @@ impl Seen {
         for index in 0..array.len() {
             let bucket: Bucket = array.copy(index, 0).unwrap();
             for way in 0..FLOW_WAYS {
-                let flow = Flow {
-                    head: bucket.heads[way],
-                    directions: bucket.directions[way],
-                };
-                self.n_torn += u64::from(flow.head.used == 1 && fault(&flow).is_some());
+                let head = &bucket.heads[way];
+                let flow = Flow::of(head, &bucket.directions[way], 0, 0);
+                self.n_torn += u64::from(head.tag != 0 && fault(&flow).is_some());
             }
         }
     }
@@ -274,7 +272,7 @@ fn a_record_that_never_rests_is_counted_and_left_out() {
     for index in 0..array.len() {
         let mut bucket: Bucket = array.copy(index, 0).unwrap();
         for head in &mut bucket.heads {
-            head.sequence |= u32::from(head.used);
+            head.sequence |= u32::from(head.tag != 0);
         }
         array.write(index, bucket);
     }

@@ -1,55 +1,175 @@
 use super::*;
+use crate::datapath::Way;
 use crate::v4_mapped;
 
+/// Records sent, and what evicted flows still held.
 #[derive(Default)]
-struct Records(Vec<(Sent, [u16; 2])>);
+struct Records(Vec<(Sent, Flow)>);
 
 impl FlowSink for Records {
-    fn send(&mut self, _: &FlowRecord, directions: &[Direction; 2], why: Sent) -> bool {
-        self.0.push((why, directions.map(|one| one.packets)));
+    fn send(&mut self, head: &Head, directions: &[Direction; 2], why: Sent) -> bool {
+        self.0.push((why, Flow::of(head, directions, 0, why as u8)));
         true
     }
 }
 
-const SECOND_NS: u64 = 1_000_000_000;
+impl Records {
+    fn packets(&self) -> Vec<(Sent, [u16; 2])> {
+        let each = self.0.iter();
+        each.map(|(why, flow)| (*why, flow.directions.map(|one| one.packets)))
+            .collect()
+    }
+}
 
-fn packet(is_forward: bool) -> Packet {
-    let ends = [v4_mapped(1), v4_mapped(2)];
+#[derive(Default)]
+struct Everyone {
+    settled: Vec<(Address, u8, Held)>,
+}
+
+impl Admit for Everyone {
+    fn may_admit(&mut self) -> bool {
+        true
+    }
+    fn settle(&mut self, remote: &Address, protocol: u8, held: Held) {
+        self.settled.push((*remote, protocol, held));
+    }
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+const T0: u64 = 1_700_000_000 * SECOND_NS;
+
+/// UDP between the hosts 1 and 2; ports tell flows apart.
+fn packet(port: u16, is_forward: bool) -> Packet {
+    let ends = [(v4_mapped(1), port), (v4_mapped(2), 53)];
+    let [from, to] = if is_forward { ends } else { [ends[1], ends[0]] };
     let mut packet = Packet::default();
-    [packet.source, packet.destination] = if is_forward { ends } else { [ends[1], ends[0]] };
+    (packet.source, packet.source_port) = from;
+    (packet.destination, packet.destination_port) = to;
     packet.protocol = 17;
+    packet.outcome = crate::counters::Outcome::Udp as u32;
     packet
 }
 
-fn send(bucket: &mut Bucket, is_forward: bool, now_ns: u64, sink: &mut Records) -> Cached {
-    let packet = packet(is_forward);
-    let arrival = Arrival {
-        now_ns,
-        bytes: 100,
-        segments: 1,
-        ifindex: 0,
-        cpu: 0,
-    };
-    let key = Key::of(&packet);
-    update::<Unshared, Records>(bucket, &key, &packet, &arrival, sink, || true)
+struct Cache {
+    bucket: Bucket,
+    sink: Records,
+    admit: Everyone,
+}
+
+impl Cache {
+    fn new() -> Self {
+        Self {
+            bucket: Bucket::EMPTY,
+            sink: Records::default(),
+            admit: Everyone::default(),
+        }
+    }
+
+    fn send(&mut self, packet: &Packet, now_ns: u64) -> Cached {
+        let arrival = Arrival {
+            now_ns,
+            bytes: 100,
+            segments: 1,
+            ifindex: 0,
+            cpu: 0,
+        };
+        let (sink, admit) = (&mut self.sink, &mut self.admit);
+        let (hash, way) = (hash(packet, 7), Way::Ingress);
+        update::<Unshared, Records>(&mut self.bucket, hash, packet, way, &arrival, sink, admit)
+            .cached
+    }
 }
 
 #[test]
 fn a_flow_begins_anew_after_a_silence_of_both_ways() {
-    let (mut bucket, mut sink) = (Bucket::EMPTY, Records::default());
-    let t0 = 1_700_000_000 * SECOND_NS;
-    assert_eq!(send(&mut bucket, true, t0, &mut sink), Cached::Started);
+    let mut cache = Cache::new();
+    assert_eq!(cache.send(&packet(9, true), T0), Cached::Started);
     // The answer comes late, the other way goes on: no silence.
     for (is_forward, after_s) in [(false, 10), (false, 20), (true, 30)] {
-        let cached = send(&mut bucket, is_forward, t0 + after_s * SECOND_NS, &mut sink);
-        assert!(matches!(cached, Cached::Hit | Cached::Young), "{cached:?}");
+        let cached = cache.send(&packet(9, is_forward), T0 + after_s * SECOND_NS);
+        assert!(
+            matches!(cached, Cached::Hit | Cached::HitDue(_)),
+            "{cached:?}"
+        );
     }
-    let last_ns = t0 + 30 * SECOND_NS;
-    assert_eq!(
-        send(&mut bucket, false, last_ns + RESTART_NS, &mut sink),
-        Cached::RolledOver
+    let last_ns = T0 + 30 * SECOND_NS;
+    let cached = cache.send(&packet(9, false), last_ns + RESTART_NS);
+    assert_eq!(cached, Cached::RolledOver);
+    assert_eq!(cache.sink.packets(), [(Sent::Rollover, [2, 2])]);
+    assert_eq!(cache.send(&packet(1, true), last_ns), Cached::Started);
+    assert_eq!(cache.send(&packet(2, true), last_ns), Cached::Evicted);
+    assert_eq!(cache.sink.packets()[1], (Sent::Evicted, [0, 1]));
+}
+
+#[test]
+fn both_directions_and_both_orders_hash_alike() {
+    let mut v6 = packet(9, true);
+    (v6.source, v6.destination) = ([1, 2, 3, 4], [5, 6, 7, 8]);
+    let mut turned = v6;
+    std::mem::swap(&mut turned.source, &mut turned.destination);
+    std::mem::swap(&mut turned.source_port, &mut turned.destination_port);
+    assert_eq!(hash(&v6, 7), hash(&turned, 7));
+    assert_eq!(hash(&packet(9, true), 7), hash(&packet(9, false), 7));
+    let hashes: std::collections::HashSet<u64> = (0..=u16::MAX)
+        .map(|port| hash(&packet(port, true), 7))
+        .collect();
+    assert_eq!(hashes.len(), 1 << 16);
+    let buckets: std::collections::HashSet<u64> = hashes.iter().map(|h| h & 0xffff).collect();
+    // Of 65,536 balls into as many bins, 1 - 1/e of the bins get one.
+    assert!(
+        (40_000..43_000).contains(&buckets.len()),
+        "{}",
+        buckets.len()
     );
-    assert_eq!(sink.0, [(Sent::Rollover, [2, 2])]);
-    let [first, _] = bucket.directions;
-    assert_eq!(first.map(|one| one.packets), [0, 1]);
+}
+
+#[test]
+fn the_slot_used_longest_ago_goes_and_its_lines_are_not_mixed_up() {
+    let mut cache = Cache::new();
+    for (port, is_forward) in [(1, true), (1, false), (2, false), (1, true)] {
+        cache.send(&packet(port, is_forward), T0);
+    }
+    assert_eq!(cache.send(&packet(3, true), T0), Cached::Evicted);
+    let (_, flow) = cache.sink.0[0];
+    assert_eq!((flow.head.a_port, flow.head.initiator), (2, 1));
+    assert_eq!(flow.directions.map(|one| one.packets), [0, 1]);
+    // The slot's other line still has nothing, whatever was there before.
+    assert_eq!(cache.send(&packet(1, true), T0), Cached::Hit);
+    assert_eq!(cache.send(&packet(4, true), T0), Cached::Evicted);
+    let (_, flow) = cache.sink.0[1];
+    assert_eq!(
+        (flow.head.a_port, flow.directions[1]),
+        (3, Direction::EMPTY)
+    );
+}
+
+/// The row of the remote host gets every packet once, and never lags far.
+#[test]
+fn what_a_flow_holds_back_is_bounded_and_never_lost() {
+    let mut cache = Cache::new();
+    let mut n_due = 0;
+    for n in 1..=1_000u32 {
+        // Windows are 134 ms: so close that none ends.
+        let cached = cache.send(&packet(1, true), T0 + u64::from(n));
+        n_due += match cached {
+            Cached::Started => 1,
+            Cached::HitDue(due) => {
+                assert_eq!(due.bytes, due.packets * 100);
+                due.packets
+            }
+            Cached::Hit => 0,
+            other => panic!("{other:?}"),
+        };
+        let n_late = n - n_due;
+        assert!(n_late < 16 && n_late * 2 <= n, "{n}: {n_due}");
+    }
+    let held = n_due;
+    for port in [2, 3] {
+        cache.send(&packet(port, true), T0 + 2_000);
+    }
+    let [(remote, 17, held_back)] = cache.admit.settled[..] else {
+        panic!("{:?}", cache.admit.settled);
+    };
+    assert_eq!(remote, v4_mapped(1));
+    assert_eq!(held + held_back.due().packets, 1_000);
 }

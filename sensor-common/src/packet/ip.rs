@@ -69,7 +69,7 @@ pub(super) fn ipv6<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<
 /// Offset behind a packet of that length. Zero is what segmentation offload and jumbograms (RFC
 /// 2675) write.
 #[inline(always)]
-const fn end(offset: u32, length: usize) -> u32 {
+pub(super) const fn end(offset: u32, length: usize) -> u32 {
     if length == 0 {
         0
     } else {

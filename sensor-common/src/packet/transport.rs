@@ -9,6 +9,12 @@ const ETHERTYPE_TRANSPARENT_ETHERNET: u16 = 0x6558;
 const PORT_VXLAN: u16 = 4789;
 const PORT_GENEVE: u16 = 6081;
 
+/// True for destination ports of tunnels over UDP.
+#[inline(always)]
+pub(super) const fn is_tunnel_port(port: u16) -> bool {
+    port == PORT_VXLAN || port == PORT_GENEVE
+}
+
 #[inline(always)]
 pub(super) fn transport<F: Frame + ?Sized>(
     frame: &F,

@@ -59,7 +59,6 @@ pub(crate) fn flow(ends: &Ends, cpu: u16, generation: u32, directions: [Directio
     (flow.head.a, flow.head.a_port) = ends.a;
     (flow.head.b, flow.head.b_port) = ends.b;
     flow.head.protocol = ends.protocol;
-    flow.head.used = 1;
     flow.head.cpu = cpu;
     flow.head.generation = generation;
     flow.directions = directions;

@@ -11,7 +11,7 @@ use sensor_common::datapath::{
     Admission, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
 };
 use sensor_common::event::{Budgets, EventHead, MAX_BYTES, Notice, Sample};
-use sensor_common::flow::{Arrival, Bucket, Direction, Flow, FlowRecord, FlowSink, Sent, Unshared};
+use sensor_common::flow::{Arrival, Bucket, Direction, Flow, FlowSink, Head, Sent, Unshared};
 use sensor_common::host::HostRow;
 use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
 use sensor_common::packet::{Packet, parse};
@@ -227,13 +227,8 @@ impl Counters for CounterRow {
 pub struct SentRecords(Vec<Flow>);
 
 impl FlowSink for SentRecords {
-    fn send(&mut self, head: &FlowRecord, directions: &[Direction; 2], why: Sent) -> bool {
-        let mut head = *head;
-        head.sent = why as u8;
-        self.0.push(Flow {
-            head,
-            directions: *directions,
-        });
+    fn send(&mut self, head: &Head, directions: &[Direction; 2], why: Sent) -> bool {
+        self.0.push(Flow::of(head, directions, 0, why as u8));
         true
     }
 }
@@ -395,10 +390,7 @@ impl Software {
             for ((head, directions), looked) in slots {
                 if head.sequence != *looked {
                     *looked = head.sequence;
-                    take(&Flow {
-                        head: *head,
-                        directions: *directions,
-                    });
+                    take(&Flow::of(head, directions, 0, 0));
                 }
             }
         });

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use sensor_common::Address;
-use sensor_common::flow::Key;
+use sensor_common::flow::hash_ends;
 
 use super::community::{Tuple, community_id};
 use super::entry::mark;
@@ -135,16 +135,8 @@ pub(super) struct FlowKey {
 
 impl FlowKey {
     pub(super) fn hash(&self, seed: u64) -> u64 {
-        let key = Key {
-            a: self.a,
-            b: self.b,
-            a_port: self.a_port,
-            b_port: self.b_port,
-            protocol: self.protocol,
-            direction: 0,
-        };
-        // The table takes its tag from the top bits: spread the hash over all of them.
-        key.hash(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        let (a, b) = ((&self.a, self.a_port), (&self.b, self.b_port));
+        hash_ends(a, b, self.protocol, seed)
     }
 
     /// Initiator and the one it talks to, each with its port.

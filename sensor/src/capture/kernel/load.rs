@@ -11,7 +11,7 @@ use sensor_common::block::prefilter::{ALLOW_WORDS, BLOCK_WORDS};
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
 use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events, Way};
 use sensor_common::event::{EventHead, Sample};
-use sensor_common::flow::{Bucket, Direction, Flow};
+use sensor_common::flow::{Bucket, Direction, Flow, SentFlow};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
@@ -81,6 +81,7 @@ unsafe impl AyaPod for CountValue {}
 pub struct Kernel {
     pub ebpf: Ebpf,
     flows: SharedArray<Bucket>,
+    buckets_per_cpu: usize,
     local: SharedArray<HostRow>,
     remote: SharedArray<HostRow>,
     blocks: Option<BlockArrays>,
@@ -177,6 +178,7 @@ impl Kernel {
         Ok(Self {
             ebpf,
             flows,
+            buckets_per_cpu: n_buckets as usize,
             local,
             remote,
             blocks,
@@ -206,11 +208,12 @@ impl Kernel {
     pub fn drain_ring(&mut self, mut take: impl FnMut(&Flow)) -> u64 {
         let mut n_records = 0;
         while let Some(item) = self.ring.next() {
-            if item.len() < size_of::<Flow>() {
+            if item.len() < size_of::<SentFlow>() {
                 continue;
             }
-            // SAFETY: as many bytes as a `Flow` has, and a `Flow` is valid for any bytes.
-            let mut flow: Flow = unsafe { item.as_ptr().cast::<Flow>().read_unaligned() };
+            // SAFETY: as many bytes as a `SentFlow` has, and it is valid for any bytes (`Pod`).
+            let sent: SentFlow = unsafe { item.as_ptr().cast::<SentFlow>().read_unaligned() };
+            let mut flow = Flow::from(&sent);
             self.clock.shift(&mut flow);
             take(&flow);
             n_records += 1;
@@ -241,7 +244,8 @@ impl Kernel {
     /// consistent copy with event time.
     pub fn scan_flows(&mut self, take: impl FnMut(&Flow)) {
         let looked = Some(&mut self.looked.flows);
-        self.n_unstable += tables::scan_flows(&self.flows, self.clock, looked, take);
+        self.n_unstable +=
+            tables::scan_flows(&self.flows, self.buckets_per_cpu, self.clock, looked, take);
     }
 
     /// Copies the host rows that a packet met since the last such look, event time, into `local`
@@ -270,6 +274,7 @@ impl Kernel {
         let ebpf = &mut self.ebpf;
         Ok(Tables {
             flows: shared(ebpf, "FLOWS", length(self.flows.len()), false)?,
+            buckets_per_cpu: self.buckets_per_cpu,
             local: shared(ebpf, "HOSTS_LOCAL", length(self.local.len()), false)?,
             remote: shared(ebpf, "HOSTS_REMOTE", length(self.remote.len()), false)?,
             clock: self.clock,

@@ -129,7 +129,7 @@ impl<T: Pod> SharedArray<T> {
             let copy = read(self)?;
             fence(Ordering::Acquire);
             let after = self.copy::<u32>(index, sequence)?;
-            if sensor_common::flow::FlowRecord::is_stable(before, after) {
+            if sensor_common::flow::is_stable(before, after) {
                 return Some(copy);
             }
             std::hint::spin_loop();

@@ -1,6 +1,6 @@
 //! The flow and host tables, read through shared memory while the kernel writes them.
 
-use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, last_seen};
+use sensor_common::flow::{Bucket, Direction, Flow, Head, last_seen};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 
@@ -11,6 +11,7 @@ use super::shared::SharedArray;
 /// answers questions reads here, and the engine never waits.
 pub struct Tables {
     pub(super) flows: SharedArray<Bucket>,
+    pub(super) buckets_per_cpu: usize,
     pub(super) local: SharedArray<HostRow>,
     pub(super) remote: SharedArray<HostRow>,
     pub(super) clock: Clock,
@@ -20,11 +21,17 @@ impl Tables {
     /// Hands out every flow that had a packet since then (event time), each a consistent copy.
     /// Returns how many were given up because the kernel kept tearing them.
     pub fn scan_flows(&self, since_ns: u64, mut take: impl FnMut(&Flow)) -> u64 {
-        scan_flows(&self.flows, self.clock, None, |flow| {
-            if last_seen(&flow.directions) >= since_ns {
-                take(flow);
-            }
-        })
+        scan_flows(
+            &self.flows,
+            self.buckets_per_cpu,
+            self.clock,
+            None,
+            |flow| {
+                if last_seen(&flow.directions) >= since_ns {
+                    take(flow);
+                }
+            },
+        )
     }
 
     /// Copies every used host row into `local` and `remote`; returns as [`Self::scan_flows`].
@@ -70,6 +77,7 @@ fn note(looked: &mut Option<&mut Sequences>, place: usize, sequence: u32) {
 /// Hands out the slots that changed since `looked`, or all that are in use.
 pub(super) fn scan_flows(
     flows: &SharedArray<Bucket>,
+    buckets_per_cpu: usize,
     clock: Clock,
     mut looked: Option<&mut Sequences>,
     mut take: impl FnMut(&Flow),
@@ -78,14 +86,16 @@ pub(super) fn scan_flows(
     for index in 0..flows.len() {
         for way in 0..limits::FLOW_WAYS {
             let place = index * limits::FLOW_WAYS + way;
-            let head = way * size_of::<FlowRecord>();
-            let sequence = head + std::mem::offset_of!(FlowRecord, sequence);
+            let head = way * size_of::<Head>();
+            let sequence = head + std::mem::offset_of!(Head, sequence);
             if !is_wanted(looked.as_deref(), place, flows.copy(index, sequence)) {
                 continue;
             }
             match read_slot(flows, index, way, sequence) {
-                Some(mut flow) => {
-                    note(&mut looked, place, flow.head.sequence);
+                Some((head, lines)) => {
+                    note(&mut looked, place, head.sequence);
+                    let cpu = index / buckets_per_cpu;
+                    let mut flow = Flow::of(&head, &lines, cpu as u16, 0);
                     clock.shift(&mut flow);
                     take(&flow);
                 }
@@ -102,13 +112,13 @@ fn read_slot(
     index: usize,
     way: usize,
     sequence: usize,
-) -> Option<Flow> {
-    let head = way * size_of::<FlowRecord>();
+) -> Option<(Head, [Direction; 2])> {
+    let head = way * size_of::<Head>();
     let lines = std::mem::offset_of!(Bucket, directions) + way * size_of::<[Direction; 2]>();
     flows.read_stable(index, sequence, |flows| {
         let head = flows.copy(index, head)?;
         let directions = flows.copy(index, lines)?;
-        Some(Flow { head, directions })
+        Some((head, directions))
     })
 }
 

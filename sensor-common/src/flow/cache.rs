@@ -1,0 +1,348 @@
+//! Finding a packet's flow in its bucket, admitting and evicting.
+
+use super::held::Due;
+use super::{Arrival, Bucket, Direction, FlowSink, Head, Held, Sent, Sequence, is_plain, mark};
+use crate::datapath::Way;
+use crate::packet::Packet;
+use crate::{Address, mix};
+
+/// Two words of an address; only equality matters.
+#[inline(always)]
+const fn words(address: &Address) -> (u64, u64) {
+    (
+        (address[1] as u64) << 32 | address[0] as u64,
+        (address[3] as u64) << 32 | address[2] as u64,
+    )
+}
+
+/// Hash of a packet's flow under the secret `seed`; both directions give the same. Bits 0 to 30
+/// choose the bucket, bit 31 the slot looked at first, bits 32 to 63 are the tag.
+#[inline(always)]
+pub fn hash(packet: &Packet, seed: u64) -> u64 {
+    let source = (&packet.source, packet.source_port);
+    let destination = (&packet.destination, packet.destination_port);
+    hash_ends(source, destination, packet.protocol, seed)
+}
+
+/// [`hash`] of a flow known by its endpoints, in either order.
+#[inline(always)]
+pub fn hash_ends(a: (&Address, u16), b: (&Address, u16), protocol: u8, seed: u64) -> u64 {
+    let (from, to) = (words(a.0), words(b.0));
+    let (mut x, mut y) = (from.1 ^ a.1 as u64, to.1 ^ b.1 as u64);
+    // Zero in IPv4-mapped addresses, and then it says nothing.
+    if from.0 | to.0 != 0 {
+        x ^= mix(from.0, 0, seed);
+        y ^= mix(to.0, 0, seed);
+    }
+    // A sum and a product keep what there is of a pair, but for its order. The product hides the
+    // sum's collisions behind the seed.
+    let product = (x ^ seed).wrapping_mul(y ^ seed);
+    let sum = x.wrapping_add(y).wrapping_add((protocol as u64) << 24);
+    mix(product, sum, seed)
+}
+
+#[inline(always)]
+const fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 | 1
+}
+
+/// What the cache did with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cached {
+    /// Added to its flow.
+    Hit,
+    /// Added to its flow, and this is due in the row of the remote host.
+    HitDue(Due),
+    /// Added after the full record was sent.
+    RolledOver,
+    /// The record is full and the ring, too: the packet is not in it.
+    RolloverLost,
+    /// Began a flow in a free slot.
+    Started,
+    /// Began a flow in place of one that was sent.
+    Evicted,
+    /// No flow, and the caller did not permit a new one.
+    Refused,
+    /// No flow, and the one in its place could not be sent.
+    RingFull,
+}
+
+impl Cached {
+    /// True where the packet began a flow.
+    #[inline(always)]
+    pub const fn began(self) -> bool {
+        matches!(self, Self::Started | Self::Evicted)
+    }
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub cached: Cached,
+    /// One of the first packets of its direction, which may be sampled.
+    pub is_young: bool,
+}
+
+impl Taken {
+    /// There was no table.
+    pub const NOWHERE: Self = Self::old(Cached::Hit);
+
+    #[inline(always)]
+    const fn old(cached: Cached) -> Self {
+        Self {
+            cached,
+            is_young: false,
+        }
+    }
+}
+
+/// What the cache needs of its surroundings when a flow is new.
+pub trait Admit {
+    /// Asked only when the flow is not in the bucket.
+    fn may_admit(&mut self) -> bool;
+    /// Gets what an evicted flow still held for the row of `remote`, of packets of `head`'s
+    /// protocol that came from there or went there.
+    fn settle(&mut self, remote: &Address, protocol: u8, held: Held);
+}
+
+/// Adds a packet to its flow. `hash` is the packet's [`hash`], which led to the bucket.
+#[inline(always)]
+pub fn update<S: Sequence, R: FlowSink>(
+    bucket: &mut Bucket,
+    hash: u64,
+    packet: &Packet,
+    way: Way,
+    arrival: &Arrival,
+    sink: &mut R,
+    admit: &mut impl Admit,
+) -> Taken {
+    let tag = tag(hash);
+    let first = S::opaque(hash >> 31 & 1) as usize & 1;
+    let mut slot = first;
+    let mut found = bucket.heads[slot].direction_of(packet, tag);
+    if found.is_none() {
+        slot ^= 1;
+        found = bucket.heads[slot].direction_of(packet, tag);
+    }
+    let Some(direction) = found else {
+        return begin::<S, R>(bucket, first, tag, packet, arrival, sink, admit);
+    };
+    let slot = S::opaque(slot as u64) as usize & 1;
+    bucket.set_latest(slot);
+    let direction = S::opaque(direction as u64) as usize & 1;
+    add::<S, R>(bucket, slot, direction, packet, way, arrival, sink)
+}
+
+impl Bucket {
+    /// Notes the slot used last. Rarely a write: the second slot's packets leave the first's line
+    /// alone.
+    #[inline(always)]
+    fn set_latest(&mut self, slot: usize) {
+        if self.latest() != slot {
+            self.heads[0].marks ^= mark::SECOND_IS_LATEST;
+        }
+    }
+
+    #[inline(always)]
+    const fn latest(&self) -> usize {
+        (self.heads[0].marks & mark::SECOND_IS_LATEST != 0) as usize
+    }
+
+    /// The slot for a new flow: a free one, `first` before the other, else the one used longer ago.
+    #[inline(always)]
+    fn victim(&self, first: usize) -> usize {
+        let other = first ^ 1;
+        if self.heads[first].tag == 0 {
+            first
+        } else if self.heads[other].tag == 0 {
+            other
+        } else {
+            1 - self.latest()
+        }
+    }
+}
+
+impl Head {
+    /// Direction of the packet if it is of this flow: 0 as the first packet went, 1 against it.
+    #[inline(always)]
+    fn direction_of(&self, packet: &Packet, tag: u32) -> Option<u8> {
+        if self.tag != tag || self.protocol != packet.protocol {
+            return None;
+        }
+        let (source, destination) = (words(&packet.source), words(&packet.destination));
+        let (from, to) = (words(&self.source), words(&self.destination));
+        let along = (source.0 ^ from.0)
+            | (source.1 ^ from.1)
+            | (destination.0 ^ to.0)
+            | (destination.1 ^ to.1)
+            | (packet.source_port ^ self.source_port) as u64
+            | (packet.destination_port ^ self.destination_port) as u64;
+        if along == 0 {
+            return Some(0);
+        }
+        let against = (source.0 ^ to.0)
+            | (source.1 ^ to.1)
+            | (destination.0 ^ from.0)
+            | (destination.1 ^ from.1)
+            | (packet.source_port ^ self.destination_port) as u64
+            | (packet.destination_port ^ self.source_port) as u64;
+        if against == 0 { Some(1) } else { None }
+    }
+
+    /// Overwrites the head with a new flow; the latest mark is the bucket's, and stays.
+    #[inline(always)]
+    fn begin(&mut self, tag: u32, packet: &Packet, arrival: &Arrival) {
+        self.source = packet.source;
+        self.destination = packet.destination;
+        self.source_port = packet.source_port;
+        self.destination_port = packet.destination_port;
+        self.protocol = packet.protocol;
+        let tunnel = (packet.n_tunnels & 1) * mark::TUNNEL;
+        self.marks &= mark::SECOND_IS_LATEST;
+        self.marks |= mark::SEEN | tunnel | fragments(packet);
+        self.vlan = packet.vlan;
+        self.tag = tag;
+        self.ifindex = arrival.ifindex;
+        self.held = [Held::NONE; 2];
+        self.sample_depth = crate::event::depth(packet);
+        self.generation = self.generation.wrapping_add(1);
+    }
+}
+
+#[inline(always)]
+fn begin<S: Sequence, R: FlowSink>(
+    bucket: &mut Bucket,
+    first: usize,
+    tag: u32,
+    packet: &Packet,
+    arrival: &Arrival,
+    sink: &mut R,
+    admit: &mut impl Admit,
+) -> Taken {
+    if !admit.may_admit() {
+        return Taken::old(Cached::Refused);
+    }
+    let slot = S::opaque(bucket.victim(first) as u64) as usize & 1;
+    let head = &mut bucket.heads[slot];
+    let lines = &mut bucket.directions[slot];
+    let evicts = head.tag != 0;
+    if evicts {
+        if !sink.send(head, lines, Sent::Evicted) {
+            return Taken::old(Cached::RingFull);
+        }
+        let [along, against] = head.held;
+        settle(&head.source, &head.destination, head.protocol, along, admit);
+        settle(
+            &head.destination,
+            &head.source,
+            head.protocol,
+            against,
+            admit,
+        );
+    }
+    S::bump(&mut head.sequence);
+    head.begin(tag, packet, arrival);
+    lines[0].begin(packet, arrival);
+    S::bump(&mut head.sequence);
+    bucket.set_latest(slot);
+    let cached = if evicts {
+        Cached::Evicted
+    } else {
+        Cached::Started
+    };
+    Taken {
+        cached,
+        is_young: true,
+    }
+}
+
+/// Hands on what packets from `from` to `to` held.
+#[inline(always)]
+fn settle(from: &Address, to: &Address, protocol: u8, held: Held, admit: &mut impl Admit) {
+    if held.is_none() {
+        return;
+    }
+    let remote = if held.went_out() { to } else { from };
+    admit.settle(remote, protocol, held);
+}
+
+#[inline(always)]
+fn add<S: Sequence, R: FlowSink>(
+    bucket: &mut Bucket,
+    slot: usize,
+    direction: usize,
+    packet: &Packet,
+    way: Way,
+    arrival: &Arrival,
+    sink: &mut R,
+) -> Taken {
+    let head = &mut bucket.heads[slot];
+    let lines = &mut bucket.directions[slot];
+    let seen = mark::SEEN << direction;
+    let is_full = head.marks & seen != 0 && lines[direction].is_full(arrival);
+    if is_full || is_over(head, lines, direction, arrival.now_ns) {
+        if !sink.send(head, lines, Sent::Rollover) {
+            return Taken::old(Cached::RolloverLost);
+        }
+        S::bump(&mut head.sequence);
+        head.generation = head.generation.wrapping_add(1);
+        head.marks &= !(mark::SEEN | mark::SEEN << 1);
+        start(head, &mut lines[direction], seen, packet, arrival);
+        S::bump(&mut head.sequence);
+        return Taken::old(Cached::RolledOver);
+    }
+    let line = &mut lines[direction];
+    let mut cached = Cached::Hit;
+    S::bump(&mut head.sequence);
+    if head.marks & seen == 0 {
+        start(head, line, seen, packet, arrival);
+        if is_plain(packet) {
+            cached = Cached::HitDue(Due {
+                packets: arrival.segments as u32,
+                bytes: arrival.bytes,
+            });
+        }
+    } else {
+        if is_plain(packet)
+            && let Some(due) = head.held[direction].take(way, arrival, line.packets, line.last_ns)
+        {
+            cached = Cached::HitDue(due);
+        }
+        head.marks |= fragments(packet);
+        line.add(packet, arrival);
+    }
+    let is_young = line.packets <= head.sample_depth;
+    S::bump(&mut head.sequence);
+    Taken { cached, is_young }
+}
+
+/// Silence after which a record takes no more packets: 17.2 s, a power of two for a cheap test.
+pub const RESTART_NS: u64 = 1 << RESTART_SHIFT;
+const RESTART_SHIFT: u32 = 34;
+
+/// True where the flow was silent for [`RESTART_NS`]. Looks at the other direction's line only
+/// where its own is silent.
+#[inline(always)]
+fn is_over(head: &Head, lines: &[Direction; 2], direction: usize, now_ns: u64) -> bool {
+    let other = direction ^ 1;
+    is_silent(head, &lines[direction], direction, now_ns)
+        && is_silent(head, &lines[other], other, now_ns)
+}
+
+#[inline(always)]
+fn is_silent(head: &Head, line: &Direction, direction: usize, now_ns: u64) -> bool {
+    head.marks & mark::SEEN << direction == 0
+        || now_ns.saturating_sub(line.last_ns) >> RESTART_SHIFT != 0
+}
+
+#[inline(always)]
+const fn fragments(packet: &Packet) -> u8 {
+    (packet.is_fragment & 1) * mark::FRAGMENTS
+}
+
+/// The first packet of a direction.
+#[inline(always)]
+fn start(head: &mut Head, line: &mut Direction, seen: u8, packet: &Packet, arrival: &Arrival) {
+    head.marks |= seen | fragments(packet);
+    line.begin(packet, arrival);
+}

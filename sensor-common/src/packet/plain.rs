@@ -1,0 +1,120 @@
+//! The packet that nearly all packets are, read straight through: untagged, IPv4 without options or
+//! IPv6 without extension headers, no fragment, TCP or UDP, no tunnel. Reads exactly what the full
+//! way reads, which takes everything else.
+
+use super::ip::end;
+use super::link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use super::transport::is_tunnel_port;
+use super::{Frame, Packet, protocol};
+use crate::counters::Outcome;
+use crate::v4_mapped;
+
+/// True where the packet was read; else `packet` is as it was.
+#[inline(always)]
+pub(super) fn read<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
+    let Some(header) = frame.header::<34>(0) else {
+        return false;
+    };
+    let ethertype = be16!(header, 12);
+    if ethertype == ETHERTYPE_IPV4 {
+        ipv4(frame, header, packet)
+    } else if ethertype == ETHERTYPE_IPV6 {
+        ipv6(frame, packet)
+    } else {
+        false
+    }
+}
+
+#[inline(always)]
+fn ipv4<F: Frame + ?Sized>(frame: &F, header: &[u8; 34], packet: &mut Packet) -> bool {
+    let total_length = be16!(header, 16);
+    let is_whole = be16!(header, 20) & 0x3fff == 0;
+    if header[14] != 0x45 || !is_whole || (total_length != 0 && total_length < 20) {
+        return false;
+    }
+    let network = Packet {
+        source: v4_mapped(wire32!(header, 26)),
+        destination: v4_mapped(wire32!(header, 30)),
+        ttl: header[22],
+        protocol: header[23],
+        ethertype: ETHERTYPE_IPV4,
+        offset: 34,
+        end: end(14, total_length as usize),
+        has_header: 1,
+        ..Packet::default()
+    };
+    transport(frame, network, packet)
+}
+
+#[inline(always)]
+fn ipv6<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
+    let Some(header) = frame.header::<54>(0) else {
+        return false;
+    };
+    if header[14] >> 4 != 6 {
+        return false;
+    }
+    let network = Packet {
+        source: [
+            wire32!(header, 22),
+            wire32!(header, 26),
+            wire32!(header, 30),
+            wire32!(header, 34),
+        ],
+        destination: [
+            wire32!(header, 38),
+            wire32!(header, 42),
+            wire32!(header, 46),
+            wire32!(header, 50),
+        ],
+        ttl: header[21],
+        protocol: header[20],
+        ethertype: ETHERTYPE_IPV6,
+        offset: 54,
+        end: end(54, be16!(header, 18) as usize),
+        has_header: 1,
+        ..Packet::default()
+    };
+    transport(frame, network, packet)
+}
+
+#[inline(always)]
+fn transport<F: Frame + ?Sized>(frame: &F, network: Packet, packet: &mut Packet) -> bool {
+    let at = network.offset as usize;
+    if network.protocol == protocol::TCP {
+        let Some(header) = frame.header::<20>(at) else {
+            return false;
+        };
+        if header[12] < 0x50 {
+            return false;
+        }
+        *packet = Packet {
+            source_port: be16!(header, 0),
+            destination_port: be16!(header, 2),
+            tcp_flags: header[13],
+            tcp_window: be16!(header, 14),
+            offset: at as u32 + (header[12] >> 4) as u32 * 4,
+            outcome: Outcome::Tcp as u32,
+            ..network
+        };
+        return true;
+    }
+    if network.protocol != protocol::UDP {
+        return false;
+    }
+    let Some(header) = frame.header::<8>(at) else {
+        return false;
+    };
+    let (port, length) = (be16!(header, 2), be16!(header, 4));
+    if is_tunnel_port(port) || (length != 0 && length < 8) {
+        return false;
+    }
+    *packet = Packet {
+        source_port: be16!(header, 0),
+        destination_port: port,
+        offset: at as u32 + 8,
+        outcome: Outcome::Udp as u32,
+        ..network
+    };
+    true
+}
