@@ -41,6 +41,9 @@ pub struct ShapeConfig {
     pub alike_sessions: f64,
     /// Standard deviation of the packets of sessions over their mean, up to which they are alike.
     pub alike: f64,
+    /// Regular contacts with one service outside of the site; twice as many at periods from 20 s
+    /// on, three times as many from 120 s on.
+    pub beacon_contacts: u32,
     /// Ports of web servers.
     pub web_ports: Vec<u16>,
     /// Pairs and hosts followed, about 200 bytes each.
@@ -69,6 +72,7 @@ impl Default for ShapeConfig {
             password_sessions: 12.0,
             alike_sessions: 25.0,
             alike: 0.35,
+            beacon_contacts: 10,
             web_ports: vec![
                 80, 81, 443, 591, 3000, 5000, 8000, 8008, 8080, 8081, 8088, 8443, 8888,
             ],

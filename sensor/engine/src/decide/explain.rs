@@ -53,6 +53,15 @@ pub(super) fn explain(incident: &Incident) -> String {
         | Family::IcmpTunnel
         | Family::LateralMovement
         | Family::MalformedTraffic => of_samples(incident, &sources, &victim, &end),
+        Family::Beacon => {
+            let (period_s, contacts) = beacon(incident);
+            format!(
+                "{sources} called port {} of {victim} {contacts:.0} times, every {period_s:.1} s: {:.0} % of the intervals are alike where {:.0} % would be by chance, {end}",
+                incident.ports.first().copied().unwrap_or(0),
+                100.0 * observed,
+                100.0 * expected
+            )
+        }
         Family::VolumeAnomaly => format!(
             "{victim} got {observed:.0} {what} where its own past says {expected:.0}, {end}"
         ),
@@ -112,6 +121,14 @@ fn evidence(incident: &Incident) -> String {
     let one = |e: &Evidence| format!("{} {:.1}", e.name, e.observed);
     let all: Vec<String> = incident.features.iter().map(one).collect();
     all.join(", ")
+}
+
+fn beacon(incident: &Incident) -> (f64, f64) {
+    let of = |name| {
+        let feature = incident.features.iter().find(|f| f.name == name);
+        feature.map_or(0.0, |f| f.observed)
+    };
+    (of("period_s"), of("contacts"))
 }
 
 /// What the strongest number counts, in words; a model's feature goes by its name.

@@ -51,7 +51,7 @@ impl Severity {
             | Family::DnsTunnel
             | Family::IcmpTunnel
             | Family::LateralMovement => Self::High,
-            Family::MalformedTraffic => Self::Medium,
+            Family::Beacon | Family::MalformedTraffic => Self::Medium,
             Family::SynFlood
             | Family::AckFlood
             | Family::UdpFlood

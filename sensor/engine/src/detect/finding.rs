@@ -22,6 +22,7 @@ pub enum Family {
     ArpSweep,
     ArpSpoof,
     BruteForce,
+    Beacon,
     DnsTunnel,
     IcmpTunnel,
     LateralMovement,
@@ -31,7 +32,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SynFlood,
         Self::AckFlood,
         Self::UdpFlood,
@@ -45,6 +46,7 @@ impl Family {
         Self::ArpSweep,
         Self::ArpSpoof,
         Self::BruteForce,
+        Self::Beacon,
         Self::DnsTunnel,
         Self::IcmpTunnel,
         Self::LateralMovement,
@@ -68,6 +70,7 @@ impl Family {
             Self::ArpSweep => "arp_sweep",
             Self::ArpSpoof => "arp_spoof",
             Self::BruteForce => "brute_force",
+            Self::Beacon => "beacon",
             Self::DnsTunnel => "dns_tunnel",
             Self::IcmpTunnel => "icmp_tunnel",
             Self::LateralMovement => "lateral_movement",
@@ -92,6 +95,7 @@ impl Family {
             Self::LateralMovement => "T1021",
             Self::MalformedTraffic => "T1499.004",
             Self::BruteForce => "T1110",
+            Self::Beacon => "T1071.001",
             Self::VolumeAnomaly => "T1498",
             Self::BehaviourAnomaly => "T1071",
         }
@@ -132,6 +136,7 @@ pub enum Detector {
     Mqtt,
     Fieldbus,
     IcmpTunnel,
+    Beacon,
     Volume,
     /// The calibrated ensemble.
     Models,
@@ -165,6 +170,7 @@ impl Detector {
             Self::Mqtt => "mqtt",
             Self::Fieldbus => "fieldbus",
             Self::IcmpTunnel => "icmp_tunnel",
+            Self::Beacon => "beacon",
             Self::Volume => "volume",
             Self::Models => "models",
         }

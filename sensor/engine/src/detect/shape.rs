@@ -2,6 +2,7 @@
 //! at the one that an update has just changed. Nothing is walked through.
 
 mod attempts;
+mod beacon;
 mod datagrams;
 mod echoes;
 mod passwords;
@@ -14,7 +15,7 @@ use sensor_common::packet::protocol;
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, ShapeConfig};
-use crate::features::pair::{Pair, PairKey, Pairs};
+use crate::features::pair::{Pair, PairKey, Pairs, is_established};
 use crate::features::victim::{Kind, Victims};
 use crate::flow::{FlowSummary, FlowUpdate, Progress};
 
@@ -29,6 +30,7 @@ pub(crate) struct ShapeDetectors {
     auth_ports: Vec<u16>,
     pairs: Pairs,
     victims: Victims,
+    beacons: beacon::Beacons,
     findings: Vec<Finding>,
     /// Pairs with many open connections: time alone makes them suspicious.
     watched: Vec<PairKey>,
@@ -42,6 +44,7 @@ impl ShapeDetectors {
             auth_ports: auth_ports.to_vec(),
             pairs: Pairs::new(config.max_pairs, hash_seed),
             victims: Victims::new(config.max_victims, hash_seed),
+            beacons: beacon::Beacons::new(config.max_pairs / 4, hash_seed),
             findings: Vec::new(),
             watched: Vec::new(),
             forgot_ns: 0,
@@ -54,7 +57,7 @@ impl ShapeDetectors {
     }
 
     pub(crate) fn n_shed(&self) -> u64 {
-        self.pairs.n_shed() + self.victims.n_shed()
+        self.pairs.n_shed() + self.victims.n_shed() + self.beacons.n_shed()
     }
 
     pub(crate) fn take(&mut self, update: &FlowUpdate) {
@@ -101,6 +104,10 @@ impl ShapeDetectors {
 
     pub(crate) fn take_end(&mut self, flow: &FlowSummary, source: Address, host: Address) {
         let config = &self.config;
+        if flow.protocol == protocol::TCP && is_established(flow) {
+            let finding = self.beacons.take(config, flow, source, host);
+            self.findings.extend(finding);
+        }
         let Some((key, pair)) = self.pairs.end(flow, source, host) else {
             return;
         };
@@ -123,6 +130,7 @@ impl ShapeDetectors {
             self.forgot_ns = at_ns;
             self.pairs.forget(at_ns);
             self.victims.forget(at_ns);
+            self.beacons.forget(at_ns);
         }
     }
 }

@@ -216,7 +216,7 @@ pub(crate) fn is_bare(update: &FlowUpdate) -> bool {
 }
 
 /// As the flow stage judges it (a handshake that was done, or any answer).
-fn is_established(flow: &FlowSummary) -> bool {
+pub(crate) fn is_established(flow: &FlowSummary) -> bool {
     let (sent, got) = (&flow.forward, &flow.backward);
     if flow.protocol != protocol::TCP {
         return got.packets > 0;
