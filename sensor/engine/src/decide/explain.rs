@@ -53,15 +53,7 @@ pub(super) fn explain(incident: &Incident) -> String {
         | Family::IcmpTunnel
         | Family::LateralMovement
         | Family::MalformedTraffic => of_samples(incident, &sources, &victim, &end),
-        Family::Beacon => {
-            let (period_s, contacts) = beacon(incident);
-            format!(
-                "{sources} called port {} of {victim} {contacts:.0} times, every {period_s:.1} s: {:.0} % of the intervals are alike where {:.0} % would be by chance, {end}",
-                incident.ports.first().copied().unwrap_or(0),
-                100.0 * observed,
-                100.0 * expected
-            )
-        }
+        Family::Beacon => of_beacon(incident, &sources, &victim, &end),
         Family::VolumeAnomaly => format!(
             "{victim} got {observed:.0} {what} where its own past says {expected:.0}, {end}"
         ),
@@ -123,12 +115,20 @@ fn evidence(incident: &Incident) -> String {
     all.join(", ")
 }
 
-fn beacon(incident: &Incident) -> (f64, f64) {
+fn of_beacon(incident: &Incident, sources: &str, victim: &str, end: &str) -> String {
     let of = |name| {
         let feature = incident.features.iter().find(|f| f.name == name);
-        feature.map_or(0.0, |f| f.observed)
+        feature.map_or((0.0, 0.0), |f| (f.observed, f.expected))
     };
-    (of("period_s"), of("contacts"))
+    let (regular, by_chance) = of("regular_share");
+    format!(
+        "{sources} called port {} of {victim} {:.0} times, every {:.1} s: {:.0} % of the intervals are alike where {:.0} % would be by chance, {end}",
+        incident.ports.first().copied().unwrap_or(0),
+        of("contacts").0,
+        of("period_s").0,
+        100.0 * regular,
+        100.0 * by_chance
+    )
 }
 
 /// What the strongest number counts, in words; a model's feature goes by its name.

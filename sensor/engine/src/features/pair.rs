@@ -147,6 +147,11 @@ impl Pair {
     }
 
     fn begin(&mut self, update: &FlowUpdate) {
+        if self.fast.get(fast::ATTEMPTS) < 0.5 {
+            self.since_ns = update.first_ns;
+            self.ports.clear();
+            self.votes = 0;
+        }
         self.fast.add(fast::ATTEMPTS, 1.0);
         let port = update.destination_port;
         self.ports.insert(u64::from(port));
