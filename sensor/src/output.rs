@@ -117,7 +117,7 @@ fn side(totals: &Totals) -> Value {
 }
 
 pub fn flow(at_ns: u64, flow: &FlowSummary) -> Value {
-    json!({
+    let mut line = json!({
         "kind": "flow",
         "@timestamp": timestamp(at_ns),
         "source.ip": flow.source,
@@ -135,7 +135,9 @@ pub fn flow(at_ns: u64, flow: &FlowSummary) -> Value {
         "event.end": timestamp(flow.last_ns),
         "forward": side(&flow.forward),
         "backward": side(&flow.backward),
-    })
+    });
+    add_notes(&mut line, &flow.notes);
+    line
 }
 
 pub fn loss(at_ns: u64, stage: &str, reason: &str, count: u64) -> Value {

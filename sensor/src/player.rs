@@ -54,6 +54,8 @@ pub struct Player<L> {
     next_tick_ns: u64,
     n_ticks: u64,
     n_host_dropped: u64,
+    /// Samples above their budget, and with the ring full.
+    n_shed: [u64; 2],
 }
 
 impl<L: Listener> Player<L> {
@@ -68,6 +70,7 @@ impl<L: Listener> Player<L> {
             next_tick_ns: 0,
             n_ticks: 0,
             n_host_dropped: 0,
+            n_shed: [0; 2],
         }
     }
 
@@ -174,6 +177,19 @@ impl<L: Listener> Player<L> {
             let packets = dropped - self.n_host_dropped;
             listener.feed(at_ns, Input::HostDropped { packets });
             self.n_host_dropped = dropped;
+        }
+        let shed =
+            [Event::SampleOverBudget, Event::EventRingFull].map(|e| self.path.event(e).packets);
+        if shed != self.n_shed {
+            let [over_budget, ring_full] = shed;
+            listener.feed(
+                at_ns,
+                Input::SamplesShed {
+                    over_budget: over_budget.saturating_sub(self.n_shed[0]),
+                    ring_full: ring_full.saturating_sub(self.n_shed[1]),
+                },
+            );
+            self.n_shed = shed;
         }
         if self.n_ticks.is_multiple_of(FLOW_TICKS) {
             self.look_at_flows(at_ns);

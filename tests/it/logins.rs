@@ -236,3 +236,33 @@ fn echoes_that_carry_data_are_told() {
     let tests: Vec<Frame> = (0..150).flat_map(path_test).collect();
     assert_eq!(found("path-test", &tests), [] as [&str; 0]);
 }
+
+#[test]
+fn flows_carry_what_was_read_of_them() {
+    let turns: [&[u8]; 2] = [
+        b"GET /index.html HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test/1\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ];
+    let path = capture("facts", &session(START_US, (40_000, 8080), &turns));
+    let output = std::process::Command::new(sensor_tests::binary().unwrap())
+        .args(["replay", "--json", "--flows"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let flow = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .find(|line| line["kind"] == "flow")
+        .unwrap();
+    for (name, value) in [
+        ("network.protocol", "http"),
+        ("http.request.method", "GET"),
+        ("url.domain", "a.example"),
+        ("url.path", "/index.html"),
+        ("user_agent.original", "test/1"),
+        ("http.response.status_code", "204"),
+    ] {
+        assert_eq!(flow[name], value, "{flow}");
+    }
+}

@@ -14,7 +14,7 @@ mod windows;
 
 pub(crate) use self::blame::Blame;
 pub(crate) use self::content::ContentDetectors;
-pub use self::finding::{Detector, Entity, Evidence, Family, Finding, Note};
+pub use self::finding::{Detector, Entity, Evidence, Family, Finding};
 pub(crate) use self::flood::FloodDetector;
 pub(crate) use self::scan::ScanDetector;
 pub(crate) use self::scan_rows::RowScanDetector;

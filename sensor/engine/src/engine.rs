@@ -14,6 +14,7 @@ use crate::detect::{
 };
 use crate::features::{HostLook, HostTracks, LearnedSubjects, Rank, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary};
+use crate::l7::facts::FlowFacts;
 
 /// What the engine is fed.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,9 @@ pub enum Input<'a> {
     },
     /// Packets whose host row was taken by a busier host since the last such input.
     HostDropped { packets: u64 },
+    /// Samples and events since the last such input that were above the budget of their kind, and
+    /// that found their ring full.
+    SamplesShed { over_budget: u64, ring_full: u64 },
     /// After one pass over the cache, every second of event time.
     FlowTick,
 }
@@ -65,6 +69,8 @@ pub struct Stats {
     pub n_incidents: u64,
     pub n_decisions: u64,
     pub n_samples: u64,
+    pub n_samples_over_budget: u64,
+    pub n_samples_ring_full: u64,
     pub n_flows_shed: u64,
     pub n_hosts_shed: u64,
     pub n_subjects_shed: u64,
@@ -88,7 +94,7 @@ pub struct Stats {
 
 impl Stats {
     /// What each stage had no room for: stage, reason and count.
-    pub const fn shed(&self) -> [(&'static str, &'static str, u64); 9] {
+    pub const fn shed(&self) -> [(&'static str, &'static str, u64); 11] {
         [
             ("flow", "table_full", self.n_flows_shed),
             ("features", "hosts_full", self.n_hosts_shed),
@@ -99,6 +105,8 @@ impl Stats {
             ("detect", "content_tables_full", self.n_content_shed),
             ("decide", "incidents_full", self.n_incidents_shed),
             ("capture", "host_rows_full", self.n_host_packets_dropped),
+            ("capture", "samples_over_budget", self.n_samples_over_budget),
+            ("capture", "event_ring_full", self.n_samples_ring_full),
         ]
     }
 }
@@ -118,6 +126,7 @@ pub struct Engine {
     row_scans: RowScanDetector,
     shapes: ShapeDetectors,
     content: ContentDetectors,
+    facts: FlowFacts,
     volumes: VolumeDetector,
     scoring: Scoring,
     emit_scores: bool,
@@ -145,6 +154,7 @@ impl Engine {
             row_scans: RowScanDetector::new(&config.scan, seed),
             shapes: ShapeDetectors::new(&config.shape, &config.scan.auth_ports, seed),
             content: ContentDetectors::new(&config.content, seed),
+            facts: FlowFacts::new(config.content.max_flows, seed),
             volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
             scoring: Scoring::new(&config.scoring, seed),
             emit_scores: config.emit_scores,
@@ -193,6 +203,15 @@ impl Engine {
             Input::FlowSent(flow) => self.take_flow(at_ns, flow, true, out),
             Input::Sample(sample) => self.take_sample(sample),
             Input::Hosts { local, remote } => self.take_hosts(at_ns, local, remote, out),
+            Input::SamplesShed {
+                over_budget,
+                ring_full,
+            } => {
+                let stats = &mut self.stats;
+                stats.n_samples_over_budget =
+                    stats.n_samples_over_budget.saturating_add(over_budget);
+                stats.n_samples_ring_full = stats.n_samples_ring_full.saturating_add(ring_full);
+            }
             Input::HostDropped { packets } => {
                 let n = &mut self.stats.n_host_packets_dropped;
                 *n = n.saturating_add(packets);
@@ -210,7 +229,9 @@ impl Engine {
             if let FlowEvent::End(summary) = event {
                 stats.n_flows_ended = stats.n_flows_ended.saturating_add(1);
                 if !omit_flows {
-                    out.push(Output::FlowEnd(summary.clone()));
+                    let mut summary = summary.clone();
+                    summary.notes = self.facts.of(&summary);
+                    out.push(Output::FlowEnd(summary));
                 }
             }
         });
@@ -246,7 +267,7 @@ impl Engine {
         stats.n_drifts = self.scoring.n_drifts();
         stats.n_baselines_shed = self.scoring.n_shed();
         stats.n_scan_windows_shed = self.scans.n_shed().saturating_add(self.shapes.n_shed());
-        stats.n_content_shed = self.content.n_shed();
+        stats.n_content_shed = self.content.n_shed().saturating_add(self.facts.n_shed());
         stats.n_incidents_shed = self.decide.n_shed;
         stats
     }
@@ -255,6 +276,9 @@ impl Engine {
         let n = &mut self.stats.n_samples;
         *n = n.saturating_add(1);
         self.content.take(sample);
+        if !self.omit_flows {
+            self.facts.take(sample);
+        }
     }
 
     fn take_flow(&mut self, at_ns: u64, flow: &Flow, is_final: bool, out: &mut Vec<Output>) {
@@ -264,6 +288,7 @@ impl Engine {
             scans: &mut self.scans,
             shapes: &mut self.shapes,
             content: &mut self.content,
+            facts: &mut self.facts,
             stats: &mut self.stats,
             omit_flows: self.omit_flows,
         };
@@ -279,6 +304,7 @@ impl Engine {
             scans: &mut self.scans,
             shapes: &mut self.shapes,
             content: &mut self.content,
+            facts: &mut self.facts,
             stats: &mut self.stats,
             omit_flows: self.omit_flows,
         };
@@ -415,6 +441,7 @@ struct Downstream<'a> {
     scans: &'a mut ScanDetector,
     shapes: &'a mut ShapeDetectors,
     content: &'a mut ContentDetectors,
+    facts: &'a mut FlowFacts,
     stats: &'a mut Stats,
     omit_flows: bool,
 }
@@ -434,7 +461,9 @@ impl Downstream<'_> {
                 self.shapes.take_end(summary, source, host);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
                 if !self.omit_flows {
-                    out.push(Output::FlowEnd(summary.clone()));
+                    let mut summary = summary.clone();
+                    summary.notes = self.facts.of(&summary);
+                    out.push(Output::FlowEnd(summary));
                 }
             }
         }

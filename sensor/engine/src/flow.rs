@@ -334,6 +334,7 @@ fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSumma
     let [forward, backward] = turn(is_from_b, part);
     let gists = [Gist::of_totals(&forward), Gist::of_totals(&backward)];
     FlowSummary {
+        notes: Vec::new(),
         source: to_ip(&source.0),
         destination: to_ip(&destination.0),
         source_port: source.1,

@@ -6,9 +6,12 @@
 
 pub(crate) mod arp;
 pub(crate) mod dns;
+pub(crate) mod facts;
 pub(crate) mod fieldbus;
+pub(crate) mod http;
 pub(crate) mod login;
 pub(crate) mod mqtt;
+pub(crate) mod tls;
 pub(crate) mod zone;
 
 /// Bytes of a message, read from the front.

@@ -15,6 +15,7 @@ mod features;
 mod flow;
 mod l7;
 mod models;
+mod note;
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ pub use config::{
     RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
-pub use detect::{Detector, Entity, Evidence, Family, Finding, Note, Score};
+pub use detect::{Detector, Entity, Evidence, Family, Finding, Score};
 pub use engine::{Engine, Input, Output, Stats};
 pub use features::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, Vector, schema_hash,
@@ -38,3 +39,4 @@ pub use models::{
     BASELINE_COLUMNS, Clusters, HalfSpaceTrees, IsolationForest, KitNet, Mixture, Model, ModelKind,
     N_BASELINES, RobustCutForest, Scale, Scaled, Seasonal,
 };
+pub use note::Note;

@@ -217,6 +217,8 @@ struct Looks {
     n_ticks: u64,
     ticks: Ticks,
     n_host_dropped: u64,
+    /// Samples above their budget, and with the ring full.
+    n_shed: [u64; 2],
     n_lines_shed: u64,
     kept_at: Instant,
 }
@@ -230,6 +232,7 @@ impl Looks {
             remote: Vec::new(),
             n_ticks: 0,
             n_host_dropped: 0,
+            n_shed: [0; 2],
             n_lines_shed: 0,
             kept_at: Instant::now(),
         })
@@ -259,6 +262,18 @@ impl Looks {
             let packets = dropped - self.n_host_dropped;
             pipeline.feed(at_ns, Input::HostDropped { packets });
             self.n_host_dropped = dropped;
+        }
+        let shed = [Event::SampleOverBudget, Event::EventRingFull].map(|e| kernel.event(e).packets);
+        if shed != self.n_shed {
+            let [over_budget, ring_full] = shed;
+            pipeline.feed(
+                at_ns,
+                Input::SamplesShed {
+                    over_budget: over_budget.saturating_sub(self.n_shed[0]),
+                    ring_full: ring_full.saturating_sub(self.n_shed[1]),
+                },
+            );
+            self.n_shed = shed;
         }
         self.n_ticks += 1;
         let is_flow_tick = self

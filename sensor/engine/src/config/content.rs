@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::SECOND_NS;
 
 /// Detectors that read packet samples.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContentConfig {
     pub arp_spoof: ArpSpoofConfig,
@@ -17,6 +17,25 @@ pub struct ContentConfig {
     pub mqtt: MqttConfig,
     pub fieldbus: FieldbusConfig,
     pub icmp_tunnel: IcmpTunnelConfig,
+    /// Flows whose names, versions and reply codes are kept until they end, about 400 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_flows: usize,
+}
+
+impl Default for ContentConfig {
+    fn default() -> Self {
+        Self {
+            arp_spoof: ArpSpoofConfig::default(),
+            arp_sweep: ArpSweepConfig::default(),
+            dns_tunnel: DnsTunnelConfig::default(),
+            dga: DgaConfig::default(),
+            replies: RepliesConfig::default(),
+            mqtt: MqttConfig::default(),
+            fieldbus: FieldbusConfig::default(),
+            icmp_tunnel: IcmpTunnelConfig::default(),
+            max_flows: 32_768,
+        }
+    }
 }
 
 /// Stations that speak for others.

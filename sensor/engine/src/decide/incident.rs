@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::explain::explain;
 use crate::address::Mac;
-use crate::detect::{Detector, Evidence, Family, Finding, Note};
+use crate::detect::{Detector, Evidence, Family, Finding};
+use crate::note::Note;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use sensor_common::Address;
 
 use crate::address::Mac;
+use crate::note::Note;
 
 /// Kinds of behaviour; labels as in the output contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -225,13 +226,6 @@ pub struct Evidence {
     pub expected: f64,
     /// Part of the score that it accounts for, 0 to 1.
     pub share: f64,
-}
-
-/// Text that speaks for the finding, under its name in the Elastic Common Schema.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    pub name: &'static str,
-    pub value: String,
 }
 
 /// A score above its limit.

@@ -117,6 +117,12 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
         self.at_mut(slot).map(|(_, value)| value)
     }
 
+    /// Takes the value of a key out.
+    pub(crate) fn take(&mut self, key: &K) -> Option<V> {
+        let slot = self.find(self.hasher.hash_one(key), key)?;
+        self.remove(slot)
+    }
+
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         let slot = self.find(self.hasher.hash_one(key), key)?;
         let (_, value) = self.slots.get(slot as usize)?.as_ref()?;
@@ -154,18 +160,15 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
         self.index.clear();
     }
 
-    fn remove(&mut self, slot: u32) {
-        let Some(Some((key, _))) = self.slots.get(slot as usize) else {
-            return;
-        };
+    fn remove(&mut self, slot: u32) -> Option<V> {
+        let (key, _) = self.slots.get(slot as usize)?.as_ref()?;
         let hash = self.hasher.hash_one(key);
         if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
             found.remove();
         }
-        if let Some(place) = self.slots.get_mut(slot as usize) {
-            *place = None;
-            self.free.push(slot);
-        }
+        let (_, value) = self.slots.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        Some(value)
     }
 
     fn shed(&mut self) {

@@ -9,6 +9,7 @@ use sensor_common::flow::hash_ends;
 use super::community::{Tuple, community_id};
 use super::entry::mark;
 use super::totals::{Delta, Gist, Totals};
+use crate::note::Note;
 
 /// Why a flow was exported; values of IPFIX flowEndReason (RFC 5102 5.11.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,8 @@ pub struct FlowSummary {
     pub last_ns: u64,
     pub end_reason: EndReason,
     pub has_fragments: bool,
+    /// What packet samples said of it, e.g. `dns.question.name`.
+    pub notes: Vec<Note>,
 }
 
 impl FlowSummary {

@@ -48,6 +48,46 @@ impl Name {
     }
 }
 
+/// Name of a record type, else as RFC 3597 writes it.
+pub(crate) fn type_name(number: u16) -> String {
+    let name = match number {
+        record::A => "A",
+        record::NS => "NS",
+        5 => "CNAME",
+        record::SOA => "SOA",
+        10 => "NULL",
+        record::PTR => "PTR",
+        15 => "MX",
+        16 => "TXT",
+        25 => "KEY",
+        record::AAAA => "AAAA",
+        33 => "SRV",
+        35 => "NAPTR",
+        43 => "DS",
+        46 => "RRSIG",
+        48 => "DNSKEY",
+        record::SVCB => "SVCB",
+        record::HTTPS => "HTTPS",
+        255 => "ANY",
+        other => return format!("TYPE{other}"),
+    };
+    name.to_owned()
+}
+
+/// Name of a response code (RFC 1035 4.1.1), else its number.
+pub(crate) fn rcode_name(number: u8) -> String {
+    let name = match number {
+        NO_ERROR => "NOERROR",
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        NX_DOMAIN => "NXDOMAIN",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
 /// Printable ASCII, the rest as `?`.
 pub(crate) fn text(bytes: &[u8]) -> String {
     let one = |b: &u8| {

@@ -10,13 +10,12 @@ use super::Seen;
 use super::turning::Turning;
 use crate::address::{Seeded, to_ip};
 use crate::config::DgaConfig;
-use crate::detect::finding::{
-    Detector, Entity, Evidence, Family, Finding, Note, p_value, poisson_score,
-};
+use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::features::bounded::{Bounded, Worth};
 use crate::features::sketch::Distinct;
 use crate::l7::dns::{self, NO_ERROR, NX_DOMAIN};
 use crate::l7::zone::split;
+use crate::note::Note;
 
 #[derive(Clone, Debug, Default)]
 struct Half {

@@ -13,13 +13,12 @@ use super::Seen;
 use super::turning::Turning;
 use crate::address::{Seeded, to_ip};
 use crate::config::DnsTunnelConfig;
-use crate::detect::finding::{
-    Detector, Entity, Evidence, Family, Finding, Note, p_value, poisson_score,
-};
+use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::features::bounded::{Bounded, Worth};
 use crate::features::sketch::Distinct;
 use crate::l7::dns::{self, record};
 use crate::l7::zone::{information, split};
+use crate::note::Note;
 
 #[derive(Clone, Debug, Default)]
 struct Half {

@@ -14,11 +14,14 @@ use super::draft::{Span, draft};
 use super::turning::Turning;
 use crate::address::to_ip;
 use crate::config::FieldbusConfig;
-use crate::detect::finding::{Detector, Entity, Family, Finding, Note, poisson_score};
+use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
 use crate::features::bounded::{Bounded, Worth};
 use crate::flow::FlowUpdate;
 use crate::l7::fieldbus::Message;
+use crate::note::Note;
 
+/// S7, Modbus, IEC 60870-5-104, DNP3, EtherNet/IP.
+const FIELDBUS_PORTS: [u16; 5] = [102, 502, 2404, 20_000, 44_818];
 /// Score of something that is told by its kind, not by a count.
 const SURE: f64 = 12.0;
 /// Findings of new contacts kept until the next tick.
@@ -147,8 +150,11 @@ impl FieldbusDetector {
             .get_or_insert_with(key, Times::default)
             .last_ns = at_ns;
         let are_settled = self.is_settled(at_ns, &source) && self.is_settled(at_ns, &destination);
-        if !is_known && are_settled && update.is_attempt {
-            let port = update.destination_port;
+        let port = update.destination_port;
+        // A session from before, in something else than what devices speak, is as strange.
+        let is_foreign =
+            !FIELDBUS_PORTS.contains(&port) && !FIELDBUS_PORTS.contains(&update.source_port);
+        if !is_known && are_settled && (update.is_attempt || is_foreign) {
             self.tell(
                 at_ns,
                 (source, destination),

@@ -8,9 +8,10 @@ use super::draft::{Span, draft};
 use super::turning::Turning;
 use crate::address::to_ip;
 use crate::config::RepliesConfig;
-use crate::detect::finding::{Detector, Entity, Family, Finding, Note, poisson_score};
+use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
 use crate::features::bounded::{Bounded, Worth};
 use crate::l7::login::{Login, Service};
+use crate::note::Note;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Half {

@@ -1,0 +1,185 @@
+//! What is known of each flow above the transport layer, until the flow ends.
+
+use sensor_common::Address;
+use sensor_common::event::{Kind, Sample};
+use sensor_common::packet::Packet;
+
+use super::{dns, http, tls};
+use crate::address::from_ip;
+use crate::features::bounded::{Bounded, Worth};
+use crate::flow::{EndReason, FlowSummary};
+use crate::note::Note;
+
+/// Notes of one flow.
+const MAX_NOTES: usize = 12;
+
+/// Endpoints of a flow in an order that both directions agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    ends: [(Address, u16); 2],
+    protocol: u8,
+}
+
+impl Key {
+    fn new(a: (Address, u16), b: (Address, u16), protocol: u8) -> Self {
+        let ends = if a <= b { [a, b] } else { [b, a] };
+        Self { ends, protocol }
+    }
+
+    fn of(packet: &Packet) -> Self {
+        Self::new(
+            (packet.source, packet.source_port),
+            (packet.destination, packet.destination_port),
+            packet.protocol,
+        )
+    }
+
+    fn of_flow(flow: &FlowSummary) -> Self {
+        Self::new(
+            (from_ip(flow.source), flow.source_port),
+            (from_ip(flow.destination), flow.destination_port),
+            flow.protocol,
+        )
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    last_ns: u64,
+    notes: Vec<Note>,
+}
+
+impl Worth for Facts {
+    fn worth(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct FlowFacts {
+    flows: Bounded<Key, Facts>,
+}
+
+impl FlowFacts {
+    pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
+        Self {
+            flows: Bounded::new(capacity, hash_seed),
+        }
+    }
+
+    pub(crate) fn n_shed(&self) -> u64 {
+        self.flows.n_shed
+    }
+
+    /// Notes what a sample says; the first of each name stays.
+    pub(crate) fn take(&mut self, sample: &Sample<'_>) {
+        let packet = &sample.head.packet;
+        let notes = match Kind::of(sample.head.kind) {
+            Some(Kind::Dns) => of_dns(sample.payload),
+            Some(Kind::Tcp | Kind::Control) => of_stream(sample.payload, packet),
+            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Arp | Kind::Icmp | Kind::Udp)
+            | None => return,
+        };
+        if notes.is_empty() {
+            return;
+        }
+        let facts = self
+            .flows
+            .get_or_insert_with(Key::of(packet), Facts::default);
+        facts.last_ns = sample.head.at_ns;
+        for note in notes {
+            let is_known = facts.notes.iter().any(|known| known.name == note.name);
+            if !is_known && facts.notes.len() < MAX_NOTES {
+                facts.notes.push(note);
+            }
+        }
+    }
+
+    /// Hands out the notes of a flow that was exported; one that goes on keeps them.
+    pub(crate) fn of(&mut self, flow: &FlowSummary) -> Vec<Note> {
+        let key = Key::of_flow(flow);
+        if flow.end_reason == EndReason::ActiveTimeout {
+            let facts = self.flows.get(&key);
+            return facts.map_or_else(Vec::new, |facts| facts.notes.clone());
+        }
+        self.flows
+            .take(&key)
+            .map_or_else(Vec::new, |facts| facts.notes)
+    }
+}
+
+fn note(name: &'static str, value: impl Into<String>) -> Note {
+    Note {
+        name,
+        value: value.into(),
+    }
+}
+
+fn of_dns(payload: &[u8]) -> Vec<Note> {
+    let Some(message) = dns::Message::read(payload) else {
+        return Vec::new();
+    };
+    let mut notes = vec![
+        note("network.protocol", "dns"),
+        note("dns.question.name", message.name.text()),
+        note("dns.question.type", dns::type_name(message.record)),
+    ];
+    if message.is_response {
+        notes.push(note("dns.response_code", dns::rcode_name(message.rcode)));
+    }
+    notes
+}
+
+fn of_stream(payload: &[u8], packet: &Packet) -> Vec<Note> {
+    match payload {
+        [0x16, 3, ..] => of_tls(payload),
+        [b'S', b'S', b'H', b'-', ..] => of_ssh(payload, packet),
+        // Letters of a method, or of the version of an answer.
+        [b'A'..=b'Z', b'A'..=b'Z', b'A'..=b'Z' | b' ', ..] => {
+            let mut notes = http::read(payload).unwrap_or_default();
+            if !notes.is_empty() {
+                notes.push(note("network.protocol", "http"));
+            }
+            notes
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn of_tls(payload: &[u8]) -> Vec<Note> {
+    let Some(hello) = tls::Hello::read(payload) else {
+        return Vec::new();
+    };
+    let version = match hello.version {
+        0x0304 => "1.3",
+        0x0303 => "1.2",
+        0x0302 => "1.1",
+        0x0301 => "1.0",
+        _ => "unknown",
+    };
+    let mut notes = vec![
+        note("network.protocol", "tls"),
+        note("tls.client.version_offered", version),
+    ];
+    let name = hello.server_name.map(dns::text);
+    notes.extend(name.map(|name| note("tls.client.server_name", name)));
+    notes.extend(hello.ja4.map(|ja4| note("tls.client.ja4", ja4)));
+    notes
+}
+
+/// The identification line of one side.
+fn of_ssh(payload: &[u8], packet: &Packet) -> Vec<Note> {
+    let line = payload.split(|b| matches!(b, b'\r' | b'\n')).next();
+    let line = line.unwrap_or_default();
+    let is_client = packet.source_port > packet.destination_port;
+    let name = if is_client {
+        "ssh.client.banner"
+    } else {
+        "ssh.server.banner"
+    };
+    let line = line.get(..255).unwrap_or(line);
+    vec![
+        note("network.protocol", "ssh"),
+        note(name, String::from_utf8_lossy(line)),
+    ]
+}
