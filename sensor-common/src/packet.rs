@@ -239,5 +239,7 @@ fn layers<F: Frame + ?Sized>(
     transport::transport(frame, tunnels, packet)
 }
 
+#[cfg(any(test, feature = "laws"))]
+pub mod laws;
 #[cfg(test)]
 mod tests;

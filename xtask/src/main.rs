@@ -2,6 +2,7 @@
 
 mod apt;
 mod ci;
+mod fuzz;
 mod proc;
 mod run;
 mod rust_src;
@@ -21,6 +22,8 @@ usage: cargo xtask COMMAND [ARGS]
   test [-- ARGS]         all tests; ARGS go to the test programs, as in cargo test -- ARGS
   tidy                   house rules: sizes, imports between stages, lints, licences
   ci                     formatting, tidy, clippy and all tests
+  fuzz [--seconds N] [TARGET...]
+                         throw made-up packets and captures at the parsers, 60 s each
   lab                    the demo: an attack, found and dropped, in network namespaces
   help                   this text
 
@@ -60,6 +63,7 @@ fn dispatch(name: &str, args: &[String]) -> Option<Result> {
         "run" => run::sensor(args),
         "test" => test::command(args),
         "ci" => ci::command(),
+        "fuzz" => fuzz::command(args),
         "tidy" => tidy::check(),
         "lab" => run::tests_program(name, args),
         "help" | "--help" | "-h" => {

@@ -163,6 +163,10 @@ fn manifests(root: &Path) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     for path in listed.lines().filter(|path| *path != "Cargo.toml") {
         let text = read(&root.join(path))?;
+        // A workspace of its own has no lints to take over.
+        if text.contains("[workspace]") {
+            continue;
+        }
         if !text.contains("[lints]\nworkspace = true") {
             faults.push(format!("{path}: add `[lints]` with `workspace = true`"));
         }

@@ -207,3 +207,22 @@ fn agree(frame: &[u8]) -> u32 {
     assert_eq!(straight, full, "{frame:02x?}");
     1
 }
+
+#[test]
+fn laws_hold_on_whole_and_broken_frames() {
+    let segment = tcp(tcp_flags::SYN);
+    let v4 = ethernet(0x0800, &ipv4(6, &segment));
+    let v6 = ethernet(0x86dd, &ipv6(6, &segment));
+    let mut vxlan = vec![8, 0, 0, 0, 0, 0, 1, 0];
+    vxlan.extend(&v6);
+    let tunnel = ethernet(0x0800, &ipv4(17, &udp(4789, &vxlan)));
+    for frame in [v4, v6, tunnel] {
+        for at in 0..frame.len() {
+            for byte in [0, 4, 17, 44, 0x60, 0xff] {
+                let mut changed = frame.clone();
+                changed[at] = byte;
+                laws::check(&changed);
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Where packets come from: the kernel program, or capture files through the same code.
 
 pub mod kernel;
+#[cfg(any(test, feature = "laws"))]
+pub mod laws;
 pub mod pcap;
 pub mod software;
