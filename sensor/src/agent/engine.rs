@@ -159,7 +159,7 @@ impl EngineThread {
                 interface = at.interface,
                 xdp = mode,
                 reason,
-                egress = at.egress,
+                egress = at.egress.label(),
                 "{action}"
             );
         }
@@ -197,7 +197,7 @@ impl EngineThread {
 
 fn attachment(at: &Attachment) -> Value {
     json!({"interface": at.interface, "mode": at.mode.label(),
-           "reason": at.reason, "egress": at.egress})
+           "reason": at.reason, "egress": at.egress.label()})
 }
 
 /// Whether something is waited for.

@@ -3,6 +3,8 @@
 mod ask;
 mod client;
 mod config;
+mod consent;
+mod doctor;
 mod eval;
 mod help;
 mod lists;
@@ -61,6 +63,8 @@ enum Command {
     Completions(help::Completions),
     /// Print a manual page.
     Man(help::Man),
+    /// Say what stands in the sensor's way on this machine, with the remedies.
+    Doctor(doctor::Doctor),
 }
 
 /// Parses the arguments, runs the command, reports its error.
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Config(config) => config.execute(),
         Command::Completions(completions) => completions.execute(Cli::command()),
         Command::Man(man) => man.execute(Cli::command()),
+        Command::Doctor(doctor) => doctor.execute(),
     };
     match result {
         Ok(code) => code,

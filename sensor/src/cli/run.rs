@@ -1,18 +1,22 @@
 //! `sensor run`.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use sensor_common::datapath::Clock;
 use serde_json::json;
 
-use super::logs;
+use super::{consent, logs};
 use crate::agent::{self, Setup};
-use crate::capture::kernel::{Kernel, LoadOptions, Mode as AttachMode, attach, random};
-use crate::config::{self, AttachChoice, Capture, LogFormat, Override, Settings, Sources};
+use crate::capture::kernel::interface::expand;
+use crate::capture::kernel::{
+    Egress, Kernel, LoadOptions, Mode as AttachMode, Wanted, attach, random,
+};
+use crate::config::{
+    self, AttachChoice, Capture, EgressChoice, LogFormat, Override, Settings, Sources,
+};
 use crate::respond::{Guard, KernelRespond, Mode, Network, Options};
 
 /// Flags win over the configuration.
@@ -22,8 +26,8 @@ pub struct Run {
     /// Read this file instead of /etc/sensor/sensor.toml and /etc/sensor/conf.d.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Interfaces; without, the one of the default route.
-    #[arg(short, long = "iface")]
+    /// Interfaces, patterns such as 'veth*' allowed; without, the one of the default route.
+    #[arg(short, long = "iface", value_name = "NAME")]
     ifaces: Vec<String>,
     /// What may be done to attackers.
     #[arg(long, value_enum)]
@@ -34,7 +38,10 @@ pub struct Run {
     /// How to attach on ingress.
     #[arg(short = 'm', long, value_enum)]
     attach: Option<AttachChoice>,
-    /// Don't ask before attaching to the interface of the default route.
+    /// How to attach on egress.
+    #[arg(long, value_enum)]
+    egress: Option<EgressChoice>,
+    /// Attach natively to the interface that carries your own connection without asking.
     #[arg(short, long)]
     yes: bool,
     /// JSON lines on standard output.
@@ -77,6 +84,9 @@ impl Run {
         if let Some(attach) = self.attach {
             set("--attach", "capture.attach", serde_json::to_value(attach)?);
         }
+        if let Some(egress) = self.egress {
+            set("--egress", "capture.egress", serde_json::to_value(egress)?);
+        }
         if self.json {
             set("--json", "output.format", json!("json"));
         }
@@ -92,35 +102,19 @@ impl Run {
         Ok(given)
     }
 
+    /// The interfaces to attach to, each with the consent that it takes.
     fn interfaces(&self, capture: &Capture) -> Result<Vec<String>> {
-        let default = default_interface();
-        if capture.interfaces.is_empty() {
-            let iface = default.context("no default route; name an interface with --iface")?;
-            self.confirm(&iface)?;
-            return Ok(vec![iface]);
+        let chosen = if capture.interfaces.is_empty() {
+            let default = consent::default_interface();
+            vec![default.context("no default route; name an interface with --iface")?]
+        } else {
+            expand(&capture.interfaces)?
+        };
+        // Generic mode leaves the driver and its link alone.
+        if !self.yes && capture.attach != AttachChoice::Generic {
+            consent::ask(&chosen)?;
         }
-        if let Some(iface) = default.filter(|iface| capture.interfaces.contains(iface)) {
-            self.confirm(&iface)?;
-        }
-        Ok(capture.interfaces.clone())
-    }
-
-    /// Asks before touching the interface that carries this host's own connection.
-    fn confirm(&self, iface: &str) -> Result<()> {
-        if self.yes {
-            return Ok(());
-        }
-        if !std::io::stdin().is_terminal() {
-            bail!("{iface} carries the default route: say --yes to attach to it");
-        }
-        eprint!("{iface} carries the default route. Attach to it? [y/N] ");
-        std::io::stderr().flush()?;
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
-        if !answer.trim().eq_ignore_ascii_case("y") {
-            bail!("not attached");
-        }
-        Ok(())
+        Ok(chosen)
     }
 }
 
@@ -137,11 +131,7 @@ fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result
         ..Options::default()
     };
     let respond = KernelRespond::new(&mut kernel, respond, Guard::of_host())?;
-    let wanted = match settings.capture.attach {
-        AttachChoice::Auto => None,
-        AttachChoice::Native => Some(AttachMode::Native),
-        AttachChoice::Generic => Some(AttachMode::Generic),
-    };
+    let wanted = wanted(&settings.capture);
     let mut attachments = Vec::new();
     for iface in ifaces {
         attachments.push(attach(&mut kernel, iface, wanted)?);
@@ -153,6 +143,21 @@ fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result
         attachments,
         respond,
     })
+}
+
+fn wanted(capture: &Capture) -> Wanted {
+    Wanted {
+        mode: match capture.attach {
+            AttachChoice::Auto => None,
+            AttachChoice::Native => Some(AttachMode::Native),
+            AttachChoice::Generic => Some(AttachMode::Generic),
+        },
+        egress: match capture.egress {
+            EgressChoice::Auto => None,
+            EgressChoice::Tcx => Some(Egress::Tcx),
+            EgressChoice::Clsact => Some(Egress::Clsact),
+        },
+    }
 }
 
 fn load_options(capture: &Capture) -> Result<LoadOptions> {
@@ -167,21 +172,6 @@ fn load_options(capture: &Capture) -> Result<LoadOptions> {
         },
         ..LoadOptions::with_random_seed()?
     })
-}
-
-/// Interface of the default route.
-fn default_interface() -> Option<String> {
-    for family in ["-4", "-6"] {
-        let output = std::process::Command::new("ip")
-            .args(["-json", family, "route", "show", "default"])
-            .output()
-            .ok()?;
-        let routes: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        if let Some(device) = routes[0]["dev"].as_str() {
-            return Some(device.to_owned());
-        }
-    }
-    None
 }
 
 /// An empty path is none.

@@ -25,8 +25,8 @@ pub use page::{example, reference};
 pub use reload::{Changes, live_part};
 pub use schema::{Kind, Setting, json_schema, settings};
 pub use settings::{
-    AttachChoice, Capture, DEFAULT_SOCKET, LogFormat, LogSettings, MetricsSettings, OutputSettings,
-    RespondSettings, Settings, SocketSettings, TickSettings, Tunnel,
+    AttachChoice, Capture, DEFAULT_SOCKET, EgressChoice, LogFormat, LogSettings, MetricsSettings,
+    OutputSettings, RespondSettings, Settings, SocketSettings, TickSettings, Tunnel,
 };
 
 /// Read when no other file is named.

@@ -58,6 +58,21 @@ pub enum AttachChoice {
     Generic,
 }
 
+/// How the egress program is attached.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum EgressChoice {
+    /// By TCX, else as a filter of clsact.
+    #[default]
+    Auto,
+    /// By TCX (from kernel 6.6 on), or not at all.
+    Tcx,
+    /// As a filter of the clsact qdisc.
+    Clsact,
+}
+
 /// A kind of tunnel that is looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -72,10 +87,12 @@ pub enum Tunnel {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capture {
-    /// Interfaces to watch; empty: the one of the default route.
+    /// Interfaces to watch, by name or pattern (`veth*`); empty: the one of the default route.
     pub interfaces: Vec<String>,
     /// How the ingress program is attached.
     pub attach: AttachChoice,
+    /// How the egress program is attached.
+    pub egress: EgressChoice,
     /// Tunnels that are looked into: their inner packets are what is counted.
     pub tunnels: Vec<Tunnel>,
     /// Buckets of the flow cache per CPU, of two flows and 384 bytes each; rounded up to a power of
@@ -95,6 +112,7 @@ impl Default for Capture {
         Self {
             interfaces: Vec::new(),
             attach: AttachChoice::Auto,
+            egress: EgressChoice::Auto,
             tunnels: vec![Tunnel::Ip, Tunnel::Gre, Tunnel::Vxlan, Tunnel::Geneve],
             flow_buckets_per_cpu: limits::FLOW_BUCKETS_PER_CPU,
             admitted_flows_per_s: limits::ADMIT_PER_SECOND,

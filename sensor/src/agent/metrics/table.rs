@@ -94,7 +94,7 @@ const FAMILIES: &[Family] = &[
                 let labels = [
                     ("interface", at.interface.as_str()),
                     ("mode", at.mode.label()),
-                    ("egress", at.egress),
+                    ("egress", at.egress.label()),
                 ];
                 out.add(&labels, 1.0);
             }

@@ -145,7 +145,7 @@ fn status(now: &Snapshot) -> Value {
         .iter()
         .map(|at| {
             json!({"interface": at.interface, "mode": at.mode.label(),
-                   "reason": at.reason, "egress": at.egress})
+                   "reason": at.reason, "egress": at.egress.label()})
         })
         .collect();
     let way = |way: usize| {

@@ -1,13 +1,18 @@
 //! Attaching in steps that can be undone: what is there already is named and left alone, native
-//! mode is tried before generic, and a program that nothing reaches is taken off again.
+//! mode is tried before generic, what a killed sensor left behind is taken off, and what turns out
+//! not to work is detached again ([`super::verify`]).
 
-use std::fs;
-use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use aya::programs::tc::{NlOptions, TcAttachOptions};
-use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode, tc};
+use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
+use aya::programs::xdp::XdpLinkId;
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, tc};
+use serde_json::Value;
+use tracing::{info, warn};
 
+use super::interface::{Interface, LINEAR_MTU, link_facts};
 use super::load::Kernel;
 
 /// How the ingress program runs.
@@ -28,79 +33,228 @@ impl Mode {
     }
 }
 
+/// How the egress program hangs on its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// A link of its own, from kernel 6.6 on: goes with the sensor whatever happens.
+    Tcx,
+    /// A filter of the clsact qdisc: one that a killed sensor leaves behind is taken off at the
+    /// next start.
+    Clsact,
+}
+
+impl Egress {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+}
+
+/// What is wanted; without a wish the better way is tried first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    pub mode: Option<Mode>,
+    pub egress: Option<Egress>,
+}
+
 /// What was attached, and why so.
 #[derive(Clone, Debug)]
 pub struct Attachment {
     pub interface: String,
+    pub ifindex: u32,
     pub mode: Mode,
     /// Why not a better mode; empty when native.
     pub reason: String,
-    /// `tcx` or `clsact`.
-    pub egress: &'static str,
+    pub egress: Egress,
+    pub proof: Proof,
 }
 
-/// Frames above this span buffers in native mode, and need the program that says so.
-const LINEAR_MTU: u32 = 3000;
+/// Whether an attachment was seen at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// No packet came yet that would tell.
+    Unverified,
+    Verified,
+}
 
-/// Attaches to an interface. `wanted` forces a mode; without it native is tried first.
+impl Proof {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Unverified => "unverified",
+            Self::Verified => "verified",
+        }
+    }
+}
+
+/// What holds the programs on an interface.
+#[derive(Debug)]
+pub(super) struct Links {
+    /// Which of the ingress programs.
+    program: &'static str,
+    ingress: XdpLinkId,
+    egress: SchedClassifierLinkId,
+    /// The clsact qdisc is ours, too.
+    made_clsact: bool,
+}
+
+const INGRESS: &str = "sensor_xdp";
+const INGRESS_FRAGS: &str = "sensor_xdp_frags";
+const EGRESS: &str = "sensor_egress";
+
+/// Some drivers take the link down and up again to set up their queues for XDP.
+const CARRIER_LIMIT: Duration = Duration::from_secs(5);
+
+impl Kernel {
+    /// Loads every program, so that the verifier has seen them.
+    ///
+    /// # Errors
+    /// The verifier's.
+    pub fn load_programs(&mut self) -> Result<()> {
+        self.ingress_program(INGRESS)?;
+        self.ingress_program(INGRESS_FRAGS)?;
+        self.egress_program().map(|_| ())
+    }
+
+    fn ingress_program(&mut self, name: &'static str) -> Result<&mut Xdp> {
+        let program = self.ebpf.program_mut(name);
+        let program: &mut Xdp = program
+            .with_context(|| format!("program {name} missing"))?
+            .try_into()?;
+        if program.fd().is_err() {
+            let loaded = program.load().map_err(without_trace);
+            loaded.with_context(|| format!("the verifier refused {name}"))?;
+        }
+        Ok(program)
+    }
+
+    fn egress_program(&mut self) -> Result<&mut SchedClassifier> {
+        let program = self.ebpf.program_mut(EGRESS);
+        let program: &mut SchedClassifier = program
+            .with_context(|| format!("program {EGRESS} missing"))?
+            .try_into()?;
+        if program.fd().is_err() {
+            let loaded = program.load().map_err(without_trace);
+            loaded.with_context(|| format!("the verifier refused {EGRESS}"))?;
+        }
+        Ok(program)
+    }
+}
+
+/// The verifier may follow a million instructions and tell of each: its verdict is in the end.
+fn without_trace(error: ProgramError) -> anyhow::Error {
+    const LAST_LINES: usize = 6;
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = &error
+    else {
+        return error.into();
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
+    let end = lines.len().saturating_sub(LAST_LINES);
+    let verdict = lines.get(end..).unwrap_or_default().join("; ");
+    anyhow::anyhow!("{io_error}; the verifier's last words: {verdict}")
+}
+
+/// Attaches to an interface.
 ///
 /// # Errors
-/// Names the interface, the cause and the remedy. Nothing stays attached on error: links belong
-/// to `kernel` and go with it.
-pub fn attach(kernel: &mut Kernel, interface: &str, wanted: Option<Mode>) -> Result<Attachment> {
-    if let Some(id) = resident_program(interface)? {
+/// Names the interface, the cause and the remedy. Nothing stays attached on error.
+pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachment> {
+    let interface = Interface::open(name)?;
+    if let Some(program) = resident(name)? {
         bail!(
-            "{interface}: XDP program {id} is already attached and was left alone; \
-             see `bpftool prog show id {id}`, detach it with `ip link set dev {interface} xdp off`"
+            "{name}: XDP program {id} ({}) is already attached and was left alone; \
+             see `bpftool prog show id {id}`, detach it with `ip link set dev {name} xdp off`",
+            program.name,
+            id = program.id
         );
     }
-    let (mode, reason) = attach_ingress(kernel, interface, wanted)?;
-    let egress = attach_egress(kernel, interface)?;
+    take_off_left_over(name);
+    let had_carrier = interface.has_carrier();
+    let (program, ingress, mode, reason) = attach_ingress(kernel, &interface, wanted.mode)?;
+    let egress = keeps_carrier(&interface, had_carrier)
+        .and_then(|()| attach_egress(kernel, name, wanted.egress));
+    let (egress, way, made_clsact) = match egress {
+        Ok(attached) => attached,
+        Err(cause) => {
+            kernel.ingress_program(program)?.detach(ingress)?;
+            return Err(cause);
+        }
+    };
+    let ifindex = interface.index()?;
+    let links = Links {
+        program,
+        ingress,
+        egress,
+        made_clsact,
+    };
+    kernel.links.insert(ifindex, links);
     Ok(Attachment {
-        interface: interface.to_owned(),
+        interface: name.to_owned(),
+        ifindex,
         mode,
         reason,
-        egress,
+        egress: way,
+        proof: Proof::Unverified,
     })
 }
 
+type Ingress = (&'static str, XdpLinkId, Mode, String);
+
 fn attach_ingress(
     kernel: &mut Kernel,
-    interface: &str,
+    interface: &Interface,
     wanted: Option<Mode>,
-) -> Result<(Mode, String)> {
-    let name = if mtu(interface)? > LINEAR_MTU {
-        "sensor_xdp_frags"
+) -> Result<Ingress> {
+    let name = interface.name();
+    let program_name = if interface.mtu()? > LINEAR_MTU {
+        INGRESS_FRAGS
     } else {
-        "sensor_xdp"
+        INGRESS
     };
-    let program: &mut Xdp = kernel
-        .ebpf
-        .program_mut(name)
-        .with_context(|| format!("program {name} missing"))?
-        .try_into()?;
-    if program.fd().is_err() {
-        program
-            .load()
-            .with_context(|| format!("the verifier refused {name}"))?;
-    }
+    let program = kernel.ingress_program(program_name)?;
     let mut reason = String::new();
     if wanted != Some(Mode::Generic) {
-        match program.attach(interface, XdpMode::Driver) {
-            Ok(_) => return Ok((Mode::Native, reason)),
+        match program.attach(name, XdpMode::Driver) {
+            Ok(link) => return Ok((program_name, link, Mode::Native, reason)),
             Err(error) if wanted == Some(Mode::Native) => {
-                return Err(error).with_context(|| format!("{interface}: native XDP failed"));
+                return Err(error).with_context(|| {
+                    format!(
+                        "{name}: native XDP failed (`sensor doctor` tells more; \
+                         --attach auto goes on in generic mode)"
+                    )
+                });
             }
             Err(error) => reason = format!("native XDP refused: {}", chain(&error)),
         }
     }
-    program
-        .attach(interface, XdpMode::Skb)
-        .with_context(|| format!("{interface}: generic XDP failed, too ({reason})"))?;
+    let link = program
+        .attach(name, XdpMode::Skb)
+        .with_context(|| format!("{name}: generic XDP failed, too ({reason})"))?;
     if wanted == Some(Mode::Generic) {
         "asked for".clone_into(&mut reason);
     }
-    Ok((Mode::Generic, reason))
+    Ok((program_name, link, Mode::Generic, reason))
+}
+
+/// Waits for the link to come back, where the driver took it down.
+fn keeps_carrier(interface: &Interface, had_carrier: bool) -> Result<()> {
+    let start = Instant::now();
+    while had_carrier && !interface.has_carrier() {
+        if start.elapsed() > CARRIER_LIMIT {
+            bail!(
+                "{}: the link went down as the program was attached and did not come back, so it \
+                 was detached; try --attach generic",
+                interface.name()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -113,57 +267,146 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<&'static str> {
-    let program: &mut SchedClassifier = kernel
-        .ebpf
-        .program_mut("sensor_egress")
-        .context("program sensor_egress missing")?
-        .try_into()?;
-    if program.fd().is_err() {
-        program
-            .load()
-            .context("the verifier refused sensor_egress")?;
+fn attach_egress(
+    kernel: &mut Kernel,
+    name: &str,
+    wanted: Option<Egress>,
+) -> Result<(SchedClassifierLinkId, Egress, bool)> {
+    let program = kernel.egress_program()?;
+    if wanted != Some(Egress::Clsact) {
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        match program.attach_with_options(name, TcAttachType::Egress, options) {
+            Ok(link) => return Ok((link, Egress::Tcx, false)),
+            Err(error) if wanted == Some(Egress::Tcx) => {
+                return Err(error).with_context(|| format!("{name}: no TCX (from kernel 6.6 on)"));
+            }
+            Err(_) => {}
+        }
     }
-    let tcx = TcAttachOptions::TcxOrder(LinkOrder::first());
-    if program
-        .attach_with_options(interface, TcAttachType::Egress, tcx)
-        .is_ok()
-    {
-        return Ok("tcx");
-    }
-    // Before 6.6 there is no TCX. An existing clsact qdisc is an error that can be ignored.
-    let _exists = tc::qdisc_add_clsact(interface);
-    let netlink = TcAttachOptions::Netlink(NlOptions::default());
-    program
-        .attach_with_options(interface, TcAttachType::Egress, netlink)
-        .with_context(|| format!("{interface}: egress program could not be attached"))?;
-    Ok("clsact")
+    // There is one already: an error that doesn't matter.
+    let made_clsact = tc::qdisc_add_clsact(name).is_ok();
+    let options = TcAttachOptions::Netlink(NlOptions::default());
+    let link = program
+        .attach_with_options(name, TcAttachType::Egress, options)
+        .with_context(|| format!("{name}: the egress program could not be attached"))?;
+    Ok((link, Egress::Clsact, made_clsact))
 }
 
-/// Identifier of an XDP program that is attached to the interface.
+/// Takes the programs off the interface, if they are there.
+///
+/// # Errors
+/// When the kernel refuses; an interface that is gone is no error.
+pub fn detach(kernel: &mut Kernel, attachment: &Attachment) -> Result<()> {
+    let interface = &attachment.interface;
+    let Some(links) = kernel.links.remove(&attachment.ifindex) else {
+        return Ok(());
+    };
+    let ingress = kernel.ingress_program(links.program)?.detach(links.ingress);
+    let egress = kernel.egress_program()?.detach(links.egress);
+    if Interface::open(interface).is_err() {
+        return Ok(());
+    }
+    if links.made_clsact {
+        remove_empty_clsact(interface);
+    }
+    let detached: Result<(), ProgramError> = ingress.and(egress);
+    detached.with_context(|| format!("{interface}: could not be detached"))
+}
+
+/// Others may have put filters there meanwhile: the qdisc goes only when nobody uses it.
+fn remove_empty_clsact(name: &str) {
+    let is_empty = ["ingress", "egress"]
+        .iter()
+        .all(|way| filters(name, way).is_ok_and(|list| list.is_empty()));
+    if is_empty {
+        let arguments = ["qdisc", "del", "dev", name, "clsact"];
+        if let Err(cause) = tc_command(&arguments) {
+            warn!(
+                interface = name,
+                cause = format!("{cause:#}"),
+                "clsact stays"
+            );
+        }
+    }
+}
+
+/// A sensor that was killed before kernel 6.6 leaves its egress filter, which taxes every packet.
+fn take_off_left_over(name: &str) {
+    let n_filters = egress_filters(name).unwrap_or_default();
+    if n_filters == 0 {
+        return;
+    }
+    match tc::qdisc_detach_program(name, TcAttachType::Egress, EGRESS) {
+        Ok(()) => info!(
+            interface = name,
+            n_filters, "took off the egress filter of a sensor that was killed"
+        ),
+        Err(cause) => warn!(interface = name, %cause, "a left-over egress filter stays"),
+    }
+}
+
+/// Egress filters of a sensor on the clsact qdisc.
+///
+/// # Errors
+/// When `tc` can't be run.
+pub fn egress_filters(name: &str) -> Result<usize> {
+    let ours = |filter: &&Value| {
+        let program = &filter["options"];
+        let name = program["bpf_name"].as_str();
+        let name = name.or_else(|| program["prog"]["name"].as_str());
+        // The kernel keeps fifteen characters of a program's name.
+        name.is_some_and(|name| name.starts_with(EGRESS))
+    };
+    Ok(filters(name, "egress")?.iter().filter(ours).count())
+}
+
+fn filters(name: &str, way: &str) -> Result<Vec<Value>> {
+    let output = tc_command(&["-json", "filter", "show", "dev", name, way])?;
+    let filters: Vec<Value> = serde_json::from_slice(&output).unwrap_or_default();
+    Ok(filters
+        .into_iter()
+        .filter(|filter| filter["options"].is_object())
+        .collect())
+}
+
+fn tc_command(arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = Command::new("tc")
+        .args(arguments)
+        .output()
+        .context("`tc` could not be run: install iproute2")?;
+    if !output.status.success() {
+        bail!("tc: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(output.stdout)
+}
+
+/// An XDP program that is attached to an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resident {
+    pub id: u64,
+    pub name: String,
+}
+
+impl Resident {
+    /// True for the program of a sensor, this one or another.
+    pub fn is_ours(&self) -> bool {
+        self.name.starts_with(INGRESS)
+    }
+}
+
+/// The XDP program that is attached to the interface.
 ///
 /// # Errors
 /// When `ip` can't be run or knows no such interface.
-pub fn resident_program(interface: &str) -> Result<Option<u64>> {
-    let output = std::process::Command::new("ip")
-        .args(["-json", "link", "show", "dev", interface])
-        .output()
-        .context("`ip` could not be run: install iproute2")?;
-    if !output.status.success() {
-        bail!("{interface}: no such interface; `ip link` lists them");
-    }
-    let links: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    let xdp = &links[0]["xdp"];
-    Ok(xdp["prog"]["id"]
-        .as_u64()
-        .or_else(|| xdp["attached"][0]["prog"]["id"].as_u64()))
-}
-
-fn mtu(interface: &str) -> Result<u32> {
-    let path = Path::new("/sys/class/net").join(interface).join("mtu");
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("{interface}: no such interface; `ip link` lists them"))?;
-    text.trim()
-        .parse()
-        .with_context(|| format!("{}: not a number", path.display()))
+pub fn resident(name: &str) -> Result<Option<Resident>> {
+    let facts = link_facts(name)?;
+    let xdp = &facts["xdp"];
+    let program = [&xdp["prog"], &xdp["attached"][0]["prog"]]
+        .into_iter()
+        .find(|program| program["id"].is_u64());
+    Ok(program.map(|program| {
+        let id = program["id"].as_u64().unwrap_or_default();
+        let name = program["name"].as_str().unwrap_or("unnamed").to_owned();
+        Resident { id, name }
+    }))
 }

@@ -1,5 +1,6 @@
 //! Loads the embedded object with its capacities, and reads what it counts.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -16,6 +17,7 @@ use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
+use super::attach::Links;
 use super::shared::SharedArray;
 use super::tables::{self, Looked, Sequences, Tables};
 
@@ -92,6 +94,8 @@ pub struct Kernel {
     counters: PerCpuArray<MapData, CountValue>,
     clock: Clock,
     looked: Looked,
+    /// What is attached, by index of the interface.
+    pub(super) links: HashMap<u32, Links>,
     /// Copies that the kernel kept tearing, and were given up.
     pub n_unstable: u64,
 }
@@ -188,6 +192,7 @@ impl Kernel {
             counters,
             clock,
             looked,
+            links: HashMap::new(),
             n_unstable: 0,
         })
     }

@@ -1,11 +1,14 @@
 //! The kernel program: load, attach, read.
 
 mod attach;
+pub mod interface;
 mod load;
 mod shared;
 mod tables;
 
-pub use attach::{Attachment, Mode, attach, resident_program};
+pub use attach::{
+    Attachment, Egress, Mode, Proof, Resident, Wanted, attach, detach, egress_filters, resident,
+};
 pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
 pub use shared::SharedArray;
 pub use tables::Tables;

@@ -1,0 +1,193 @@
+//! `sensor doctor`: what stands in the sensor's way on this machine, each with its remedy.
+
+mod host;
+mod interface;
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+
+use super::EXIT_FAILED;
+use crate::capture::kernel::interface::{expand, names};
+
+#[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing stops the sensor; 1 something does.\n\n\
+                        Example: sensor doctor --iface 'eth*'"
+)]
+pub struct Doctor {
+    /// Interfaces to look at, patterns allowed; without, all but loopback.
+    #[arg(short, long = "iface")]
+    ifaces: Vec<String>,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Ok,
+    /// The sensor works, with less.
+    Degraded,
+    /// The sensor, or its work on this interface, is stopped by it.
+    Stops,
+}
+
+impl Status {
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Ok => "ok  ",
+            Self::Degraded => "warn",
+            Self::Stops => "STOP",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    /// What was looked at: a name that stays.
+    check: &'static str,
+    /// The interface, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<String>,
+    status: Status,
+    finding: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, finding: impl Into<String>) -> Self {
+        Self {
+            check,
+            interface: None,
+            status: Status::Ok,
+            finding: finding.into(),
+            remedy: None,
+        }
+    }
+
+    fn degraded(
+        check: &'static str,
+        finding: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            status: Status::Degraded,
+            remedy: Some(remedy.into()),
+            ..Self::ok(check, finding)
+        }
+    }
+
+    fn stops(check: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            status: Status::Stops,
+            ..Self::degraded(check, finding, remedy)
+        }
+    }
+
+    fn on(self, interface: &str) -> Self {
+        Self {
+            interface: Some(interface.to_owned()),
+            ..self
+        }
+    }
+}
+
+impl Doctor {
+    pub fn execute(self) -> Result<ExitCode> {
+        let ifaces = if self.ifaces.is_empty() {
+            names()
+        } else {
+            expand(&self.ifaces)?
+        };
+        let mut findings = host::examine();
+        if ifaces.is_empty() {
+            findings.push(Finding::degraded(
+                "interfaces",
+                "there is none but loopback",
+                "add one, or use `sensor replay` on captures",
+            ));
+        }
+        for iface in &ifaces {
+            findings.extend(interface::examine(iface));
+        }
+        let is_stopped = findings.iter().any(|f| f.status == Status::Stops);
+        if self.json {
+            let report = json!({
+                "kind": "doctor",
+                "sensor.version": env!("CARGO_PKG_VERSION"),
+                "ok": !is_stopped,
+                "findings": findings,
+            });
+            println!("{report}");
+        } else {
+            print!("{}", text(&findings));
+        }
+        Ok(if is_stopped {
+            ExitCode::from(EXIT_FAILED)
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}
+
+fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    let mut group = None;
+    for finding in findings {
+        if finding.interface != group {
+            group.clone_from(&finding.interface);
+            let name = group.as_deref().unwrap_or_default();
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "\n{name}");
+        }
+        let (mark, check, what) = (finding.status.mark(), finding.check, &finding.finding);
+        let _ = writeln!(text, "  {mark}  {check:<18} {what}");
+        if let Some(remedy) = &finding.remedy {
+            let _ = writeln!(text, "        {:<18} -> {remedy}", "");
+        }
+    }
+    let count = |status| findings.iter().filter(|f| f.status == status).count();
+    let (n_stops, n_degraded) = (count(Status::Stops), count(Status::Degraded));
+    let verdict = match (n_stops, n_degraded) {
+        (0, 0) => "nothing stands in the sensor's way".to_owned(),
+        (0, n) => format!("the sensor works; {n} to look at"),
+        (n, _) => format!("{n} must be mended first"),
+    };
+    let _ = writeln!(text, "\n{verdict}");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_groups_by_interface_and_shows_remedies() {
+        let findings = [
+            Finding::ok("kernel", "6.18"),
+            Finding::stops("resident_xdp", "program 7", "detach it").on("eth1"),
+        ];
+        let expected = "  ok    kernel             6.18\n\neth1\n  \
+                        STOP  resident_xdp       program 7\n                           \
+                        -> detach it\n\n1 must be mended first\n";
+        assert_eq!(text(&findings), expected);
+    }
+
+    #[test]
+    fn only_what_is_there_is_in_the_json() {
+        let finding = serde_json::to_value(Finding::ok("jit", "on")).unwrap_or_default();
+        assert_eq!(
+            finding,
+            json!({"check": "jit", "status": "ok", "finding": "on"})
+        );
+    }
+}
