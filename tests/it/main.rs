@@ -10,6 +10,7 @@ mod concurrent;
 mod content;
 mod live;
 mod logins;
+mod long;
 mod metrics;
 mod parity;
 mod replay;
