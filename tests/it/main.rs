@@ -14,4 +14,5 @@ mod long;
 mod metrics;
 mod parity;
 mod replay;
+mod shapes;
 mod socket;

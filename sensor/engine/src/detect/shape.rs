@@ -104,7 +104,8 @@ impl ShapeDetectors {
 
     pub(crate) fn take_end(&mut self, flow: &FlowSummary, source: Address, host: Address) {
         let config = &self.config;
-        if flow.protocol == protocol::TCP && is_established(flow) {
+        let is_login = self.auth_ports.contains(&flow.destination_port);
+        if flow.protocol == protocol::TCP && is_established(flow) && !is_login {
             let finding = self.beacons.take(config, flow, source, host);
             self.findings.extend(finding);
         }

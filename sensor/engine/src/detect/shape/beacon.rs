@@ -25,6 +25,8 @@ const NEAR: f64 = 0.25;
 const BY_CHANCE: f64 = 0.174;
 /// Deviation of the bytes sent over their mean, up to which contacts say the same each time.
 const ALIKE: f64 = 0.5;
+/// What comes more often is a flood or the guessing of passwords, and judged as that.
+const LEAST_NS: u64 = 1_500_000_000;
 /// Programs that poll keep a connection if they poll this often.
 const OFTEN_NS: u64 = 20 * SECOND_NS;
 const SELDOM_NS: u64 = 120 * SECOND_NS;
@@ -192,7 +194,7 @@ impl Contacts {
     fn is_odd(&self, config: &ShapeConfig, period_ns: u64) -> bool {
         let needed = u64::from(config.beacon_contacts);
         if period_ns < OFTEN_NS {
-            return true;
+            return period_ns >= LEAST_NS;
         }
         let times = if period_ns < SELDOM_NS { 2 } else { 3 };
         self.is_new && self.n >= times * needed

@@ -1,0 +1,304 @@
+//! Golden replays of behaviour with a definite shape: each detector fires on it and stays silent on
+//! what looks like it.
+
+use crate::content::{Frame, START_US, ipv4};
+use crate::replay::{capture, families, replay};
+
+type Ip = [u8; 4];
+
+const CLIENT: Ip = [192, 0, 2, 9];
+const SERVER: Ip = [192, 0, 2, 1];
+const OUTSIDE: Ip = [203, 0, 113, 5];
+const MS: u64 = 1_000;
+const S: u64 = 1_000_000;
+
+const FIN_ACK: u8 = 0x11;
+const SYN: u8 = 0x02;
+const SYN_ACK: u8 = 0x12;
+const RST_ACK: u8 = 0x14;
+const PSH_ACK: u8 = 0x18;
+const ACK: u8 = 0x10;
+
+/// `n_options` bytes of TCP options: none is what tools send, 20 what systems do.
+fn tcp(from: (Ip, u16), to: (Ip, u16), flags: u8, n_options: usize, n_payload: usize) -> Vec<u8> {
+    let mut segment = from.1.to_be_bytes().to_vec();
+    segment.extend(to.1.to_be_bytes());
+    segment.extend([0; 8]);
+    segment.extend([((20 + n_options) / 4 << 4) as u8, flags, 4, 0, 0, 0, 0, 0]);
+    segment.resize(20 + n_options, 1);
+    segment.resize(20 + n_options + n_payload, b'x');
+    ipv4(6, from.0, to.0, &segment)
+}
+
+fn udp(from: (Ip, u16), to: (Ip, u16), n_payload: usize) -> Vec<u8> {
+    let mut datagram = from.1.to_be_bytes().to_vec();
+    datagram.extend(to.1.to_be_bytes());
+    datagram.extend((8 + n_payload as u16).to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.resize(8 + n_payload, 0);
+    ipv4(17, from.0, to.0, &datagram)
+}
+
+fn echo(from: Ip, to: Ip, kind: u8) -> Vec<u8> {
+    ipv4(1, from, to, &[kind, 0, 0, 0, 0, 1, 0, 1])
+}
+
+/// A handshake, a question and its answer, and an end by both if `ends`.
+fn session(at_us: u64, client: (Ip, u16), server: (Ip, u16), ends: bool) -> Vec<Frame> {
+    let mut frames = vec![
+        (0, tcp(client, server, SYN, 20, 0)),
+        (1, tcp(server, client, SYN_ACK, 20, 0)),
+        (2, tcp(client, server, ACK, 0, 0)),
+        (3, tcp(client, server, PSH_ACK, 0, 120)),
+        (4, tcp(server, client, ACK, 0, 0)),
+        (8, tcp(server, client, PSH_ACK, 0, 300)),
+        (9, tcp(client, server, ACK, 0, 0)),
+    ];
+    if ends {
+        frames.push((10, tcp(server, client, FIN_ACK, 0, 0)));
+        frames.push((11, tcp(client, server, FIN_ACK, 0, 0)));
+        frames.push((12, tcp(server, client, ACK, 0, 0)));
+    }
+    let at = |(ms, frame)| (at_us + ms * MS, frame);
+    frames.into_iter().map(at).collect()
+}
+
+/// A SYN and the RST that refuses it.
+fn refused(at_us: u64, client: (Ip, u16), server: (Ip, u16), n_options: usize) -> [Frame; 2] {
+    [
+        (at_us, tcp(client, server, SYN, n_options, 0)),
+        (at_us + 100, tcp(server, client, RST_ACK, 0, 0)),
+    ]
+}
+
+fn port(n: u64) -> u16 {
+    20_000 + (n % 40_000) as u16
+}
+
+fn scattered(n: u64) -> Ip {
+    let [.., a, b, c] = (n.wrapping_mul(2_654_435_761)).to_be_bytes();
+    [45 + (n % 100) as u8, a, b, c]
+}
+
+#[track_caller]
+fn finds(name: &str, mut frames: Vec<Frame>, expected: &[&str]) {
+    frames.sort_by_key(|(at_us, _)| *at_us);
+    let path = capture(&format!("shape-{name}"), &frames);
+    let output = replay(&[&path]);
+    assert!(output.status.success());
+    let mut found = families(&output);
+    found.dedup();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(found, expected, "{name}: {text}");
+}
+
+#[test]
+fn attempts_that_lead_nowhere() {
+    let hammer = |n_options, gap_ms: u64, n: u64| -> Vec<Frame> {
+        (0..n)
+            .flat_map(|i| {
+                let at_us = START_US + i * gap_ms * MS;
+                refused(at_us, (CLIENT, port(i)), (SERVER, 80), n_options)
+            })
+            .collect()
+    };
+    finds("bare", hammer(0, 50, 100), &["syn_flood"]);
+    finds("connects", hammer(20, 50, 200), &["http_flood"]);
+    // A program whose server is down, twice a second.
+    finds("retries", hammer(20, 500, 100), &[]);
+}
+
+#[test]
+fn spoofed_attempts() {
+    let flood: Vec<Frame> = (0..600)
+        .map(|i| {
+            let syn = tcp((scattered(i), port(i)), (SERVER, 443), SYN, 0, 0);
+            (START_US + i * 10 * MS, syn)
+        })
+        .collect();
+    finds("spoofed", flood, &["syn_flood"]);
+    // As many clients that are served.
+    let served: Vec<Frame> = (0..600)
+        .flat_map(|i| {
+            let client = (scattered(i), port(i));
+            session(START_US + i * 10 * MS, client, (SERVER, 443), true)
+        })
+        .collect();
+    finds("served", served, &[]);
+}
+
+#[test]
+fn a_tool_that_wants_no_answers_floods() {
+    let mut flood = Vec::new();
+    for i in 0..3_000u64 {
+        let to = (SERVER, (1_000 + i * 7 % 50_000) as u16);
+        flood.extend(refused(START_US + i * 200, (CLIENT, port(i)), to, 0));
+    }
+    finds("random-ports", flood, &["syn_flood"]);
+}
+
+#[test]
+fn web_denial() {
+    let sessions = |gap_ms: u64, n: u64, ends| -> Vec<Frame> {
+        (0..n)
+            .flat_map(|i| {
+                let at_us = START_US + i * gap_ms * MS;
+                session(at_us, (CLIENT, port(i)), (SERVER, 80), ends)
+            })
+            .collect()
+    };
+    finds("sessions", sessions(100, 150, true), &["http_flood"]);
+    finds("kept", sessions(100, 40, false), &["slow_http"]);
+    // Twice a second, as an application polls; six at once, as a browser keeps.
+    finds("polls", sessions(500, 100, true), &[]);
+    finds("browser", sessions(10, 6, false), &[]);
+}
+
+#[test]
+fn datagrams_without_answers() {
+    let asked = |is_answered: bool| -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for i in 0..200 {
+            let (client, server) = ((CLIENT, port(i)), (SERVER, 53));
+            let at_us = START_US + i * 40 * MS;
+            frames.push((at_us, udp(client, server, 40)));
+            if is_answered {
+                frames.push((at_us + 5 * MS, udp(server, client, 90)));
+            }
+        }
+        frames
+    };
+    finds("datagrams", asked(false), &["udp_flood"]);
+    finds("lookups", asked(true), &[]);
+}
+
+#[test]
+fn echoes() {
+    let ping = |gap_ms: u64| -> Vec<Frame> {
+        (0..200)
+            .flat_map(|i| {
+                let at_us = START_US + i * gap_ms * MS;
+                [
+                    (at_us, echo(CLIENT, SERVER, 8)),
+                    (at_us + MS, echo(SERVER, CLIENT, 0)),
+                ]
+            })
+            .collect()
+    };
+    finds("echoes", ping(40), &["icmp_flood"]);
+    finds("ping", ping(200), &[]);
+}
+
+#[test]
+fn answers_that_nobody_asked_for() {
+    let reflectors = |n_reflectors: u64| -> Vec<Frame> {
+        (0..200)
+            .map(|i| {
+                let from = (scattered(i % n_reflectors), 53);
+                let frame = udp(from, (SERVER, port(i)), 1_200);
+                (START_US + i * 50 * MS, frame)
+            })
+            .collect()
+    };
+    finds("reflection", reflectors(40), &["reflection"]);
+    // One resolver whose questions the sensor doesn't see.
+    finds("one-way", reflectors(1), &[]);
+    let syn_acks: Vec<Frame> = (0..60)
+        .map(|i| {
+            let frame = tcp((scattered(i % 10), 443), (SERVER, 443), SYN_ACK, 4, 0);
+            (START_US + i * S, frame)
+        })
+        .collect();
+    finds("syn-acks", syn_acks, &["reflection"]);
+}
+
+#[test]
+fn guessed_passwords() {
+    let logins = |gap_ms: u64, n: u64| -> Vec<Frame> {
+        (0..n)
+            .flat_map(|i| {
+                let at_us = START_US + i * gap_ms * MS;
+                session(at_us, (CLIENT, port(i)), (SERVER, 3306), true)
+            })
+            .collect()
+    };
+    finds("guesses", logins(500, 60), &["brute_force"]);
+    finds("logins", logins(5_000, 60), &[]);
+}
+
+#[test]
+fn beacons() {
+    let contacts = |gap: fn(u64) -> u64, host: Ip| -> Vec<Frame> {
+        let mut at_us = START_US;
+        let mut frames = Vec::new();
+        for i in 0..40 {
+            frames.extend(session(at_us, (CLIENT, port(i)), (host, 443), true));
+            at_us += gap(i);
+        }
+        frames
+    };
+    // Every five seconds, a tenth of it at random.
+    let regular = |i: u64| 5 * S + i * 7_919 % 97 * 10 * MS - 480 * MS;
+    let random = |i: u64| S + i * 7_919 % 97 * 150 * MS;
+    finds("beacon", contacts(regular, OUTSIDE), &["beacon"]);
+    finds("visits", contacts(random, OUTSIDE), &[]);
+    finds("poll-inside", contacts(regular, [10, 0, 0, 5]), &[]);
+}
+
+#[test]
+fn scans_and_sweeps() {
+    let closed = |n: u16, hosts: bool, service: u16| -> Vec<Frame> {
+        (1..=n)
+            .flat_map(|i| {
+                let [high, low] = i.to_be_bytes();
+                let to = if hosts {
+                    ([10, 0, high, low], service)
+                } else {
+                    (SERVER, i)
+                };
+                refused(START_US + u64::from(i) * 200 * MS, (CLIENT, 50_000), to, 4)
+            })
+            .collect()
+    };
+    finds("ports", closed(60, false, 0), &["port_scan"]);
+    finds("few-ports", closed(10, false, 0), &[]);
+    finds("hosts", closed(120, true, 445), &["host_sweep"]);
+    finds("few-hosts", closed(20, true, 445), &[]);
+    let pings: Vec<Frame> = (1..=40u8)
+        .map(|i| {
+            let at_us = START_US + u64::from(i) * 50 * MS;
+            (at_us, echo(CLIENT, [192, 0, 2, 100 + i], 8))
+        })
+        .collect();
+    finds("pings", pings, &["host_sweep"]);
+    // A peer-to-peer program: a port of its own, half of its peers answer.
+    let peers: Vec<Frame> = (0..120u64)
+        .flat_map(|i| {
+            let (ours, peer) = ((CLIENT, 30_303), (scattered(i), 30_303));
+            let at_us = START_US + i * 100 * MS;
+            let mut frames = vec![(at_us, udp(ours, peer, 120))];
+            if i % 2 == 0 {
+                frames.push((at_us + 40 * MS, udp(peer, ours, 120)));
+            }
+            frames
+        })
+        .collect();
+    finds("peers", peers, &[]);
+}
+
+#[test]
+fn mail_to_everybody() {
+    let mails = |accepts: bool| -> Vec<Frame> {
+        let mut frames = Vec::new();
+        if accepts {
+            frames.extend(session(START_US, (OUTSIDE, 40_000), (CLIENT, 25), true));
+        }
+        for i in 0..60 {
+            let at_us = START_US + 5 * S + i * 400 * MS;
+            frames.extend(session(at_us, (CLIENT, port(i)), (scattered(i), 25), true));
+        }
+        frames
+    };
+    finds("spam", mails(false), &["host_sweep"]);
+    finds("mail-server", mails(true), &[]);
+}
