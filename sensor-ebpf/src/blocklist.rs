@@ -90,6 +90,20 @@ impl BlockTable for BlockMaps {
     }
 
     #[inline(always)]
+    fn forget(&self, value: u64) -> u64 {
+        let Some(place) = maps::FOUND.get_ptr_mut(0) else {
+            return value;
+        };
+        let place: *mut Packed = place;
+        // SAFETY: the kernel's own pointer to this CPU's value. Volatile, and behind a barrier: the
+        // value must be read again.
+        unsafe {
+            (&raw mut (*place).origin).write_volatile(value);
+            (&raw const (*globals::barrier(place)).origin).read_volatile()
+        }
+    }
+
+    #[inline(always)]
     fn search(&mut self, asked: &Asked<'_>) -> Packed {
         let mut found = Packed::new(sensor_search_blocks(asked.now_ns, asked.bytes as u64));
         if found.tells()

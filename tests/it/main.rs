@@ -6,6 +6,7 @@
 )]
 
 mod agent;
+mod blocks;
 mod concurrent;
 mod content;
 mod live;

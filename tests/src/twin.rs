@@ -166,7 +166,11 @@ impl Twin {
         Ok(())
     }
 
-    fn run_ingress(&mut self, case: &Case) -> Result<Verdict> {
+    /// Gives an incoming frame to the kernel alone.
+    ///
+    /// # Errors
+    /// When the kernel can't run the frame.
+    pub fn run_ingress(&mut self, case: &Case) -> Result<Verdict> {
         let name = if case.data.len() > LINEAR_BYTES {
             "sensor_xdp_frags"
         } else {

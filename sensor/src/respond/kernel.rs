@@ -72,7 +72,7 @@ impl KernelRespond {
     pub fn new(kernel: &mut Kernel, options: Options, of_host: Guard) -> Result<Self> {
         let allow = kernel.ebpf.take_map("ALLOW").context("map ALLOW missing")?;
         let seed = kernel.seed;
-        let (blocks, words) = Blocklist::new(kernel.take_block_arrays()?, seed);
+        let (blocks, words) = Blocklist::new(kernel.block_arrays()?, seed);
         let allowlist = Allowlist::new(Some(allow), words).context("map ALLOW")?;
         let config = options.allow.iter().map(|n| (canonical(n), Origin::Config));
         let mut respond = Self {

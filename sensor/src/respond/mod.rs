@@ -13,6 +13,7 @@ mod watch;
 
 use sensor_engine::Decision;
 
+pub use allowlist::Allowlist;
 pub use blocklist::Blocklist;
 pub use entry::{
     BlockError, Listed, MAX_TTL, Measure, Network, Origin, Request, Shown, parse_network,

@@ -86,7 +86,6 @@ pub struct Kernel {
     buckets_per_cpu: usize,
     local: SharedArray<HostRow>,
     remote: SharedArray<HostRow>,
-    blocks: Option<BlockArrays>,
     /// Secret of the hashes.
     pub seed: u64,
     ring: RingBuf<MapData>,
@@ -172,7 +171,6 @@ impl Kernel {
         let counters =
             PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
         let (flows, local, remote) = arrays;
-        let blocks = Some(BlockArrays::of(&mut ebpf)?);
         let clock = Clock::of(options.clock);
         let looked = Looked {
             flows: Sequences::new(flows.len() * limits::FLOW_WAYS),
@@ -185,7 +183,6 @@ impl Kernel {
             buckets_per_cpu: n_buckets as usize,
             local,
             remote,
-            blocks,
             seed: options.seed,
             ring,
             events,
@@ -197,11 +194,12 @@ impl Kernel {
         })
     }
 
-    /// Hands over the arrays that steer the block check, once.
-    pub(crate) fn take_block_arrays(&mut self) -> Result<BlockArrays> {
-        self.blocks
-            .take()
-            .context("the block arrays were already taken")
+    /// Maps the arrays that steer the block check. They are for one owner.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn block_arrays(&mut self) -> Result<BlockArrays> {
+        BlockArrays::of(&mut self.ebpf)
     }
 
     /// Event time of now.

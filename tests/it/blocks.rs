@@ -1,0 +1,488 @@
+//! The block check in the kernel, frame by frame, with a clock that the frames bring.
+//!
+//! Needs root: without, each test says so and passes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sensor::capture::kernel::LoadOptions;
+use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
+use sensor_common::counters::Event;
+use sensor_common::datapath::Verdict;
+use sensor_common::packet::protocol;
+use sensor_engine::Scope;
+use sensor_tests::frames::Dice;
+use sensor_tests::is_root;
+use sensor_tests::twin::{Case, Twin};
+
+const SECOND: u64 = 1_000_000_000;
+const NOW: u64 = 1_000 * SECOND;
+const ALL: Scope = Scope {
+    protocol: 0,
+    local_port: 0,
+};
+
+/// The program and the lists it looks at.
+struct Lists {
+    twin: Twin,
+    blocks: Blocklist,
+    allow: Allowlist,
+}
+
+/// Enforcing, empty; `None` without root.
+fn lists() -> Option<Lists> {
+    if !is_root() {
+        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
+        return None;
+    }
+    let options = LoadOptions::fixed();
+    let mut twin = Twin::new(&options).unwrap();
+    let arrays = twin.kernel.block_arrays().unwrap();
+    let (mut blocks, words) = Blocklist::new(arrays, options.seed);
+    let allow = Allowlist::new(twin.kernel.ebpf.take_map("ALLOW"), words).unwrap();
+    blocks.state().enforce = 1;
+    blocks.open_gate();
+    Some(Lists {
+        twin,
+        blocks,
+        allow,
+    })
+}
+
+fn request(target: &str, scope: Scope, measure: Measure, ttl_s: u64) -> Request {
+    Request {
+        target: parse_network(target).unwrap(),
+        scope,
+        measure,
+        ttl: Duration::from_secs(ttl_s),
+        origin: Origin::Operator { uid: 0 },
+        reason: Arc::from("test"),
+    }
+}
+
+const fn only(protocol: u8, local_port: u16) -> Scope {
+    Scope {
+        protocol,
+        local_port,
+    }
+}
+
+impl Lists {
+    fn block(&mut self, target: &str) {
+        self.add(&request(target, ALL, Measure::Drop, 60)).unwrap();
+    }
+
+    fn block_only(&mut self, target: &str, scope: Scope) -> Result<(), BlockError> {
+        self.add(&request(target, scope, Measure::Drop, 60))
+    }
+
+    fn add(&mut self, request: &Request) -> Result<(), BlockError> {
+        self.blocks.add(request, NOW)
+    }
+
+    fn allow(&mut self, network: &str) {
+        self.allow
+            .add(&parse_network(network).unwrap(), "test")
+            .unwrap();
+        let (n, planes) = (self.allow.len() as u32, self.allow.used());
+        let state = self.blocks.state();
+        (state.n_allowed, state.allow_planes) = (n, planes);
+        self.blocks.open_gate();
+    }
+
+    fn sent(&mut self, source: &str, scope: Scope, at_ns: u64) -> Verdict {
+        let source: IpAddr = source.parse().unwrap();
+        let frame = frame(source, scope.protocol, scope.local_port);
+        self.twin.run_ingress(&Case::ingress(at_ns, frame)).unwrap()
+    }
+
+    fn drops(&mut self, source: &str) -> bool {
+        self.sent(source, only(protocol::TCP, 80), NOW) == Verdict::Drop
+    }
+
+    fn packets(&self, target: &str) -> u64 {
+        let target = parse_network(target).unwrap();
+        let mut of_target = self.blocks.list().filter(|listed| listed.target == target);
+        of_target.next().unwrap().packets
+    }
+}
+
+/// A frame from a source to a port of ours.
+fn frame(source: IpAddr, protocol: u8, port: u16) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    let transport = |frame: &mut Vec<u8>| {
+        frame.extend(4000u16.to_be_bytes());
+        frame.extend(port.to_be_bytes());
+        // Sequence numbers, offset and flags of TCP; length and checksum of UDP come first.
+        frame.extend([0, 20, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0]);
+    };
+    match source {
+        IpAddr::V4(v4) => {
+            frame.extend([8, 0, 0x45, 0, 0, 40, 0, 1, 0, 0, 64, protocol, 0, 0]);
+            frame.extend(v4.octets());
+            frame.extend([198, 51, 100, 1]);
+        }
+        IpAddr::V6(v6) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, protocol, 64]);
+            frame.extend(v6.octets());
+            frame.extend([0x3f, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        }
+    }
+    transport(&mut frame);
+    frame
+}
+
+#[test]
+fn drops_exact_sources_and_nobody_else() {
+    let Some(mut lists) = lists() else { return };
+    assert!(!lists.drops("192.0.2.7") && !lists.drops("2001:db8::7"));
+    lists.block("192.0.2.7");
+    lists.block("2001:db8::7");
+    assert!(lists.drops("192.0.2.7") && lists.drops("2001:db8::7"));
+    for near in ["192.0.2.8", "192.0.3.7", "2001:db8::8", "2001:db8:1::7"] {
+        assert!(!lists.drops(near), "{near}");
+    }
+    assert_eq!(lists.packets("192.0.2.7"), 1);
+    assert_eq!(lists.twin.kernel.event(Event::Dropped).packets, 2);
+    lists
+        .blocks
+        .remove(&parse_network("192.0.2.7").unwrap(), ALL)
+        .unwrap();
+    assert!(!lists.drops("192.0.2.7") && lists.drops("2001:db8::7"));
+}
+
+#[test]
+fn drops_prefixes_of_any_length() {
+    let Some(mut lists) = lists() else { return };
+    let cases = [
+        ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
+        ("172.16.0.0/12", "172.31.0.9", "172.32.0.0"),
+        ("192.168.0.0/16", "192.168.77.1", "192.169.0.1"),
+        ("203.0.16.0/20", "203.0.31.255", "203.0.32.0"),
+        ("198.51.7.0/24", "198.51.7.200", "198.51.8.0"),
+        ("198.51.9.64/27", "198.51.9.95", "198.51.9.96"),
+        ("198.51.9.2/31", "198.51.9.3", "198.51.9.4"),
+        ("2a00::/12", "2a0f:1::1", "2a10::1"),
+        ("2600:4000::/19", "2600:5fff::1", "2600:6000::1"),
+        ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::1"),
+        ("2001:67c:12::/48", "2001:67c:12:9::1", "2001:67c:13::1"),
+        (
+            "2001:67c:20:1::/64",
+            "2001:67c:20:1:8::1",
+            "2001:67c:20:2::1",
+        ),
+        ("2001:67c:30::2/127", "2001:67c:30::3", "2001:67c:30::4"),
+    ];
+    for (network, inside, outside) in cases {
+        lists.block(network);
+        assert!(lists.drops(inside), "{network} and {inside}");
+        assert!(!lists.drops(outside), "{network} and {outside}");
+    }
+    for (network, inside, _) in cases {
+        let network = parse_network(network).unwrap();
+        lists.blocks.remove(&network, ALL).unwrap();
+        assert!(!lists.drops(inside), "{network} was removed");
+    }
+}
+
+#[test]
+fn a_narrower_entry_that_passes_hides_no_wider_one() {
+    let Some(mut lists) = lists() else { return };
+    lists.block("10.1.0.0/16");
+    lists
+        .block_only("10.1.2.0/24", only(protocol::TCP, 22))
+        .unwrap();
+    lists
+        .add(&request("10.1.2.3", ALL, Measure::Drop, 1))
+        .unwrap();
+    let web = only(protocol::TCP, 80);
+    // The source's own entry is over, and the /24 is about another port.
+    assert_eq!(lists.sent("10.1.2.3", web, NOW + 2 * SECOND), Verdict::Drop);
+    lists
+        .blocks
+        .remove(&parse_network("10.1.0.0/16").unwrap(), ALL)
+        .unwrap();
+    assert_eq!(lists.sent("10.1.2.3", web, NOW + 2 * SECOND), Verdict::Pass);
+    let shell = only(protocol::TCP, 22);
+    assert_eq!(
+        lists.sent("10.1.2.3", shell, NOW + 2 * SECOND),
+        Verdict::Drop
+    );
+}
+
+#[test]
+fn scopes_are_a_port_and_a_protocol() {
+    let Some(mut lists) = lists() else { return };
+    for source in ["192.0.2.7", "2001:db8::7"] {
+        let (shell, names) = (only(protocol::TCP, 22), only(protocol::UDP, 53));
+        lists.block_only(source, shell).unwrap();
+        lists.block_only(source, names).unwrap();
+        assert_eq!(lists.sent(source, shell, NOW), Verdict::Drop);
+        assert_eq!(lists.sent(source, names, NOW), Verdict::Drop);
+        for other in [
+            only(protocol::TCP, 53),
+            only(protocol::UDP, 22),
+            only(protocol::TCP, 80),
+        ] {
+            assert_eq!(lists.sent(source, other, NOW), Verdict::Pass, "{other:?}");
+        }
+        lists
+            .blocks
+            .remove(&parse_network(source).unwrap(), shell)
+            .unwrap();
+        assert_eq!(lists.sent(source, shell, NOW), Verdict::Pass);
+        assert_eq!(lists.sent(source, names, NOW), Verdict::Drop);
+        // All UDP, whatever the port.
+        lists.block_only(source, only(protocol::UDP, 0)).unwrap();
+        assert_eq!(
+            lists.sent(source, only(protocol::UDP, 999), NOW),
+            Verdict::Drop
+        );
+        assert_eq!(
+            lists.sent(source, only(protocol::TCP, 999), NOW),
+            Verdict::Pass
+        );
+    }
+}
+
+#[test]
+fn a_source_has_so_many_scopes() {
+    let Some(mut lists) = lists() else { return };
+    for port in 1..=4 {
+        lists
+            .block_only("192.0.2.7", only(protocol::TCP, port))
+            .unwrap();
+    }
+    let fifth = lists.block_only("192.0.2.7", only(protocol::TCP, 5));
+    assert!(
+        matches!(fifth, Err(BlockError::TooManyScopes { .. })),
+        "{fifth:?}"
+    );
+    lists.block("192.0.2.7");
+    assert_eq!(
+        lists.sent("192.0.2.7", only(protocol::TCP, 5), NOW),
+        Verdict::Drop
+    );
+}
+
+#[test]
+fn limits_the_rate_and_lets_a_second_through_at_once() {
+    let Some(mut lists) = lists() else { return };
+    let limit = Measure::RateLimit { packets_per_s: 10 };
+    for (source, target) in [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::/48")] {
+        lists.add(&request(target, ALL, limit, 60)).unwrap();
+        let web = only(protocol::TCP, 80);
+        let n_passed = |lists: &mut Lists, at_ns: u64, every_ns: u64, n: u64| {
+            let sent = (0..n).map(|i| lists.sent(source, web, at_ns + i * every_ns));
+            sent.filter(|verdict| *verdict == Verdict::Pass).count()
+        };
+        assert_eq!(n_passed(&mut lists, NOW, 0, 100), 10, "at once");
+        let steadily = n_passed(&mut lists, NOW + 5 * SECOND, SECOND / 100, 500);
+        assert!((59..=60).contains(&steadily), "{steadily} in five seconds");
+        assert_eq!(lists.packets(target), 90 + 500 - steadily as u64);
+    }
+    assert!(lists.twin.kernel.event(Event::RateLimited).packets > 900);
+    assert_eq!(lists.twin.kernel.event(Event::Dropped).packets, 0);
+}
+
+#[test]
+fn the_allow_list_comes_first() {
+    let Some(mut lists) = lists() else { return };
+    let sources = ["192.0.2.7", "10.1.2.3", "2001:db8::7", "2a00:1::1"];
+    for network in ["192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "2a00:1::1"] {
+        lists.block(network);
+    }
+    assert!(sources.iter().all(|source| lists.drops(source)));
+    for network in ["192.0.0.0/16", "10.1.2.3", "2001:db8::7", "2a00::/16"] {
+        lists.allow(network);
+    }
+    assert!(sources.iter().all(|source| !lists.drops(source)));
+    assert!(lists.drops("10.1.2.4") && lists.drops("2001:db8::8"));
+    assert_eq!(lists.twin.kernel.event(Event::Allowed).packets, 4);
+    lists
+        .allow
+        .remove(&parse_network("192.0.0.0/16").unwrap())
+        .unwrap();
+    assert!(lists.drops("192.0.2.7"));
+}
+
+#[test]
+fn monitoring_counts_each_entry_and_drops_nothing() {
+    let Some(mut lists) = lists() else { return };
+    lists.blocks.state().enforce = 0;
+    lists.block("192.0.2.7");
+    lists.block("2001:db8::/32");
+    for _ in 0..5 {
+        assert!(!lists.drops("192.0.2.7") && !lists.drops("2001:db8:5::1"));
+    }
+    assert_eq!(lists.packets("192.0.2.7"), 5);
+    assert_eq!(lists.packets("2001:db8::/32"), 5);
+    assert_eq!(lists.twin.kernel.event(Event::WouldDrop).packets, 10);
+    assert_eq!(lists.twin.kernel.event(Event::Dropped).packets, 0);
+}
+
+#[test]
+fn the_kernel_ends_a_block_in_time() {
+    let Some(mut lists) = lists() else { return };
+    let web = only(protocol::TCP, 80);
+    for (source, target) in [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::/48")] {
+        lists.block(target);
+        let end = NOW + 60 * SECOND;
+        assert_eq!(lists.sent(source, web, end - 1), Verdict::Drop);
+        assert_eq!(lists.sent(source, web, end), Verdict::Pass);
+    }
+    assert_eq!(lists.blocks.expire(NOW + 59 * SECOND).len(), 0);
+    assert_eq!(lists.blocks.expire(NOW + 60 * SECOND).len(), 2);
+    assert!(lists.blocks.is_empty());
+    assert_eq!(
+        *lists.blocks.state(),
+        sensor_common::block::Gate {
+            enforce: 1,
+            ..Default::default()
+        }
+    );
+}
+
+/// Networks close to each other, by chance.
+fn network(dice: &mut Dice) -> String {
+    let mut below = |n: usize| dice.below(n);
+    if below(2) == 0 {
+        let length = 12 + below(21);
+        format!("10.{}.{}.{}/{length}", below(3), below(3), below(3))
+    } else {
+        let length = 16 + below(113);
+        format!(
+            "2001:{:x}:{:x}::{:x}/{length}",
+            below(3),
+            below(3),
+            below(3)
+        )
+    }
+}
+
+/// The kernel agrees with a list of networks, whatever was added, removed and over.
+#[test]
+fn the_kernel_agrees_with_a_plain_list() {
+    let Some(mut lists) = lists() else { return };
+    let mut dice = Dice(7);
+    let mut plain: BTreeMap<_, u64> = BTreeMap::new();
+    let web = only(protocol::TCP, 80);
+    for round in 0..400u64 {
+        let now_ns = NOW + round * SECOND;
+        let target = parse_network(&network(&mut dice)).unwrap();
+        let ttl_s = 1 + dice.below(200) as u64;
+        if plain.contains_key(&target) && dice.below(2) == 0 {
+            lists.blocks.remove(&target, ALL).unwrap();
+            plain.remove(&target);
+        } else {
+            let ask = request(&target.to_string(), ALL, Measure::Drop, ttl_s);
+            match lists.blocks.add(&ask, now_ns) {
+                Ok(()) => {
+                    plain.insert(target, now_ns + ttl_s * SECOND);
+                }
+                Err(BlockError::TooManyLengths { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        // At times the agent is late.
+        if dice.below(3) == 0 {
+            lists.blocks.expire(now_ns);
+            plain.retain(|_, end| *end > now_ns);
+            assert_eq!(lists.blocks.len(), plain.len());
+        }
+        for _ in 0..8 {
+            let source = parse_network(&network(&mut dice)).unwrap().addr();
+            let expected = plain
+                .iter()
+                .any(|(net, end)| net.contains(&source) && *end > now_ns);
+            // More nested entries than are looked at may be over: see the limit in the block check.
+            let n_over = plain
+                .iter()
+                .filter(|(net, end)| net.contains(&source) && **end <= now_ns)
+                .count();
+            if n_over >= 4 {
+                continue;
+            }
+            let verdict = lists.sent(&source.to_string(), web, now_ns);
+            assert_eq!(
+                verdict == Verdict::Drop,
+                expected,
+                "{source} in round {round}"
+            );
+        }
+    }
+    assert!(plain.len() > 20);
+}
+
+/// What an agent finds in the maps of the run before is what was there.
+#[test]
+fn lists_are_found_again_in_the_maps() {
+    let Some(mut lists) = lists() else { return };
+    let targets = ["192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "2001:db8::7"];
+    for target in targets {
+        lists.block(target);
+        lists.block_only(target, only(protocol::TCP, 22)).unwrap();
+    }
+    assert!(lists.drops("10.1.1.1"));
+    let before: Vec<_> = lists.blocks.list().collect();
+    let Lists { mut twin, .. } = lists;
+    let (found, _) = Blocklist::new(
+        twin.kernel.block_arrays().unwrap(),
+        LoadOptions::fixed().seed,
+    );
+    let after: Vec<_> = found.list().collect();
+    assert_eq!(before.len(), 8);
+    assert_eq!(after.len(), before.len());
+    for (one, other) in before.iter().zip(&after) {
+        assert_eq!(
+            (one.target, one.scope, one.measure),
+            (other.target, other.scope, other.measure)
+        );
+        assert_eq!(
+            (one.expires_ns, one.packets),
+            (other.expires_ns, other.packets)
+        );
+    }
+}
+
+#[test]
+fn a_hundred_thousand_sources_and_prefixes_are_held() {
+    let Some(mut lists) = lists() else { return };
+    let measure = Measure::Drop;
+    let host = |i: u32| {
+        request(
+            &std::net::Ipv4Addr::from(0x0b00_0000 + i * 37).to_string(),
+            ALL,
+            measure,
+            60,
+        )
+    };
+    let prefix = |i: u32| {
+        request(
+            &format!("2a0{:x}:{:x}::/48", i % 16, i / 16),
+            ALL,
+            measure,
+            60,
+        )
+    };
+    let hosts: Vec<Request> = (0..100_000).map(host).collect();
+    let prefixes: Vec<Request> = (0..100_000).map(prefix).collect();
+    let mut refused = Vec::new();
+    for requests in [&hosts, &prefixes] {
+        let n = lists
+            .blocks
+            .load_bulk(requests, NOW, |_, cause| refused.push(cause));
+        assert_eq!((n, refused.len()), (100_000, 0));
+    }
+    for i in (0..100_000).step_by(997) {
+        let source = hosts[i].target.addr().to_string();
+        assert!(lists.drops(&source), "{source}");
+        let source = prefixes[i].target.broadcast().to_string();
+        assert!(lists.drops(&source), "{source}");
+    }
+    assert!(!lists.drops("11.0.0.1") && !lists.drops("192.0.2.1"));
+    assert_eq!(lists.blocks.flush(|_, _| true).len(), 200_000);
+    assert!(!lists.drops(&hosts[5].target.addr().to_string()));
+}
