@@ -4,6 +4,7 @@
 pub mod families;
 pub mod labels;
 pub mod report;
+pub mod roc;
 pub mod score;
 pub mod table;
 pub mod truth;
@@ -165,7 +166,11 @@ fn run(
         progress.add_bytes(n_bytes.saturating_sub(before));
         before = n_bytes;
     };
-    match watch(&subject.capture, config.clone(), Truth::new(labels), seen) {
+    let config = Config {
+        emit_scores: true,
+        ..config.clone()
+    };
+    match watch(&subject.capture, config, Truth::new(labels), seen) {
         Ok(watched) => {
             let mut problems = watched.truth.problems(&subject.id);
             problems.extend(watched.problems.iter().cloned());

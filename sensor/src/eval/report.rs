@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Evaluation;
 use super::families::Group;
+use super::roc::{Area, Ranking, names};
 use super::score::{
     AlarmScore, CaptureScore, Content, Detection, EventScore, Truthful, Windows, ratio,
 };
@@ -194,6 +195,7 @@ impl Evaluation {
             self.group_table(),
             self.alarm_table(),
             self.window_table(),
+            self.ranking_table(),
             self.event_table(),
             self.capture_table(),
             self.false_table(),
@@ -262,6 +264,32 @@ impl Evaluation {
             .collect();
         cells.extend([w.precision(), w.recall(), w.f1()].map(|x| format!("{x:.3}")));
         table.push(cells);
+        table
+    }
+
+    fn ranking_table(&self) -> Table {
+        let header: Vec<&str> = ["capture", "over", "area"]
+            .into_iter()
+            .chain(names())
+            .collect();
+        let mut table = Table::new(
+            "Areas under the curves of the scores (mixed captures)",
+            &header,
+        );
+        for capture in self.captures.iter().filter(|c| c.content == Content::Mixed) {
+            let Some(ranking) = &capture.ranking else {
+                continue;
+            };
+            for (over, areas) in [("windows", &ranking.windows), ("packets", &ranking.packets)] {
+                let row = |kind: &str, value: fn(&Area) -> f64| {
+                    let head = [capture.id.clone(), over.to_owned(), kind.to_owned()];
+                    let cells = areas.iter().map(|area| format!("{:.3}", value(area)));
+                    head.into_iter().chain(cells).collect::<Vec<String>>()
+                };
+                table.push(row("ROC", |area| area.roc));
+                table.push(row("PR", |area| area.precision_recall));
+            }
+        }
         table
     }
 
@@ -476,6 +504,7 @@ fn capture_json(capture: &CaptureScore) -> Value {
         "entity_windows": {
             "hit": w.n_hit, "missed": w.n_missed, "false": w.n_false, "quiet": w.n_quiet,
         },
+        "ranking": capture.ranking.as_ref().map(Ranking::json),
         "events": events,
         "alarms": alarms,
     })

@@ -6,6 +6,7 @@ use sensor_common::Address;
 use sensor_engine::{Incident, SECOND_NS};
 
 use super::families::{Group, Kind, kind_of};
+use super::roc::Ranking;
 use super::truth::{Event, Truth, WINDOW_NS, holds};
 use super::watch::{Alarm, Snapshot, Watched};
 
@@ -136,6 +137,8 @@ pub struct CaptureScore {
     pub events: Vec<EventScore>,
     pub alarms: Vec<AlarmScore>,
     pub windows: Windows,
+    /// None where there is nothing to tell apart.
+    pub ranking: Option<Ranking>,
 }
 
 impl CaptureScore {
@@ -162,6 +165,7 @@ impl CaptureScore {
                 .map(|alarm| score_alarm(alarm, truth))
                 .collect(),
             windows: score_windows(truth, &watched.alarms),
+            ranking: Ranking::of(truth, &watched.scores),
         }
     }
 

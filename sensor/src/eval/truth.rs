@@ -8,6 +8,7 @@ use sensor_common::packet::{Decapsulate, Packet, parse, tcp_flags};
 use sensor_engine::SECOND_NS;
 
 use super::labels::{Label, Labels};
+use super::roc::ordered;
 
 /// Length of an entity-window.
 pub const WINDOW_NS: u64 = 10 * SECOND_NS;
@@ -171,6 +172,8 @@ pub struct Truth {
     pub events: Vec<Event>,
     /// By address and window number.
     pub windows: HashMap<(Address, u64), u8>,
+    /// Packets by label of each two addresses, by window number.
+    pub pairs: HashMap<(Address, Address, u64), [u64; 3]>,
 }
 
 impl Truth {
@@ -198,6 +201,7 @@ impl Truth {
             n_by_label: [0; 3],
             events,
             windows: HashMap::new(),
+            pairs: HashMap::new(),
         }
     }
 
@@ -215,6 +219,11 @@ impl Truth {
                 Label::Attack => holds::ATTACK,
                 Label::Ignore => holds::IGNORED,
             };
+            let (low, high) = ordered(source, destination);
+            let pair = self.pairs.entry((low, high, at_ns / WINDOW_NS));
+            if let Some(n) = pair.or_default().get_mut(label as usize) {
+                *n += 1;
+            }
             for address in [source, destination] {
                 *self
                     .windows

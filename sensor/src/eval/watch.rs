@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sensor_common::Address;
 use sensor_engine::{Config, Engine, Incident, Input, Output, from_ip};
 
+use super::roc::Scores;
 use super::truth::{Mac, Truth};
 use crate::capture::pcap::{CaptureReader, to_ethernet};
 use crate::output;
@@ -80,6 +81,7 @@ pub struct Watcher {
     pub alarms: Vec<Alarm>,
     pub n_flows: u64,
     pub n_decisions: u64,
+    scores: Scores,
 }
 
 impl Watcher {
@@ -91,6 +93,7 @@ impl Watcher {
             alarms: Vec::new(),
             n_flows: 0,
             n_decisions: 0,
+            scores: Scores::default(),
         }
     }
 
@@ -134,8 +137,8 @@ impl Listener for Watcher {
                 Output::Incident(incident) => self.note(at_ns, incident),
                 Output::FlowEnd(_) => self.n_flows += 1,
                 Output::Decision(_) => self.n_decisions += 1,
-                Output::Finding(_) | Output::Score(_) | Output::Vector(_) | Output::Loss { .. } => {
-                }
+                Output::Score(score) => self.scores.take(&score),
+                Output::Finding(_) | Output::Vector(_) | Output::Loss { .. } => {}
             }
         }
         Ok(())
@@ -151,6 +154,7 @@ pub struct Watched {
     pub truth: Truth,
     pub alarms: Vec<Alarm>,
     pub n_flows: u64,
+    pub scores: Scores,
     pub played: Played,
     /// Time in the pipeline, reading and labelling left out.
     pub busy: Duration,
@@ -194,12 +198,16 @@ pub fn watch(
     seen(reader.progress().0);
     let played = *player.played();
     let Watcher {
-        alarms, n_flows, ..
+        alarms,
+        n_flows,
+        scores,
+        ..
     } = player.listener;
     Ok(Watched {
         truth,
         alarms,
         n_flows,
+        scores,
         played,
         busy,
         problems,

@@ -62,7 +62,7 @@ pub(crate) struct Alarms {
 }
 
 /// The first limit, and the least, in units of evidence.
-const FIRST_LIMIT: f32 = 16.0;
+const FIRST_LIMIT: f32 = 24.0;
 const LEAST_LIMIT: f32 = 8.0;
 const MOST_LIMIT: f32 = 200.0;
 /// What an alarm raises the limit by.
@@ -118,7 +118,7 @@ mod tests {
             evidence.take(i * WINDOW_NS, 4.5);
             alarms.take(i * WINDOW_NS, &mut evidence)
         });
-        assert_eq!(n, Some(7));
+        assert_eq!(n, Some(10));
         // It goes on: no second alarm.
         evidence.take(61 * WINDOW_NS, 4.5);
         assert!(!alarms.take(61 * WINDOW_NS, &mut evidence));
