@@ -148,6 +148,16 @@ fn scores_are_the_same_every_time() {
     }
 }
 
+#[test]
+fn every_model_has_its_page_with_a_source() {
+    for kind in ModelKind::ALL {
+        let name = format!("../../docs/models/{}.md", kind.label());
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(page.contains("**Source.**"), "{name}");
+    }
+}
+
 /// Prints what a vector costs: `cargo test --release models::tests::cost -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
