@@ -6,6 +6,7 @@
 )]
 
 mod agent;
+mod attach;
 mod blocks;
 mod concurrent;
 mod content;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::printer::Lines;
+use super::probation::Watch;
 use super::queue::{Closed, Drain};
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks, Verdicts};
@@ -212,6 +213,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(600);
 /// The thread at work, with what it remembers from look to look.
 struct Looks {
     thread: EngineThread,
+    watch: Watch,
     local: Vec<HostRow>,
     remote: Vec<HostRow>,
     n_ticks: u64,
@@ -226,6 +228,7 @@ struct Looks {
 impl Looks {
     fn new(thread: EngineThread) -> Result<Self> {
         Ok(Self {
+            watch: Watch::new(&thread.kernel, &thread.about.attachments),
             thread,
             ticks: Ticks::new()?,
             local: Vec::new(),
@@ -285,6 +288,14 @@ impl Looks {
             pipeline.respond.tick();
         }
         pipeline.deliver(at_ns)?;
+        if is_flow_tick {
+            let news = self.watch.look(&mut self.thread.kernel)?;
+            if self.thread.settings.output.format == Format::Json {
+                for line in news {
+                    self.thread.sink.take(line)?;
+                }
+            }
+        }
         let limit = self.thread.host_tick();
         self.ticks.record(start.elapsed(), is_flow_tick, limit);
         if is_flow_tick {
@@ -348,6 +359,7 @@ impl Looks {
         } else {
             eprintln!("{summary:#}");
         }
+        self.watch.detach(&mut self.thread.kernel);
         Ok(())
     }
 }

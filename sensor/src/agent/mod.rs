@@ -12,6 +12,7 @@ mod engine;
 mod metrics;
 mod orders;
 mod printer;
+mod probation;
 pub mod queue;
 mod recent;
 mod reload;

@@ -68,24 +68,18 @@ pub struct Attachment {
     /// Why not a better mode; empty when native.
     pub reason: String,
     pub egress: Egress,
-    pub proof: Proof,
+    /// What [`super::verify`] starts from.
+    pub at_start: AtStart,
 }
 
-/// Whether an attachment was seen at work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// No packet came yet that would tell.
-    Unverified,
-    Verified,
-}
-
-impl Proof {
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Unverified => "unverified",
-            Self::Verified => "verified",
-        }
-    }
+/// How the interface stood when it was attached to.
+#[derive(Clone, Copy, Debug)]
+pub struct AtStart {
+    pub had_carrier: bool,
+    /// Packets received when attaching began, before the verifier looked at the program.
+    pub received_before: u64,
+    /// Packets received when it was done.
+    pub received: u64,
 }
 
 /// What holds the programs on an interface.
@@ -175,6 +169,7 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
     }
     take_off_left_over(name);
     let had_carrier = interface.has_carrier();
+    let received_before = interface.received_packets()?;
     let (program, ingress, mode, reason) = attach_ingress(kernel, &interface, wanted.mode)?;
     let egress = keeps_carrier(&interface, had_carrier)
         .and_then(|()| attach_egress(kernel, name, wanted.egress));
@@ -199,7 +194,11 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
         mode,
         reason,
         egress: way,
-        proof: Proof::Unverified,
+        at_start: AtStart {
+            had_carrier,
+            received_before,
+            received: interface.received_packets()?,
+        },
     })
 }
 

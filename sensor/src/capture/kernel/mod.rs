@@ -5,9 +5,10 @@ pub mod interface;
 mod load;
 mod shared;
 mod tables;
+pub mod verify;
 
 pub use attach::{
-    Attachment, Egress, Mode, Proof, Resident, Wanted, attach, detach, egress_filters, resident,
+    AtStart, Attachment, Egress, Mode, Resident, Wanted, attach, detach, egress_filters, resident,
 };
 pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
 pub use shared::SharedArray;

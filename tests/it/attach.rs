@@ -1,0 +1,129 @@
+//! Attaching, and what is left when it ends, by whatever way.
+//!
+//! Needs root: without, each test says so and passes.
+
+use std::process::Command;
+use std::time::Duration;
+
+use sensor_tests::{Network, Running, binary, is_root};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn network() -> Option<Network> {
+    if !is_root() {
+        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
+        return None;
+    }
+    Some(Network::new().unwrap())
+}
+
+/// Whether `tc` and `ip` show our programs on an interface of the server.
+fn traces(network: &Network, device: &str) -> (bool, bool) {
+    let text = |line: &str| {
+        let output = network.run("server", line).unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let filters = text(&format!("tc filter show dev {device} egress"));
+    let link = text(&format!("ip link show dev {device}"));
+    (filters.contains("sensor_egress"), link.contains("prog/xdp"))
+}
+
+#[test]
+fn traffic_verifies_an_attachment() {
+    let Some(network) = network() else {
+        return;
+    };
+    let sensor = Running::start(&network, "").unwrap();
+    let verified = |device: &str| {
+        sensor.wait_for(LIMIT, |v| {
+            v["event.action"] == "attach_verified" && v["interface"] == device
+        })
+    };
+    network.run("client", "ping -c 3 -i 0.2 10.99.1.1").unwrap();
+    network
+        .run("attacker", "ping -c 3 -i 0.2 10.99.2.1")
+        .unwrap();
+    assert!(verified("client").is_some(), "{}", sensor.log());
+    assert!(verified("attacker").is_some(), "{}", sensor.log());
+}
+
+#[test]
+fn clsact_is_cleaned_up_on_stop_and_after_a_kill() {
+    let Some(network) = network() else {
+        return;
+    };
+    let mut sensor = Running::start(&network, "--egress clsact").unwrap();
+    assert_eq!(traces(&network, "client"), (true, true));
+    sensor.stop().unwrap();
+    assert_eq!(traces(&network, "client"), (false, false));
+    let qdiscs = network.run("server", "tc qdisc show dev client").unwrap();
+    let qdiscs = String::from_utf8_lossy(&qdiscs.stdout).into_owned();
+    assert!(!qdiscs.contains("clsact"), "{qdiscs}");
+
+    // Dropping it kills it: the filter stays, but the XDP link goes with the process.
+    drop(Running::start(&network, "--egress clsact").unwrap());
+    assert_eq!(traces(&network, "client"), (true, false));
+    let doctor = doctor(&network, "client");
+    assert!(doctor.contains("1 left over from a sensor"), "{doctor}");
+    let sensor = Running::start(&network, "--egress clsact").unwrap();
+    assert_eq!(traces(&network, "client"), (true, true), "{}", sensor.log());
+    assert!(sensor.log().contains("took off the egress filter"));
+}
+
+fn doctor(network: &Network, device: &str) -> String {
+    let line = format!("{} doctor --iface {device}", binary().unwrap().display());
+    let output = network.command("server", &line).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn doctor_names_a_foreign_program_and_our_own() {
+    let Some(network) = network() else {
+        return;
+    };
+    assert!(doctor(&network, "client").contains("the kernel takes it"));
+    let sensor = Running::start(&network, "").unwrap();
+    let text = doctor(&network, "client");
+    assert!(text.contains("a sensor is attached"), "{text}");
+    assert!(text.contains("native (driver veth)"), "{text}");
+    drop(sensor);
+    let absent = doctor(&network, "absent0");
+    assert!(absent.contains("no such interface"), "{absent}");
+}
+
+#[test]
+fn patterns_choose_interfaces() {
+    let Some(network) = network() else {
+        return;
+    };
+    let line = format!("{} run --iface no*such", binary().unwrap().display());
+    let output = network.command("server", &line).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("no interface matches `no*such`"), "{log}");
+    let sensor = Running::start(&network, "--iface att*").unwrap();
+    assert_eq!(
+        traces(&network, "attacker"),
+        (false, true),
+        "{}",
+        sensor.log()
+    );
+}
+
+#[test]
+fn the_callers_own_connection_needs_a_yes() {
+    let Some(network) = network() else {
+        return;
+    };
+    let line = format!("{} run --iface client", binary().unwrap().display());
+    let mut command: Command = network.command("server", &line);
+    command.env("SSH_CONNECTION", "10.99.1.2 50000 10.99.1.1 22");
+    let output = command.output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(
+        log.contains("client carries your own connection: say --yes"),
+        "{log}"
+    );
+    assert_eq!(traces(&network, "client"), (false, false));
+}
