@@ -9,12 +9,28 @@ const REGISTERS: usize = 256;
 const SEED: u64 = 0x0dd5_0f5e_7c4e_5a1d;
 
 /// A set of 64-bit values: exact to 64, then HyperLogLog with 256 registers (6.5 % standard
-/// error). At most 0.8 kB.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Distinct {
-    /// Sorted hashes.
-    exact: Vec<u64>,
-    registers: Option<Box<[u8; REGISTERS]>>,
+/// error). Most sets have a value or two, which need no memory of their own; at most 0.6 kB.
+#[derive(Clone, Debug)]
+pub(crate) enum Distinct {
+    Few {
+        n: u8,
+        hashes: [u64; FEW],
+    },
+    /// Sorted.
+    Exact(Vec<u64>),
+    Registers(Box<[u8; REGISTERS]>),
+}
+
+/// Values kept in place.
+const FEW: usize = 2;
+
+impl Default for Distinct {
+    fn default() -> Self {
+        Self::Few {
+            n: 0,
+            hashes: [0; FEW],
+        }
+    }
 }
 
 impl Distinct {
@@ -23,50 +39,83 @@ impl Distinct {
     }
 
     fn insert_hash(&mut self, hash: u64) {
-        if let Some(registers) = &mut self.registers {
-            observe(registers, hash);
-            return;
-        }
-        let Err(place) = self.exact.binary_search(&hash) else {
-            return;
+        let known = match self {
+            Self::Registers(registers) => return observe(registers, hash),
+            Self::Few { n, hashes } => {
+                let (known, free) = hashes.split_at_mut(usize::from(*n).min(FEW));
+                if known.contains(&hash) {
+                    return;
+                }
+                if let Some(place) = free.first_mut() {
+                    *place = hash;
+                    *n += 1;
+                    return;
+                }
+                let mut known = known.to_vec();
+                known.sort_unstable();
+                known
+            }
+            Self::Exact(known) => std::mem::take(known),
         };
-        if self.exact.len() < EXACT {
-            self.exact.insert(place, hash);
-            return;
+        *self = Self::with(known, hash);
+    }
+
+    /// Sorted hashes and one more.
+    fn with(mut known: Vec<u64>, hash: u64) -> Self {
+        let Err(place) = known.binary_search(&hash) else {
+            return Self::Exact(known);
+        };
+        if known.len() < EXACT {
+            known.insert(place, hash);
+            return Self::Exact(known);
         }
         let mut registers = Box::new([0u8; REGISTERS]);
-        for known in self.exact.drain(..) {
+        for known in known {
             observe(&mut registers, known);
         }
-        self.exact = Vec::new();
         observe(&mut registers, hash);
-        self.registers = Some(registers);
+        Self::Registers(registers)
+    }
+
+    /// The hashes, where all are known.
+    fn exact(&self) -> Option<&[u64]> {
+        match self {
+            Self::Few { n, hashes } => hashes.get(..usize::from(*n)),
+            Self::Exact(hashes) => Some(hashes),
+            Self::Registers(_) => None,
+        }
     }
 
     pub(crate) fn len(&self) -> u32 {
-        match &self.registers {
-            Some(registers) => estimate(registers.as_slice()) as u32,
-            None => self.exact.len() as u32,
+        match self {
+            Self::Few { n, .. } => u32::from(*n),
+            Self::Exact(hashes) => hashes.len() as u32,
+            Self::Registers(registers) => estimate(registers.as_slice()) as u32,
         }
     }
 
     /// Size of the union with another set.
     pub(crate) fn union_len(&self, other: &Self) -> u32 {
-        if self.registers.is_none() && self.exact.is_empty() {
-            return other.len();
+        match (self.exact(), other.exact()) {
+            (Some([]), _) => return other.len(),
+            (_, Some([])) => return self.len(),
+            (Some(ours), Some(theirs)) if ours.len() + theirs.len() <= EXACT => {
+                let n_new = theirs.iter().filter(|hash| !ours.contains(hash)).count();
+                return (ours.len() + n_new) as u32;
+            }
+            _ => {}
         }
-        let mut union = self.clone();
-        for hash in &other.exact {
-            union.insert_hash(*hash);
-        }
-        if let Some(theirs) = &other.registers {
-            if let Some(ours) = &mut union.registers {
+        let (mut union, rest) = match (self, other) {
+            (_, Self::Registers(_)) => (other.clone(), self),
+            _ => (self.clone(), other),
+        };
+        match (&mut union, rest) {
+            (Self::Registers(ours), Self::Registers(theirs)) => {
                 merge(ours.as_mut_slice(), theirs.as_slice());
-            } else {
-                let exact = std::mem::take(&mut union.exact);
-                union.registers = Some(theirs.clone());
-                for hash in exact {
-                    union.insert_hash(hash);
+            }
+            (union, rest) => {
+                for hash in rest.exact().into_iter().flatten() {
+                    union.insert_hash(*hash);
                 }
             }
         }

@@ -1,11 +1,14 @@
 //! Vectors of all subjects, each end of a window of 10 s.
 
+use std::hash::BuildHasher as _;
+
+use hashbrown::HashTable;
 use sensor_common::{Address, hash_address};
 use serde::{Deserialize, Serialize};
 
 use super::activity::{Activity, Role, spread};
 use super::schema::N_FEATURES;
-use crate::address::{Seeded, Table};
+use crate::address::Seeded;
 use crate::config::{SECOND_NS, VectorConfig};
 use crate::flow::FlowUpdate;
 
@@ -68,7 +71,9 @@ pub(crate) enum Rank {
 /// One kind of subjects: a table of positions over slots that stay where they are.
 #[derive(Debug)]
 struct Kind {
-    slots_by_subject: Table<Subject, u32>,
+    /// Slots by subject.
+    index: HashTable<u32>,
+    hasher: Seeded,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// Slots with packets in this window, in the order of their first.
@@ -97,7 +102,8 @@ const FORGET_NS: u64 = 1_800 * SECOND_NS;
 impl Kind {
     fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            slots_by_subject: Table::with_hasher(Seeded(hash_seed)),
+            index: HashTable::new(),
+            hasher: Seeded(hash_seed),
             slots: Vec::new(),
             free: Vec::new(),
             active: Vec::new(),
@@ -110,10 +116,11 @@ impl Kind {
 
     /// The slot of a subject, made where it is missing, and whether it was.
     fn slot(&mut self, at_ns: u64, subject: Subject) -> Option<(&mut Slot, bool)> {
-        let known = self.slots_by_subject.get(&subject).copied();
+        let hash = self.hasher.hash_one(subject);
+        let known = self.find(hash, &subject);
         let index = match known {
             Some(index) => index,
-            None => self.admit(at_ns, subject),
+            None => self.admit(at_ns, subject, hash),
         };
         let slot = self.slots.get_mut(index as usize)?;
         slot.seen_ns = at_ns;
@@ -124,8 +131,17 @@ impl Kind {
         Some((slot, known.is_none()))
     }
 
-    fn admit(&mut self, at_ns: u64, subject: Subject) -> u32 {
-        if self.slots_by_subject.len() >= self.capacity {
+    fn find(&self, hash: u64, subject: &Subject) -> Option<u32> {
+        let slots = &self.slots;
+        let is_subject = |index: &u32| {
+            let slot = slots.get(*index as usize);
+            slot.is_some_and(|slot| slot.subject == *subject)
+        };
+        self.index.find(hash, is_subject).copied()
+    }
+
+    fn admit(&mut self, at_ns: u64, subject: Subject, hash: u64) -> u32 {
+        if self.index.len() >= self.capacity {
             self.shed();
         }
         let slot = Slot {
@@ -146,7 +162,12 @@ impl Kind {
             self.slots.push(slot);
             self.slots.len().saturating_sub(1) as u32
         };
-        self.slots_by_subject.insert(subject, index);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let rehash = |index: &u32| {
+            let slot = slots.get(*index as usize);
+            slot.map_or(0, |slot| hasher.hash_one(slot.subject))
+        };
+        self.index.insert_unique(hash, index, rehash);
         index
     }
 
@@ -173,7 +194,13 @@ impl Kind {
     fn release(&mut self, index: usize) {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.is_used = false;
-            self.slots_by_subject.swap_remove(&slot.subject);
+            let hash = self.hasher.hash_one(slot.subject);
+            if let Ok(found) = self
+                .index
+                .find_entry(hash, |other| *other as usize == index)
+            {
+                found.remove();
+            }
             self.free.push(index as u32);
         }
     }
@@ -328,7 +355,8 @@ impl Subjects {
         let (kinds, ports) = learned.0;
         for (kind, lives) in self.kinds.iter_mut().zip(kinds) {
             for (subject, seen_ns, activity) in lives.into_iter().take(kind.capacity) {
-                let index = kind.admit(seen_ns, subject);
+                let hash = kind.hasher.hash_one(subject);
+                let index = kind.admit(seen_ns, subject, hash);
                 if let Some(slot) = kind.slots.get_mut(index as usize) {
                     slot.activity = activity;
                 }
@@ -545,6 +573,6 @@ mod tests {
         for i in 1..200 {
             window(&mut subjects, T0 + i * 100 * SECOND_NS);
         }
-        assert!(subjects.kinds.iter().all(|k| k.slots_by_subject.is_empty()));
+        assert!(subjects.kinds.iter().all(|k| k.index.is_empty()));
     }
 }
