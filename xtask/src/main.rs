@@ -1,6 +1,7 @@
 //! The workspace's chores: `cargo xtask help` lists them.
 
 mod apt;
+mod bench;
 mod ci;
 mod fuzz;
 mod proc;
@@ -24,6 +25,8 @@ usage: cargo xtask COMMAND [ARGS]
   ci                     formatting, tidy, clippy and all tests
   fuzz [--seconds N] [TARGET...]
                          throw made-up packets and captures at the parsers, 60 s each
+  bench [-- ARGS]        ns/packet, throughput, memory; --help tells ARGS; results in
+                         docs/benchmarks.md
   lab                    the demo: an attack, found and dropped, in network namespaces
   help                   this text
 
@@ -66,6 +69,7 @@ fn dispatch(name: &str, args: &[String]) -> Option<Result> {
         "fuzz" => fuzz::command(args),
         "tidy" => tidy::check(),
         "lab" => run::tests_program(name, args),
+        "bench" => bench::command(args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

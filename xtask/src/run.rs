@@ -1,6 +1,6 @@
 //! Building the sensor and its tools in release form, and running them.
 
-use std::{env, process::Command};
+use std::{env, path::Path, process::Command};
 
 use crate::{
     proc::{self, Result},
@@ -28,6 +28,11 @@ pub fn sensor(args: &[String]) -> Result {
 
 /// `cargo xtask lab`: a program of the tests' package.
 pub fn tests_program(name: &str, args: &[String]) -> Result {
+    tests_program_with(name, args, &[])
+}
+
+/// The same, with files named in the environment.
+pub fn tests_program_with(name: &str, args: &[String], files: &[(&str, &Path)]) -> Result {
     setup::ensure(TestTools::IfPossible)?;
     // These programs start the sensor that is there; it should be the one of this source.
     build_sensor()?;
@@ -43,7 +48,8 @@ pub fn tests_program(name: &str, args: &[String]) -> Result {
                 name,
                 "--",
             ])
-            .args(args),
+            .args(args)
+            .envs(files.iter().copied()),
     )
 }
 

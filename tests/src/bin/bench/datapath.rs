@@ -1,0 +1,221 @@
+//! The kernel program by ns/packet.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::programs::ProgramFd;
+use sensor::capture::kernel::{Kernel, LoadOptions};
+use sensor::respond::{Guard, KernelRespond, Measure, Mode, Options, Origin, Request};
+use sensor_engine::Scope;
+use serde_json::{Value, json};
+
+use crate::Effort;
+use crate::drive::{Driver, Packets, kinds, median, xdp};
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+/// Prefixes of the textbook's trie where the block-list is not what is measured.
+const TEXTBOOK_PREFIXES: u32 = 10_000;
+/// Entries of each kind in a full list.
+const FULL: u32 = 100_000;
+/// Sources of the listed and of the unlisted: no prefix of the lists is in these.
+const LISTED_NET: u32 = 11;
+const UNLISTED_NET: u32 = 10;
+
+/// Every default but one: flows are admitted at any rate, for a program that refuses them would be
+/// measured at doing less.
+fn options() -> LoadOptions {
+    LoadOptions {
+        admit_per_second: u32::MAX,
+        ..LoadOptions::fixed()
+    }
+}
+
+struct Sensor {
+    kernel: Kernel,
+    program: ProgramFd,
+}
+
+impl Sensor {
+    fn load() -> Result<Self> {
+        let mut kernel = Kernel::load(&options())?;
+        let program = xdp(&mut kernel.ebpf, "sensor_xdp")?;
+        program.load()?;
+        let program = program.fd()?.try_clone()?;
+        Ok(Self { kernel, program })
+    }
+
+    fn drain(&mut self) {
+        self.kernel.drain_ring(|_| {});
+        self.kernel.drain_events(|_| {});
+    }
+}
+
+/// Prefixes of /24 to /32 all over, but for the two nets of the measurement.
+fn prefixes() -> impl Iterator<Item = (u32, u8)> {
+    let mut x = 88_172_645_463_325_252u64;
+    std::iter::repeat_with(move || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        let length = 24 + (x >> 40) as u8 % 9;
+        (x as u32 & u32::MAX << (32 - u32::from(length)), length)
+    })
+    .filter(|(address, _)| ![LISTED_NET, UNLISTED_NET, 0, 127].contains(&(address >> 24)))
+    .filter(|(address, _)| address >> 28 < 14)
+}
+
+fn fill_textbook(driver: &mut Driver, n: u32) -> Result<()> {
+    let map = driver.object().map_mut("BLOCK4");
+    let map = map.ok_or_else(|| anyhow::anyhow!("no map BLOCK4"))?;
+    let mut trie: LpmTrie<_, u32, u32> = map.try_into()?;
+    for (address, length) in prefixes().take(n as usize) {
+        trie.insert(&Key::new(length.into(), address.to_be()), 1, 0)?;
+    }
+    for host in 0..u32::from(n >= FULL) * FULL {
+        let address = LISTED_NET << 24 | host;
+        trie.insert(&Key::new(32, address.to_be()), 1, 0)?;
+    }
+    Ok(())
+}
+
+/// Full path next to the textbook's.
+pub fn measure(effort: Effort) -> Result<Vec<Value>> {
+    let mut driver = Driver::new()?;
+    fill_textbook(&mut driver, TEXTBOOK_PREFIXES)?;
+    let mut sensor = Sensor::load()?;
+    let (empty, textbook) = (driver.program("empty_pass")?, driver.program("textbook")?);
+    let mut rows = Vec::new();
+    for (label, frame) in kinds() {
+        for n_flows in effort.flows.iter().copied() {
+            eprintln!("{label}, {n_flows} flows");
+            let net = u32::from(n_flows > 1 << 24);
+            let packets = Packets {
+                label,
+                frame: frame.clone(),
+                n_flows,
+                net,
+            };
+            let programs = [&empty, &textbook, &sensor.program.try_clone()?];
+            let [_, textbook_ns, sensor_ns] =
+                turns(&mut driver, programs, &packets, effort, || sensor.drain())?;
+            rows.push(json!({
+                "packets": label, "flows": n_flows,
+                "textbook_ns": textbook_ns, "sensor_ns": sensor_ns,
+                "ratio": sensor_ns / textbook_ns,
+            }));
+        }
+    }
+    Ok(rows)
+}
+
+/// Medians of the programs that take turns, less the first's; the first's own as it is.
+fn turns<const N: usize>(
+    driver: &mut Driver,
+    programs: [&ProgramFd; N],
+    packets: &Packets,
+    effort: Effort,
+    mut between: impl FnMut(),
+) -> Result<[f64; N]> {
+    let mut times: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
+    // One round before that counts for nothing fills tables with every flow.
+    for round in 0..=effort.n_rounds {
+        let n_packets = if round == 0 {
+            effort.n_packets.max(packets.n_flows.saturating_mul(4))
+        } else {
+            effort.n_packets
+        };
+        let mut empty_ns = 0.0;
+        for (n, (program, times)) in programs.iter().zip(&mut times).enumerate() {
+            let (ns, answer) = driver.run(program, packets, n_packets, &mut between)?;
+            ensure!(
+                answer == XDP_PASS || answer == XDP_DROP,
+                "{}: a program answered {answer}",
+                packets.label
+            );
+            if n == 0 {
+                empty_ns = ns;
+            }
+            if round > 0 {
+                times.push(if n == 0 { ns } else { ns - empty_ns });
+            }
+        }
+    }
+    Ok(times.map(median))
+}
+
+fn request(address: u32, length: u8) -> Result<Request> {
+    let address = IpAddr::V4(Ipv4Addr::from(address));
+    Ok(Request {
+        target: ipnet::IpNet::new(address, length)?,
+        scope: Scope::default(),
+        measure: Measure::Drop,
+        ttl: Duration::from_secs(3600),
+        origin: Origin::Config,
+        reason: Arc::from("benchmark"),
+    })
+}
+
+/// What full lists cost who is not on them, and who is.
+pub fn measure_blocks(effort: Effort) -> Result<Value> {
+    eprintln!("block-lists of {FULL} hosts and {FULL} prefixes");
+    let mut driver = Driver::new()?;
+    fill_textbook(&mut driver, FULL)?;
+    let mut bare = Sensor::load()?;
+    let mut full = Sensor::load()?;
+    let respond = Options {
+        mode: Mode::Enforce,
+        ..Options::default()
+    };
+    let mut respond = KernelRespond::new(&mut full.kernel, respond, Guard::bare())?;
+    let hosts = (0..FULL).map(|host| request(LISTED_NET << 24 | host, 32));
+    let nets = prefixes().take(FULL as usize).map(|(a, n)| request(a, n));
+    let requests: Vec<_> = hosts.chain(nets).collect::<Result<_>>()?;
+    let start = Instant::now();
+    let (n_added, refused) = respond.load_bulk(&requests);
+    let load_s = start.elapsed().as_secs_f64();
+    let frame = kinds().swap_remove(0).1;
+    let packets = |net, n_flows| Packets {
+        label: "udp4",
+        frame: frame.clone(),
+        n_flows,
+        net,
+    };
+    let (empty, textbook) = (driver.program("empty_pass")?, driver.program("textbook")?);
+    let programs = [
+        &empty,
+        &textbook,
+        &bare.program.try_clone()?,
+        &full.program.try_clone()?,
+    ];
+    let unlisted = packets(UNLISTED_NET, 1000);
+    let [_, textbook_ns, bare_ns, full_ns] =
+        turns(&mut driver, programs, &unlisted, effort, || {
+            bare.drain();
+            full.drain();
+        })?;
+    let empty = driver.program("empty_drop")?;
+    let programs = [&empty, &textbook, &full.program.try_clone()?];
+    let listed = packets(LISTED_NET, FULL);
+    let [_, textbook_drop_ns, drop_ns] =
+        turns(&mut driver, programs, &listed, effort, || full.drain())?;
+    let mut listed = packets(LISTED_NET, 1);
+    if let Some(source) = listed.frame.get_mut(26..30) {
+        source.copy_from_slice(&(LISTED_NET << 24 | 5).to_be_bytes());
+    }
+    let [_, textbook_one_ns, one_ns] =
+        turns(&mut driver, programs, &listed, effort, || full.drain())?;
+    Ok(json!({
+        "entries": n_added, "entries_refused": refused.len(), "load_s": load_s,
+        "unlisted_textbook_ns": textbook_ns,
+        "unlisted_lists_empty_ns": bare_ns, "unlisted_lists_full_ns": full_ns,
+        "check_that_matches_nothing_ns": full_ns - bare_ns,
+        "drop_all_listed_textbook_over_empty_ns": textbook_drop_ns,
+        "drop_all_listed_over_empty_ns": drop_ns,
+        "drop_one_listed_textbook_over_empty_ns": textbook_one_ns,
+        "drop_one_listed_over_empty_ns": one_ns,
+    }))
+}
