@@ -8,7 +8,7 @@ use crate::flow::{
     self, Admit, Arrival, Bucket, Cached, Due, FlowSink, Held, Sequence, Taken, is_plain,
 };
 use crate::host::{Contact, HostRow, Policy};
-use crate::packet::{Decapsulate, Packet};
+use crate::packet::{Age, Decapsulate, Packet};
 use crate::{Address, hash_address};
 use core::marker::PhantomData;
 
@@ -156,7 +156,7 @@ where
     #[inline(always)]
     pub fn process<S: Sequence>(
         &mut self,
-        packet: &Packet,
+        packet: &mut Packet,
         way: Way,
         arrival: &Arrival,
     ) -> (Verdict, Notice) {
@@ -183,13 +183,11 @@ where
         if verdict == Verdict::Drop {
             return (verdict, hit);
         }
-        let taken = self.record::<S>(packet, way, arrival);
-        let notice = if !taken.is_young {
-            hit
-        } else if taken.cached.began() {
-            self.begun(packet, arrival)
-        } else {
-            self.afford(event::kind(packet, arrival.bytes), 0, arrival)
+        self.record::<S>(packet, way, arrival);
+        let notice = match packet.age() {
+            Age::OLD => Notice::NONE,
+            Age::FIRST => self.begun(packet, arrival),
+            _ => self.afford(event::kind(packet, arrival.bytes), 0, arrival),
         };
         (verdict, notice)
     }
@@ -255,9 +253,11 @@ where
             return (Verdict::Pass, Notice::NONE);
         }
         let verdict = self.carry_out(met.ruling, met.enforce, bytes);
-        let notice = match met.told {
-            Some(origin) => self.afford(Some(Kind::BlockHit), origin, arrival),
-            None => Notice::NONE,
+        // Of what passes, the entry's counters tell: to carry the event through the flow cache would
+        // have the verifier follow that twice.
+        let notice = match (verdict, met.told) {
+            (Verdict::Drop, Some(origin)) => self.afford(Some(Kind::BlockHit), origin, arrival),
+            _ => Notice::NONE,
         };
         (verdict, notice)
     }
@@ -283,13 +283,19 @@ where
     }
 
     #[inline(always)]
-    fn record<S: Sequence>(&mut self, packet: &Packet, way: Way, arrival: &Arrival) -> Taken {
+    fn record<S: Sequence>(&mut self, packet: &mut Packet, way: Way, arrival: &Arrival) {
         let Some(taken) = self.cache::<S>(packet, way, arrival) else {
-            return Taken::NOWHERE;
+            packet.set_age(Age::OLD);
+            return;
         };
+        // Through memory: the verifier must not follow the host counters once for each age.
+        packet.set_age(match (taken.is_young, taken.cached.began()) {
+            (false, _) => Age::OLD,
+            (true, true) => Age::FIRST,
+            (true, false) => Age::YOUNG,
+        });
         let share = self.share(taken.cached, packet, arrival);
         self.count_hosts::<S>(packet, way, arrival, share);
-        taken
     }
 
     /// Counts what the cache did; what of it the row of the remote host gets.

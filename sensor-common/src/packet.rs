@@ -76,6 +76,17 @@ pub mod protocol {
     pub const MOBILITY: u8 = 135;
 }
 
+/// Where a packet stands in its flow.
+pub(crate) struct Age;
+
+impl Age {
+    pub(crate) const OLD: u8 = 0;
+    /// It began the flow.
+    pub(crate) const FIRST: u8 = 1;
+    /// One of the first of its direction.
+    pub(crate) const YOUNG: u8 = 2;
+}
+
 /// What the parser read of one packet. Addresses and ports are those of the innermost header that
 /// was followed. `Default` is "nothing read". The kernel keeps it in a map value.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -98,7 +109,8 @@ pub struct Packet {
     pub vlan: u16,
     /// Tunnel headers that were stepped through (0 or 1).
     pub n_tunnels: u8,
-    /// Where the parser stands: 0 in the fragments that have no transport header.
+    /// Where the parser stands: 0 in the fragments that have no transport header. Once the flow is
+    /// known, its [`Age`].
     has_header: u8,
     /// EtherType of the next network header.
     ethertype: u16,
@@ -116,6 +128,18 @@ const _: () = assert!(size_of::<Packet>() == 60);
 unsafe impl crate::Pod for Packet {}
 
 impl Packet {
+    #[inline(always)]
+    pub(crate) const fn set_age(&mut self, age: u8) {
+        self.has_header = age;
+    }
+
+    /// The age last set, from memory: nobody may know it from before.
+    #[inline(always)]
+    pub(crate) fn age(&self) -> u8 {
+        // SAFETY: a field of a valid reference.
+        unsafe { (&raw const self.has_header).read_volatile() }
+    }
+
     /// Offset of the payload within the frame: of TCP and UDP behind their headers, of ICMP, ARP and
     /// others at the header itself.
     #[inline(always)]

@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_skb_load_bytes};
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::programs::{TcContext, XdpContext};
 use sensor_common::counters::Event;
 use sensor_common::datapath::{Counters as _, Way};
 use sensor_common::event::{EventHead, EventRecord, MAX_BYTES, Notice, STEP};
@@ -73,6 +73,25 @@ fn copy_step(from: &[u8; STEP], to: &mut [u8; STEP]) {
     }
 }
 
+/// An ingress packet: its linear part.
+pub struct XdpPayload<'a>(pub &'a XdpContext);
+
+impl Payload for XdpPayload<'_> {
+    #[inline(always)]
+    fn copy(&self, offset: u32, max_bytes: u32, to: &mut [u8; MAX_BYTES]) -> u32 {
+        // SAFETY: the context is the kernel's own. Read again, behind a barrier: pointers that the
+        // parser used carry what was checked of them on each of its ways.
+        let (start, end) = unsafe {
+            let ctx = globals::barrier(self.0.ctx);
+            (
+                (&raw const (*ctx).data).read_volatile(),
+                (&raw const (*ctx).data_end).read_volatile(),
+            )
+        };
+        LinearFrame::new(start as usize, end as usize).copy(offset, max_bytes, to)
+    }
+}
+
 /// An egress packet: its payload may lie in fragments.
 pub struct SkbPayload<'a>(pub &'a TcContext);
 
@@ -86,7 +105,21 @@ impl Payload for SkbPayload<'_> {
         } else {
             max_bytes
         };
-        if max_bytes == 0 || max_bytes > MAX_BYTES as u32 {
+        // Hidden from the compiler, which knows too much of one and forgets the other.
+        let mut max_bytes = max_bytes;
+        // SAFETY: a register is copied onto itself.
+        unsafe {
+            asm!("{0} = {0}", inout(reg) max_bytes, options(nomem, nostack, preserves_flags))
+        };
+        let max_bytes = if max_bytes > MAX_BYTES as u32 {
+            MAX_BYTES as u32
+        } else {
+            max_bytes
+        };
+        // SAFETY: a register is copied onto itself.
+        let mut length = max_bytes as u64;
+        unsafe { asm!("{0} = {0}", inout(reg) length, options(nomem, nostack, preserves_flags)) };
+        if length == 0 {
             return 0;
         }
         // SAFETY: the kernel's own context, and a buffer of at least that length.
@@ -95,41 +128,59 @@ impl Payload for SkbPayload<'_> {
                 self.0.skb.skb.cast(),
                 offset,
                 to.as_mut_ptr().cast(),
-                max_bytes,
+                length as u32,
             )
         };
         if result == 0 { max_bytes } else { 0 }
     }
 }
 
-/// Sends the event of a notice; counts it where the ring is full.
+/// Writes down the event of a notice, for [`send`] to complete.
 #[inline(always)]
-pub fn send<P: Payload>(
-    frame: &LinearFrame,
-    payload: &P,
-    packet: &Packet,
-    way: Way,
-    arrival: &Arrival,
-    notice: &Notice,
-) {
+pub fn keep(frame: &LinearFrame, packet: &Packet, way: Way, arrival: &Arrival, notice: &Notice) {
     let Some(record) = maps::EVENT_SCRATCH.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: the kernel's own pointer to this CPU's value; runs don't nest with bottom halves off.
-    let record: &mut EventRecord = unsafe { &mut *record };
     let payload_bytes = packet.payload_bytes(arrival.bytes);
-    fill(&mut record.head, frame, packet, way, arrival, notice);
-    record.head.payload_bytes = payload_bytes;
-    // What was computed above comes back from memory: one way on for the verifier, not one for
-    // each way here.
-    // SAFETY: the pointer of the very reference, which is not used any more.
-    let record = unsafe { &mut *globals::barrier(record) };
     let wanted = if notice.max_bytes < payload_bytes {
         notice.max_bytes
     } else {
         payload_bytes
     };
-    let n = payload.copy(packet.payload_offset(), wanted, &mut record.bytes);
+    // SAFETY: the kernel's own pointer to this CPU's value; runs don't nest with bottom halves off.
+    let head: &mut EventHead = unsafe { &mut (*record).head };
+    head.at_ns = arrival.now_ns;
+    head.sequence = notice.sequence;
+    head.detail = notice.detail;
+    head.packet = *packet;
+    head.wire_bytes = arrival.bytes;
+    head.ifindex = arrival.ifindex;
+    head.payload_bytes = payload_bytes;
+    head.n_bytes = wanted as u16;
+    head.cpu = arrival.cpu;
+    head.kind = notice.kind as u8;
+    head.way = way as u8;
+    if let Some(macs) = frame.header::<12>(0) {
+        head.set_macs(macs);
+    }
+}
+
+/// Sends what was kept, with its payload; counts it where the ring is full.
+///
+/// Everything comes back from memory, so that the verifier follows this once, and not for each way
+/// that led here.
+#[inline(always)]
+pub fn send<P: Payload>(payload: &P) {
+    let Some(record) = maps::EVENT_SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: the kernel's own pointer to this CPU's value; runs don't nest with bottom halves off.
+    let record: &mut EventRecord = unsafe { &mut *globals::barrier(record) };
+    let (offset, wanted) = (
+        record.head.packet.payload_offset(),
+        record.head.n_bytes as u32,
+    );
+    let n = payload.copy(offset, wanted, &mut record.bytes);
     record.head.n_bytes = n as u16;
     // SAFETY: as above.
     let record = unsafe { &mut *globals::barrier(record) };
@@ -148,29 +199,6 @@ pub fn send<P: Payload>(
         )
     };
     if result != 0 {
-        CounterMaps.event(Event::EventRingFull, 1, arrival.bytes as u64);
-    }
-}
-
-#[inline(always)]
-fn fill(
-    head: &mut EventHead,
-    frame: &LinearFrame,
-    packet: &Packet,
-    way: Way,
-    arrival: &Arrival,
-    notice: &Notice,
-) {
-    head.at_ns = arrival.now_ns;
-    head.sequence = notice.sequence;
-    head.detail = notice.detail;
-    head.packet = *packet;
-    head.wire_bytes = arrival.bytes;
-    head.ifindex = arrival.ifindex;
-    head.cpu = arrival.cpu;
-    head.kind = notice.kind as u8;
-    head.way = way as u8;
-    if let Some(macs) = frame.header::<12>(0) {
-        head.set_macs(macs);
+        CounterMaps.event(Event::EventRingFull, 1, record.head.wire_bytes as u64);
     }
 }

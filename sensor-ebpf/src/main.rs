@@ -15,7 +15,7 @@ use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use events::{Payload, SkbPayload};
+use events::{Payload, SkbPayload, XdpPayload};
 use frame::LinearFrame;
 use maps::Scratch;
 use sensor_common::datapath::{Verdict, Way};
@@ -91,7 +91,7 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
         cpu: tables::cpu() as u16,
     };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
-    match run(&frame, &frame, Way::Ingress, &arrival, packet) {
+    match run(&frame, &XdpPayload(ctx), Way::Ingress, &arrival, packet) {
         Verdict::Pass => globals::pass_action(),
         Verdict::Drop => xdp_action::XDP_DROP,
     }
@@ -107,11 +107,12 @@ fn run<P: Payload>(
 ) -> Verdict {
     parse(frame, Decapsulate(globals::tunnels()), packet);
     // SAFETY: the pointer of the reference above, which is not used any more.
-    let packet = unsafe { &*globals::barrier(packet) };
+    let packet = unsafe { &mut *globals::barrier(packet) };
     let (verdict, notice) =
         tables::datapath(arrival.cpu as u32).process::<globals::Announce>(packet, way, arrival);
     if notice.kind != 0 {
-        events::send(frame, payload, packet, way, arrival, &notice);
+        events::keep(frame, packet, way, arrival, &notice);
+        events::send(payload);
     }
     verdict
 }

@@ -329,7 +329,7 @@ impl Software {
     pub fn process_as(&mut self, frame: &[u8], way: Way, arrival: &Arrival) -> Verdict {
         let mut packet = Packet::default();
         parse(frame, self.path.settings.tunnels, &mut packet);
-        let (verdict, notice) = self.path.process::<Unshared>(&packet, way, arrival);
+        let (verdict, notice) = self.path.process::<Unshared>(&mut packet, way, arrival);
         if notice.kind != 0 {
             self.note(frame, &packet, way, arrival, &notice);
         }
