@@ -69,11 +69,18 @@ pub struct Gate {
     /// Bit i: plane i of the prefilter has a bit set.
     pub block_planes: u32,
     pub allow_planes: u32,
-    pub reserved: [u32; 8],
+    /// Secret of the hashes, for a later agent that finds the lists.
+    pub seed: u64,
+    /// [`LAYOUT`] of who wrote the lists.
+    pub layout: u32,
+    pub reserved: [u32; 5],
 }
 
+/// Changes with the meaning of anything in the lists' maps.
+pub const LAYOUT: u32 = 1;
+
 const _: () = assert!(size_of::<Gate>() == 64);
-// SAFETY: u32 fields only.
+// SAFETY: integers; the size assertion rules padding out.
 unsafe impl crate::Pod for Gate {}
 
 /// What the lists say about a packet.

@@ -336,12 +336,11 @@ fn the_kernel_ends_a_block_in_time() {
     assert_eq!(lists.blocks.expire(NOW + 59 * SECOND).len(), 0);
     assert_eq!(lists.blocks.expire(NOW + 60 * SECOND).len(), 2);
     assert!(lists.blocks.is_empty());
+    let gate = *lists.blocks.state();
+    assert_eq!((gate.n_sources, gate.n_prefixes), (0, 0));
     assert_eq!(
-        *lists.blocks.state(),
-        sensor_common::block::Gate {
-            enforce: 1,
-            ..Default::default()
-        }
+        (gate.n_shapes_v4, gate.n_shapes_v6, gate.block_planes),
+        (0, 0, 0)
     );
 }
 

@@ -15,6 +15,7 @@ mod logins;
 mod long;
 mod metrics;
 mod parity;
+mod pins;
 mod replay;
 mod shapes;
 mod socket;

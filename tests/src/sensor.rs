@@ -162,6 +162,16 @@ impl Running {
         run(Command::new("kill").args(["-s", name, &id])).map(|_| ())
     }
 
+    /// Kills it (SIGKILL): it can do nothing about it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Asks it to end (SIGTERM), waits, and gives its summary.
     ///
     /// # Errors

@@ -342,7 +342,10 @@ impl Looks {
     fn finish(mut self) -> Result<()> {
         self.thread.sink.wait_from_now();
         let EngineThread {
-            kernel, pipeline, ..
+            kernel,
+            pipeline,
+            settings,
+            ..
         } = &mut self.thread;
         let at_ns = kernel.now_ns();
         kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
@@ -351,6 +354,11 @@ impl Looks {
         pipeline.finish(at_ns);
         pipeline.deliver(at_ns)?;
         pipeline.respond.save();
+        if settings.respond.keep_on_stop
+            && let Some(pins) = &mut kernel.pins
+        {
+            pins.keep();
+        }
         self.thread.keep(Wait::Yes);
         self.thread.announce("stop")?;
         let summary = self.thread.summary();

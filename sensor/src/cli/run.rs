@@ -2,20 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use sensor_common::datapath::Clock;
 use serde_json::json;
+use tracing::warn;
 
 use super::{consent, logs};
 use crate::agent::{self, Setup};
 use crate::capture::kernel::interface::expand;
 use crate::capture::kernel::{
-    Egress, Kernel, LoadOptions, Mode as AttachMode, Wanted, attach, random,
+    Egress, Kernel, LoadOptions, Mode as AttachMode, Pins, Wanted, attach, random, resident,
 };
 use crate::config::{
-    self, AttachChoice, Capture, EgressChoice, LogFormat, Override, Settings, Sources,
+    self, AttachChoice, Capture, EgressChoice, LogFormat, Override, RespondSettings, Settings,
+    Sources,
 };
 use crate::respond::{Guard, KernelRespond, Mode, Network, Options};
 
@@ -130,7 +133,9 @@ fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result
         audit_log: given(&settings.respond.audit_log),
         ..Options::default()
     };
-    let respond = KernelRespond::new(&mut kernel, respond, Guard::of_host())?;
+    let mut respond = KernelRespond::new(&mut kernel, respond, Guard::of_host())?;
+    kernel.pins = pins(&settings.respond);
+    take_over(&mut kernel, &mut respond, ifaces)?;
     let wanted = wanted(&settings.capture);
     let mut attachments = Vec::new();
     for iface in ifaces {
@@ -143,6 +148,42 @@ fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result
         attachments,
         respond,
     })
+}
+
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Adopts the block-list of a program that the run before left at work, and detaches that.
+fn take_over(kernel: &mut Kernel, respond: &mut KernelRespond, ifaces: &[String]) -> Result<()> {
+    let Some(left_over) = kernel.pins.as_ref().and_then(Pins::left_over) else {
+        return Ok(());
+    };
+    // Looked at by the verifier before the other goes: the gap is short.
+    kernel.load_programs()?;
+    respond.adopt(left_over);
+    if let Some(pins) = &kernel.pins {
+        pins.release();
+    }
+    // The kernel detaches a little after the last reference is gone.
+    let start = Instant::now();
+    let is_there = |iface: &String| resident(iface).is_ok_and(|program| program.is_some());
+    while ifaces.iter().any(is_there) && start.elapsed() < RELEASE_LIMIT {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Where links are to be pinned. Without, the sensor works until it is killed.
+fn pins(settings: &RespondSettings) -> Option<Pins> {
+    let bpffs = given(&settings.bpffs)?;
+    Pins::open(&bpffs, &settings.instance)
+        .inspect_err(|cause| {
+            let cause = format!("{cause:#}");
+            warn!(
+                cause,
+                "nothing is pinned: if the sensor is killed, blocks end with it"
+            );
+        })
+        .ok()
 }
 
 fn wanted(capture: &Capture) -> Wanted {

@@ -171,6 +171,16 @@ pub struct RespondSettings {
     /// File of the audit log; empty: none.
     #[schemars(extend("x-restart" = true))]
     pub audit_log: PathBuf,
+    /// Mounted BPF file system where the programs' links are pinned, so that blocks hold and expire
+    /// even if the agent is killed; empty: they are not pinned.
+    #[schemars(extend("x-restart" = true))]
+    pub bpffs: PathBuf,
+    /// Folder of the pins below `sensor` there: another for each sensor on a machine.
+    #[schemars(extend("x-restart" = true))]
+    pub instance: String,
+    /// Leave the programs and their block-list at work when the agent stops; each block still ends
+    /// in time.
+    pub keep_on_stop: bool,
 }
 
 impl Default for RespondSettings {
@@ -180,6 +190,9 @@ impl Default for RespondSettings {
             allow: Vec::new(),
             state_folder: PathBuf::from("/var/lib/sensor"),
             audit_log: PathBuf::from("/var/log/sensor/audit.jsonl"),
+            bpffs: PathBuf::from("/sys/fs/bpf"),
+            instance: "main".to_owned(),
+            keep_on_stop: false,
         }
     }
 }

@@ -39,6 +39,7 @@ pub enum Event {
     Disallow,
     ModeChange,
     Restore,
+    Adopt,
 }
 
 impl Event {
@@ -54,6 +55,7 @@ impl Event {
             Self::Disallow => "disallow",
             Self::ModeChange => "mode_change",
             Self::Restore => "restore",
+            Self::Adopt => "adopt",
         }
     }
 }

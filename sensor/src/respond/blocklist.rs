@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sensor_common::block::list::{Key, MAX_SHAPES, SCOPES_PER_SOURCE, SHAPES_V6, ScopeSet, Shape};
 use sensor_common::block::prefilter::BLOCK_PLANES;
-use sensor_common::block::{ACTION_DROP, ACTION_NONE, ACTION_RATE_LIMIT, BlockEntry, Gate};
+use sensor_common::block::{ACTION_DROP, ACTION_NONE, ACTION_RATE_LIMIT, BlockEntry, Gate, LAYOUT};
 use sensor_common::limits::BLOCK_ENTRIES;
 use sensor_engine::{Scope, from_ip};
 
@@ -64,6 +64,7 @@ impl Blocklist {
             notes: BTreeMap::new(),
             expiry: BinaryHeap::new(),
         };
+        (list.state.seed, list.state.layout) = (seed, LAYOUT);
         list.adopt();
         (list, arrays.allow_filter)
     }

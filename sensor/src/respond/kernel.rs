@@ -19,7 +19,7 @@ use super::guard::{ALLOWED, Guard};
 use super::saved::{Saved, Store};
 use super::watch::GuardWatch;
 use super::{Mode, Respond, Verdict};
-use crate::capture::kernel::{Kernel, monotonic_ns};
+use crate::capture::kernel::{Kernel, LeftOver, monotonic_ns};
 
 /// What the response is set up with.
 #[derive(Clone, Debug)]
@@ -89,6 +89,41 @@ impl KernelRespond {
         };
         respond.restore()?;
         Ok(respond)
+    }
+
+    /// Puts in force what the kernel still enforces for a run before, each entry for the rest of
+    /// its time. Its counters begin anew.
+    pub fn adopt(&mut self, left_over: LeftOver) {
+        let now_ns = monotonic_ns();
+        let (found, _) = Blocklist::new(left_over.arrays, left_over.seed);
+        let requests: Vec<Request> = found
+            .list()
+            .filter(|listed| {
+                let is_known = self
+                    .blocks
+                    .scopes_of(&listed.target)
+                    .contains(&listed.scope);
+                listed.expires_ns > now_ns && !is_known
+            })
+            .map(|listed| Request {
+                target: listed.target,
+                scope: listed.scope,
+                measure: listed.measure,
+                ttl: Duration::from_nanos(listed.expires_ns - now_ns).max(Duration::from_secs(1)),
+                origin: Origin::clone(&listed.origin),
+                reason: listed.reason,
+            })
+            .collect();
+        let (n_added, refused) = self.put_all(&requests);
+        let n_refused = refused.len();
+        info!(
+            n_added,
+            n_refused, "blocks of the run before adopted from the kernel"
+        );
+        self.note(
+            Event::Adopt,
+            json!({"n_added": n_added, "n_refused": n_refused}),
+        );
     }
 
     /// Puts in force what operators asked for before.

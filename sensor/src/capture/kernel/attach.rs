@@ -187,6 +187,10 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
         egress,
         made_clsact,
     };
+    let links = match pin(kernel, name, links, way) {
+        Ok(links) => links,
+        Err(cause) => return Err(cause).with_context(|| format!("{name}: not pinned")),
+    };
     kernel.links.insert(ifindex, links);
     Ok(Attachment {
         interface: name.to_owned(),
@@ -200,6 +204,20 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
             received: interface.received_packets()?,
         },
     })
+}
+
+/// Pins what was attached, where pins are wanted. A filter of clsact needs none to stay.
+fn pin(kernel: &mut Kernel, name: &str, mut links: Links, way: Egress) -> Result<Links> {
+    let Some(pins) = kernel.pins.take() else {
+        return Ok(links);
+    };
+    let program = kernel.ingress_program(links.program)?;
+    links.ingress = pins.pin_ingress(name, program, links.ingress)?;
+    if way == Egress::Tcx {
+        links.egress = pins.pin_egress(name, kernel.egress_program()?, links.egress)?;
+    }
+    kernel.pins = Some(pins);
+    Ok(links)
 }
 
 type Ingress = (&'static str, XdpLinkId, Mode, String);
@@ -300,6 +318,9 @@ pub fn detach(kernel: &mut Kernel, attachment: &Attachment) -> Result<()> {
     let Some(links) = kernel.links.remove(&attachment.ifindex) else {
         return Ok(());
     };
+    if let Some(pins) = &kernel.pins {
+        pins.remove(interface);
+    }
     let ingress = kernel.ingress_program(links.program)?.detach(links.ingress);
     let egress = kernel.egress_program()?.detach(links.egress);
     if Interface::open(interface).is_err() {

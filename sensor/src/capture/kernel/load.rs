@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, MapInfo, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
 use sensor_common::block::Gate;
 use sensor_common::block::list::{N_SHAPES, ScopeSet, Shape, SourceBucket};
@@ -18,6 +18,7 @@ use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
 use super::attach::Links;
+use super::pin::{self, Pins};
 use super::shared::SharedArray;
 use super::tables::{self, Looked, Sequences, Tables};
 
@@ -95,6 +96,8 @@ pub struct Kernel {
     looked: Looked,
     /// What is attached, by index of the interface.
     pub(super) links: HashMap<u32, Links>,
+    /// Where links are pinned, if they are.
+    pub pins: Option<Pins>,
     /// Copies that the kernel kept tearing, and were given up.
     pub n_unstable: u64,
 }
@@ -120,6 +123,19 @@ impl BlockArrays {
             prefixes: shared(ebpf, "BLOCK_PREFIXES", limits::BLOCK_BUCKETS, true)?,
             scopes: shared(ebpf, "BLOCK_SCOPES", limits::SCOPE_SETS, true)?,
             shapes: shared(ebpf, "BLOCK_SHAPES", N_SHAPES, true)?,
+        })
+    }
+
+    /// The arrays of a program that runs, by name.
+    pub(super) fn found<'a>(map: impl Fn(&str) -> Result<&'a MapInfo>) -> Result<Self> {
+        Ok(Self {
+            gate: pin::shared(map("GATE")?, 1)?,
+            block_filter: pin::shared(map("BLOCK_FILTER")?, BLOCK_WORDS)?,
+            allow_filter: pin::shared(map("ALLOW_FILTER")?, ALLOW_WORDS)?,
+            sources: pin::shared(map("BLOCK_SOURCES")?, limits::BLOCK_BUCKETS)?,
+            prefixes: pin::shared(map("BLOCK_PREFIXES")?, limits::BLOCK_BUCKETS)?,
+            scopes: pin::shared(map("BLOCK_SCOPES")?, limits::SCOPE_SETS)?,
+            shapes: pin::shared(map("BLOCK_SHAPES")?, N_SHAPES)?,
         })
     }
 
@@ -190,6 +206,7 @@ impl Kernel {
             clock,
             looked,
             links: HashMap::new(),
+            pins: None,
             n_unstable: 0,
         })
     }

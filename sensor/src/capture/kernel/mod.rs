@@ -3,6 +3,7 @@
 mod attach;
 pub mod interface;
 mod load;
+mod pin;
 mod shared;
 mod tables;
 pub mod verify;
@@ -11,5 +12,6 @@ pub use attach::{
     AtStart, Attachment, Egress, Mode, Resident, Wanted, attach, detach, egress_filters, resident,
 };
 pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
+pub use pin::{LeftOver, Pins};
 pub use shared::SharedArray;
 pub use tables::Tables;
