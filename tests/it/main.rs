@@ -10,6 +10,7 @@ mod attach;
 mod blocks;
 mod concurrent;
 mod content;
+mod evaluation;
 mod live;
 mod logins;
 mod long;

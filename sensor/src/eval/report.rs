@@ -373,10 +373,102 @@ impl Evaluation {
         text
     }
 
+    /// `docs/evaluation.md`.
     pub fn markdown(&self) -> String {
         let tables = self.tables();
         let parts: Vec<String> = tables.iter().map(Table::markdown).collect();
-        parts.join("\n")
+        include_str!("page.md")
+            .replace("{targets}\n", &self.target_table().rows_markdown())
+            .replace("{tables}\n", &parts.join("\n"))
+    }
+
+    fn target_table(&self) -> Table {
+        const FAST: [Group; 5] = [
+            Group::Flood,
+            Group::Reflection,
+            Group::HttpFlood,
+            Group::Scan,
+            Group::BruteForce,
+        ];
+        const QUIET: [Group; 4] = [
+            Group::Tunnel,
+            Group::Beacon,
+            Group::SlowHttp,
+            Group::ArpSpoof,
+        ];
+        let (all, fast, quiet) = (
+            self.overall(),
+            self.of_groups(&FAST),
+            self.of_groups(&QUIET),
+        );
+        let floods = self.of_groups(&FAST[..3]);
+        let benign = self.alarms(Content::Benign);
+        let mut table = Table::new("Targets", &["what", "target", "observed", ""]);
+        let mut row = |what: &str, target: &str, observed: String, is_reached: bool| {
+            let word = if is_reached { "reached" } else { "not reached" };
+            table.push(vec![
+                what.to_owned(),
+                target.to_owned(),
+                observed,
+                word.to_owned(),
+            ]);
+        };
+        let mut least = |what: &str, share: f64, observed: f64| {
+            let target = format!("at least {}", percent(share));
+            row(what, &target, percent(observed), observed >= share);
+        };
+        least("attacks detected", 0.95, all.detected());
+        least("floods, scans, guessed passwords", 0.98, fast.detected());
+        least(
+            "tunnels, beacons, slow attacks, ARP spoofing",
+            0.85,
+            quiet.detected(),
+        );
+        least(
+            "entity named right, of those detected",
+            0.95,
+            all.entity_right(),
+        );
+        least(
+            "family named right, of those detected",
+            0.85,
+            all.family_right(),
+        );
+        let mut most = |what: &str, unit: &str, limit: f64, observed: f64| {
+            let target = format!("at most {limit} {unit}");
+            row(
+                what,
+                &target,
+                format!("{observed:.2} {unit}"),
+                observed <= limit,
+            );
+        };
+        most(
+            "median delay of these",
+            "s",
+            2.0,
+            fast.quantile_delay_s(0.5),
+        );
+        most(
+            "median delay of floods",
+            "s",
+            1.0,
+            floods.quantile_delay_s(0.5),
+        );
+        most(
+            "false incidents, benign captures",
+            "a day",
+            1.0,
+            24.0 * benign.false_per_hour(),
+        );
+        let per_flows = 2.0 * benign.false_per_10_000_flows();
+        most(
+            "false incidents, benign captures",
+            "in 20,000 flows",
+            1.0,
+            per_flows,
+        );
+        table
     }
 
     pub fn json(&self) -> Value {

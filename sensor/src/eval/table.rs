@@ -47,8 +47,13 @@ impl Table {
         text
     }
 
+    /// With its title.
     pub fn markdown(&self) -> String {
-        let mut text = format!("### {}\n\n| {} |\n", self.title, self.header.join(" | "));
+        format!("### {}\n\n{}", self.title, self.rows_markdown())
+    }
+
+    pub fn rows_markdown(&self) -> String {
+        let mut text = format!("| {} |\n", self.header.join(" | "));
         text.push_str(&format!("|{}\n", "---|".repeat(self.header.len())));
         for row in &self.rows {
             let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
