@@ -14,6 +14,21 @@ use super::score::{
 use super::table::Table;
 use crate::output::timestamp;
 
+/// Groups that targets are set for together; floods come first.
+const FAST: [Group; 5] = [
+    Group::Flood,
+    Group::Reflection,
+    Group::HttpFlood,
+    Group::Scan,
+    Group::BruteForce,
+];
+const QUIET: [Group; 4] = [
+    Group::Tunnel,
+    Group::Beacon,
+    Group::SlowHttp,
+    Group::ArpSpoof,
+];
+
 /// Attacks of one group, or all.
 #[derive(Clone, Debug, Default)]
 pub struct Sum {
@@ -383,91 +398,62 @@ impl Evaluation {
     }
 
     fn target_table(&self) -> Table {
-        const FAST: [Group; 5] = [
-            Group::Flood,
-            Group::Reflection,
-            Group::HttpFlood,
-            Group::Scan,
-            Group::BruteForce,
-        ];
-        const QUIET: [Group; 4] = [
-            Group::Tunnel,
-            Group::Beacon,
-            Group::SlowHttp,
-            Group::ArpSpoof,
-        ];
-        let (all, fast, quiet) = (
-            self.overall(),
-            self.of_groups(&FAST),
-            self.of_groups(&QUIET),
-        );
-        let floods = self.of_groups(&FAST[..3]);
+        let (all, fast) = (self.overall(), self.of_groups(&FAST));
+        let (quiet, floods) = (self.of_groups(&QUIET), self.of_groups(&FAST[..3]));
         let benign = self.alarms(Content::Benign);
         let mut table = Table::new("Targets", &["what", "target", "observed", ""]);
-        let mut row = |what: &str, target: &str, observed: String, is_reached: bool| {
-            let word = if is_reached { "reached" } else { "not reached" };
-            table.push(vec![
-                what.to_owned(),
-                target.to_owned(),
-                observed,
-                word.to_owned(),
-            ]);
-        };
-        let mut least = |what: &str, share: f64, observed: f64| {
+        for (what, share, observed) in [
+            ("attacks detected", 0.95, all.detected()),
+            ("floods, scans, guessed passwords", 0.98, fast.detected()),
+            (
+                "tunnels, beacons, slow attacks, ARP spoofing",
+                0.85,
+                quiet.detected(),
+            ),
+            (
+                "entity named right, of those detected",
+                0.95,
+                all.entity_right(),
+            ),
+            (
+                "family named right, of those detected",
+                0.85,
+                all.family_right(),
+            ),
+        ] {
             let target = format!("at least {}", percent(share));
-            row(what, &target, percent(observed), observed >= share);
-        };
-        least("attacks detected", 0.95, all.detected());
-        least("floods, scans, guessed passwords", 0.98, fast.detected());
-        least(
-            "tunnels, beacons, slow attacks, ARP spoofing",
-            0.85,
-            quiet.detected(),
-        );
-        least(
-            "entity named right, of those detected",
-            0.95,
-            all.entity_right(),
-        );
-        least(
-            "family named right, of those detected",
-            0.85,
-            all.family_right(),
-        );
-        let mut most = |what: &str, unit: &str, limit: f64, observed: f64| {
-            let target = format!("at most {limit} {unit}");
-            row(
+            table.push(target_row(
                 what,
-                &target,
-                format!("{observed:.2} {unit}"),
-                observed <= limit,
-            );
-        };
-        most(
-            "median delay of these",
-            "s",
-            2.0,
-            fast.quantile_delay_s(0.5),
-        );
-        most(
-            "median delay of floods",
-            "s",
-            1.0,
-            floods.quantile_delay_s(0.5),
-        );
-        most(
-            "false incidents, benign captures",
-            "a day",
-            1.0,
+                target,
+                percent(observed),
+                observed >= share,
+            ));
+        }
+        let (per_day, per_flows) = (
             24.0 * benign.false_per_hour(),
+            2.0 * benign.false_per_10_000_flows(),
         );
-        let per_flows = 2.0 * benign.false_per_10_000_flows();
-        most(
-            "false incidents, benign captures",
-            "in 20,000 flows",
-            1.0,
-            per_flows,
-        );
+        let false_ones = "false incidents, benign captures";
+        for (what, unit, limit, observed) in [
+            (
+                "median delay of floods, scans, passwords",
+                "s",
+                2.0,
+                fast.quantile_delay_s(0.5),
+            ),
+            (
+                "median delay of floods",
+                "s",
+                1.0,
+                floods.quantile_delay_s(0.5),
+            ),
+            (false_ones, "a day", 1.0, per_day),
+            (false_ones, "in 20,000 flows", 1.0, per_flows),
+        ] {
+            let target = format!("at most {limit} {unit}");
+            let text = format!("{observed:.2} {unit}");
+            table.push(target_row(what, target, text, observed <= limit));
+        }
         table
     }
 
@@ -600,6 +586,11 @@ fn capture_json(capture: &CaptureScore) -> Value {
         "events": events,
         "alarms": alarms,
     })
+}
+
+fn target_row(what: &str, target: String, observed: String, is_reached: bool) -> Vec<String> {
+    let word = if is_reached { "reached" } else { "not reached" };
+    vec![what.to_owned(), target, observed, word.to_owned()]
 }
 
 fn percent(share: f64) -> String {
