@@ -16,6 +16,7 @@ mod probation;
 pub mod queue;
 mod recent;
 mod reload;
+mod screen;
 mod search;
 mod snapshot;
 mod socket;
@@ -39,12 +40,14 @@ use engine::EngineThread;
 use printer::Lines;
 use queue::Policy;
 use recent::Recent;
+use screen::Screen;
 use search::Found;
 use snapshot::{About, Ticks};
 use socket::Answers;
 
 pub use orders::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope};
 pub use reload::Reload;
+pub use screen::LogTail;
 pub use search::{FlowOrder, FlowQuery};
 pub use snapshot::Snapshot;
 pub use socket::protocol;
@@ -63,6 +66,15 @@ pub struct Setup {
     pub kernel: Kernel,
     pub attachments: Vec<Attachment>,
     pub respond: KernelRespond,
+    pub view: View,
+}
+
+/// What standard output is used for.
+pub enum View {
+    /// Lines, as configured.
+    Lines,
+    /// The live view; log lines are in the tail.
+    Screen(LogTail),
 }
 
 /// Where an answer goes.
@@ -108,7 +120,11 @@ pub fn run(mut setup: Setup) -> Result<()> {
 
     let settings = setup.settings;
     let format = settings.output.format;
-    let (printer, printer_over) = spawn("printer", move || printer::print(&lines_out, format))?;
+    let target = match setup.view {
+        View::Lines => Some(format),
+        View::Screen(_) => None,
+    };
+    let (printer, printer_over) = spawn("printer", move || printer::print(&lines_out, target))?;
     let about = Arc::new(About {
         started_ns: setup.kernel.now_ns(),
         attachments: setup.attachments,
@@ -143,7 +159,12 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let ended = runtime.block_on(async {
         let _socket = socket::open(&settings.socket, &answers);
         metrics::open(&settings.metrics, &answers).await;
+        let screen = match setup.view {
+            View::Lines => None,
+            View::Screen(log) => Some(Screen::open(log)?),
+        };
         tokio::select! {
+            ended = keep_shown(screen, &answers) => ended,
             ended = until_over(engine_over, printer_over) => ended,
             never = reload::on_hangup(settings, &setup.sources, &asks) => never,
         }
@@ -179,6 +200,14 @@ fn join(handle: JoinHandle<Result<()>>) -> Result<()> {
     match handle.join() {
         Ok(result) => result.with_context(|| format!("the {name} failed")),
         Err(_panic) => Err(anyhow!("the {name} panicked; see above")),
+    }
+}
+
+/// Shows the screen until somebody quits; without one, waits for ever.
+async fn keep_shown(screen: Option<Screen>, answers: &Answers) -> Result<()> {
+    match screen {
+        Some(screen) => screen.show(answers).await,
+        None => std::future::pending().await,
     }
 }
 

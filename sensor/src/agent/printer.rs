@@ -71,20 +71,23 @@ impl crate::print::Sink for Lines {
     }
 }
 
-/// Body of the printer's thread: ends with the engine's side of the queue.
-pub fn print(lines: &Drain<Value>, format: Format) -> Result<()> {
-    let mut printer = Printer::new(format);
+/// Body of the printer's thread: ends with the engine's side of the queue. Without a format the
+/// objects are only taken off the queue.
+pub fn print(lines: &Drain<Value>, format: Option<Format>) -> Result<()> {
+    let mut printer = format.map(Printer::new);
     loop {
-        match lines.receive(Duration::from_secs(1)) {
-            Ok(Some(value)) => printer.take(value)?,
-            Ok(None) => {}
-            Err(Closed) => break,
+        let mut next = match lines.receive(Duration::from_secs(1)) {
+            Ok(next) => next,
+            Err(Closed) => return Ok(()),
+        };
+        while let Some(value) = next {
+            if let Some(printer) = &mut printer {
+                printer.take(value)?;
+            }
+            next = lines.next_waiting();
         }
-        while let Some(value) = lines.next_waiting() {
-            printer.take(value)?;
+        if let Some(printer) = &mut printer {
+            printer.flush()?;
         }
-        printer.flush()?;
     }
-    printer.flush()?;
-    Ok(())
 }

@@ -19,6 +19,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Faults;
 
+pub(crate) use table::{bits, short};
+
 /// Exit codes, as documented in the README.
 pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;

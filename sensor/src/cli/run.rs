@@ -1,5 +1,6 @@
 //! `sensor run`.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{consent, logs};
-use crate::agent::{self, Setup};
+use crate::agent::{self, LogTail, Setup, View};
 use crate::capture::kernel::interface::expand;
 use crate::capture::kernel::{
     Egress, Kernel, LoadOptions, Mode as AttachMode, Pins, Wanted, attach, random, resident,
@@ -20,6 +21,7 @@ use crate::config::{
     self, AttachChoice, Capture, EgressChoice, LogFormat, Override, RespondSettings, Settings,
     Sources,
 };
+use crate::print::Format;
 use crate::respond::{Guard, KernelRespond, Mode, Network, Options};
 
 /// Flags win over the configuration.
@@ -50,6 +52,9 @@ pub struct Run {
     /// JSON lines on standard output.
     #[arg(long)]
     json: bool,
+    /// Lines instead of the live view, also on a terminal.
+    #[arg(long)]
+    plain: bool,
     /// Print every flow at its end.
     #[arg(long)]
     flows: bool,
@@ -65,10 +70,25 @@ impl Run {
     pub fn execute(self) -> Result<ExitCode> {
         let sources = Sources::of_process(self.config.clone(), self.overrides()?);
         let settings = config::load(&sources)?.settings;
-        logs::start(&settings.log);
+        let view = self.view(settings.output.format);
+        match &view {
+            View::Lines => logs::start(&settings.log),
+            View::Screen(tail) => logs::start_in(&settings.log, tail.clone()),
+        }
         let ifaces = self.interfaces(&settings.capture)?;
-        agent::run(set_up(settings, sources, &ifaces)?)?;
+        agent::run(set_up(settings, sources, &ifaces, view)?)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The live view needs a terminal on both sides, and nobody who wants lines.
+    fn view(&self, format: Format) -> View {
+        let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+        let wants_lines = self.plain || self.flows || self.findings || format == Format::Json;
+        if is_terminal && !wants_lines {
+            View::Screen(LogTail::default())
+        } else {
+            View::Lines
+        }
     }
 
     /// The flags that are settings.
@@ -122,7 +142,12 @@ impl Run {
 }
 
 /// Loads the program and attaches it.
-fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result<Setup> {
+fn set_up(
+    mut settings: Settings,
+    sources: Sources,
+    ifaces: &[String],
+    view: View,
+) -> Result<Setup> {
     let options = load_options(&settings.capture)?;
     settings.engine.hash_seed = random()?;
     let mut kernel = Kernel::load(&options)?;
@@ -147,6 +172,7 @@ fn set_up(mut settings: Settings, sources: Sources, ifaces: &[String]) -> Result
         kernel,
         attachments,
         respond,
+        view,
     })
 }
 
