@@ -279,7 +279,11 @@ pub struct ScoringConfig {
 impl Default for ScoringConfig {
     fn default() -> Self {
         Self {
-            models: ModelKind::ALL.to_vec(),
+            // All but the robust cut forest, which costs more than the others together.
+            models: ModelKind::ALL
+                .into_iter()
+                .filter(|model| *model != ModelKind::RobustCutForest)
+                .collect(),
             alarms_per_day: 1.0,
             warm_up_vectors: 500,
             readmit_windows: 360,
