@@ -145,9 +145,10 @@ pub struct ScanConfig {
     /// The same where host rows are all there is: an estimate that errs by 13 %.
     #[schemars(range(min = 1))]
     pub fast_ports_rows: u32,
-    /// Distinct ports without success on one host within 30 to 60 s, and those of UDP.
+    /// Distinct TCP ports without success on one host within 30 to 60 s.
     #[schemars(range(min = 1))]
     pub failed_ports: u32,
+    /// The same of UDP ports.
     #[schemars(range(min = 1))]
     pub failed_ports_udp: u32,
     /// Distinct hosts without success on one TCP port within 30 to 60 s.

@@ -13,9 +13,9 @@ pub struct ShapeConfig {
     pub attempts: f64,
     /// The same of SYNs without options, which no stack of an operating system sends.
     pub bare_attempts: f64,
-    /// Attempts of many sources on one host of which next to none becomes a connection, and how
-    /// many sources are many.
+    /// Attempts of many sources on one host of which next to none becomes a connection.
     pub scattered_attempts: f64,
+    /// How many sources are many.
     pub scattered_sources: f64,
     /// Short web sessions of one source with one host. A browser keeps its connections.
     pub web_sessions: f64,
@@ -27,17 +27,20 @@ pub struct ShapeConfig {
     /// Echo requests of one source to one host. `ping` sends one a second, and five a second at
     /// most without privilege.
     pub echoes: f64,
-    /// Packets from amplifying services that were never asked, from so many of them, of so many
-    /// bytes on average.
+    /// Packets from amplifying services that were never asked.
     pub reflected: f64,
+    /// Amplifying services that they come from, at least.
     pub reflectors: f64,
+    /// Their mean length, bytes, at least.
     pub reflected_length: f64,
-    /// SYN-ACKs to handshakes that were never begun, time constant of 60 s, from so many hosts.
+    /// SYN-ACKs to handshakes that were never begun, time constant of 60 s.
     pub unasked: f64,
+    /// Hosts that they come from, at least.
     pub unasked_hosts: f64,
-    /// Short sessions with a service that asks for a password, time constant of 30 s; with any
-    /// other service but the web, where all are alike.
+    /// Short sessions with a service that asks for a password, time constant of 30 s.
     pub password_sessions: f64,
+    /// Short sessions with any other service but the web, where all are alike, of the same time
+    /// constant.
     pub alike_sessions: f64,
     /// Standard deviation of the packets of sessions over their mean, up to which they are alike.
     pub alike: f64,
@@ -46,9 +49,10 @@ pub struct ShapeConfig {
     pub beacon_contacts: u32,
     /// Ports of web servers.
     pub web_ports: Vec<u16>,
-    /// Pairs and hosts followed, about 200 bytes each.
+    /// Pairs followed, about 200 bytes each.
     #[schemars(extend("x-restart" = true))]
     pub max_pairs: usize,
+    /// Hosts followed, about 200 bytes each.
     #[schemars(extend("x-restart" = true))]
     pub max_victims: usize,
 }
