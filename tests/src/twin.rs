@@ -263,6 +263,7 @@ impl Twin {
         theirs.clear();
         ours.clear();
         let [theirs, ours] = &mut self.sent;
+        ours.iter_mut().for_each(|flow| flow.head.cpu = self.cpu);
         same("record sent", theirs, ours)?;
         let n_sent = theirs.len();
         theirs.clear();
@@ -274,6 +275,8 @@ impl Twin {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         self.kernel.scan_flows(|flow| theirs.push(*flow));
         self.software.scan_flows(|flow| ours.push(*flow));
+        // Replay is one CPU, whatever its number.
+        ours.iter_mut().for_each(|flow| flow.head.cpu = self.cpu);
         for flows in [&mut theirs, &mut ours] {
             flows.sort_unstable_by_key(|flow| {
                 let head = &flow.head;
