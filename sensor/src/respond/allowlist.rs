@@ -44,6 +44,10 @@ impl Allowlist {
         self.networks.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
     /// Planes of the filter that are in use.
     pub fn used(&self) -> u32 {
         self.filter.used()
