@@ -24,7 +24,7 @@ fn tcp(from: (Ip, u16), to: (Ip, u16), flags: u8, n_options: usize, n_payload: u
     let mut segment = from.1.to_be_bytes().to_vec();
     segment.extend(to.1.to_be_bytes());
     segment.extend([0; 8]);
-    segment.extend([((20 + n_options) / 4 << 4) as u8, flags, 4, 0, 0, 0, 0, 0]);
+    segment.extend([(((20 + n_options) / 4) << 4) as u8, flags, 4, 0, 0, 0, 0, 0]);
     segment.resize(20 + n_options, 1);
     segment.resize(20 + n_options + n_payload, b'x');
     ipv4(6, from.0, to.0, &segment)
