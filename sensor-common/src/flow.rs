@@ -5,7 +5,8 @@
 //! which way of the bucket to look at first, so that most packets find their flow there. A flow of
 //! one direction never touches the line of the other. A new flow takes a free slot or evicts the
 //! one used longest ago, whose record goes to the ring first: eviction loses nothing. Counters are
-//! small; a record that X//!
+//! small; a record that could overflow one is sent in the same way and begins anew.
+//!
 //! In the cache a record is kept as its first packet went ([`Head`]); readers get it with its
 //! endpoints in order ([`Flow`]).
 //!
