@@ -354,10 +354,12 @@ impl Looks {
         pipeline.finish(at_ns);
         pipeline.deliver(at_ns)?;
         pipeline.respond.save();
+        let mut is_kept = false;
         if settings.respond.keep_on_stop
             && let Some(pins) = &mut kernel.pins
         {
             pins.keep();
+            is_kept = true;
         }
         self.thread.keep(Wait::Yes);
         self.thread.announce("stop")?;
@@ -367,7 +369,9 @@ impl Looks {
         } else {
             eprintln!("{summary:#}");
         }
-        self.watch.detach(&mut self.thread.kernel);
+        if !is_kept {
+            self.watch.detach(&mut self.thread.kernel);
+        }
         Ok(())
     }
 }
