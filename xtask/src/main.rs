@@ -27,7 +27,8 @@ usage: cargo xtask COMMAND [ARGS]
                          throw made-up packets and captures at the parsers, 60 s each
   bench [-- ARGS]        ns/packet, throughput, memory; --help tells ARGS; results in
                          docs/benchmarks.md
-  lab                    the demo: an attack, found and dropped, in network namespaces
+  lab [--latency RUNS]   the demo: an attack, found and dropped, in network namespaces; or how
+                         long it takes from an attack's start to its block
   help                   this text
 
 examples:

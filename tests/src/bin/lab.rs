@@ -1,4 +1,7 @@
 //! The demo: three hosts in namespaces, an attack, detection and drop, in half a minute.
+//!
+//! `--latency N` measures instead: N times a fresh sensor, an attack, and the time from the attack's
+//! start until its source is in the kernel's block-list.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +14,9 @@ const ATTACK: &str = "hping3 -q -S -p 80 -i u100 -c 100000 10.99.2.1";
 fn main() -> Result<()> {
     if !is_root() {
         bail!("the lab builds network namespaces: run it as root");
+    }
+    if let Some(n_runs) = latency_runs()? {
+        return latency(n_runs);
     }
     println!("building three hosts: client, attacker, server (with the sensor, enforcing)");
     let network = Network::new()?;
@@ -50,6 +56,49 @@ fn main() -> Result<()> {
         summary["events"]["dropped"]
     );
     println!("incidents: {}", summary["incidents"]);
+    Ok(())
+}
+
+/// The number after `--latency`, if that is given.
+fn latency_runs() -> Result<Option<usize>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => Ok(None),
+        ["--latency", n] if n.parse::<usize>().is_ok_and(|n| n > 0) => Ok(n.parse().ok()),
+        _ => bail!("usage: cargo xtask lab [--latency RUNS], RUNS at least 1"),
+    }
+}
+
+/// Prints how long it takes from the first packet of a flood until its source is blocked. The
+/// sensor prints a decision after it wrote the entry, so what is measured is an upper bound.
+fn latency(n_runs: usize) -> Result<()> {
+    let network = Network::new()?;
+    let mut times_ms = Vec::new();
+    for run in 1..=n_runs {
+        let mut sensor = Running::start(&network, "--mode enforce")?;
+        // The phase of the attack against the sensor's looks differs from run to run.
+        std::thread::sleep(Duration::from_millis(500 + (run as u64 * 37) % 100));
+        let start = Instant::now();
+        let attack = network.start("attacker", ATTACK)?;
+        let limit = Duration::from_secs(10);
+        let Some(_) = sensor.wait_for(limit, |v| v["kind"] == "decision") else {
+            bail!("nothing was decided: {}", sensor.log());
+        };
+        let elapsed_ms = start.elapsed().as_millis();
+        eprintln!("run {run} of {n_runs}: {elapsed_ms} ms");
+        times_ms.push(elapsed_ms);
+        drop(attack);
+        // A killed sensor would leave its blocks to the next one.
+        sensor.stop()?;
+    }
+    times_ms.sort_unstable();
+    let quantile = |percent: usize| times_ms[(times_ms.len() * percent).div_ceil(100) - 1];
+    println!(
+        "start of the attack to block, {n_runs} runs: median {} ms, p99 {} ms, most {} ms",
+        quantile(50),
+        quantile(99),
+        quantile(100)
+    );
     Ok(())
 }
 
