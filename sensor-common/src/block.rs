@@ -73,7 +73,10 @@ pub struct Gate {
     pub seed: u64,
     /// [`LAYOUT`] of who wrote the lists.
     pub layout: u32,
-    pub reserved: [u32; 5],
+    pub reserved: u32,
+    /// Kernel monotonic time at which an agent last looked at the flows, for the same.
+    pub looked_ns: u64,
+    pub more_reserved: [u32; 2],
 }
 
 /// Changes with the meaning of anything in the lists' maps.

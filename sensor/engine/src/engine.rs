@@ -23,6 +23,19 @@ pub enum Input<'a> {
     FlowLive(&'a Flow),
     /// The final record of a slot life: evicted or rolled over.
     FlowSent(&'a Flow),
+    /// A record of before this engine's time, as [`Self::FlowLive`], or, if final, as
+    /// [`Self::FlowSent`]: it goes on from here, and says nothing about now. Somebody looked at it
+    /// until `looked_ns`, and exported what had ended by then.
+    FlowPast {
+        flow: &'a Flow,
+        is_final: bool,
+        looked_ns: u64,
+    },
+    /// Host rows of before this engine's time: what [`Self::Hosts`] counts on from.
+    HostsPast {
+        local: &'a [HostRow],
+        remote: &'a [HostRow],
+    },
     /// An event: a packet sample, a block hit, a flow that began.
     Sample(&'a Sample<'a>),
     /// The host rows that changed since the last such look, each with its place: cumulative, any
@@ -201,6 +214,12 @@ impl Engine {
         match input {
             Input::FlowLive(flow) => self.take_flow(at_ns, flow, false, out),
             Input::FlowSent(flow) => self.take_flow(at_ns, flow, true, out),
+            Input::FlowPast {
+                flow,
+                is_final,
+                looked_ns,
+            } => self.flows.take_past(at_ns, flow, is_final, looked_ns),
+            Input::HostsPast { local, remote } => self.take_past_hosts(at_ns, local, remote),
             Input::Sample(sample) => self.take_sample(sample),
             Input::Hosts { local, remote } => self.take_hosts(at_ns, local, remote, out),
             Input::SamplesShed {
@@ -380,6 +399,15 @@ impl Engine {
         }
         self.row_scans.look(at_ns, remotes, &mut findings);
         self.conclude(at_ns, findings, out);
+    }
+
+    fn take_past_hosts(&mut self, at_ns: u64, local: &[HostRow], remote: &[HostRow]) {
+        let Looks { locals, remotes } = &mut self.looks;
+        self.local.look(at_ns, local, locals);
+        self.remote.look(at_ns, remote, remotes);
+        for look in locals {
+            self.floods.begin_from(at_ns, look);
+        }
     }
 
     fn conclude(&mut self, at_ns: u64, findings: Vec<Finding>, out: &mut Vec<Output>) {

@@ -88,17 +88,7 @@ impl FlowStage {
         emit: &mut impl FnMut(FlowEvent<'_>),
     ) {
         let head = &flow.head;
-        let key = FlowKey {
-            a: head.a,
-            b: head.b,
-            a_port: head.a_port,
-            b_port: head.b_port,
-            protocol: head.protocol,
-        };
-        let life = Life {
-            cpu: head.cpu,
-            generation: head.generation as u16,
-        };
+        let (key, life) = (key_of(flow), life_of(flow));
         let Some(at) = self.find_or_admit(at_ns, &key, flow, emit) else {
             return;
         };
@@ -142,6 +132,46 @@ impl FlowStage {
             self.flows.schedule(at, due_ns);
         }
         emit(FlowEvent::Update(&update));
+    }
+
+    /// Takes in a record of before this stage's time. Whoever looked until `looked_ns` exported the
+    /// flow if it had ended by then; such a one is dormant. Nobody is told: it is the past.
+    pub fn take_past(&mut self, at_ns: u64, flow: &Flow, is_final: bool, looked_ns: u64) {
+        let (key, life) = (key_of(flow), life_of(flow));
+        // Room is made by forgetting: none of these was told of by this stage.
+        let Some(at) = self.find_or_admit(at_ns, &key, flow, &mut |_| {}) else {
+            return;
+        };
+        let Some(entry) = self.flows.get_mut(at) else {
+            return;
+        };
+        let boxed_before = entry.n_boxed_bytes();
+        let was_dormant = entry.has(mark::DORMANT);
+        entry.take(life, is_final, &flow.directions);
+        if flow.head.has_fragments != 0 {
+            entry.marks |= mark::FRAGMENTS;
+        }
+        let [a, b] = &flow.directions;
+        if flow.head.initiator == 1 && b.packets > 0 && a.first_ns == b.first_ns {
+            entry.marks |= mark::BEGUN_BY_B;
+        }
+        let gists = entry.gists();
+        let nothing = [Delta::default(); 2];
+        // Marks what it has come to, so that this is not told as news.
+        update(at_ns, &self.config, &key, entry, &gists, nothing);
+        entry.marks &= !mark::DORMANT;
+        let has_ended = end_reason(looked_ns, &self.config, entry, &gists)
+            .is_some_and(|reason| reason != EndReason::ActiveTimeout);
+        if has_ended {
+            entry.marks |= mark::DORMANT;
+        }
+        let is_dormant = entry.has(mark::DORMANT);
+        let boxed = entry.n_boxed_bytes();
+        let due_ns = due_ns(&self.config, entry, &gists);
+        self.n_boxed_bytes = self.n_boxed_bytes.saturating_add(boxed) - boxed_before;
+        self.n_dormant =
+            self.n_dormant.saturating_add(usize::from(is_dormant)) - usize::from(was_dormant);
+        self.flows.schedule(at, due_ns);
     }
 
     /// The place of a flow, made where it has none. `None`: a record of the past, counted before it
@@ -266,6 +296,24 @@ impl FlowStage {
             self.n_shed = self.n_shed.saturating_add(1);
         }
         self.remove(at);
+    }
+}
+
+const fn key_of(flow: &Flow) -> FlowKey {
+    let head = &flow.head;
+    FlowKey {
+        a: head.a,
+        b: head.b,
+        a_port: head.a_port,
+        b_port: head.b_port,
+        protocol: head.protocol,
+    }
+}
+
+const fn life_of(flow: &Flow) -> Life {
+    Life {
+        cpu: flow.head.cpu,
+        generation: flow.head.generation as u16,
     }
 }
 

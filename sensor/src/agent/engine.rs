@@ -48,6 +48,7 @@ impl EngineThread {
     pub fn run(self, asks: &Drain<Ask>) -> Result<()> {
         self.announce("start")?;
         let mut looks = Looks::new(self)?;
+        looks.take_past();
         let mut searches = VecDeque::new();
         let mut next = Instant::now();
         while !looks.thread.stop.load(Ordering::Relaxed) {
@@ -149,6 +150,7 @@ impl EngineThread {
             "config.hash": format!("{:016x}", self.settings.hash()),
             "schema.hash": format!("{:016x}", sensor_engine::schema_hash()),
             "mode": self.settings.respond.mode.label(), "attach": attach,
+            "adopted": {"lists": self.kernel.adopted.lists, "counts": self.kernel.adopted.counts},
         })
     }
 
@@ -161,6 +163,7 @@ impl EngineThread {
                 xdp = mode,
                 reason,
                 egress = at.egress.label(),
+                taken_over = at.is_taken_over,
                 "{action}"
             );
         }
@@ -198,7 +201,8 @@ impl EngineThread {
 
 fn attachment(at: &Attachment) -> Value {
     json!({"interface": at.interface, "mode": at.mode.label(),
-           "reason": at.reason, "egress": at.egress.label()})
+           "reason": at.reason, "egress": at.egress.label(),
+           "taken_over": at.is_taken_over})
 }
 
 /// Whether something is waited for.
@@ -241,6 +245,54 @@ impl Looks {
         })
     }
 
+    /// What a run before left in the kernel's tables is where this one counts on from: as a look it
+    /// would be read as the traffic of one moment.
+    fn take_past(&mut self) {
+        let EngineThread {
+            kernel, pipeline, ..
+        } = &mut self.thread;
+        if !kernel.adopted.counts {
+            return;
+        }
+        let at_ns = kernel.now_ns();
+        let looked_ns = kernel.event_time(pipeline.respond.looked_before_ns());
+        let (mut n_sent, mut n_live) = (0u64, 0u64);
+        kernel.drain_ring(|flow| {
+            n_sent += 1;
+            let is_final = true;
+            let past = Input::FlowPast {
+                flow,
+                is_final,
+                looked_ns,
+            };
+            pipeline.feed(at_ns, past);
+        });
+        kernel.scan_flows(|flow| {
+            n_live += 1;
+            let is_final = false;
+            let past = Input::FlowPast {
+                flow,
+                is_final,
+                looked_ns,
+            };
+            pipeline.feed(at_ns, past);
+        });
+        kernel.read_hosts(&mut self.local, &mut self.remote);
+        let (local, remote) = (&self.local, &self.remote);
+        pipeline.feed(at_ns, Input::HostsPast { local, remote });
+        self.n_host_dropped = kernel.event(Event::HostNotAdmitted).packets;
+        self.n_shed = Self::shed(kernel);
+        info!(
+            n_live,
+            n_sent, "flows, hosts and counters of the run before go on"
+        );
+    }
+
+    /// Samples above their budget, and with the ring full, since the counters began.
+    fn shed(kernel: &Kernel) -> [u64; 2] {
+        [Event::SampleOverBudget, Event::EventRingFull].map(|event| kernel.event(event).packets)
+    }
+
     fn tick(&mut self) -> Result<()> {
         let start = Instant::now();
         let EngineThread {
@@ -266,7 +318,7 @@ impl Looks {
             pipeline.feed(at_ns, Input::HostDropped { packets });
             self.n_host_dropped = dropped;
         }
-        let shed = [Event::SampleOverBudget, Event::EventRingFull].map(|e| kernel.event(e).packets);
+        let shed = Self::shed(kernel);
         if shed != self.n_shed {
             let [over_budget, ring_full] = shed;
             pipeline.feed(

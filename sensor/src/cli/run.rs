@@ -3,7 +3,6 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -15,7 +14,7 @@ use super::{consent, logs};
 use crate::agent::{self, LogTail, Setup, View};
 use crate::capture::kernel::interface::expand;
 use crate::capture::kernel::{
-    Egress, Kernel, LoadOptions, Mode as AttachMode, Pins, Wanted, attach, random, resident,
+    Egress, Kernel, LoadOptions, Mode as AttachMode, Pins, Wanted, attach, random,
 };
 use crate::config::{
     self, AttachChoice, Capture, EgressChoice, LogFormat, Override, RespondSettings, Settings,
@@ -150,7 +149,10 @@ fn set_up(
 ) -> Result<Setup> {
     let options = load_options(&settings.capture)?;
     settings.engine.hash_seed = random()?;
-    let mut kernel = Kernel::load(&options)?;
+    let mut kernel = match pins(&settings.respond) {
+        Some(pins) => Kernel::load_pinned(&options, pins)?,
+        None => Kernel::load(&options)?,
+    };
     let respond = Options {
         mode: settings.respond.mode,
         allow: settings.respond.allow.iter().map(|n| n.0).collect(),
@@ -158,13 +160,18 @@ fn set_up(
         audit_log: given(&settings.respond.audit_log),
         ..Options::default()
     };
-    let mut respond = KernelRespond::new(&mut kernel, respond, Guard::of_host())?;
-    kernel.pins = pins(&settings.respond);
-    take_over(&mut kernel, &mut respond, ifaces)?;
+    if kernel.adopted.lists {
+        // Looked at by the verifier before anything in force is changed.
+        kernel.load_programs()?;
+    }
+    let respond = KernelRespond::new(&mut kernel, respond, Guard::of_host())?;
     let wanted = wanted(&settings.capture);
     let mut attachments = Vec::new();
     for iface in ifaces {
         attachments.push(attach(&mut kernel, iface, wanted)?);
+    }
+    if let Some(pins) = &mut kernel.pins {
+        pins.settle(ifaces);
     }
     Ok(Setup {
         settings,
@@ -174,28 +181,6 @@ fn set_up(
         respond,
         view,
     })
-}
-
-const RELEASE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Adopts the block-list of a program that the run before left at work, and detaches that.
-fn take_over(kernel: &mut Kernel, respond: &mut KernelRespond, ifaces: &[String]) -> Result<()> {
-    let Some(left_over) = kernel.pins.as_ref().and_then(Pins::left_over) else {
-        return Ok(());
-    };
-    // Looked at by the verifier before the other goes: the gap is short.
-    kernel.load_programs()?;
-    respond.adopt(left_over);
-    if let Some(pins) = &kernel.pins {
-        pins.release();
-    }
-    // The kernel detaches a little after the last reference is gone.
-    let start = Instant::now();
-    let is_there = |iface: &String| resident(iface).is_ok_and(|program| program.is_some());
-    while ifaces.iter().any(is_there) && start.elapsed() < RELEASE_LIMIT {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
 }
 
 /// Where links are to be pinned. Without, the sensor works until it is killed.

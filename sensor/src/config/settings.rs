@@ -171,8 +171,8 @@ pub struct RespondSettings {
     /// File of the audit log; empty: none.
     #[schemars(extend("x-restart" = true))]
     pub audit_log: PathBuf,
-    /// Mounted BPF file system where the programs' links are pinned, so that blocks hold and expire
-    /// even if the agent is killed; empty: they are not pinned.
+    /// Mounted BPF file system where the programs' links and maps are pinned, so that blocks hold and
+    /// expire even if the agent is killed, and the next start goes on; empty: they are not pinned.
     #[schemars(extend("x-restart" = true))]
     pub bpffs: PathBuf,
     /// Folder of the pins below `sensor` there: another for each sensor on a machine.

@@ -1,13 +1,14 @@
 //! The allow-list: sources that no entry of the block-list ever meets.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Map, MapData};
 use ipnet::IpNet;
 use sensor_common::block::prefilter::ALLOW_PLANES;
 use sensor_common::limits::ALLOW_ENTRIES;
-use sensor_engine::from_ip;
+use sensor_engine::{from_ip, to_ip};
 
 use super::entry::{BlockError, canonical};
 use super::filter::Filter;
@@ -21,22 +22,27 @@ pub struct Allowlist {
 }
 
 impl Allowlist {
-    /// Empties the kernel's table, whatever an earlier run left in it. Without a table the list
-    /// is kept here only.
+    /// Begins with what the kernel's table holds: an earlier run may have left it, and whoever is
+    /// in it stays unblocked until it is known who belongs there. Without a table the list is kept
+    /// here only.
     ///
     /// # Errors
-    /// When the map is of another kind or can't be emptied.
+    /// When the map is of another kind or can't be read.
     pub fn new(table: Option<Map>, words: SharedArray<u64>) -> Result<Self, aya::maps::MapError> {
         let mut filter = Filter::new(words, &ALLOW_PLANES);
+        let trie = table.map(LpmTrie::try_from).transpose()?;
+        let mut networks = BTreeMap::new();
+        filter.hold();
+        for network in trie.iter().flat_map(found) {
+            let network = network?;
+            filter.mark(&network);
+            networks.insert(network, "found in the maps of the run before");
+        }
         filter.write_all();
-        let trie = match table {
-            Some(map) => Some(emptied(LpmTrie::try_from(map)?)?),
-            None => None,
-        };
         Ok(Self {
             trie,
             filter,
-            networks: BTreeMap::new(),
+            networks,
         })
     }
 
@@ -59,7 +65,8 @@ impl Allowlist {
     /// When the list is full.
     pub fn add(&mut self, network: &IpNet, why: &'static str) -> Result<(), BlockError> {
         let network = canonical(network);
-        if self.networks.contains_key(&network) {
+        if let Some(known) = self.networks.get_mut(&network) {
+            *known = why;
             return Ok(());
         }
         if self.networks.len() >= ALLOW_ENTRIES as usize {
@@ -107,14 +114,24 @@ fn refused(target: IpNet, cause: &aya::maps::MapError) -> BlockError {
     }
 }
 
-fn emptied(
-    mut trie: LpmTrie<MapData, [u32; 4], u32>,
-) -> Result<LpmTrie<MapData, [u32; 4], u32>, aya::maps::MapError> {
-    let keys: Vec<_> = trie.keys().collect::<Result<_, _>>()?;
-    for key in keys {
-        trie.remove(&key)?;
-    }
-    Ok(trie)
+/// What a table holds.
+fn found(
+    trie: &LpmTrie<MapData, [u32; 4], u32>,
+) -> impl Iterator<Item = Result<IpNet, aya::maps::MapError>> {
+    trie.keys().filter_map(|key| match key {
+        Ok(key) => network(&key).map(Ok),
+        Err(cause) => Some(Err(cause)),
+    })
+}
+
+fn network(key: &Key<[u32; 4]>) -> Option<IpNet> {
+    let length = u8::try_from(key.prefix_len()).ok()?;
+    let address = to_ip(&key.data());
+    let length = match address {
+        IpAddr::V4(_) => length.checked_sub(96)?,
+        IpAddr::V6(_) => length,
+    };
+    IpNet::new(address, length).ok()
 }
 
 fn key(network: &IpNet) -> Key<[u32; 4]> {

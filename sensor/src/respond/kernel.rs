@@ -19,7 +19,7 @@ use super::guard::{ALLOWED, Guard};
 use super::saved::{Saved, Store};
 use super::watch::GuardWatch;
 use super::{Mode, Respond, Verdict};
-use crate::capture::kernel::{Kernel, LeftOver, monotonic_ns};
+use crate::capture::kernel::{Kernel, monotonic_ns};
 
 /// What the response is set up with.
 #[derive(Clone, Debug)]
@@ -62,17 +62,20 @@ pub struct KernelRespond {
     store: Option<Store>,
     /// Something that is kept over restarts changed since it was saved.
     is_unsaved: bool,
+    looked_before_ns: u64,
 }
 
 impl KernelRespond {
-    /// Takes over the block maps of the kernel program and writes the guard into its allow-list.
+    /// Takes over the block maps of the kernel program, with what a run before left in force, and
+    /// writes the guard into its allow-list.
     ///
     /// # Errors
     /// When a map is missing or the allow-list is full.
     pub fn new(kernel: &mut Kernel, options: Options, of_host: Guard) -> Result<Self> {
         let allow = kernel.ebpf.take_map("ALLOW").context("map ALLOW missing")?;
         let seed = kernel.seed;
-        let (blocks, words) = Blocklist::new(kernel.block_arrays()?, seed);
+        let (mut blocks, words) = Blocklist::new(kernel.block_arrays()?, seed);
+        let looked_before_ns = blocks.state().looked_ns;
         let allowlist = Allowlist::new(Some(allow), words).context("map ALLOW")?;
         let config = options.allow.iter().map(|n| (canonical(n), Origin::Config));
         let mut respond = Self {
@@ -86,44 +89,23 @@ impl KernelRespond {
             watch: GuardWatch::start(of_host.clone())?,
             of_host,
             is_unsaved: false,
+            looked_before_ns,
         };
+        if kernel.adopted.lists {
+            respond.tell_adopted();
+        }
         respond.restore()?;
         Ok(respond)
     }
 
-    /// Puts in force what the kernel still enforces for a run before, each entry for the rest of
-    /// its time. Its counters begin anew.
-    pub fn adopt(&mut self, left_over: LeftOver) {
-        let now_ns = monotonic_ns();
-        let (found, _) = Blocklist::new(left_over.arrays, left_over.seed);
-        let requests: Vec<Request> = found
-            .list()
-            .filter(|listed| {
-                let is_known = self
-                    .blocks
-                    .scopes_of(&listed.target)
-                    .contains(&listed.scope);
-                listed.expires_ns > now_ns && !is_known
-            })
-            .map(|listed| Request {
-                target: listed.target,
-                scope: listed.scope,
-                measure: listed.measure,
-                ttl: Duration::from_nanos(listed.expires_ns - now_ns).max(Duration::from_secs(1)),
-                origin: Origin::clone(&listed.origin),
-                reason: listed.reason,
-            })
-            .collect();
-        let (n_added, refused) = self.put_all(&requests);
-        let n_refused = refused.len();
+    /// Says what the kernel still enforced for a run before, which goes on.
+    fn tell_adopted(&mut self) {
+        let n_entries = self.blocks.len();
         info!(
-            n_added,
-            n_refused, "blocks of the run before adopted from the kernel"
+            n_entries,
+            "blocks of the run before adopted from the kernel"
         );
-        self.note(
-            Event::Adopt,
-            json!({"n_added": n_added, "n_refused": n_refused}),
-        );
+        self.note(Event::Adopt, json!({"n_added": n_entries}));
     }
 
     /// Puts in force what operators asked for before.
@@ -364,6 +346,8 @@ impl KernelRespond {
         for listed in &over {
             info!(target = %Shown(&listed.target), packets = listed.packets, "block expired");
         }
+        self.blocks.state().looked_ns = monotonic_ns();
+        self.blocks.open_gate();
         self.note_ended(
             Event::Expire,
             &over,
@@ -382,6 +366,11 @@ impl KernelRespond {
     /// Asks for a look at the host's addresses now; the next tick takes over what changed.
     pub fn look_at_host(&self) {
         self.watch.look();
+    }
+
+    /// When a run before looked at the flows last, kernel monotonic time; 0: there was none.
+    pub const fn looked_before_ns(&self) -> u64 {
+        self.looked_before_ns
     }
 
     /// Saves what is kept over restarts, if it changed.

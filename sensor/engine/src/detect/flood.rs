@@ -83,6 +83,14 @@ impl FloodDetector {
         self.config = config.clone();
     }
 
+    /// Takes what a host's rows hold as its past: only what they grow by says something.
+    pub(crate) fn begin_from(&mut self, at_ns: u64, look: &HostLook) {
+        let host = self.hosts.get_or_insert_with(look.address, Host::default);
+        (host.n_peers, host.n_ports) = (look.n_peers, look.n_ports);
+        (host.second_ns, host.last_ns) = (at_ns, at_ns);
+        host.has_sent |= look.from.packets > 0;
+    }
+
     /// Judges one host's look.
     pub(crate) fn look(
         &mut self,

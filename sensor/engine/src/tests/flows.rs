@@ -128,6 +128,76 @@ fn a_long_flow_is_exported_in_periods() {
 }
 
 #[test]
+fn the_past_goes_on_without_being_news() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    let second = 1000 * MS;
+    let now = T0 + 40 * second;
+    let looked_ns = now - 2 * second;
+    let past = |engine: &mut Engine, flow: &Flow, is_final, out: &mut Vec<Output>| {
+        let past = Input::FlowPast {
+            flow,
+            is_final,
+            looked_ns,
+        };
+        engine.handle(now, past, out);
+    };
+    // Thousands of flows of before would be a scan, were they read as one second's.
+    for port in 0..3000u16 {
+        let mut ends = ends(TCP);
+        ends.b.1 = port;
+        let syn = packets(1, now - second, now - second, 0x02);
+        past(
+            &mut engine,
+            &flow(&ends, 0, 1, [syn, Direction::EMPTY]),
+            false,
+            &mut out,
+        );
+    }
+    let mut over = ends(UDP);
+    over.a.1 = 1;
+    let old = packets(7, T0, T0 + second, 0);
+    past(
+        &mut engine,
+        &flow(&over, 0, 1, [old, Direction::EMPTY]),
+        false,
+        &mut out,
+    );
+    let mut sent = ends(UDP);
+    sent.a.1 = 2;
+    let ring = packets(9, now - 3 * second, now - second, 0);
+    past(
+        &mut engine,
+        &flow(&sent, 0, 1, [ring, Direction::EMPTY]),
+        true,
+        &mut out,
+    );
+    let live = |n, last| packets(n, T0, last, 0);
+    let known = flow(&ends(UDP), 0, 1, [live(5, now), live(5, now)]);
+    past(&mut engine, &known, false, &mut out);
+    assert_eq!(out, []);
+    tick(&mut engine, now, &mut out);
+    let next = flow(&ends(UDP), 0, 1, [live(8, now + second), live(5, now)]);
+    engine.handle(now + second, Input::FlowLive(&next), &mut out);
+    for i in 1..17 {
+        tick(&mut engine, now + i * second, &mut out);
+    }
+    engine.finish(now + 17 * second, &mut out);
+    assert!(
+        out.iter().all(|o| matches!(o, Output::FlowEnd(_))),
+        "{out:?}"
+    );
+    let udp = ended(&out).into_iter().filter(|end| end.protocol == UDP);
+    let mut udp: Vec<(u16, u64)> = udp
+        .map(|end| (end.source_port, end.forward.packets))
+        .collect();
+    udp.sort_unstable();
+    // What had ended before was told of before; what waited in the ring, and what goes on, is told
+    // of whole.
+    assert_eq!(udp, [(2, 9), (40_000, 8)]);
+    assert_eq!(ended(&out).len(), 3002);
+}
+
+#[test]
 fn fin_both_ways_ends_a_flow() {
     let (mut engine, mut out) = (engine(), Vec::new());
     let both = [packets(3, T0, T0, 0x11), packets(3, T0, T0, 0x11)];

@@ -68,6 +68,8 @@ pub struct Attachment {
     /// Why not a better mode; empty when native.
     pub reason: String,
     pub egress: Egress,
+    /// In the place of a run before.
+    pub is_taken_over: bool,
     /// What [`super::verify`] starts from.
     pub at_start: AtStart,
 }
@@ -153,30 +155,33 @@ fn without_trace(error: ProgramError) -> anyhow::Error {
     anyhow::anyhow!("{io_error}; the verifier's last words: {verdict}")
 }
 
-/// Attaches to an interface.
+/// Attaches to an interface, or takes over what a run before left there: the program is replaced in
+/// its link, so that no packet passes between the two.
 ///
 /// # Errors
-/// Names the interface, the cause and the remedy. Nothing stays attached on error.
+/// Names the interface, the cause and the remedy. Nothing stays attached on error but what a run
+/// before left.
 pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachment> {
     let interface = Interface::open(name)?;
-    if let Some(program) = resident(name)? {
-        bail!(
-            "{name}: XDP program {id} ({}) is already attached and was left alone; \
-             see `bpftool prog show id {id}`, detach it with `ip link set dev {name} xdp off`",
-            program.name,
-            id = program.id
-        );
-    }
-    take_off_left_over(name);
     let had_carrier = interface.has_carrier();
     let received_before = interface.received_packets()?;
-    let (program, ingress, mode, reason) = attach_ingress(kernel, &interface, wanted.mode)?;
+    let at_hand = take_over_ingress(kernel, &interface, wanted.mode)?;
+    let is_taken_over = at_hand.is_some();
+    let (program, ingress, mode, reason) = match at_hand {
+        Some(ingress) => ingress,
+        None => attach_ingress(kernel, &interface, wanted.mode)?,
+    };
     let egress = keeps_carrier(&interface, had_carrier)
-        .and_then(|()| attach_egress(kernel, name, wanted.egress));
+        .and_then(|()| take_or_attach_egress(kernel, &interface, wanted.egress));
     let (egress, way, made_clsact) = match egress {
         Ok(attached) => attached,
         Err(cause) => {
-            kernel.ingress_program(program)?.detach(ingress)?;
+            if !is_taken_over {
+                if let Some(pins) = &kernel.pins {
+                    pins.remove_link(name, "ingress");
+                }
+                kernel.ingress_program(program)?.detach(ingress)?;
+            }
             return Err(cause);
         }
     };
@@ -187,10 +192,6 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
         egress,
         made_clsact,
     };
-    let links = match pin(kernel, name, links, way) {
-        Ok(links) => links,
-        Err(cause) => return Err(cause).with_context(|| format!("{name}: not pinned")),
-    };
     kernel.links.insert(ifindex, links);
     Ok(Attachment {
         interface: name.to_owned(),
@@ -198,6 +199,7 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
         mode,
         reason,
         egress: way,
+        is_taken_over,
         at_start: AtStart {
             had_carrier,
             received_before,
@@ -206,18 +208,72 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
     })
 }
 
-/// Pins what was attached, where pins are wanted. A filter of clsact needs none to stay.
-fn pin(kernel: &mut Kernel, name: &str, mut links: Links, way: Egress) -> Result<Links> {
-    let Some(pins) = kernel.pins.take() else {
-        return Ok(links);
+/// Puts our program into the ingress link of a run before, if there is one and it works in the mode
+/// that is wanted.
+fn take_over_ingress(
+    kernel: &mut Kernel,
+    interface: &Interface,
+    wanted: Option<Mode>,
+) -> Result<Option<Ingress>> {
+    let (name, ifindex) = (interface.name(), interface.index()?);
+    let pins = kernel.pins.as_ref();
+    let Some(link) = pins.and_then(|pins| pins.link(name, ifindex, "ingress")) else {
+        return Ok(None);
     };
-    let program = kernel.ingress_program(links.program)?;
-    links.ingress = pins.pin_ingress(name, program, links.ingress)?;
-    if way == Egress::Tcx {
-        links.egress = pins.pin_egress(name, kernel.egress_program()?, links.egress)?;
+    let mode = attached_mode(name)?;
+    if wanted.is_some_and(|wanted| wanted != mode) {
+        info!(interface = name, "attached anew, in another mode");
+    } else {
+        let program_name = ingress_name(interface)?;
+        let program = kernel.ingress_program(program_name)?;
+        match program.attach_to_link(link.try_into()?) {
+            Ok(id) => {
+                let reason = match mode {
+                    Mode::Native => String::new(),
+                    Mode::Generic => "as the run before".to_owned(),
+                };
+                return Ok(Some((program_name, id, mode, reason)));
+            }
+            Err(cause) => warn!(
+                interface = name,
+                cause = chain(&cause),
+                "the program of the run before can't be replaced: attached anew"
+            ),
+        }
     }
-    kernel.pins = Some(pins);
-    Ok(links)
+    if let Some(pins) = &kernel.pins {
+        pins.remove_link(name, "ingress");
+    }
+    wait_until_free(name)?;
+    Ok(None)
+}
+
+/// The kernel detaches a little after the last reference is gone.
+fn wait_until_free(name: &str) -> Result<()> {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let start = Instant::now();
+    while resident(name)?.is_some() && start.elapsed() < LIMIT {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// The mode in which an XDP program is attached to the interface.
+fn attached_mode(name: &str) -> Result<Mode> {
+    /// XDP_ATTACHED_SKB of `linux/if_link.h`.
+    const ATTACHED_SKB: u64 = 2;
+    let mode = link_facts(name)?["xdp"]["mode"].as_u64();
+    Ok(if mode == Some(ATTACHED_SKB) {
+        Mode::Generic
+    } else {
+        Mode::Native
+    })
+}
+
+/// The program for frames of the interface's size.
+fn ingress_name(interface: &Interface) -> Result<&'static str> {
+    let is_long = interface.mtu()? > LINEAR_MTU;
+    Ok(if is_long { INGRESS_FRAGS } else { INGRESS })
 }
 
 type Ingress = (&'static str, XdpLinkId, Mode, String);
@@ -228,16 +284,23 @@ fn attach_ingress(
     wanted: Option<Mode>,
 ) -> Result<Ingress> {
     let name = interface.name();
-    let program_name = if interface.mtu()? > LINEAR_MTU {
-        INGRESS_FRAGS
-    } else {
-        INGRESS
-    };
+    if let Some(program) = resident(name)? {
+        bail!(
+            "{name}: XDP program {id} ({}) is already attached and was left alone; \
+             see `bpftool prog show id {id}`, detach it with `ip link set dev {name} xdp off`",
+            program.name,
+            id = program.id
+        );
+    }
+    let program_name = ingress_name(interface)?;
     let program = kernel.ingress_program(program_name)?;
     let mut reason = String::new();
     if wanted != Some(Mode::Generic) {
         match program.attach(name, XdpMode::Driver) {
-            Ok(link) => return Ok((program_name, link, Mode::Native, reason)),
+            Ok(link) => {
+                let link = pin_ingress(kernel, program_name, name, link)?;
+                return Ok((program_name, link, Mode::Native, reason));
+            }
             Err(error) if wanted == Some(Mode::Native) => {
                 return Err(error).with_context(|| {
                     format!(
@@ -255,7 +318,24 @@ fn attach_ingress(
     if wanted == Some(Mode::Generic) {
         "asked for".clone_into(&mut reason);
     }
+    let link = pin_ingress(kernel, program_name, name, link)?;
     Ok((program_name, link, Mode::Generic, reason))
+}
+
+/// Pins a link, where pins are wanted.
+fn pin_ingress(
+    kernel: &mut Kernel,
+    program: &'static str,
+    interface: &str,
+    link: XdpLinkId,
+) -> Result<XdpLinkId> {
+    let Some(pins) = kernel.pins.take() else {
+        return Ok(link);
+    };
+    let program = kernel.ingress_program(program)?;
+    let pinned = pins.pin_ingress(interface, program, link);
+    kernel.pins = Some(pins);
+    pinned.with_context(|| format!("{interface}: ingress not pinned"))
 }
 
 /// Waits for the link to come back, where the driver took it down.
@@ -284,16 +364,41 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn attach_egress(
+type Egresses = (SchedClassifierLinkId, Egress, bool);
+
+/// Puts our program into the egress link of a run before, or attaches it.
+fn take_or_attach_egress(
     kernel: &mut Kernel,
-    name: &str,
+    interface: &Interface,
     wanted: Option<Egress>,
-) -> Result<(SchedClassifierLinkId, Egress, bool)> {
+) -> Result<Egresses> {
+    let (name, ifindex) = (interface.name(), interface.index()?);
+    let pins = kernel.pins.as_ref();
+    if let Some(link) = pins.and_then(|pins| pins.link(name, ifindex, "egress")) {
+        if wanted != Some(Egress::Clsact) {
+            match kernel.egress_program()?.attach_to_link(link.try_into()?) {
+                Ok(id) => return Ok((id, Egress::Tcx, false)),
+                Err(cause) => warn!(
+                    interface = name,
+                    cause = chain(&cause),
+                    "the egress program of the run before can't be replaced: attached anew"
+                ),
+            }
+        }
+        if let Some(pins) = &kernel.pins {
+            pins.remove_link(name, "egress");
+        }
+    }
+    take_off_left_over(name);
+    attach_egress(kernel, name, wanted)
+}
+
+fn attach_egress(kernel: &mut Kernel, name: &str, wanted: Option<Egress>) -> Result<Egresses> {
     let program = kernel.egress_program()?;
     if wanted != Some(Egress::Clsact) {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         match program.attach_with_options(name, TcAttachType::Egress, options) {
-            Ok(link) => return Ok((link, Egress::Tcx, false)),
+            Ok(link) => return Ok((pin_egress(kernel, name, link)?, Egress::Tcx, false)),
             Err(error) if wanted == Some(Egress::Tcx) => {
                 return Err(error).with_context(|| format!("{name}: no TCX (from kernel 6.6 on)"));
             }
@@ -307,6 +412,20 @@ fn attach_egress(
         .attach_with_options(name, TcAttachType::Egress, options)
         .with_context(|| format!("{name}: the egress program could not be attached"))?;
     Ok((link, Egress::Clsact, made_clsact))
+}
+
+/// As [`pin_ingress`]. A filter of clsact needs none to stay.
+fn pin_egress(
+    kernel: &mut Kernel,
+    interface: &str,
+    link: SchedClassifierLinkId,
+) -> Result<SchedClassifierLinkId> {
+    let Some(pins) = kernel.pins.take() else {
+        return Ok(link);
+    };
+    let pinned = pins.pin_egress(interface, kernel.egress_program()?, link);
+    kernel.pins = Some(pins);
+    pinned.with_context(|| format!("{interface}: egress not pinned"))
 }
 
 /// Takes the programs off the interface, if they are there.

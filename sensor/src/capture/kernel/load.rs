@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{MapData, MapInfo, PerCpuArray, RingBuf};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
 use sensor_common::block::Gate;
 use sensor_common::block::list::{N_SHAPES, ScopeSet, Shape, SourceBucket};
 use sensor_common::block::prefilter::{ALLOW_WORDS, BLOCK_WORDS};
-use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
+use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events, Way};
 use sensor_common::event::{EventHead, Sample};
 use sensor_common::flow::{Bucket, Direction, Flow, SentFlow};
@@ -18,7 +18,7 @@ use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
 use super::attach::Links;
-use super::pin::{self, Pins};
+use super::pin::{Adopted, Pins, Stamps};
 use super::shared::SharedArray;
 use super::tables::{self, Looked, Sequences, Tables};
 
@@ -96,8 +96,10 @@ pub struct Kernel {
     looked: Looked,
     /// What is attached, by index of the interface.
     pub(super) links: HashMap<u32, Links>,
-    /// Where links are pinned, if they are.
+    /// Where links and maps are pinned, if they are.
     pub pins: Option<Pins>,
+    /// What of a run before goes on.
+    pub adopted: Adopted,
     /// Copies that the kernel kept tearing, and were given up.
     pub n_unstable: u64,
 }
@@ -126,19 +128,6 @@ impl BlockArrays {
         })
     }
 
-    /// The arrays of a program that runs, by name.
-    pub(super) fn found<'a>(map: impl Fn(&str) -> Result<&'a MapInfo>) -> Result<Self> {
-        Ok(Self {
-            gate: pin::shared(map("GATE")?, 1)?,
-            block_filter: pin::shared(map("BLOCK_FILTER")?, BLOCK_WORDS)?,
-            allow_filter: pin::shared(map("ALLOW_FILTER")?, ALLOW_WORDS)?,
-            sources: pin::shared(map("BLOCK_SOURCES")?, limits::BLOCK_BUCKETS)?,
-            prefixes: pin::shared(map("BLOCK_PREFIXES")?, limits::BLOCK_BUCKETS)?,
-            scopes: pin::shared(map("BLOCK_SCOPES")?, limits::SCOPE_SETS)?,
-            shapes: pin::shared(map("BLOCK_SHAPES")?, N_SHAPES)?,
-        })
-    }
-
     /// Arrays of the same sizes that no kernel program sees.
     ///
     /// # Errors
@@ -162,11 +151,32 @@ impl Kernel {
     /// # Errors
     /// The kernel's, with the verifier's log; `doctor` tells what is missing.
     pub fn load(options: &LoadOptions) -> Result<Self> {
+        Self::load_with(options, None)
+    }
+
+    /// Loads the object with its maps pinned, and goes on with those that a run before left, where
+    /// they are of the same layout.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; what is in force then stays.
+    pub fn load_pinned(options: &LoadOptions, pins: Pins) -> Result<Self> {
+        Self::load_with(options, Some(pins))
+    }
+
+    fn load_with(options: &LoadOptions, mut pins: Option<Pins>) -> Result<Self> {
         let n_cpus = aya::util::nr_cpus().map_err(|(what, error)| {
             anyhow::anyhow!("number of possible CPUs unknown ({what}): {error}")
         })? as u32;
         let n_buckets = options.flow_buckets_per_cpu.next_power_of_two();
-        let mut ebpf = open(options, n_cpus, n_buckets)?;
+        let capacities = capacities(n_cpus, n_buckets);
+        let mut options = options.clone();
+        let mut adopted = Adopted::default();
+        if let Some(pins) = &mut pins {
+            let found = pins.adopt(Stamps::of(OBJECT, &capacities))?;
+            adopted = found.0;
+            options.seed = found.1.unwrap_or(options.seed);
+        }
+        let mut ebpf = open(&options, n_buckets, &capacities, pins.as_ref())?;
         let arrays = (
             shared(&mut ebpf, "FLOWS", n_cpus * n_buckets, false)?,
             shared(
@@ -206,7 +216,8 @@ impl Kernel {
             clock,
             looked,
             links: HashMap::new(),
-            pins: None,
+            pins,
+            adopted,
             n_unstable: 0,
         })
     }
@@ -222,6 +233,14 @@ impl Kernel {
     /// Event time of now.
     pub fn now_ns(&self) -> u64 {
         self.clock.to_unix(monotonic_ns())
+    }
+
+    /// Event time of a moment of the kernel's monotonic clock; 0 stays 0.
+    pub fn event_time(&self, monotonic_ns: u64) -> u64 {
+        match monotonic_ns {
+            0 => 0,
+            ns => self.clock.to_unix(ns),
+        }
     }
 
     /// Hands out every record that the ring holds, with event time.
@@ -347,7 +366,31 @@ impl Kernel {
     }
 }
 
-fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
+/// Entries of each map, or bytes of a ring. Those not named here have one.
+fn capacities(n_cpus: u32, n_buckets: u32) -> [(&'static str, u32); 13] {
+    [
+        ("FLOWS", n_cpus * n_buckets),
+        ("HOSTS_LOCAL", n_cpus * limits::LOCAL_ROWS_PER_CPU),
+        ("HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU),
+        ("FLOW_RING", limits::FLOW_RING_BYTES),
+        ("EVENT_RING", event_ring_bytes(n_cpus)),
+        ("COUNTERS", N_COUNTERS),
+        ("BLOCK_FILTER", BLOCK_WORDS),
+        ("ALLOW_FILTER", ALLOW_WORDS),
+        ("ALLOW", limits::ALLOW_ENTRIES),
+        ("BLOCK_SOURCES", limits::BLOCK_BUCKETS),
+        ("BLOCK_PREFIXES", limits::BLOCK_BUCKETS),
+        ("BLOCK_SCOPES", limits::SCOPE_SETS),
+        ("BLOCK_SHAPES", N_SHAPES),
+    ]
+}
+
+fn open(
+    options: &LoadOptions,
+    n_buckets: u32,
+    capacities: &[(&'static str, u32)],
+    pins: Option<&Pins>,
+) -> Result<Ebpf> {
     let weak_order = u32::from(!cfg!(target_arch = "x86_64"));
     let admit = options.admit_per_window();
     let clock = options.clock as u32;
@@ -362,19 +405,13 @@ fn open(options: &LoadOptions, n_cpus: u32, n_buckets: u32) -> Result<Ebpf> {
         .override_global("EVENTS", &options.events.0, true)
         .override_global("CLOCK", &clock, true)
         .override_global("WEAK_ORDER", &weak_order, true)
-        .override_global("PASS_ACTION", &options.pass_action, true)
-        .map_max_entries("FLOWS", n_cpus * n_buckets)
-        .map_max_entries("HOSTS_LOCAL", n_cpus * limits::LOCAL_ROWS_PER_CPU)
-        .map_max_entries("HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU)
-        .map_max_entries("FLOW_RING", limits::FLOW_RING_BYTES)
-        .map_max_entries("EVENT_RING", event_ring_bytes(n_cpus))
-        .map_max_entries("BLOCK_FILTER", BLOCK_WORDS)
-        .map_max_entries("ALLOW_FILTER", ALLOW_WORDS)
-        .map_max_entries("ALLOW", limits::ALLOW_ENTRIES)
-        .map_max_entries("BLOCK_SOURCES", limits::BLOCK_BUCKETS)
-        .map_max_entries("BLOCK_PREFIXES", limits::BLOCK_BUCKETS)
-        .map_max_entries("BLOCK_SCOPES", limits::SCOPE_SETS)
-        .map_max_entries("BLOCK_SHAPES", N_SHAPES);
+        .override_global("PASS_ACTION", &options.pass_action, true);
+    for (name, n_entries) in capacities {
+        loader.map_max_entries(name, *n_entries);
+    }
+    for (name, path) in pins.map(Pins::map_paths).unwrap_or_default() {
+        loader.map_pin_path(name, path);
+    }
     loader
         .load(OBJECT)
         .context("the kernel refused the object; `sensor doctor` names what is missing")

@@ -12,6 +12,6 @@ pub use attach::{
     AtStart, Attachment, Egress, Mode, Resident, Wanted, attach, detach, egress_filters, resident,
 };
 pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
-pub use pin::{LeftOver, Pins};
+pub use pin::{Adopted, Pins, is_pinned, unknown_maps};
 pub use shared::SharedArray;
 pub use tables::Tables;

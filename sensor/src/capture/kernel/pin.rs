@@ -1,5 +1,14 @@
-//! Links pinned in the BPF file system outlive the agent: if it is killed, the program goes on and
-//! with it the blocks, each until its time is over. The next start finds them.
+//! What outlives the agent, pinned in the BPF file system: the links, so that the programs go on,
+//! and the maps, so that the next start goes on with what is in them.
+//!
+//! ```text
+//! BPFFS/sensor/INSTANCE/IFACE-ingress, IFACE-egress    links
+//! BPFFS/sensor/INSTANCE/lists-STAMP/                   block-list and allow-list
+//! BPFFS/sensor/INSTANCE/counts-STAMP/                  flows, hosts, counters, rings
+//! ```
+//!
+//! A stamp tells what the maps look like and mean. A start whose own stamps are others makes maps of
+//! its own beside them, which the programs take over with the links: nothing is ever misread.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -7,28 +16,105 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use aya::maps::{MapData, MapInfo};
+use aya::maps::MapData;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
+use aya::programs::{SchedClassifier, Xdp};
+use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{Gate, LAYOUT};
 use tracing::warn;
 
-use super::{BlockArrays, SharedArray};
+use super::SharedArray;
 
-/// The folder of an instance, with a file for each link.
+/// Maps of the lists. Their meaning has a version of its own ([`LAYOUT`]), so that blocks outlive an
+/// upgrade.
+const LISTS: [&str; 8] = [
+    "GATE",
+    "BLOCK_FILTER",
+    "ALLOW_FILTER",
+    "ALLOW",
+    "BLOCK_SOURCES",
+    "BLOCK_PREFIXES",
+    "BLOCK_SCOPES",
+    "BLOCK_SHAPES",
+];
+/// Maps of all that is counted: for the very same program only.
+const COUNTS: [&str; 8] = [
+    "FLOWS",
+    "HOSTS_LOCAL",
+    "HOSTS_REMOTE",
+    "FLOW_RING",
+    "EVENT_RING",
+    "COUNTERS",
+    "ADMISSION",
+    "BUDGETS",
+];
+/// Maps that hold nothing from one packet to the next.
+const PASSING: [&str; 3] = ["SCRATCH", "EVENT_SCRATCH", "FOUND"];
+
+/// What the maps look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamps {
+    lists: u64,
+    counts: u64,
+}
+
+impl Stamps {
+    /// Of a program with its maps' capacities.
+    pub(super) fn of(object: &[u8], capacities: &[(&'static str, u32)]) -> Self {
+        let of = |names: &[&str]| {
+            let of_group = capacities.iter().filter(|(name, _)| names.contains(name));
+            of_group.fold(Stamp::EMPTY, |stamp, (name, n)| {
+                stamp.with(name.as_bytes()).with(&n.to_ne_bytes())
+            })
+        };
+        let sizes = [
+            size_of::<Gate>(),
+            size_of::<SourceBucket>(),
+            size_of::<ScopeSet>(),
+            size_of::<Shape>(),
+        ];
+        let lists = sizes
+            .iter()
+            .fold(of(&LISTS), |stamp, size| stamp.with(&size.to_ne_bytes()));
+        Self {
+            lists: lists.with(&LAYOUT.to_ne_bytes()).0,
+            counts: of(&COUNTS).with(object).0,
+        }
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo): the same from build to build.
+#[derive(Clone, Copy)]
+struct Stamp(u64);
+
+impl Stamp {
+    const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
+
+    fn with(self, bytes: &[u8]) -> Self {
+        let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        Self(bytes.iter().fold(self.0, step))
+    }
+}
+
+/// What of the run before goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Block-list and allow-list, with the secret of their hashes.
+    pub lists: bool,
+    /// Flows, hosts, counters and what waits in the rings.
+    pub counts: bool,
+}
+
+/// The folder of an instance.
 #[derive(Debug)]
 pub struct Pins {
     folder: PathBuf,
-    /// Locked as long as this agent lives: the links of one that lives are not for others.
+    /// Locked as long as this agent lives: the pins of one that lives are not for others.
     _lock: File,
+    /// Folders of the maps, once they are chosen.
+    maps: Option<[PathBuf; 2]>,
     /// Left in place when the value goes.
     is_kept: bool,
-}
-
-/// What a program of the run before still enforces.
-pub struct LeftOver {
-    pub arrays: BlockArrays,
-    pub seed: u64,
 }
 
 impl Pins {
@@ -37,19 +123,13 @@ impl Pins {
     /// # Errors
     /// Says why nothing can be pinned there.
     pub fn open(bpffs: &Path, instance: &str) -> Result<Self> {
-        let mut status = std::mem::MaybeUninit::<libc::statfs>::uninit();
-        let path = CString::new(bpffs.as_os_str().as_bytes())?;
-        // SAFETY: a terminated path, and a place for the answer.
-        let result = unsafe { libc::statfs(path.as_ptr(), status.as_mut_ptr()) };
-        // SAFETY: filled in by the call above, if that went well.
-        let is_bpffs = result == 0 && unsafe { status.assume_init() }.f_type == libc::BPF_FS_MAGIC;
-        if !is_bpffs {
+        if !is_bpffs(bpffs)? {
             bail!(
                 "{0} is no BPF file system: `mount -t bpf bpf {0}`",
                 bpffs.display()
             );
         }
-        let folder = bpffs.join("sensor").join(instance);
+        let folder = folder(bpffs, instance);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let lock = File::open(&folder)?;
         if lock.try_lock().is_err() {
@@ -61,19 +141,83 @@ impl Pins {
         Ok(Self {
             folder,
             _lock: lock,
+            maps: None,
             is_kept: false,
         })
     }
 
-    /// From now on the links stay when the value goes.
+    /// From now on the pins stay when the value goes.
     pub const fn keep(&mut self) {
         self.is_kept = true;
     }
 
+    /// Chooses the folders of the maps. Those of a run before are taken where a program still works
+    /// with them and their stamps are ours; what is in force then stays until [`Self::settle`],
+    /// whatever fails before. Also gives the secret of the adopted lists.
+    ///
+    /// # Errors
+    /// When a folder can't be made.
+    pub(super) fn adopt(&mut self, stamps: Stamps) -> Result<(Adopted, Option<u64>)> {
+        let lists = self.folder.join(format!("lists-{:016x}", stamps.lists));
+        let counts = self.folder.join(format!("counts-{:016x}", stamps.counts));
+        let is_left = !self.links().is_empty();
+        self.is_kept |= is_left;
+        let seed = (is_left && has_all(&lists, &LISTS))
+            .then(|| seed_of(&lists))
+            .flatten();
+        let adopted = Adopted {
+            lists: seed.is_some(),
+            counts: seed.is_some() && has_all(&counts, &COUNTS),
+        };
+        if is_left && !adopted.lists {
+            warn!("the lists of the run before have another layout: its blocks end");
+        }
+        if is_left && !adopted.counts {
+            warn!(
+                "the run before had another program, or tables of another size: flows and counters \
+                 begin anew"
+            );
+        }
+        for (folder, is_adopted) in [(&lists, adopted.lists), (&counts, adopted.counts)] {
+            if !is_adopted {
+                remove_folder(folder);
+            }
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        self.maps = Some([lists, counts]);
+        Ok((adopted, seed))
+    }
+
+    /// Where the maps are pinned, by name.
+    pub(super) fn map_paths(&self) -> Vec<(&'static str, PathBuf)> {
+        let Some([lists, counts]) = &self.maps else {
+            return Vec::new();
+        };
+        let of = |names: [&'static str; 8], folder: &Path| {
+            names.map(|name| (name, folder.join(name))).into_iter()
+        };
+        of(LISTS, lists).chain(of(COUNTS, counts)).collect()
+    }
+
+    /// All is attached: what the run before left and nobody took over goes. From now on the pins end
+    /// with the value.
+    pub fn settle(&mut self, interfaces: &[String]) {
+        for (path, interface, _) in self.links() {
+            if !interfaces.contains(&interface) {
+                remove_file(&path);
+            }
+        }
+        for path in self.entries().into_iter().filter(|path| path.is_dir()) {
+            let is_ours = self.maps.iter().flatten().any(|ours| *ours == path);
+            if !is_ours {
+                remove_folder(&path);
+            }
+        }
+        self.is_kept = false;
+    }
+
     fn path(&self, interface: &str, way: &str) -> PathBuf {
-        // Interface names have no slash; dots are not taken in this file system.
-        self.folder
-            .join(format!("{}-{way}", interface.replace('.', "_")))
+        self.folder.join(format!("{}-{way}", encoded(interface)))
     }
 
     /// Pins the link of an ingress program in place of `id`; gives it back with its new number.
@@ -103,46 +247,58 @@ impl Pins {
         Ok(program.attach_to_link(FdLink::from(pinned).try_into()?)?)
     }
 
-    /// The block-list that a program of the run before enforces, if there is one.
-    pub fn left_over(&self) -> Option<LeftOver> {
-        let files = self.files();
-        let mut ingress = files
-            .iter()
-            .filter(|path| path.to_string_lossy().ends_with("-ingress"));
-        let found = read(ingress.next()?);
-        found
-            .inspect_err(|cause| {
-                let cause = format!("{cause:#}");
-                warn!(cause, "the block-list of the run before is lost");
-                self.release();
-            })
-            .ok()
+    /// The pinned link of one way of an interface. One that hangs on another interface by now, or on
+    /// none, is let go.
+    pub(super) fn link(&self, interface: &str, ifindex: u32, way: &str) -> Option<FdLink> {
+        let path = self.path(interface, way);
+        let link = FdLink::from(PinnedLink::from_pin(&path).ok()?);
+        if interface_of(&link) == Some(ifindex) {
+            return Some(link);
+        }
+        remove_file(&path);
+        None
     }
 
-    fn files(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        files.sort();
-        files
+    /// Removes the link of one way of an interface; none is no error.
+    pub(super) fn remove_link(&self, interface: &str, way: &str) {
+        let _absent = fs::remove_file(self.path(interface, way));
     }
 
     /// Removes the links of an interface.
     pub(super) fn remove(&self, interface: &str) {
         for way in ["ingress", "egress"] {
             // There is none where egress is a filter.
-            let _absent = fs::remove_file(self.path(interface, way));
+            self.remove_link(interface, way);
         }
     }
 
-    /// Lets go of what the run before left.
-    pub fn release(&self) {
-        self.remove_all();
+    /// Pinned links, with interface and way.
+    pub fn links(&self) -> Vec<(PathBuf, String, &'static str)> {
+        let of = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            let mut ways = ["ingress", "egress"].into_iter();
+            let (interface, way) = ways.find_map(|way| {
+                let interface = name.strip_suffix(way)?.strip_suffix('-')?;
+                Some((decoded(interface), way))
+            })?;
+            Some((path, interface, way))
+        };
+        self.entries().into_iter().filter_map(of).collect()
+    }
+
+    fn entries(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
     }
 
     fn remove_all(&self) {
-        for path in self.files() {
-            if let Err(cause) = fs::remove_file(&path) {
-                warn!(path = %path.display(), %cause, "a pinned link could not be removed");
+        for path in self.entries() {
+            if path.is_dir() {
+                remove_folder(&path);
+            } else {
+                remove_file(&path);
             }
         }
     }
@@ -159,50 +315,110 @@ impl Drop for Pins {
     }
 }
 
-fn read(path: &Path) -> Result<LeftOver> {
-    let link = FdLink::from(PinnedLink::from_pin(path)?);
-    let program = program_of(link.info()?.program_id())?;
-    let ids = program.map_ids()?.context("the kernel names no maps")?;
-    let maps = ids
-        .iter()
-        .map(|id| MapInfo::from_id(*id))
-        .collect::<Result<Vec<_>, _>>()?;
-    let array = |name: &str| {
-        // The kernel keeps 15 letters of a name.
-        let short = &name[..name.len().min(15)];
-        let found = maps.iter().find(|map| map.name_as_str() == Some(short));
-        found.with_context(|| format!("there is no map {name}"))
+/// Whether anything is pinned for an instance, by this sensor or another.
+pub fn is_pinned(bpffs: &Path, instance: &str) -> bool {
+    fs::read_dir(folder(bpffs, instance)).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Names of a program's maps that this module does not know, and so would not be pinned.
+pub fn unknown_maps<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let is_known = |name: &str| {
+        // Sections of the object, which are written when it is loaded.
+        name.starts_with('.')
+            || LISTS.contains(&name)
+            || COUNTS.contains(&name)
+            || PASSING.contains(&name)
     };
-    let arrays = BlockArrays::found(array)?;
-    let gate: Gate = arrays.gate.copy(0, 0).unwrap_or_default();
-    if gate.layout != LAYOUT {
-        bail!("its layout has version {}, not {LAYOUT}", gate.layout);
-    }
-    let seed = gate.seed;
-    Ok(LeftOver { arrays, seed })
+    names
+        .filter(|name| !is_known(name))
+        .map(str::to_owned)
+        .collect()
 }
 
-fn program_of(id: u32) -> Result<ProgramInfo> {
-    let all = aya::programs::loaded_programs();
-    let mut of_id = all.flatten().filter(|program| program.id() == id);
-    of_id
-        .next()
-        .with_context(|| format!("program {id} is gone"))
+fn folder(bpffs: &Path, instance: &str) -> PathBuf {
+    bpffs.join("sensor").join(instance)
 }
 
-/// Maps an array that was found, if it has the size that it should.
-pub(super) fn shared<T: sensor_common::Pod>(
-    info: &MapInfo,
-    n_entries: u32,
-) -> Result<SharedArray<T>> {
-    let size = size_of::<T>() as u32;
-    if info.value_size() != size || info.max_entries() != n_entries {
-        bail!(
-            "map {:?} has {} entries of {} bytes, not {n_entries} of {size}",
-            info.name_as_str(),
-            info.max_entries(),
-            info.value_size()
-        );
+fn is_bpffs(path: &Path) -> Result<bool> {
+    let mut status = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: a terminated path, and a place for the answer.
+    let result = unsafe { libc::statfs(path.as_ptr(), status.as_mut_ptr()) };
+    // SAFETY: filled in by the call above, if that went well.
+    Ok(result == 0 && unsafe { status.assume_init() }.f_type == libc::BPF_FS_MAGIC)
+}
+
+/// Interface names have no slash; dots are not taken in this file system.
+fn encoded(interface: &str) -> String {
+    interface.replace('%', "%25").replace('.', "%2E")
+}
+
+fn decoded(name: &str) -> String {
+    name.replace("%2E", ".").replace("%25", "%")
+}
+
+fn has_all(folder: &Path, names: &[&str]) -> bool {
+    names.iter().all(|name| folder.join(name).exists())
+}
+
+/// The secret of pinned lists, if they were written by somebody of our layout.
+fn seed_of(lists: &Path) -> Option<u64> {
+    let map = MapData::from_pin(lists.join("GATE")).ok()?;
+    let gate: Gate = SharedArray::<Gate>::new(&map, 1, false).ok()?.copy(0, 0)?;
+    (gate.layout == LAYOUT).then_some(gate.seed)
+}
+
+fn remove_folder(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.for_each(|entry| remove_file(&entry.path()));
+    let _absent = fs::remove_dir(folder);
+}
+
+fn remove_file(path: &Path) {
+    if let Err(cause) = fs::remove_file(path) {
+        warn!(path = %path.display(), %cause, "a pin could not be removed");
     }
-    SharedArray::new(&MapData::from_id(info.id())?, n_entries, true)
+}
+
+/// The interface that a link hangs on, as the kernel tells of each open one.
+fn interface_of(link: &FdLink) -> Option<u32> {
+    let id = link.info().ok()?.id().to_string();
+    let open = fs::read_dir("/proc/self/fdinfo").ok()?.flatten();
+    let mut facts = open.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    let of_link = facts.find(|facts| fact(facts, "link_id") == Some(&id))?;
+    fact(&of_link, "ifindex")?.parse().ok()
+}
+
+fn fact<'a>(facts: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = facts.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = lines.find(|(key, _)| *key == name)?;
+    Some(value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_interfaces_come_back() {
+        for name in ["eth0", "eth0.100", "eth0_100", "a%2Eb", "a-ingress"] {
+            assert!(!encoded(name).contains('.'), "{name}");
+            assert_eq!(decoded(&encoded(name)), name);
+        }
+    }
+
+    #[test]
+    fn a_stamp_changes_with_what_it_is_of() {
+        let sizes = [("FLOWS", 1024), ("BLOCK_SOURCES", 64)];
+        let stamps = Stamps::of(b"program", &sizes);
+        assert_eq!(stamps, Stamps::of(b"program", &sizes));
+        let upgraded = Stamps::of(b"Program", &sizes);
+        assert_eq!(upgraded.lists, stamps.lists);
+        assert_ne!(upgraded.counts, stamps.counts);
+        let larger = Stamps::of(b"program", &[("FLOWS", 2048), ("BLOCK_SOURCES", 64)]);
+        assert_eq!(larger.lists, stamps.lists);
+        assert_ne!(larger.counts, stamps.counts);
+        let longer = Stamps::of(b"program", &[("FLOWS", 1024), ("BLOCK_SOURCES", 128)]);
+        assert_ne!(longer.lists, stamps.lists);
+    }
 }
