@@ -7,6 +7,7 @@ use std::io;
 use sensor_engine::{CheckpointError, Config, Engine, Input, Output, State, Stats};
 use serde_json::Value;
 
+use crate::config::OutputSettings;
 use crate::output;
 use crate::player::Listener;
 use crate::print::Sink;
@@ -17,6 +18,15 @@ use crate::respond::Respond;
 pub struct Show {
     pub flows: bool,
     pub findings: bool,
+}
+
+impl Show {
+    pub const fn of(settings: &OutputSettings) -> Self {
+        Self {
+            flows: settings.flows,
+            findings: settings.findings,
+        }
+    }
 }
 
 /// Outputs that memory is kept for from tick to tick: 1 MB.
@@ -48,9 +58,12 @@ impl<R: Respond> Pipeline<R> {
         }
     }
 
-    /// Works by other thresholds from now on.
-    pub fn configure(&mut self, config: &Config) {
-        self.engine.configure(config);
+    /// Works by other thresholds from now on, and puts out other things.
+    pub fn configure(&mut self, config: &Config, show: Show) {
+        let mut config = config.clone();
+        config.omit_flows = !show.flows;
+        self.engine.configure(&config);
+        self.show = show;
     }
 
     pub fn stats(&self) -> Stats {

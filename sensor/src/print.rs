@@ -52,6 +52,11 @@ impl Printer {
         let out = BufWriter::new(io::stdout());
         Self { format, out }
     }
+
+    /// Writes in another form from now on.
+    pub const fn set_format(&mut self, format: Format) {
+        self.format = format;
+    }
 }
 
 impl Sink for Printer {

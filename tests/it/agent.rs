@@ -1,11 +1,12 @@
 //! The agent around the engine: configuration, reload, exit codes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use sensor_tests::{Network, Running, binary, is_root};
+use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -66,6 +67,87 @@ fn finds_a_scan(network: &Network, sensor: &Running, ports: &str) -> bool {
         (n > before).then_some(())
     })
     .is_some()
+}
+
+/// Has the sensor read another text; what it says to that.
+fn reload(sensor: &Running, path: &Path, text: &str) -> Value {
+    let reloads = || sensor.lines(|v| v["event.action"] == "reload");
+    let n = reloads().len();
+    fs::write(path, text).unwrap();
+    sensor.signal("HUP").unwrap();
+    let reloaded = sensor_tests::wait_until(LIMIT, || reloads().get(n).cloned());
+    reloaded.unwrap_or_else(|| panic!("no reload: {}", sensor.log()))
+}
+
+#[test]
+fn a_reload_switches_enforcement_metrics_and_log() {
+    if !is_root() {
+        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
+        return;
+    }
+    let path = file("live.toml", "[metrics]\nenabled = false\n");
+    let network = Network::new().unwrap();
+    let mut sensor = Running::start(&network, &format!("--config {}", path.display())).unwrap();
+    let reload = |sensor: &Running, text: &str| reload(sensor, &path, text);
+    let pings = |host: &str, server: &str| {
+        let ping = format!("ping -c 2 -i 0.2 -W 1 {server}");
+        network.run(host, &ping).is_ok()
+    };
+    let blocked = sensor
+        .ask("block add 10.99.2.2 10.99.1.2 --ttl 600s")
+        .unwrap();
+    assert!(blocked.status.success(), "{blocked:?}");
+    assert!(pings("attacker", "10.99.2.1"), "monitor mode drops");
+
+    let enforcing = "[respond]\nmode = \"enforce\"\nallow = [\"10.99.1.0/24\"]\n\
+        [metrics]\nlisten = \"127.0.0.1:9470\"\n[log]\nfilter = \"debug\"\n\
+        [output]\nflows = true\n";
+    let applied = reload(&sensor, enforcing)["config.applied"].clone();
+    for key in [
+        "log.filter",
+        "metrics.enabled",
+        "metrics.listen",
+        "output.flows",
+        "respond.allow",
+        "respond.mode",
+    ] {
+        assert!(
+            applied.as_array().unwrap().contains(&key.into()),
+            "{key}: {applied}"
+        );
+    }
+    assert!(!pings("attacker", "10.99.2.1"), "not enforced");
+    assert!(pings("client", "10.99.1.1"), "not allowed");
+    let flow = sensor.wait_for(Duration::from_secs(30), |v| v["kind"] == "flow");
+    assert!(flow.is_some(), "no flows");
+    let metrics = "curl -s http://127.0.0.1:9470/metrics";
+    let served = network.run("server", metrics).unwrap();
+    let text = String::from_utf8_lossy(&served.stdout).into_owned();
+    assert!(text.contains("mode=\"enforce\""), "{text}");
+
+    let last = reload(
+        &sensor,
+        "[respond]\nstate_folder = \"/nonexistent\"\n[metrics]\nenabled = false\n",
+    );
+    assert!(pings("attacker", "10.99.2.1"), "still enforced");
+    assert!(
+        network.run("server", metrics).is_err(),
+        "metrics still served"
+    );
+    assert_eq!(
+        last["config.needs_restart"],
+        serde_json::json!([]),
+        "the environment wins"
+    );
+    let refused = reload(&sensor, "[respond]\nmode = \"monitr\"\n");
+    assert!(
+        refused["config.errors"][0]
+            .as_str()
+            .unwrap()
+            .contains("respond.mode"),
+        "{refused}"
+    );
+    sensor.stop().unwrap();
 }
 
 #[test]

@@ -119,6 +119,56 @@ fn a_killed_agent_leaves_its_blocks_and_the_next_adopts_them() {
     );
 }
 
+/// The command that ends what was left, in the server's namespace.
+fn detach(network: &Network, bpffs: &Bpffs) -> std::process::Output {
+    let sensor = sensor_tests::binary().unwrap();
+    let line = format!("{} detach --json {}", sensor.display(), bpffs.arguments());
+    network.command("server", &line).output().unwrap()
+}
+
+#[test]
+fn a_flag_keeps_enforcing_and_detach_ends_it() {
+    if !is_root() {
+        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
+        return;
+    }
+    let bpffs = Bpffs::new("detach", "");
+    let network = Network::new().unwrap();
+    let arguments = format!("{} --keep-enforcing", bpffs.arguments());
+    let mut sensor = Running::start(&network, &arguments).unwrap();
+    let blocked = sensor.ask("block add 10.99.2.2 --ttl 600s").unwrap();
+    assert!(blocked.status.success(), "{blocked:?}");
+    let refused = detach(&network, &bpffs);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("a sensor runs as instance \"main\": stop it"),
+        "{told}"
+    );
+
+    sensor.stop().unwrap();
+    assert!(
+        !answers(&network, "attacker", "10.99.2.1"),
+        "the block ended with the agent"
+    );
+    let done = detach(&network, &bpffs);
+    assert!(done.status.success(), "{done:?}");
+    let report: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(report["n_links"], 4, "{report}");
+    assert_eq!(
+        report["interfaces"],
+        serde_json::json!(["attacker", "client"])
+    );
+    assert!(
+        answers(&network, "attacker", "10.99.2.1"),
+        "the block outlived detach"
+    );
+    assert!(!bpffs.mount().join("sensor").exists());
+    let nothing = detach(&network, &bpffs);
+    let report: serde_json::Value = serde_json::from_slice(&nothing.stdout).unwrap();
+    assert_eq!(report["n_links"], 0, "{report}");
+}
+
 /// IPv4 packets that the server's stack took in.
 fn received_v4(network: &Network) -> u64 {
     let output = network.run("server", "cat /proc/net/snmp").unwrap();

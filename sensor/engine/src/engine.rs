@@ -197,6 +197,7 @@ impl Engine {
     /// Works by other thresholds from now on, with all that was learned. What `x-restart` marks in
     /// the configuration's schema, and the seed, stay as they were.
     pub fn configure(&mut self, config: &Config) {
+        self.omit_flows = config.omit_flows;
         self.flows.configure(&config.flow);
         self.floods.configure(&config.flood);
         self.scans.configure(&config.scan);

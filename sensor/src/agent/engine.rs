@@ -25,7 +25,7 @@ use crate::capture::kernel::{Attachment, Kernel};
 use crate::checkpoint::Checkpoint;
 use crate::config::Settings;
 use crate::output::{self, timestamp};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Show};
 use crate::player::Listener as _;
 use crate::print::{Format, Sink as _};
 use crate::respond::KernelRespond;
@@ -128,7 +128,12 @@ impl EngineThread {
 
     fn reload(&mut self, reload: &Reload) -> Result<()> {
         if let Some(settings) = &reload.settings {
-            self.pipeline.configure(&settings.engine);
+            let show = Show::of(&settings.output);
+            self.pipeline.configure(&settings.engine, show);
+            let allow = settings.respond.allow.iter().map(|network| network.0);
+            self.pipeline
+                .respond
+                .configure(settings.respond.mode, allow.collect());
             self.settings = settings.clone();
         }
         if self.settings.output.format == Format::Json {

@@ -67,7 +67,11 @@ pub struct Setup {
     pub attachments: Vec<Attachment>,
     pub respond: KernelRespond,
     pub view: View,
+    pub set_filter: SetFilter,
 }
+
+/// Changes which log lines are written.
+pub type SetFilter = Box<dyn Fn(&str) + Send>;
 
 /// What standard output is used for.
 pub enum View {
@@ -119,12 +123,11 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
 
     let settings = setup.settings;
-    let format = settings.output.format;
-    let target = match setup.view {
-        View::Lines => Some(format),
-        View::Screen(_) => None,
-    };
-    let (printer, printer_over) = spawn("printer", move || printer::print(&lines_out, target))?;
+    let (formats, target) = watch::channel(settings.output.format);
+    let target = matches!(setup.view, View::Lines).then_some(target);
+    let (printer, printer_over) = spawn("printer", move || {
+        printer::print(&lines_out, target.as_ref())
+    })?;
     let about = Arc::new(About {
         started_ns: setup.kernel.now_ns(),
         attachments: setup.attachments,
@@ -133,10 +136,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let nothing = Snapshot::empty(Arc::clone(&about), Ticks::new()?);
     let (snapshots, latest) = watch::channel(Arc::new(nothing));
     let sink = Lines::new(lines, recent.clone());
-    let show = Show {
-        flows: settings.output.flows,
-        findings: settings.output.findings,
-    };
+    let show = Show::of(&settings.output);
     let config = settings.engine.clone();
     let mut pipeline = Pipeline::new(config, setup.respond, show, Box::new(sink.clone()));
     let checkpoint = Checkpoint::in_folder(&settings.respond.state_folder);
@@ -158,7 +158,13 @@ pub fn run(mut setup: Setup) -> Result<()> {
 
     let ended = runtime.block_on(async {
         let _socket = socket::open(&settings.socket, &answers);
-        metrics::open(&settings.metrics, &answers).await;
+        let metrics = metrics::open(&settings.metrics, &answers).await;
+        let live = reload::Live {
+            metrics,
+            answers: answers.clone(),
+            formats,
+            set_filter: setup.set_filter,
+        };
         let screen = match setup.view {
             View::Lines => None,
             View::Screen(log) => Some(Screen::open(log)?),
@@ -166,7 +172,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
         tokio::select! {
             ended = keep_shown(screen, &answers) => ended,
             ended = until_over(engine_over, printer_over) => ended,
-            never = reload::on_hangup(settings, &setup.sources, &asks) => never,
+            never = reload::on_hangup(settings, &setup.sources, &asks, live) => never,
         }
     });
     // Answers under way have nobody to ask any more.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::queue::{Closed, Drain, Refusal, Sender};
 use super::recent::Recent;
@@ -71,15 +72,18 @@ impl crate::print::Sink for Lines {
     }
 }
 
-/// Body of the printer's thread: ends with the engine's side of the queue. Without a format the
-/// objects are only taken off the queue.
-pub fn print(lines: &Drain<Value>, format: Option<Format>) -> Result<()> {
-    let mut printer = format.map(Printer::new);
+/// Body of the printer's thread: ends with the engine's side of the queue. Without a format, which
+/// may change, the objects are only taken off the queue.
+pub fn print(lines: &Drain<Value>, format: Option<&watch::Receiver<Format>>) -> Result<()> {
+    let mut printer = format.map(|format| Printer::new(*format.borrow()));
     loop {
         let mut next = match lines.receive(Duration::from_secs(1)) {
             Ok(next) => next,
             Err(Closed) => return Ok(()),
         };
+        if let (Some(printer), Some(format)) = (&mut printer, format) {
+            printer.set_format(*format.borrow());
+        }
         while let Some(value) = next {
             if let Some(printer) = &mut printer {
                 printer.take(value)?;

@@ -2,11 +2,14 @@
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::Ask;
 use super::queue::Sender;
+use super::socket::Answers;
+use super::{Ask, SetFilter, metrics};
 use crate::config::{self, Settings, Sources, live_part};
+use crate::print::Format;
 
 /// What came of reading the configuration again.
 #[derive(Clone, Debug, Default)]
@@ -20,11 +23,36 @@ pub struct Reload {
     pub errors: Vec<String>,
 }
 
+/// What changes outside of the engine's thread.
+pub struct Live {
+    pub metrics: Option<metrics::Server>,
+    pub answers: Answers,
+    /// Of the printer.
+    pub formats: watch::Sender<Format>,
+    pub set_filter: SetFilter,
+}
+
+impl Live {
+    async fn follow(&mut self, before: &Settings, now: &Settings) {
+        if before.log.filter != now.log.filter {
+            (self.set_filter)(&now.log.filter);
+        }
+        // Nobody listens while the live view is on.
+        let _unheard = self.formats.send(now.output.format);
+        metrics::reopen(&mut self.metrics, &now.metrics, &self.answers).await;
+    }
+}
+
 /// Waits for SIGHUP, over and over.
 ///
 /// # Errors
 /// When the signal can't be listened to.
-pub async fn on_hangup(mut running: Settings, sources: &Sources, asks: &Sender<Ask>) -> Result<()> {
+pub async fn on_hangup(
+    mut running: Settings,
+    sources: &Sources,
+    asks: &Sender<Ask>,
+    mut live: Live,
+) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {
         let reload = read_again(&running, sources);
@@ -32,6 +60,7 @@ pub async fn on_hangup(mut running: Settings, sources: &Sources, asks: &Sender<A
         if asks.send(Ask::Reload(Box::new(reload))).is_err() {
             error!("reload: the engine is too busy; send SIGHUP again");
         } else if let Some(settings) = settings {
+            live.follow(&running, &settings).await;
             running = settings;
         }
     }

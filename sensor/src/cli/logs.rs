@@ -2,40 +2,59 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use anyhow::Result;
+use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, reload};
 
-use crate::agent::LogTail;
+use crate::agent::{LogTail, SetFilter};
 use crate::config::{LogFormat, LogSettings};
 
 /// For commands that read no configuration.
 pub fn start_plain() {
-    start(&LogSettings::default());
+    let _unchanged = start(&LogSettings::default());
 }
 
-/// `SENSOR_LOG` wins over the configured filter.
-pub fn start(settings: &LogSettings) {
+/// `SENSOR_LOG` wins over the configured filter. Gives the way to change that later.
+pub fn start(settings: &LogSettings) -> SetFilter {
     let is_terminal = std::io::stderr().is_terminal();
-    start_on(settings, std::io::stderr, is_terminal);
+    start_on(settings, std::io::stderr, is_terminal)
 }
 
 /// For the live view, which standard error would disturb.
-pub fn start_in(settings: &LogSettings, tail: LogTail) {
-    start_on(settings, tail, false);
+pub fn start_in(settings: &LogSettings, tail: LogTail) -> SetFilter {
+    start_on(settings, tail, false)
 }
 
-fn start_on<W>(settings: &LogSettings, writer: W, is_colored: bool)
+const VARIABLE: &str = "SENSOR_LOG";
+
+fn start_on<W>(settings: &LogSettings, writer: W, is_colored: bool) -> SetFilter
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_from_env("SENSOR_LOG")
+    let filter = EnvFilter::try_from_env(VARIABLE)
         .or_else(|_| EnvFilter::try_new(&settings.filter))
         .unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let registry = tracing_subscriber::registry().with(filter);
     match settings.format {
-        LogFormat::Text => lines.with_ansi(is_colored).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Text => registry.with(lines.with_ansi(is_colored)).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
+    Box::new(move |filter| changed(filter, |new| Ok(handle.reload(new)?)))
+}
+
+fn changed(filter: &str, reload: impl Fn(EnvFilter) -> Result<()>) {
+    if std::env::var_os(VARIABLE).is_some() {
+        warn!("log.filter: {VARIABLE} is set and wins over the configuration");
+        return;
+    }
+    // Checked with the configuration.
+    let new = EnvFilter::try_new(filter).map_err(anyhow::Error::from);
+    if let Err(cause) = new.and_then(reload) {
+        warn!(cause = format!("{cause:#}"), "log.filter stays as it was");
     }
 }

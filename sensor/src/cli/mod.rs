@@ -4,6 +4,7 @@ mod ask;
 mod client;
 mod config;
 mod consent;
+mod detach;
 mod doctor;
 mod eval;
 mod help;
@@ -65,6 +66,8 @@ enum Command {
     Completions(help::Completions),
     /// Print a manual page.
     Man(help::Man),
+    /// End what a killed sensor left at work.
+    Detach(detach::Detach),
     /// Say what stands in the sensor's way on this machine, with the remedies.
     Doctor(doctor::Doctor),
 }
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Config(config) => config.execute(),
         Command::Completions(completions) => completions.execute(Cli::command()),
         Command::Man(man) => man.execute(Cli::command()),
+        Command::Detach(detach) => detach.execute(),
         Command::Doctor(doctor) => doctor.execute(),
     };
     match result {

@@ -11,7 +11,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{consent, logs};
-use crate::agent::{self, LogTail, Setup, View};
+use crate::agent::{self, LogTail, SetFilter, Setup, View};
 use crate::capture::kernel::interface::expand;
 use crate::capture::kernel::{
     Egress, Kernel, LoadOptions, Mode as AttachMode, Pins, Wanted, attach, random,
@@ -51,6 +51,10 @@ pub struct Run {
     /// JSON lines on standard output.
     #[arg(long)]
     json: bool,
+    /// At the end leave the programs and the blocks in place: each block ends in its time, `sensor
+    /// detach` ends them all.
+    #[arg(long)]
+    keep_enforcing: bool,
     /// Lines instead of the live view, also on a terminal.
     #[arg(long)]
     plain: bool,
@@ -70,12 +74,12 @@ impl Run {
         let sources = Sources::of_process(self.config.clone(), self.overrides()?);
         let settings = config::load(&sources)?.settings;
         let view = self.view(settings.output.format);
-        match &view {
+        let set_filter = match &view {
             View::Lines => logs::start(&settings.log),
             View::Screen(tail) => logs::start_in(&settings.log, tail.clone()),
-        }
+        };
         let ifaces = self.interfaces(&settings.capture)?;
-        agent::run(set_up(settings, sources, &ifaces, view)?)?;
+        agent::run(set_up(settings, sources, &ifaces, (view, set_filter))?)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -108,6 +112,9 @@ impl Run {
         }
         if let Some(egress) = self.egress {
             set("--egress", "capture.egress", serde_json::to_value(egress)?);
+        }
+        if self.keep_enforcing {
+            set("--keep-enforcing", "respond.keep_on_stop", json!(true));
         }
         if self.json {
             set("--json", "output.format", json!("json"));
@@ -145,7 +152,7 @@ fn set_up(
     mut settings: Settings,
     sources: Sources,
     ifaces: &[String],
-    view: View,
+    (view, set_filter): (View, SetFilter),
 ) -> Result<Setup> {
     let options = load_options(&settings.capture)?;
     settings.engine.hash_seed = random()?;
@@ -180,6 +187,7 @@ fn set_up(
         attachments,
         respond,
         view,
+        set_filter,
     })
 }
 

@@ -27,19 +27,15 @@ pub struct Settings {
     /// Thresholds of detection.
     pub engine: sensor_engine::Config,
     /// What may be done to attackers.
-    #[schemars(extend("x-restart" = true))]
     pub respond: RespondSettings,
     /// What is written to standard output.
-    #[schemars(extend("x-restart" = true))]
     pub output: OutputSettings,
     /// Prometheus metrics over HTTP, at `/metrics`.
-    #[schemars(extend("x-restart" = true))]
     pub metrics: MetricsSettings,
     /// Where `sensor status` and the other commands reach the agent.
     #[schemars(extend("x-restart" = true))]
     pub socket: SocketSettings,
     /// Messages about the sensor itself, on standard error.
-    #[schemars(extend("x-restart" = true))]
     pub log: LogSettings,
 }
 
@@ -281,6 +277,7 @@ pub struct LogSettings {
     /// Least level, or directives such as `info,sensor::respond=debug`.
     pub filter: String,
     /// Lines for a person, or JSON.
+    #[schemars(extend("x-restart" = true))]
     pub format: LogFormat,
 }
 

@@ -154,6 +154,11 @@ pub fn asked(request: &Request, guard: &str) -> Value {
     })
 }
 
+/// Fields of a network that the configuration puts on the allow-list, or takes off.
+pub fn by_config(network: &ipnet::IpNet) -> Value {
+    json!({"target": Shown(network).to_string(), "origin": Origin::Config})
+}
+
 /// Fields of an entry that ends.
 pub fn ended(listed: &Listed, by: &Origin, why: &str) -> Value {
     json!({

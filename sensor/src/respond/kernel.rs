@@ -168,6 +168,33 @@ impl KernelRespond {
         );
     }
 
+    /// Follows a configuration that was read again.
+    pub fn configure(&mut self, mode: Mode, allow: Vec<IpNet>) {
+        if mode != self.options.mode {
+            self.set_mode(mode, &Origin::Config);
+        }
+        let before: BTreeSet<IpNet> = self.options.allow.iter().map(canonical).collect();
+        let now: BTreeSet<IpNet> = allow.iter().map(canonical).collect();
+        self.options.allow = allow;
+        if before == now {
+            return;
+        }
+        for network in before.difference(&now) {
+            // What an operator asked for meanwhile is not the configuration's to take.
+            if self.allowed.get(network) == Some(&Origin::Config) {
+                self.allowed.remove(network);
+                self.note(Event::Disallow, audit::by_config(network));
+            }
+        }
+        for network in now.difference(&before) {
+            self.allowed.entry(*network).or_insert(Origin::Config);
+            self.note(Event::Allow, audit::by_config(network));
+        }
+        if let Err(cause) = self.apply_guard() {
+            error!(%cause, "the allow-list could not follow the configuration");
+        }
+    }
+
     /// Blocks a source or a prefix, or renews its block.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
@@ -27,20 +28,48 @@ const MAX_CLIENTS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 const HEADER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The server of an address.
+pub struct Server {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
 /// Serves metrics in the background. An address that can't be had is a warning: the sensor works
 /// without.
-pub async fn open(settings: &MetricsSettings, answers: &Answers) {
+pub async fn open(settings: &MetricsSettings, answers: &Answers) -> Option<Server> {
     if !settings.enabled {
-        return;
+        return None;
     }
     let address = settings.listen;
     match TcpListener::bind(address).await {
         Ok(listener) => {
             info!(%address, "metrics at http://{address}/metrics");
-            tokio::spawn(serve(listener, answers.clone()));
+            let accepting = tokio::spawn(serve(listener, answers.clone()));
+            Some(Server { address, accepting })
         }
-        Err(cause) => warn!(%address, %cause, "no metrics; set metrics.listen to another address"),
+        Err(cause) => {
+            warn!(%address, %cause, "no metrics; set metrics.listen to another address");
+            None
+        }
     }
+}
+
+/// Serves as the settings say now. Connections under way go on.
+pub async fn reopen(server: &mut Option<Server>, settings: &MetricsSettings, answers: &Answers) {
+    let is_as_wanted = match &server {
+        Some(server) => settings.enabled && server.address == settings.listen,
+        None => !settings.enabled,
+    };
+    if is_as_wanted {
+        return;
+    }
+    if let Some(old) = server.take() {
+        old.accepting.abort();
+        // The address is free when the task is gone.
+        let _aborted = old.accepting.await;
+        info!(address = %old.address, "metrics no longer served");
+    }
+    *server = open(settings, answers).await;
 }
 
 async fn serve(listener: TcpListener, answers: Answers) {

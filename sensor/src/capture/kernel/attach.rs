@@ -249,7 +249,7 @@ fn take_over_ingress(
 }
 
 /// The kernel detaches a little after the last reference is gone.
-fn wait_until_free(name: &str) -> Result<()> {
+pub fn wait_until_free(name: &str) -> Result<()> {
     const LIMIT: Duration = Duration::from_secs(5);
     let start = Instant::now();
     while resident(name)?.is_some() && start.elapsed() < LIMIT {
@@ -470,10 +470,11 @@ fn remove_empty_clsact(name: &str) {
 }
 
 /// A sensor that was killed before kernel 6.6 leaves its egress filter, which taxes every packet.
-fn take_off_left_over(name: &str) {
+/// Returns how many there were.
+pub fn take_off_left_over(name: &str) -> usize {
     let n_filters = egress_filters(name).unwrap_or_default();
     if n_filters == 0 {
-        return;
+        return 0;
     }
     match tc::qdisc_detach_program(name, TcAttachType::Egress, EGRESS) {
         Ok(()) => info!(
@@ -482,6 +483,7 @@ fn take_off_left_over(name: &str) {
         ),
         Err(cause) => warn!(interface = name, %cause, "a left-over egress filter stays"),
     }
+    n_filters
 }
 
 /// Egress filters of a sensor on the clsact qdisc.

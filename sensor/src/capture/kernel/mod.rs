@@ -10,6 +10,7 @@ pub mod verify;
 
 pub use attach::{
     AtStart, Attachment, Egress, Mode, Resident, Wanted, attach, detach, egress_filters, resident,
+    take_off_left_over, wait_until_free,
 };
 pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
 pub use pin::{Adopted, Pins, is_pinned, unknown_maps};

@@ -134,7 +134,7 @@ impl Pins {
         let lock = File::open(&folder)?;
         if lock.try_lock().is_err() {
             bail!(
-                "another sensor runs as instance \"{instance}\": give this one another \
+                "a sensor runs as instance \"{instance}\": stop it, or give this one another \
                  respond.instance"
             );
         }

@@ -100,7 +100,11 @@ fn programs(name: &str) -> Vec<Finding> {
             is_ours = true;
             Finding::ok(
                 RESIDENT,
-                format!("a sensor is attached (program {})", program.id),
+                format!(
+                    "a sensor is attached (program {}); if none runs, one was killed: the next \
+                     start goes on, `sensor detach` ends it",
+                    program.id
+                ),
             )
         }
         Ok(Some(program)) => Finding::stops(

@@ -1,0 +1,80 @@
+//! `sensor detach`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use crate::capture::kernel::interface::Interface;
+use crate::capture::kernel::{Pins, is_pinned, resident, take_off_left_over, wait_until_free};
+use crate::config::{self, Sources};
+
+/// Ends what a sensor left at work: one that was killed, or that ran with --keep-enforcing. Its
+/// blocks end at once, its counters and flows are forgotten. A sensor that runs is left alone.
+#[derive(Args)]
+#[command(
+    after_help = "Example: sensor detach\nExample: sensor detach --instance dmz --iface eth1"
+)]
+pub struct Detach {
+    /// Read this file instead of /etc/sensor/sensor.toml and /etc/sensor/conf.d.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What this instance left; without, respond.instance of the configuration.
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Take a left-over egress filter (before kernel 6.6) off these interfaces, too.
+    #[arg(short, long = "iface", value_name = "NAME")]
+    ifaces: Vec<String>,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Detach {
+    pub fn execute(self) -> Result<ExitCode> {
+        let sources = Sources::of_process(self.config, Vec::new());
+        let respond = config::load(&sources)?.settings.respond;
+        let instance = self.instance.unwrap_or(respond.instance);
+        let mut interfaces: BTreeSet<String> = self.ifaces.into_iter().collect();
+        for interface in &interfaces {
+            Interface::open(interface)?;
+        }
+        let n_links = if is_pinned(&respond.bpffs, &instance) {
+            // What is pinned goes with the value.
+            let pins = Pins::open(&respond.bpffs, &instance)?;
+            let links = pins.links();
+            interfaces.extend(links.iter().map(|(_, interface, _)| interface.clone()));
+            links.len()
+        } else {
+            0
+        };
+        // One that is gone, or lies in another namespace, has nothing to take off here.
+        let here = interfaces
+            .iter()
+            .filter(|name| Interface::open(name).is_ok());
+        let mut n_filters = 0;
+        for interface in here.clone() {
+            n_filters += take_off_left_over(interface);
+            let is_ours = resident(interface)?.is_some_and(|program| program.is_ours());
+            if n_links > 0 && is_ours {
+                wait_until_free(interface)?;
+            }
+        }
+        if self.json {
+            let report = json!({
+                "kind": "detach", "instance": instance, "interfaces": interfaces,
+                "n_links": n_links, "n_filters": n_filters,
+            });
+            println!("{report}");
+        } else if n_links + n_filters == 0 {
+            println!("instance {instance} left nothing at work");
+        } else {
+            let names: Vec<&str> = interfaces.iter().map(String::as_str).collect();
+            println!("detached from {}", names.join(", "));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
