@@ -144,6 +144,8 @@ pub trait BlockTable {
     }
     /// [`search`], in a way that suits the table.
     fn search(&mut self, asked: &Asked<'_>) -> Packed;
+    /// Origin of the hit that was last to be told, from memory.
+    fn told(&self) -> u64;
 }
 
 /// [`Met`] in two words.

@@ -184,6 +184,10 @@ where
             return (verdict, hit);
         }
         self.record::<S>(packet, way, arrival);
+        if packet.is_hit() {
+            let origin = self.blocks.told();
+            return (verdict, self.afford(Some(Kind::BlockHit), origin, arrival));
+        }
         let notice = match packet.age() {
             Age::OLD => Notice::NONE,
             Age::FIRST => self.begun(packet, arrival),
@@ -245,7 +249,7 @@ where
     }
 
     #[inline(always)]
-    fn check(&mut self, packet: &Packet, arrival: &Arrival) -> (Verdict, Notice) {
+    fn check(&mut self, packet: &mut Packet, arrival: &Arrival) -> (Verdict, Notice) {
         let (now_ns, bytes) = (arrival.now_ns, arrival.bytes);
         let seed = self.settings.seed;
         let met = block::check(&mut self.blocks, packet, now_ns, bytes, seed);
@@ -253,11 +257,14 @@ where
             return (Verdict::Pass, Notice::NONE);
         }
         let verdict = self.carry_out(met.ruling, met.enforce, bytes);
-        // Of what passes, the entry's counters tell: to carry the event through the flow cache would
-        // have the verifier follow that twice.
         let notice = match (verdict, met.told) {
             (Verdict::Drop, Some(origin)) => self.afford(Some(Kind::BlockHit), origin, arrival),
-            _ => Notice::NONE,
+            // Through memory: carried along, the verifier would follow the flow cache twice.
+            (Verdict::Pass, Some(_)) => {
+                packet.set_hit();
+                Notice::NONE
+            }
+            (_, None) => Notice::NONE,
         };
         (verdict, notice)
     }

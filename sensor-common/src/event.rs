@@ -43,7 +43,7 @@ macro_rules! kinds {
 
 kinds! {
     FlowStarted = 1, "flow_started", 4096, 0: "a flow was admitted to the cache",
-    BlockHit = 2, "block_hit", 32, 0: "a block entry dropped a packet: its first, and every 1,024th",
+    BlockHit = 2, "block_hit", 32, 0: "a block entry met a packet, dropped or, in monitor mode, not: its first, and every 1,024th",
     Arp = 3, "arp", 256, 28: "ARP packet",
     Dns = 4, "dns", 512, 576: "DNS message over UDP",
     Icmp = 5, "icmp", 64, 128: "ICMP or ICMPv6 echo, or first packet of another ICMP flow",

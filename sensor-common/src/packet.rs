@@ -112,7 +112,7 @@ pub struct Packet {
     /// Where the parser stands: 0 in the fragments that have no transport header. Once the flow is
     /// known, its [`Age`].
     has_header: u8,
-    /// EtherType of the next network header.
+    /// EtherType of the next network header, while parsing; then [`HIT`], or nothing that matters.
     ethertype: u16,
     /// Offset of the next header; at the end of parsing, of the payload of TCP and UDP, else of the
     /// innermost header that was read.
@@ -127,7 +127,23 @@ const _: () = assert!(size_of::<Packet>() == 60);
 // SAFETY: integers; the size assertion rules padding out.
 unsafe impl crate::Pod for Packet {}
 
+/// A block entry met the packet, which passes; that is to be told. No EtherType of a packet that
+/// has a flow.
+const HIT: u16 = 0xffff;
+
 impl Packet {
+    #[inline(always)]
+    pub(crate) const fn set_hit(&mut self) {
+        self.ethertype = HIT;
+    }
+
+    /// As [`Self::age`].
+    #[inline(always)]
+    pub(crate) fn is_hit(&self) -> bool {
+        // SAFETY: a field of a valid reference.
+        unsafe { (&raw const self.ethertype).read_volatile() == HIT }
+    }
+
     #[inline(always)]
     pub(crate) const fn set_age(&mut self, age: u8) {
         self.has_header = age;

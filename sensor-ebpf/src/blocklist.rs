@@ -113,6 +113,11 @@ impl BlockTable for BlockMaps {
         }
         found
     }
+
+    #[inline(always)]
+    fn told(&self) -> u64 {
+        maps::FOUND.get(0).map_or(0, |last| last.origin)
+    }
 }
 
 /// The search of the lists for the packet at hand. A function of its own that other objects could

@@ -11,6 +11,7 @@ mod blocks;
 mod concurrent;
 mod content;
 mod evaluation;
+mod events;
 mod live;
 mod logins;
 mod long;

@@ -225,6 +225,8 @@ struct Looks {
     watch: Watch,
     local: Vec<HostRow>,
     remote: Vec<HostRow>,
+    /// Of this tick, to be put out.
+    events: Vec<Value>,
     n_ticks: u64,
     ticks: Ticks,
     n_host_dropped: u64,
@@ -242,6 +244,7 @@ impl Looks {
             ticks: Ticks::new()?,
             local: Vec::new(),
             remote: Vec::new(),
+            events: Vec::new(),
             n_ticks: 0,
             n_host_dropped: 0,
             n_shed: [0; 2],
@@ -300,42 +303,18 @@ impl Looks {
 
     fn tick(&mut self) -> Result<()> {
         let start = Instant::now();
+        let at_ns = self.thread.kernel.now_ns();
+        self.take_rings(at_ns);
+        self.take_hosts(at_ns);
+        self.take_losses(at_ns);
+        self.n_ticks += 1;
         let EngineThread {
             kernel,
             pipeline,
             settings,
+            sink,
             ..
         } = &mut self.thread;
-        let at_ns = kernel.now_ns();
-        kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
-        kernel.drain_events(|sample| pipeline.feed(at_ns, Input::Sample(sample)));
-        kernel.read_hosts(&mut self.local, &mut self.remote);
-        pipeline.feed(
-            at_ns,
-            Input::Hosts {
-                local: &self.local,
-                remote: &self.remote,
-            },
-        );
-        let dropped = kernel.event(Event::HostNotAdmitted).packets;
-        if dropped > self.n_host_dropped {
-            let packets = dropped - self.n_host_dropped;
-            pipeline.feed(at_ns, Input::HostDropped { packets });
-            self.n_host_dropped = dropped;
-        }
-        let shed = Self::shed(kernel);
-        if shed != self.n_shed {
-            let [over_budget, ring_full] = shed;
-            pipeline.feed(
-                at_ns,
-                Input::SamplesShed {
-                    over_budget: over_budget.saturating_sub(self.n_shed[0]),
-                    ring_full: ring_full.saturating_sub(self.n_shed[1]),
-                },
-            );
-            self.n_shed = shed;
-        }
-        self.n_ticks += 1;
         let is_flow_tick = self
             .n_ticks
             .is_multiple_of(settings.tick.n_hosts_per_flows());
@@ -345,11 +324,14 @@ impl Looks {
             pipeline.respond.tick();
         }
         pipeline.deliver(at_ns)?;
+        for event in self.events.drain(..) {
+            sink.take(event)?;
+        }
         if is_flow_tick {
-            let news = self.watch.look(&mut self.thread.kernel)?;
-            if self.thread.settings.output.format == Format::Json {
+            let news = self.watch.look(kernel)?;
+            if settings.output.format == Format::Json {
                 for line in news {
-                    self.thread.sink.take(line)?;
+                    sink.take(line)?;
                 }
             }
         }
@@ -363,6 +345,59 @@ impl Looks {
             self.thread.keep(Wait::No);
         }
         Ok(())
+    }
+
+    /// Feeds what waits in the kernel's rings; events that are wanted are kept to be put out.
+    fn take_rings(&mut self, at_ns: u64) {
+        let EngineThread {
+            kernel,
+            pipeline,
+            settings,
+            about,
+            ..
+        } = &mut self.thread;
+        kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
+        let events = &mut self.events;
+        kernel.drain_events(|sample| {
+            pipeline.feed(at_ns, Input::Sample(sample));
+            if settings.output.events {
+                let interface = about.interface(sample.head.ifindex);
+                events.extend(output::event(sample, interface, settings.respond.mode));
+            }
+        });
+    }
+
+    fn take_hosts(&mut self, at_ns: u64) {
+        let EngineThread {
+            kernel, pipeline, ..
+        } = &mut self.thread;
+        kernel.read_hosts(&mut self.local, &mut self.remote);
+        let (local, remote) = (&self.local, &self.remote);
+        pipeline.feed(at_ns, Input::Hosts { local, remote });
+    }
+
+    /// Feeds what the kernel's counters say was shed since the last look.
+    fn take_losses(&mut self, at_ns: u64) {
+        let EngineThread {
+            kernel, pipeline, ..
+        } = &mut self.thread;
+        let dropped = kernel.event(Event::HostNotAdmitted).packets;
+        if dropped > self.n_host_dropped {
+            let packets = dropped - self.n_host_dropped;
+            pipeline.feed(at_ns, Input::HostDropped { packets });
+            self.n_host_dropped = dropped;
+        }
+        let shed = Self::shed(kernel);
+        if shed == self.n_shed {
+            return;
+        }
+        let [over_budget, ring_full] = shed;
+        let losses = Input::SamplesShed {
+            over_budget: over_budget.saturating_sub(self.n_shed[0]),
+            ring_full: ring_full.saturating_sub(self.n_shed[1]),
+        };
+        pipeline.feed(at_ns, losses);
+        self.n_shed = shed;
     }
 
     fn publish(&mut self, at_ns: u64) -> Result<()> {

@@ -49,7 +49,7 @@ impl Lines {
 
 /// What may be dropped first: there are many of them.
 fn is_minor(value: &Value) -> bool {
-    matches!(value["kind"].as_str(), Some("flow" | "finding"))
+    matches!(value["kind"].as_str(), Some("flow" | "finding" | "event"))
 }
 
 impl crate::print::Sink for Lines {

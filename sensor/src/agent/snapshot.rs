@@ -23,6 +23,14 @@ pub struct About {
     pub queues: Vec<Gauge>,
 }
 
+impl About {
+    /// The name of an interface that is watched.
+    pub fn interface(&self, ifindex: u32) -> Option<&str> {
+        let found = self.attachments.iter().find(|at| at.ifindex == ifindex)?;
+        Some(&found.interface)
+    }
+}
+
 /// The state as of a look at the flows.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -35,6 +43,8 @@ pub struct Snapshot {
     pub outcomes: Vec<[Count; 2]>,
     /// Events in the order of [`Event::ALL`], packets per CPU.
     pub events: Vec<Vec<u64>>,
+    /// Events that never came, by CPU.
+    pub n_missed: Vec<u64>,
     /// Packets and bytes a second, ingress and egress, since the snapshot before.
     pub rates: [Rate; 2],
     pub engine: Stats,
@@ -110,6 +120,7 @@ impl Snapshot {
             config_hash: 0,
             outcomes: vec![[Count::default(); 2]; Outcome::ALL.len()],
             events: vec![Vec::new(); Event::ALL.len()],
+            n_missed: Vec::new(),
             rates: [Rate::default(); 2],
             engine: Stats::default(),
             n_incidents: BTreeMap::new(),
@@ -131,6 +142,7 @@ impl Snapshot {
             .map(|event| kernel.event_per_cpu(*event))
             .collect();
         self.n_unstable = kernel.n_unstable;
+        self.n_missed = kernel.gaps.n_missed().to_vec();
         let elapsed_s = self.at_ns.saturating_sub(before.at_ns) as f64 / 1e9;
         if before.at_ns == 0 || elapsed_s <= 0.0 {
             return;

@@ -148,6 +148,8 @@ pub struct BlockSet {
     pub prefixes: Vec<SourceBucket>,
     pub scopes: Vec<ScopeSet>,
     pub shapes: Vec<Shape>,
+    /// Origin of the hit that was last to be told.
+    pub told: u64,
 }
 
 impl BlockTable for BlockSet {
@@ -184,7 +186,14 @@ impl BlockTable for BlockSet {
         *counter += amount;
     }
     fn search(&mut self, asked: &Asked<'_>) -> Packed {
-        block::search(self, asked)
+        let found = block::search(self, asked);
+        if found.tells() {
+            self.told = found.origin;
+        }
+        found
+    }
+    fn told(&self) -> u64 {
+        self.told
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use sensor_common::datapath::Clock;
+use sensor_common::datapath::{Clock, Events};
 use serde_json::json;
 use tracing::warn;
 
@@ -64,6 +64,9 @@ pub struct Run {
     /// Print every score above its limit.
     #[arg(long)]
     findings: bool,
+    /// Print flows that begin and packets that meet a block entry, within the kernel's budgets.
+    #[arg(long)]
+    events: bool,
     /// How log lines are written.
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
@@ -86,7 +89,8 @@ impl Run {
     /// The live view needs a terminal on both sides, and nobody who wants lines.
     fn view(&self, format: Format) -> View {
         let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-        let wants_lines = self.plain || self.flows || self.findings || format == Format::Json;
+        let wants_lines =
+            self.plain || self.flows || self.findings || self.events || format == Format::Json;
         if is_terminal && !wants_lines {
             View::Screen(LogTail::default())
         } else {
@@ -125,6 +129,9 @@ impl Run {
         if self.findings {
             set("--findings", "output.findings", json!(true));
         }
+        if self.events {
+            set("--events", "output.events", json!(true));
+        }
         if let Some(format) = self.log_format {
             set("--log-format", "log.format", serde_json::to_value(format)?);
         }
@@ -154,7 +161,7 @@ fn set_up(
     ifaces: &[String],
     (view, set_filter): (View, SetFilter),
 ) -> Result<Setup> {
-    let options = load_options(&settings.capture)?;
+    let options = load_options(&settings)?;
     settings.engine.hash_seed = random()?;
     let mut kernel = match pins(&settings.respond) {
         Some(pins) => Kernel::load_pinned(&options, pins)?,
@@ -220,8 +227,14 @@ fn wanted(capture: &Capture) -> Wanted {
     }
 }
 
-fn load_options(capture: &Capture) -> Result<LoadOptions> {
+fn load_options(settings: &Settings) -> Result<LoadOptions> {
+    let capture = &settings.capture;
+    let mut events = Events::DEFAULT;
+    if settings.output.events {
+        events.0 |= Events::FLOW_STARTED;
+    }
     Ok(LoadOptions {
+        events,
         flow_buckets_per_cpu: capture.flow_buckets_per_cpu,
         admit_per_second: capture.admitted_flows_per_s,
         tunnels: capture.decapsulate(),

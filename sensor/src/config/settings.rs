@@ -202,6 +202,10 @@ pub struct OutputSettings {
     pub flows: bool,
     /// Put out every score above its limit.
     pub findings: bool,
+    /// Put out the kernel's events: flows that began, and packets that met a block entry (the first
+    /// of each entry and every 1,024th). Both have a budget per CPU.
+    #[schemars(extend("x-restart" = true))]
+    pub events: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -116,6 +116,15 @@ const FAMILIES: &[Family] = &[
         events,
     ),
     counter(
+        "sensor_capture_missed_events_total",
+        "Events and samples that the kernel program numbered and that never came, by CPU",
+        |now, out| {
+            for (cpu, n) in now.n_missed.iter().enumerate() {
+                out.add(&[("cpu", &cpu.to_string())], *n as f64);
+            }
+        },
+    ),
+    counter(
         "sensor_capture_unstable_reads_total",
         "Rows that the kernel kept changing while they were read, and that were given up",
         |now, out| out.add(&[], now.n_unstable as f64),

@@ -18,6 +18,7 @@ use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
 use super::attach::Links;
+use super::gaps::Gaps;
 use super::pin::{Adopted, Pins, Stamps};
 use super::shared::SharedArray;
 use super::tables::{self, Looked, Sequences, Tables};
@@ -102,6 +103,8 @@ pub struct Kernel {
     pub adopted: Adopted,
     /// Copies that the kernel kept tearing, and were given up.
     pub n_unstable: u64,
+    /// Events that never came.
+    pub gaps: Gaps,
 }
 
 /// The arrays that steer the block check, seen through shared memory.
@@ -218,6 +221,7 @@ impl Kernel {
             links: HashMap::new(),
             pins,
             adopted,
+            gaps: Gaps::new(n_cpus as usize),
             n_unstable: 0,
         })
     }
@@ -269,6 +273,7 @@ impl Kernel {
             };
             // SAFETY: as many bytes as an `EventHead` has, which is valid for any bytes.
             let mut head: EventHead = unsafe { head.as_ptr().cast::<EventHead>().read_unaligned() };
+            self.gaps.take(head.cpu, head.sequence);
             head.at_ns = self.clock.to_unix(head.at_ns);
             take(&Sample {
                 head: &head,

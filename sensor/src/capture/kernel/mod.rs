@@ -1,6 +1,7 @@
 //! The kernel program: load, attach, read.
 
 mod attach;
+mod gaps;
 pub mod interface;
 mod load;
 mod pin;
