@@ -1,12 +1,17 @@
 //! Evaluation on labelled captures: each is run through the whole pipeline from a cold start, in
 //! event time and with one configuration, and what came out is held against the labels.
 
+pub mod compare;
+pub mod cost;
 pub mod families;
 pub mod labels;
+pub mod page;
+pub mod parts;
 pub mod report;
 pub mod roc;
 pub mod score;
 pub mod table;
+pub mod targets;
 pub mod truth;
 pub mod watch;
 
@@ -17,8 +22,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use sensor_engine::Config;
+use sensor_engine::{Config, ModelKind};
 
+use self::compare::Comparison;
 use self::labels::Labels;
 use self::score::CaptureScore;
 use self::truth::Truth;
@@ -36,8 +42,12 @@ pub struct Subject {
 /// What came out, and what was bad about the input.
 #[derive(Debug, Default)]
 pub struct Evaluation {
+    /// Models that spoke.
+    pub models: Vec<ModelKind>,
     pub captures: Vec<CaptureScore>,
     pub problems: Vec<String>,
+    /// None where none was asked for.
+    pub comparison: Option<Comparison>,
 }
 
 /// Finds captures with labels: in a folder with `pcap/` and `labels/`, in a plain folder, or a
@@ -142,7 +152,10 @@ pub fn evaluate(subjects: &[Subject], config: &Config, progress: &impl Progress)
             });
         }
     });
-    let mut evaluation = Evaluation::default();
+    let mut evaluation = Evaluation {
+        models: config.scoring.models.clone(),
+        ..Evaluation::default()
+    };
     for (score, problems) in results.into_inner().unwrap_or_else(|e| e.into_inner()) {
         evaluation.captures.extend(score);
         evaluation.problems.extend(problems);

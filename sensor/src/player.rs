@@ -1,7 +1,9 @@
 //! Drives the software datapath by the packets' time and hands what it counts to a listener, as the
 //! kernel and its reader would at that pace.
 
+use std::fmt;
 use std::io;
+use std::path::Path;
 
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_common::host::HostRow;
@@ -18,6 +20,11 @@ pub const FLOW_TICKS: u64 = 10;
 /// Event time goes on this long after the last packet: what a live sensor says a moment later, a
 /// replay says, too (an attempt is unanswered after a second).
 const AFTER_NS: u64 = 5_000_000_000;
+/// Packets out of order are stamped less than this before their predecessors; more is a clock that
+/// was set back.
+const MOST_DISORDER_NS: u64 = 1_000_000_000;
+/// Set-backs of one capture that are each named; the rest are counted.
+const MOST_NAMED: u64 = 10;
 
 /// Who is told what the datapath counted.
 pub trait Listener {
@@ -36,11 +43,55 @@ pub trait Listener {
 pub struct Played {
     pub n_packets: u64,
     pub n_bytes: u64,
-    /// Packets stamped earlier than one before them.
+    /// Packets stamped a little earlier than one before them: they count as of its time.
     pub n_backward: u64,
     /// Time of the first and the last packet.
     pub first_ns: u64,
     pub last_ns: u64,
+}
+
+/// The clock of a capture was set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetBack {
+    /// The first frame after it.
+    pub frame: u64,
+    pub by_ns: u64,
+}
+
+impl fmt::Display for SetBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "frame {} is stamped {:.3} s before one before it; event time goes on from there, sort \
+             the capture by time if its frames are out of order",
+            self.frame,
+            self.by_ns as f64 / 1e9
+        )
+    }
+}
+
+/// What is to be said of a capture's clock: the first few set-backs, and how many more there were.
+#[derive(Debug, Default)]
+pub struct ClockFaults {
+    n: u64,
+}
+
+impl ClockFaults {
+    pub const fn is_none(&self) -> bool {
+        self.n == 0
+    }
+
+    /// The words for a set-back, while there have been few.
+    pub fn note(&mut self, path: &Path, set_back: SetBack) -> Option<String> {
+        self.n += 1;
+        (self.n <= MOST_NAMED).then(|| format!("{}: {set_back}", path.display()))
+    }
+
+    /// The words for those that were not named.
+    pub fn rest(&self, path: &Path) -> Option<String> {
+        let n = self.n.saturating_sub(MOST_NAMED);
+        (n > 0).then(|| format!("{}: the clock is set back {n} more times", path.display()))
+    }
 }
 
 /// Packets in, ticks of event time out.
@@ -51,6 +102,9 @@ pub struct Player<L> {
     local: Vec<HostRow>,
     remote: Vec<HostRow>,
     scratch: Vec<u8>,
+    /// Event time is the packets' time and this: what set-backs of the clock took away.
+    behind_ns: u64,
+    set_back: Option<SetBack>,
     next_tick_ns: u64,
     n_ticks: u64,
     n_host_dropped: u64,
@@ -67,6 +121,8 @@ impl<L: Listener> Player<L> {
             local: Vec::new(),
             remote: Vec::new(),
             scratch: Vec::new(),
+            behind_ns: 0,
+            set_back: None,
             next_tick_ns: 0,
             n_ticks: 0,
             n_host_dropped: 0,
@@ -91,13 +147,36 @@ impl<L: Listener> Player<L> {
     /// # Errors
     /// Those of the listener.
     pub fn take(&mut self, frame: &Frame<'_>) -> io::Result<()> {
-        self.advance(frame.at_ns)?;
+        let at_ns = self.event_time(frame);
+        self.advance(at_ns)?;
         let ethernet = to_ethernet(frame, &mut self.scratch);
         self.played.n_packets += 1;
         self.played.n_bytes += u64::from(ethernet.wire_len);
         self.path
             .process(ethernet.data, self.played.last_ns, ethernet.wire_len);
         Ok(())
+    }
+
+    /// That the clock was set back before the last packet, once.
+    pub fn take_set_back(&mut self) -> Option<SetBack> {
+        self.set_back.take()
+    }
+
+    /// A packet's time, unless the clock was set back: then time goes on at the packets' pace, until
+    /// their clock is right again.
+    fn event_time(&mut self, frame: &Frame<'_>) -> u64 {
+        let (at_ns, last_ns) = (frame.at_ns, self.played.last_ns);
+        if at_ns >= last_ns {
+            self.behind_ns = 0;
+            return at_ns;
+        }
+        let by_ns = last_ns.saturating_sub(at_ns.saturating_add(self.behind_ns));
+        if by_ns > MOST_DISORDER_NS {
+            let frame = frame.number;
+            self.set_back = Some(SetBack { frame, by_ns });
+            self.behind_ns = last_ns - at_ns;
+        }
+        at_ns.saturating_add(self.behind_ns)
     }
 
     /// Moves event time on, with the ticks that lie before the packet. Time never runs back: a

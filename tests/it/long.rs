@@ -72,6 +72,7 @@ fn play(player: &mut Player<Kept>, at_ns: u64, frame: &[u8]) {
         link: LinkType::Ethernet,
         data: frame,
         wire_len: frame.len() as u32,
+        number: 1,
     };
     player.take(&frame).unwrap();
 }

@@ -7,6 +7,7 @@
 
 mod agent;
 mod attach;
+mod bad_input;
 mod blocks;
 mod concurrent;
 mod content;
@@ -16,6 +17,7 @@ mod live;
 mod logins;
 mod long;
 mod metrics;
+mod models;
 mod parity;
 mod pins;
 mod replay;

@@ -58,7 +58,7 @@ pub(crate) fn families(output: &Output) -> Vec<String> {
 }
 
 /// A scan of a thousand ports in one second, each refused.
-fn scan() -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn scan() -> Vec<(u64, Vec<u8>)> {
     let (attacker, victim) = ([198, 51, 100, 7], [192, 0, 2, 1]);
     let probe = |port: u16| {
         let at_us = 1_700_000_000_000_000 + u64::from(port) * 1000;

@@ -45,6 +45,9 @@ pub struct Config {
     /// Hand out every score, for evaluation.
     #[serde(skip)]
     pub emit_scores: bool,
+    /// Leave out what the behaviour detectors find, for evaluation: the models alone speak.
+    #[serde(skip)]
+    pub omit_detectors: bool,
     pub decide: DecideConfig,
 }
 

@@ -18,7 +18,7 @@ pub use self::finding::{Detector, Entity, Evidence, Family, Finding};
 pub(crate) use self::flood::FloodDetector;
 pub(crate) use self::scan::ScanDetector;
 pub(crate) use self::scan_rows::RowScanDetector;
-pub use self::scoring::Score;
 pub(crate) use self::scoring::{Learned as LearnedScoring, Scoring};
+pub use self::scoring::{Score, Scorer};
 pub(crate) use self::shape::ShapeDetectors;
 pub(crate) use self::volume::VolumeDetector;

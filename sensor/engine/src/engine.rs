@@ -9,8 +9,8 @@ use crate::checkpoint::{CheckpointError, decode, encode};
 use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
-    Blame, ContentDetectors, Finding, FloodDetector, LearnedScoring, RowScanDetector, ScanDetector,
-    Score, Scoring, ShapeDetectors, VolumeDetector,
+    Blame, ContentDetectors, Detector, Finding, FloodDetector, LearnedScoring, RowScanDetector,
+    ScanDetector, Score, Scoring, ShapeDetectors, VolumeDetector,
 };
 use crate::features::{HostLook, HostTracks, LearnedSubjects, Rank, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary};
@@ -143,6 +143,7 @@ pub struct Engine {
     volumes: VolumeDetector,
     scoring: Scoring,
     emit_scores: bool,
+    omit_detectors: bool,
     decide: DecideStage,
     /// Of the last look at host rows; kept for their memory.
     looks: Looks,
@@ -171,6 +172,7 @@ impl Engine {
             volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
             scoring: Scoring::new(&config.scoring, seed),
             emit_scores: config.emit_scores,
+            omit_detectors: config.omit_detectors,
             decide: DecideStage::new(&config.decide, seed),
             looks: Looks::default(),
             stats: Stats::default(),
@@ -413,6 +415,9 @@ impl Engine {
 
     fn conclude(&mut self, at_ns: u64, findings: Vec<Finding>, out: &mut Vec<Output>) {
         for finding in findings {
+            if self.omit_detectors && finding.detector != Detector::Models {
+                continue;
+            }
             self.scoring.note(&finding);
             let mut verdicts = Vec::new();
             self.decide.take(at_ns, &finding, &mut verdicts);

@@ -28,7 +28,7 @@ pub use config::{
     RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Decision, Incident, Scope, Severity, State};
-pub use detect::{Detector, Entity, Evidence, Family, Finding, Score};
+pub use detect::{Detector, Entity, Evidence, Family, Finding, Score, Scorer};
 pub use engine::{Engine, Input, Output, Stats};
 pub use features::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, Vector, schema_hash,

@@ -4,20 +4,24 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensor_engine::Config;
-use tracing::error;
+use tracing::{error, info};
 
-use super::EXIT_BAD_INPUT;
-use crate::eval::{Progress, evaluate, find};
+use super::{EXIT_BAD_INPUT, EXIT_USAGE};
+use crate::eval::compare::{compare, n_passes};
+use crate::eval::parts::Parts;
+use crate::eval::{Evaluation, Progress, Subject, evaluate, find, page};
 
 #[derive(Args)]
 #[command(
     after_help = "Labels of ID.pcap are ID.pkt.csv (first_pkt,last_pkt,label,attack) and \
     ID.csv (start_s,end_s,src,dst,dport,proto,label,attack,packets), beside it or in ../labels.\n\n\
-    Example: sensor eval ../shared/data"
+    Example: sensor eval captures/\n\
+    Example: sensor eval --models kitnet,mixture,detectors captures/\n\
+    Example: sensor eval --report /tmp/report captures/ --json | jq .overall"
 )]
 pub struct Eval {
     /// Labelled captures, or folders of them.
@@ -26,24 +30,60 @@ pub struct Eval {
     /// One JSON object on standard output.
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
-    /// The tables as Markdown.
+    /// The tables as Markdown, with the comparison.
     #[arg(long)]
     markdown: bool,
+    /// Write index.html, with plots, and evaluation.json into this folder, with the comparison.
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+    /// What speaks: names of models, `detectors`, `all` or `default`, between commas. Each is also
+    /// run alone and left out, for comparison.
+    #[arg(long, value_name = "NAMES")]
+    models: Option<String>,
 }
 
 impl Eval {
     pub fn execute(self) -> Result<ExitCode> {
+        let default = Config::default();
+        let parts = match self
+            .models
+            .as_deref()
+            .map(|names| Parts::parse(names, &default))
+        {
+            None => Parts::configured(&default),
+            Some(Ok(parts)) => parts,
+            Some(Err(fault)) => {
+                error!("--models: {fault}");
+                return Ok(ExitCode::from(EXIT_USAGE));
+            }
+        };
         let (subjects, mut problems) = find(&self.paths);
         if subjects.is_empty() && problems.is_empty() {
             bail!("no labelled captures found");
         }
-        let bar = Bar::new(&subjects);
-        let mut evaluation = evaluate(&subjects, &Config::default(), &bar);
+        let compares = self.models.is_some() || self.markdown || self.report.is_some();
+        let bar = Bar::new(&subjects, if compares { 1 + n_passes(&parts) } else { 1 });
+        let mut evaluation = evaluate(&subjects, &parts.config(&default), &bar);
+        if compares {
+            match compare(&subjects, &parts, &default, &evaluation, &bar) {
+                Ok(comparison) => evaluation.comparison = Some(comparison),
+                Err(problem) => problems.push(problem),
+            }
+        }
         bar.0.finish_and_clear();
         problems.append(&mut evaluation.problems);
         evaluation.problems = problems;
+        self.publish(&evaluation)
+    }
+
+    fn publish(&self, evaluation: &Evaluation) -> Result<ExitCode> {
         for problem in &evaluation.problems {
             error!("{problem}");
+        }
+        if let Some(folder) = &self.report {
+            let page = page::write(folder, evaluation)
+                .with_context(|| format!("{}: can't write the report", folder.display()))?;
+            info!("report: {}", page.display());
         }
         let text = if self.json {
             format!("{}\n", evaluation.json())
@@ -64,12 +104,13 @@ impl Eval {
 struct Bar(ProgressBar);
 
 impl Bar {
-    fn new(subjects: &[crate::eval::Subject]) -> Self {
+    fn new(subjects: &[Subject], n_passes: usize) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
         }
         let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
-        let bar = ProgressBar::new(subjects.iter().map(|s| size(&s.capture)).sum());
+        let n_bytes: u64 = subjects.iter().map(|s| size(&s.capture)).sum();
+        let bar = ProgressBar::new(n_bytes.saturating_mul(n_passes as u64));
         let template = "{bar:40} {bytes}/{total_bytes} {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);

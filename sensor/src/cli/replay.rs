@@ -17,7 +17,7 @@ use super::EXIT_BAD_INPUT;
 use crate::capture::pcap::CaptureReader;
 use crate::output::timestamp;
 use crate::pipeline::{Pipeline, Show};
-use crate::player::Player;
+use crate::player::{ClockFaults, Player};
 use crate::print::{Format, Printer};
 use crate::respond::NoRespond;
 
@@ -90,10 +90,18 @@ impl Replaying {
         };
         let bar = progress(path, reader.progress().1);
         let mut is_good = true;
+        let mut clock = ClockFaults::default();
         loop {
             match reader.next_frame() {
                 Ok(None) => break,
-                Ok(Some(frame)) => self.player.take(&frame)?,
+                Ok(Some(frame)) => {
+                    self.player.take(&frame)?;
+                    if let Some(set_back) = self.player.take_set_back()
+                        && let Some(fault) = clock.note(path, set_back)
+                    {
+                        error!("{fault}");
+                    }
+                }
                 Err(cause) => {
                     error!("{}: {cause}", path.display());
                     is_good = false;
@@ -104,7 +112,10 @@ impl Replaying {
             }
         }
         bar.finish_and_clear();
-        Ok(is_good)
+        if let Some(rest) = clock.rest(path) {
+            error!("{rest}");
+        }
+        Ok(is_good && clock.is_none())
     }
 
     fn finish(mut self, json: bool) -> Result<()> {

@@ -6,28 +6,15 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::Evaluation;
+use super::compare::Comparison;
+use super::cost::Speed;
 use super::families::Group;
-use super::roc::{Area, Ranking, names};
+use super::roc::{Area, Ranked, Ranking, name, places};
 use super::score::{
-    AlarmScore, CaptureScore, Content, Detection, EventScore, Truthful, Windows, ratio,
+    AlarmScore, CaptureScore, Content, Detection, EventScore, OddStretch, Truthful, Windows, ratio,
 };
 use super::table::Table;
 use crate::output::timestamp;
-
-/// Groups that targets are set for together; floods come first.
-const FAST: [Group; 5] = [
-    Group::Flood,
-    Group::Reflection,
-    Group::HttpFlood,
-    Group::Scan,
-    Group::BruteForce,
-];
-const QUIET: [Group; 4] = [
-    Group::Tunnel,
-    Group::Beacon,
-    Group::SlowHttp,
-    Group::ArpSpoof,
-];
 
 /// Attacks of one group, or all.
 #[derive(Clone, Debug, Default)]
@@ -206,18 +193,20 @@ impl Evaluation {
     }
 
     pub fn tables(&self) -> Vec<Table> {
-        vec![
-            self.group_table(),
-            self.alarm_table(),
-            self.window_table(),
+        let mut tables = vec![self.group_table(), self.alarm_table(), self.window_table()];
+        if let Some(comparison) = &self.comparison {
+            tables.extend(comparison.tables());
+        }
+        tables.extend([
             self.ranking_table(),
             self.event_table(),
             self.capture_table(),
             self.false_table(),
-        ]
+        ]);
+        tables
     }
 
-    fn group_table(&self) -> Table {
+    pub fn group_table(&self) -> Table {
         let mut table = Table::new(
             "Attacks by kind",
             &[
@@ -239,7 +228,7 @@ impl Evaluation {
         table
     }
 
-    fn alarm_table(&self) -> Table {
+    pub fn alarm_table(&self) -> Table {
         let mut table = Table::new(
             "Incidents",
             &[
@@ -259,7 +248,7 @@ impl Evaluation {
         table
     }
 
-    fn window_table(&self) -> Table {
+    pub fn window_table(&self) -> Table {
         let mut table = Table::new(
             "Entity-windows of 10 s (benign and mixed captures)",
             &[
@@ -282,28 +271,48 @@ impl Evaluation {
         table
     }
 
-    fn ranking_table(&self) -> Table {
+    /// Places of the scores that there are.
+    pub fn places(&self) -> Vec<usize> {
+        places(&self.models)
+    }
+
+    /// The scores of all mixed captures as if they were one.
+    pub fn pooled(&self, over: fn(&Ranking) -> &Ranked) -> Option<Ranked> {
+        let captures = self.captures.iter();
+        Ranked::pooled(captures.filter_map(|c| c.mixed_ranking()).map(over))
+    }
+
+    pub fn ranking_table(&self) -> Table {
+        let places = self.places();
         let header: Vec<&str> = ["capture", "over", "area"]
             .into_iter()
-            .chain(names())
+            .chain(places.iter().map(|place| name(*place)))
             .collect();
         let mut table = Table::new(
             "Areas under the curves of the scores (mixed captures)",
             &header,
         );
-        for capture in self.captures.iter().filter(|c| c.content == Content::Mixed) {
-            let Some(ranking) = &capture.ranking else {
-                continue;
+        let mut add = |id: &str, over: &str, ranked: &Ranked| {
+            let row = |kind: &str, value: fn(&Area) -> f64| {
+                let head = [id.to_owned(), over.to_owned(), kind.to_owned()];
+                let areas = places.iter().filter_map(|place| ranked.areas.get(*place));
+                let cells = areas.map(|area| format!("{:.3}", value(area)));
+                head.into_iter().chain(cells).collect::<Vec<String>>()
             };
-            for (over, areas) in [("windows", &ranking.windows), ("packets", &ranking.packets)] {
-                let row = |kind: &str, value: fn(&Area) -> f64| {
-                    let head = [capture.id.clone(), over.to_owned(), kind.to_owned()];
-                    let cells = areas.iter().map(|area| format!("{:.3}", value(area)));
-                    head.into_iter().chain(cells).collect::<Vec<String>>()
-                };
-                table.push(row("ROC", |area| area.roc));
-                table.push(row("PR", |area| area.precision_recall));
+            table.push(row("ROC", |area| area.roc));
+            table.push(row("PR", |area| area.precision_recall));
+        };
+        for capture in &self.captures {
+            if let Some(ranking) = capture.mixed_ranking() {
+                add(&capture.id, "windows", &ranking.windows);
+                add(&capture.id, "packets", &ranking.packets);
             }
+        }
+        if let Some(pooled) = self.pooled(|ranking| &ranking.windows) {
+            add("all of them", "windows", &pooled);
+        }
+        if let Some(pooled) = self.pooled(|ranking| &ranking.packets) {
+            add("all of them", "packets", &pooled);
         }
         table
     }
@@ -336,13 +345,23 @@ impl Evaluation {
         let mut table = Table::new(
             "Captures",
             &[
-                "capture", "content", "packets", "flows", "attacks", "detected", "true", "odd",
+                "capture",
+                "content",
+                "packets",
+                "flows",
+                "attacks",
+                "detected",
+                "true",
+                "odd",
                 "false",
+                "precision",
+                "recall",
+                "F1",
             ],
         );
         for c in &self.captures {
             let n_detected = c.events.iter().filter(|e| e.detection.is_some()).count();
-            table.push(vec![
+            let mut cells = vec![
                 c.id.clone(),
                 c.content.label().to_owned(),
                 c.n_packets.to_string(),
@@ -352,15 +371,17 @@ impl Evaluation {
                 c.n_alarms(Truthful::True).to_string(),
                 c.n_alarms(Truthful::Odd).to_string(),
                 c.n_alarms(Truthful::False).to_string(),
-            ]);
+            ];
+            cells.extend(c.window_cells());
+            table.push(cells);
         }
         table
     }
 
-    fn false_table(&self) -> Table {
+    pub fn false_table(&self) -> Table {
         let mut table = Table::new(
             "False and odd incidents",
-            &["capture", "verdict", "time", "incident"],
+            &["capture", "verdict", "why", "time", "incident"],
         );
         for capture in &self.captures {
             for alarm in capture
@@ -382,10 +403,23 @@ impl Evaluation {
         }
         let _ = writeln!(
             text,
-            "{:.2} million packets/s per core in the pipeline",
-            self.packets_per_s() / 1e6
+            "{:.2} million packets/s and {:.0} thousand flows/s per core in the pipeline",
+            self.packets_per_s() / 1e6,
+            self.flows_per_s() / 1e3
         );
         text
+    }
+
+    /// Flows a second of one core, over everything.
+    pub fn flows_per_s(&self) -> f64 {
+        let n: u64 = self.captures.iter().map(|c| c.n_flows).sum();
+        let busy_ns: u64 = self.captures.iter().map(|c| c.busy_ns).sum();
+        n as f64 * 1e9 / busy_ns.max(1) as f64
+    }
+
+    fn speed_text(&self) -> String {
+        let speed = self.comparison.as_ref().and_then(|c| c.speed.as_ref());
+        speed.map_or_else(String::new, Speed::text)
     }
 
     /// `docs/evaluation.md`.
@@ -395,66 +429,7 @@ impl Evaluation {
         include_str!("page.md")
             .replace("{targets}\n", &self.target_table().rows_markdown())
             .replace("{tables}\n", &parts.join("\n"))
-    }
-
-    fn target_table(&self) -> Table {
-        let (all, fast) = (self.overall(), self.of_groups(&FAST));
-        let (quiet, floods) = (self.of_groups(&QUIET), self.of_groups(&FAST[..3]));
-        let benign = self.alarms(Content::Benign);
-        let mut table = Table::new("Targets", &["what", "target", "observed", ""]);
-        for (what, share, observed) in [
-            ("attacks detected", 0.95, all.detected()),
-            ("floods, scans, guessed passwords", 0.98, fast.detected()),
-            (
-                "tunnels, beacons, slow attacks, ARP spoofing",
-                0.85,
-                quiet.detected(),
-            ),
-            (
-                "entity named right, of those detected",
-                0.95,
-                all.entity_right(),
-            ),
-            (
-                "family named right, of those detected",
-                0.85,
-                all.family_right(),
-            ),
-        ] {
-            let target = format!("at least {}", percent(share));
-            table.push(target_row(
-                what,
-                target,
-                percent(observed),
-                observed >= share,
-            ));
-        }
-        let (per_day, per_flows) = (
-            24.0 * benign.false_per_hour(),
-            2.0 * benign.false_per_10_000_flows(),
-        );
-        let false_ones = "false incidents, benign captures";
-        for (what, unit, limit, observed) in [
-            (
-                "median delay of floods, scans, passwords",
-                "s",
-                2.0,
-                fast.quantile_delay_s(0.5),
-            ),
-            (
-                "median delay of floods",
-                "s",
-                1.0,
-                floods.quantile_delay_s(0.5),
-            ),
-            (false_ones, "a day", 1.0, per_day),
-            (false_ones, "in 20,000 flows", 1.0, per_flows),
-        ] {
-            let target = format!("at most {limit} {unit}");
-            let text = format!("{observed:.2} {unit}");
-            table.push(target_row(what, target, text, observed <= limit));
-        }
-        table
+            .replace("{speed}", &self.speed_text())
     }
 
     pub fn json(&self) -> Value {
@@ -464,9 +439,13 @@ impl Evaluation {
             .map(|(group, sum)| (group.label().to_owned(), sum.json()))
             .collect();
         let w = self.windows();
-        let captures: Vec<Value> = self.captures.iter().map(capture_json).collect();
+        let places = self.places();
+        let captures = self.captures.iter();
+        let captures: Vec<Value> = captures.map(|c| capture_json(c, &places)).collect();
+        let models: Vec<&str> = self.models.iter().map(|model| model.label()).collect();
         json!({
             "kind": "evaluation",
+            "models": models,
             "overall": self.overall().json(),
             "groups": groups,
             "alarms": {
@@ -478,6 +457,8 @@ impl Evaluation {
                 "precision": w.precision(), "recall": w.recall(), "f1": w.f1(),
             },
             "packets_per_s": self.packets_per_s(),
+            "flows_per_s": self.flows_per_s(),
+            "comparison": self.comparison.as_ref().map(Comparison::json),
             "captures": captures,
             "problems": self.problems,
         })
@@ -528,6 +509,17 @@ impl EventScore {
     }
 }
 
+impl OddStretch {
+    fn json(&self) -> Value {
+        json!({
+            "what": self.what,
+            "event.start": timestamp(self.start_ns),
+            "event.end": timestamp(self.end_ns),
+            "packets": self.n_packets,
+        })
+    }
+}
+
 impl Truthful {
     pub const fn label(self) -> &'static str {
         match self {
@@ -538,11 +530,42 @@ impl Truthful {
     }
 }
 
+impl CaptureScore {
+    /// Precision, recall and F1 of its entity-windows; nothing where there is nothing to count.
+    fn window_cells(&self) -> [String; 3] {
+        let w = &self.windows;
+        let cell = |value: f64, n: u64| {
+            if n == 0 || self.content == Content::Attack {
+                String::new()
+            } else {
+                format!("{value:.3}")
+            }
+        };
+        let n_attack = w.n_hit + w.n_missed;
+        [
+            cell(w.precision(), w.n_hit + w.n_false),
+            cell(w.recall(), n_attack),
+            cell(w.f1(), n_attack),
+        ]
+    }
+}
+
 impl AlarmScore {
+    /// What the verdict rests on.
+    pub const fn why(&self) -> &'static str {
+        match self.verdict {
+            Truthful::True => "time and a party of an attack",
+            Truthful::Odd => "time and a party of what is odd",
+            Truthful::False if self.is_during_attack => "time of an attack, not its parties",
+            Truthful::False => "no attack at that time",
+        }
+    }
+
     fn cells(&self, capture: &str) -> Vec<String> {
         vec![
             capture.to_owned(),
             self.verdict.label().to_owned(),
+            self.why().to_owned(),
             timestamp(self.opened_ns)
                 .get(..19)
                 .unwrap_or_default()
@@ -559,6 +582,7 @@ impl AlarmScore {
         json!({
             "@timestamp": timestamp(self.opened_ns),
             "verdict": self.verdict.label(),
+            "verdict.reason": self.why(),
             "incident.id": self.incident.id,
             "incident.family": self.incident.family.label(),
             "source.ips": self.incident.sources,
@@ -569,10 +593,11 @@ impl AlarmScore {
     }
 }
 
-fn capture_json(capture: &CaptureScore) -> Value {
+fn capture_json(capture: &CaptureScore, places: &[usize]) -> Value {
     let w = &capture.windows;
     let events: Vec<Value> = capture.events.iter().map(EventScore::json).collect();
     let alarms: Vec<Value> = capture.alarms.iter().map(AlarmScore::json).collect();
+    let odd: Vec<Value> = capture.odd.iter().map(OddStretch::json).collect();
     json!({
         "id": capture.id,
         "content": capture.content.label(),
@@ -582,22 +607,19 @@ fn capture_json(capture: &CaptureScore) -> Value {
         "entity_windows": {
             "hit": w.n_hit, "missed": w.n_missed, "false": w.n_false, "quiet": w.n_quiet,
         },
-        "ranking": capture.ranking.as_ref().map(Ranking::json),
+        "busy_s": capture.busy_ns as f64 / 1e9,
+        "odd": odd,
+        "ranking": capture.ranking.as_ref().map(|ranking| ranking.json(places)),
         "events": events,
         "alarms": alarms,
     })
 }
 
-fn target_row(what: &str, target: String, observed: String, is_reached: bool) -> Vec<String> {
-    let word = if is_reached { "reached" } else { "not reached" };
-    vec![what.to_owned(), target, observed, word.to_owned()]
-}
-
-fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if !value.is_finite() {
         "-".to_owned()
     } else if value < 10.0 {

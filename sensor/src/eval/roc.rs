@@ -1,7 +1,7 @@
-//! How well scores order what they score: areas under the ROC and precision-recall curves, of each
-//! model and of the fused score.
+//! How well scores order what they score: ROC and precision-recall curves, and the areas under them,
+//! of each model, of the models together and of the fused score.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sensor_common::Address;
 use sensor_engine::{ModelKind, SECOND_NS, Score, Subject};
@@ -9,16 +9,32 @@ use serde_json::{Value, json};
 
 use super::truth::{Truth, WINDOW_NS, holds};
 
-/// Every model, then all together.
-pub const N_SCORES: usize = ModelKind::ALL.len() + 1;
+/// Every model, the models together, and those with the behaviour detectors.
+pub const N_SCORES: usize = ModelKind::ALL.len() + 2;
+/// Place of the models together.
+pub const ENSEMBLE: usize = N_SCORES - 2;
+/// Place of all together.
+pub const FUSED: usize = N_SCORES - 1;
 
-/// Names in the order of the scores.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    let models = ModelKind::ALL.iter().map(|model| model.label());
-    models.chain(["fused"])
+/// Name of the score at a place.
+pub fn name(place: usize) -> &'static str {
+    match ModelKind::ALL.get(place) {
+        Some(model) => model.label(),
+        None if place == ENSEMBLE => "models together",
+        None => "fused",
+    }
 }
 
-type Row = [f32; N_SCORES];
+/// Places of the scores that there are when these models are on.
+pub fn places(models: &[ModelKind]) -> Vec<usize> {
+    let all = ModelKind::ALL.iter().enumerate();
+    let on = all.filter(|(_, model)| models.contains(model));
+    on.map(|(place, _)| place)
+        .chain([ENSEMBLE, FUSED])
+        .collect()
+}
+
+pub type Row = [f32; N_SCORES];
 
 /// The greatest score of each address and of each pair of addresses, by window number.
 #[derive(Debug, Default)]
@@ -32,10 +48,8 @@ impl Scores {
         // A window is closed by the first look after its end, within a second.
         let window = score.end_ns.saturating_sub(SECOND_NS) / WINDOW_NS;
         let mut row = [0.0; N_SCORES];
-        for (to, from) in row
-            .iter_mut()
-            .zip(score.models.iter().chain([&score.fused]))
-        {
+        let all = score.models.iter().chain([&score.ensemble, &score.fused]);
+        for (to, from) in row.iter_mut().zip(all) {
             *to = *from;
         }
         let mut touch = |address: Address| {
@@ -53,6 +67,15 @@ impl Scores {
             }
         }
     }
+
+    /// The greatest scores of each window, whoever has them, by window number.
+    pub fn over_time(&self) -> BTreeMap<u64, Row> {
+        let mut windows = BTreeMap::new();
+        for ((_, window), row) in &self.addresses {
+            raise(windows.entry(*window).or_default(), row);
+        }
+        windows
+    }
 }
 
 fn raise(to: &mut Row, from: &Row) {
@@ -67,7 +90,7 @@ pub fn ordered(a: Address, b: Address) -> (Address, Address) {
 }
 
 /// Areas under both curves.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Area {
     pub roc: f64,
     pub precision_recall: f64,
@@ -76,13 +99,68 @@ pub struct Area {
 /// One for each score.
 pub type Areas = [Area; N_SCORES];
 
+/// Scores, and how many benign and attacking things have them.
+pub type Weighed = (Row, [u64; 2]);
+
+/// One threshold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Share of the benign things at or above it.
+    pub false_rate: f64,
+    pub recall: f64,
+    pub precision: f64,
+}
+
+/// What was scored, and what the scores are worth.
+#[derive(Clone, Debug)]
+pub struct Ranked {
+    rows: Vec<Weighed>,
+    pub areas: Areas,
+}
+
+impl Ranked {
+    /// None where there is nothing to tell apart.
+    fn new(rows: Vec<Weighed>) -> Option<Self> {
+        let mut areas = Areas::default();
+        for (place, to) in areas.iter_mut().enumerate() {
+            *to = area(column(&rows, place))?;
+        }
+        Some(Self { rows, areas })
+    }
+
+    /// Several as if they were one.
+    pub fn pooled<'a>(parts: impl Iterator<Item = &'a Self>) -> Option<Self> {
+        Self::new(parts.flat_map(|part| part.rows.iter().copied()).collect())
+    }
+
+    pub fn curve(&self, place: usize) -> Vec<Point> {
+        points(column(&self.rows, place))
+    }
+
+    /// The greatest recall with at most this share of false ones.
+    pub fn recall_at(&self, place: usize, false_rate: f64) -> f64 {
+        let curve = self.curve(place);
+        let within = curve.iter().filter(|point| point.false_rate <= false_rate);
+        within.map(|point| point.recall).fold(0.0, f64::max)
+    }
+
+    fn json(&self, places: &[usize]) -> serde_json::Map<String, Value> {
+        let rows = places.iter().filter_map(|place| {
+            let area = self.areas.get(*place)?;
+            let value = json!({"roc_auc": area.roc, "pr_auc": area.precision_recall});
+            Some((name(*place).to_owned(), value))
+        });
+        rows.collect()
+    }
+}
+
 /// What the scores of a capture are worth.
 #[derive(Clone, Debug)]
 pub struct Ranking {
     /// Windows of 10 s of an address: is there an attack packet of it?
-    pub windows: Areas,
+    pub windows: Ranked,
     /// Packets, each with the score of its two addresses in its window.
-    pub packets: Areas,
+    pub packets: Ranked,
 }
 
 impl Ranking {
@@ -112,53 +190,40 @@ impl Ranking {
             })
             .collect();
         Some(Self {
-            windows: areas(&windows)?,
-            packets: areas(&packets)?,
+            windows: Ranked::new(windows)?,
+            packets: Ranked::new(packets)?,
         })
     }
 
-    pub fn json(&self) -> Value {
-        let of = |areas: &Areas| -> serde_json::Map<String, Value> {
-            let rows = names().zip(areas);
-            rows.map(|(name, area)| {
-                let value = json!({"roc_auc": area.roc, "pr_auc": area.precision_recall});
-                (name.to_owned(), value)
-            })
-            .collect()
-        };
-        json!({"entity_windows": of(&self.windows), "packets": of(&self.packets)})
+    pub fn json(&self, places: &[usize]) -> Value {
+        json!({
+            "entity_windows": self.windows.json(places),
+            "packets": self.packets.json(places),
+        })
     }
 }
 
-/// Scores, and how many benign and attacking things have them.
-type Weighed = (Row, [u64; 2]);
+fn column(rows: &[Weighed], place: usize) -> Vec<(f32, [u64; 2])> {
+    let one = |(row, n): &Weighed| Some((*row.get(place)?, *n));
+    rows.iter().filter_map(one).collect()
+}
 
-fn areas(rows: &[Weighed]) -> Option<Areas> {
-    let mut areas = [Area {
-        roc: 0.0,
-        precision_recall: 0.0,
-    }; N_SCORES];
-    for (i, to) in areas.iter_mut().enumerate() {
-        let one = |(row, n): &Weighed| Some((*row.get(i)?, *n));
-        *to = area(rows.iter().filter_map(one).collect())?;
-    }
-    Some(areas)
+/// Benign and attacking things in all.
+fn total(rows: &[(f32, [u64; 2])]) -> [u64; 2] {
+    rows.iter()
+        .fold([0, 0], |[b, a], (_, n)| [b + n[0], a + n[1]])
 }
 
 /// By the trapezoidal rule for ROC (ties count half), as average precision for the other.
 fn area(mut rows: Vec<(f32, [u64; 2])>) -> Option<Area> {
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let [n_benign, n_attack] = rows
-        .iter()
-        .fold([0, 0], |[b, a], (_, n)| [b + n[0], a + n[1]]);
+    let [n_benign, n_attack] = total(&rows);
     if n_benign == 0 || n_attack == 0 {
         return None;
     }
     let (mut above, mut roc, mut precision_recall) = ([0u64; 2], 0.0, 0.0);
     for tied in rows.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
-        let [benign, attack] = tied
-            .iter()
-            .fold([0, 0], |[b, a], (_, n)| [b + n[0], a + n[1]]);
+        let [benign, attack] = total(tied);
         // Each attack against the benign below it.
         let below = (n_benign - above[0] - benign) as f64 + benign as f64 / 2.0;
         roc += attack as f64 * below;
@@ -171,6 +236,24 @@ fn area(mut rows: Vec<(f32, [u64; 2])>) -> Option<Area> {
         roc: roc / (n_attack * n_benign as f64),
         precision_recall: precision_recall / n_attack,
     })
+}
+
+/// One for each score that occurs, the greatest first.
+fn points(mut rows: Vec<(f32, [u64; 2])>) -> Vec<Point> {
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let [n_benign, n_attack] = total(&rows).map(|n| n.max(1) as f64);
+    let mut above = [0u64; 2];
+    let tied = rows.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq());
+    tied.map(|tied| {
+        let [benign, attack] = total(tied);
+        above = [above[0] + benign, above[1] + attack];
+        Point {
+            false_rate: above[0] as f64 / n_benign,
+            recall: above[1] as f64 / n_attack,
+            precision: above[1] as f64 / (above[0] + above[1]).max(1) as f64,
+        }
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -187,5 +270,29 @@ mod tests {
         assert!((mixed.roc - 0.5).abs() < 1e-12);
         assert!((mixed.precision_recall - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
         assert_eq!(area(vec![(1.0, [5, 0])]), None);
+    }
+
+    #[test]
+    fn curves_are_those_of_small_cases() {
+        let rows = vec![(3.0, [0, 1]), (2.0, [1, 0]), (2.0, [0, 1]), (1.0, [3, 0])];
+        let found: Vec<[f64; 3]> = points(rows)
+            .iter()
+            .map(|p| [p.false_rate, p.recall, p.precision])
+            .collect();
+        let expected = [
+            [0.0, 0.5, 1.0],
+            [0.25, 1.0, 2.0 / 3.0],
+            [1.0, 1.0, 2.0 / 6.0],
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn recall_is_that_of_the_last_threshold_with_few_false_ones() {
+        let row = |score: f32| [score; N_SCORES];
+        let rows = vec![(row(3.0), [0, 1]), (row(2.0), [1, 1]), (row(1.0), [9, 2])];
+        let ranked = Ranked::new(rows).unwrap();
+        assert!((ranked.recall_at(FUSED, 0.05) - 0.25).abs() < 1e-12);
+        assert!((ranked.recall_at(FUSED, 0.1) - 0.5).abs() < 1e-12);
     }
 }

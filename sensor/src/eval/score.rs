@@ -6,7 +6,7 @@ use sensor_common::Address;
 use sensor_engine::{Incident, SECOND_NS};
 
 use super::families::{Group, Kind, kind_of};
-use super::roc::Ranking;
+use super::roc::{ENSEMBLE, FUSED, Ranking};
 use super::truth::{Event, Truth, WINDOW_NS, holds};
 use super::watch::{Alarm, Snapshot, Watched};
 
@@ -54,6 +54,26 @@ pub struct AlarmScore {
     pub incident: Incident,
     pub opened_ns: u64,
     pub verdict: Truthful,
+    /// There was a labelled attack at that time, of whomever.
+    pub is_during_attack: bool,
+}
+
+/// A stretch that is labelled as neither benign nor an attack.
+#[derive(Clone, Debug)]
+pub struct OddStretch {
+    pub what: String,
+    pub start_ns: u64,
+    pub end_ns: u64,
+    pub n_packets: u64,
+}
+
+/// The greatest scores of one window of 10 s.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    pub start_ns: u64,
+    /// Of the models together, and with the behaviour detectors.
+    pub models: f32,
+    pub fused: f32,
 }
 
 /// Entity-windows: predicted against labelled.
@@ -130,13 +150,16 @@ pub struct CaptureScore {
     pub content: Content,
     pub n_packets: u64,
     pub n_flows: u64,
+    pub first_ns: u64,
     pub duration_ns: u64,
     /// Time outside of attacks, ns.
     pub benign_ns: u64,
     pub busy_ns: u64,
     pub events: Vec<EventScore>,
+    pub odd: Vec<OddStretch>,
     pub alarms: Vec<AlarmScore>,
     pub windows: Windows,
+    pub moments: Vec<Moment>,
     /// None where there is nothing to tell apart.
     pub ranking: Option<Ranking>,
 }
@@ -153,18 +176,21 @@ impl CaptureScore {
             content: Content::of(truth),
             n_packets: played.n_packets,
             n_flows: watched.n_flows,
+            first_ns: played.first_ns,
             duration_ns,
             benign_ns: duration_ns.saturating_sub(attacked_ns),
             busy_ns: u64::try_from(watched.busy.as_nanos()).unwrap_or(u64::MAX),
             events: attacks
                 .map(|event| score_event(event, &watched.alarms))
                 .collect(),
+            odd: odd_stretches(truth),
             alarms: watched
                 .alarms
                 .iter()
                 .map(|alarm| score_alarm(alarm, truth))
                 .collect(),
             windows: score_windows(truth, &watched.alarms),
+            moments: moments(watched),
             ranking: Ranking::of(truth, &watched.scores),
         }
     }
@@ -173,6 +199,27 @@ impl CaptureScore {
         let alarms = self.alarms.iter();
         alarms.filter(|alarm| alarm.verdict == verdict).count() as u64
     }
+}
+
+fn odd_stretches(truth: &Truth) -> Vec<OddStretch> {
+    let odd = truth.events.iter().filter(|event| !event.is_attack);
+    odd.map(|event| OddStretch {
+        what: event.attack.clone(),
+        start_ns: event.start_ns,
+        end_ns: event.end_ns,
+        n_packets: event.n_packets,
+    })
+    .collect()
+}
+
+fn moments(watched: &Watched) -> Vec<Moment> {
+    let windows = watched.scores.over_time();
+    let moment = |(window, row): (&u64, &[f32; super::roc::N_SCORES])| Moment {
+        start_ns: window.saturating_mul(WINDOW_NS),
+        models: row[ENSEMBLE],
+        fused: row[FUSED],
+    };
+    windows.iter().map(moment).collect()
 }
 
 fn score_event(event: &Event, alarms: &[Alarm]) -> EventScore {
@@ -230,12 +277,15 @@ impl Match {
     }
 }
 
+/// At the same time.
+const fn overlaps(event: &Event, snapshot: &Snapshot) -> bool {
+    snapshot.end_ns >= event.start_ns && snapshot.start_ns <= event.end_ns.saturating_add(SLACK_NS)
+}
+
 /// At the same time, and about one of the parties.
 fn is_about(event: &Event, snapshot: &Snapshot) -> bool {
-    let overlaps = snapshot.end_ns >= event.start_ns
-        && snapshot.start_ns <= event.end_ns.saturating_add(SLACK_NS);
     let named = snapshot.sources.iter().chain(&snapshot.destinations);
-    overlaps
+    overlaps(event, snapshot)
         && (named
             .clone()
             .any(|address| event.parties.contains_key(address))
@@ -280,6 +330,10 @@ fn score_alarm(alarm: &Alarm, truth: &Truth) -> AlarmScore {
         incident: alarm.last.clone(),
         opened_ns: alarm.opened_ns,
         verdict,
+        is_during_attack: truth.events.iter().any(|event| {
+            let snapshots = &alarm.snapshots;
+            event.is_attack && snapshots.iter().any(|s| overlaps(event, s))
+        }),
     }
 }
 

@@ -21,6 +21,14 @@ impl Table {
         self.rows.push(row);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub const fn title(&self) -> &'static str {
+        self.title
+    }
+
     /// Columns padded to their widest cell, numbers to the right.
     pub fn text(&self) -> String {
         let header: Vec<String> = self.header.iter().map(|cell| (*cell).to_owned()).collect();
@@ -52,6 +60,44 @@ impl Table {
         format!("### {}\n\n{}", self.title, self.rows_markdown())
     }
 
+    /// Without its title.
+    pub fn html(&self) -> String {
+        let are_numbers: Vec<bool> = (0..self.header.len())
+            .map(|i| self.is_of_numbers(i))
+            .collect();
+        let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
+            let cells: Vec<String> = cells
+                .zip(&are_numbers)
+                .map(|(cell, is_number)| {
+                    let class = if *is_number { " class=n" } else { "" };
+                    format!("<{tag}{class}>{}</{tag}>", escape(cell))
+                })
+                .collect();
+            format!("<tr>{}</tr>\n", cells.concat())
+        };
+        let rows: Vec<String> = self
+            .rows
+            .iter()
+            .map(|cells| row("td", &mut cells.iter().map(String::as_str)))
+            .collect();
+        format!(
+            "<div class=scroll><table><thead>{}</thead><tbody>\n{}</tbody></table></div>\n",
+            row("th", &mut self.header.iter().copied()),
+            rows.concat()
+        )
+    }
+
+    /// Numbers, and what stands for none.
+    fn is_of_numbers(&self, column: usize) -> bool {
+        let mut cells = self.rows.iter().filter_map(|row| row.get(column));
+        let stands_for_none = |cell: &str| ["", "-", "missed"].contains(&cell);
+        self.rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .any(|cell| is_number(cell))
+            && cells.all(|cell| is_number(cell) || stands_for_none(cell))
+    }
+
     pub fn rows_markdown(&self) -> String {
         let mut text = format!("| {} |\n", self.header.join(" | "));
         text.push_str(&format!("|{}\n", "---|".repeat(self.header.len())));
@@ -63,10 +109,41 @@ impl Table {
     }
 }
 
+/// Text as HTML and SVG take it.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 fn width(cell: Option<&String>) -> usize {
     cell.map_or(0, |cell| cell.chars().count())
 }
 
 fn is_number(cell: &str) -> bool {
     cell.starts_with(|c: char| c.is_ascii_digit()) && !cell.contains(['T', ':'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn html_is_escaped_and_numbers_are_marked() {
+        let mut table = Table::new("T", &["what", "n"]);
+        table.push(vec!["<a & \"b\">".to_owned(), "1.5".to_owned()]);
+        let html = table.html();
+        assert!(
+            html.contains("<td>&lt;a &amp; &quot;b&quot;&gt;</td><td class=n>1.5</td>"),
+            "{html}"
+        );
+    }
 }

@@ -167,6 +167,7 @@ pub mod holds {
 pub struct Truth {
     labels: Labels,
     next_run: usize,
+    /// Number of the latest packet.
     n_packets: u64,
     pub n_by_label: [u64; 3],
     pub events: Vec<Event>,
@@ -205,9 +206,9 @@ impl Truth {
         }
     }
 
-    /// Takes the next packet of the capture.
-    pub fn take(&mut self, at_ns: u64, frame: &[u8]) {
-        self.n_packets += 1;
+    /// Takes the next packet of the capture, by its number in the file.
+    pub fn take(&mut self, number: u64, at_ns: u64, frame: &[u8]) {
+        self.n_packets = number;
         let (label, attack) = self.label();
         let facts = Facts::of(frame);
         if let Some(n) = self.n_by_label.get_mut(label as usize) {

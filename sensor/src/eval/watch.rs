@@ -13,7 +13,7 @@ use super::roc::Scores;
 use super::truth::{Mac, Truth};
 use crate::capture::pcap::{CaptureReader, to_ethernet};
 use crate::output;
-use crate::player::{Listener, Played, Player};
+use crate::player::{ClockFaults, Listener, Played, Player};
 
 /// An incident at one publication.
 #[derive(Clone, Debug)]
@@ -178,15 +178,22 @@ pub fn watch(
     let (mut problems, mut scratch) = (Vec::new(), Vec::new());
     let mut busy = Duration::ZERO;
     let mut n_frames = 0u64;
+    let mut clock = ClockFaults::default();
     loop {
         match reader.next_frame() {
             Ok(None) => break,
             Ok(Some(frame)) => {
-                truth.take(frame.at_ns, to_ethernet(&frame, &mut scratch).data);
+                truth.take(
+                    frame.number,
+                    frame.at_ns,
+                    to_ethernet(&frame, &mut scratch).data,
+                );
                 let begin = Instant::now();
                 player.take(&frame).map_err(|cause| named(&cause))?;
                 busy += begin.elapsed();
                 n_frames += 1;
+                let set_back = player.take_set_back();
+                problems.extend(set_back.and_then(|set_back| clock.note(path, set_back)));
             }
             Err(cause) => problems.push(named(&cause)),
         }
@@ -195,6 +202,7 @@ pub fn watch(
         }
     }
     player.finish().map_err(|cause| named(&cause))?;
+    problems.extend(clock.rest(path));
     seen(reader.progress().0);
     let played = *player.played();
     let Watcher {

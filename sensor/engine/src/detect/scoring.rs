@@ -3,6 +3,7 @@
 mod adwin;
 mod ensemble;
 mod evidence;
+mod scorer;
 mod tail;
 
 use sensor_common::Address;
@@ -12,6 +13,7 @@ use self::adwin::Adwin;
 pub use self::ensemble::Surprises;
 use self::ensemble::{Assessment, Ensemble, Past};
 use self::evidence::{Alarms, Evidence as Accumulated};
+pub use self::scorer::Scorer;
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value};
 use crate::address::{Seeded, Table, from_ip, to_ip};
 use crate::checkpoint::CheckpointError;
@@ -19,6 +21,7 @@ use crate::config::{SECOND_NS, ScoringConfig};
 use crate::features::bounded::{Bounded, Worth};
 use crate::features::{FEATURES, N_FEATURES, Subject, Vector, WINDOW_NS};
 use crate::models::{BASELINE_COLUMNS, ModelKind, Seasonal};
+use crate::note::Note;
 
 /// What the models say of one subject in one window.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +34,9 @@ pub struct Score {
     /// `-log10` of each model's tail probability, in the order of [`crate::ModelKind::ALL`]; 0 from one that
     /// is off or has not learned enough.
     pub models: Surprises,
-    /// The same of all together, with what the behaviour detectors found.
+    /// The same of the models together.
+    pub ensemble: f32,
+    /// The same with what the behaviour detectors found.
     pub fused: f32,
 }
 
@@ -93,6 +98,14 @@ type LearnedKind = (Ensemble, Vec<(Subject, Own)>, Adwin, Quota, f32);
 #[derive(Deserialize)]
 pub(crate) struct Learned((Vec<ModelKind>, Vec<LearnedKind>, Alarms));
 
+/// What its parts have of a subject's oddness.
+#[derive(Clone, Copy, Debug)]
+struct Whole {
+    models: Surprises,
+    ensemble: f32,
+    fused: f32,
+}
+
 #[derive(Debug)]
 pub(crate) struct Scoring {
     config: ScoringConfig,
@@ -100,7 +113,7 @@ pub(crate) struct Scoring {
     /// Addresses that the behaviour detectors spoke of in this window: as source, as victim.
     flagged: Table<(Address, bool), f32>,
     /// Fused scores of the window, for those whose parts are in it.
-    window: Table<Subject, (f32, Surprises)>,
+    window: Table<Subject, Whole>,
     alarms: Alarms,
     start_ns: u64,
     pub n_vectors: u64,
@@ -111,6 +124,8 @@ pub(crate) struct Scoring {
 const MOST: f32 = 12.0;
 /// Not learned from, for it may be an attack.
 const WITHHOLD: f32 = 3.0;
+/// Surprise from which a model is named in a finding: one vector in a hundred.
+const SPEAKS: f32 = 2.0;
 /// What a pair has of its host's oddness.
 const HOST_SHARE: f32 = 0.8;
 /// Addresses of findings remembered for a window.
@@ -266,35 +281,44 @@ impl Scoring {
         let models = assessment
             .surprises
             .map(|s| if s.is_nan() { 0.0 } else { s });
-        let fused = self.in_context(vector, fused);
-        self.window.insert(vector.subject, (fused, models));
-        Score {
-            subject: vector.subject,
-            start_ns: self.start_ns,
-            end_ns: at_ns,
-            n_packets: vector.n_packets,
+        let ensemble = self.in_context(vector, assessment.fused, |whole| whole.ensemble);
+        let fused = self.in_context(vector, fused, |whole| whole.fused);
+        let whole = Whole {
             models,
+            ensemble,
             fused,
-        }
+        };
+        self.window.insert(vector.subject, whole);
+        self.score(at_ns, vector, whole)
     }
 
     /// One of a crowd too great to score each: a pair is as odd as its host makes it.
     pub(crate) fn take_crowd(&mut self, at_ns: u64, vector: &Vector) -> Score {
         let flag = self.flag(&vector.subject);
-        let (mut fused, mut models) = (flag, Surprises::default());
+        let mut whole = Whole {
+            models: Surprises::default(),
+            ensemble: 0.0,
+            fused: flag,
+        };
         if let Subject::Pair(_, host) = vector.subject
-            && let Some((host, theirs)) = self.window.get(&Subject::Host(host))
+            && let Some(host) = self.window.get(&Subject::Host(host))
         {
-            fused = fused.max(HOST_SHARE * host);
-            models = theirs.map(|surprise| HOST_SHARE * surprise);
+            whole.models = host.models.map(|surprise| HOST_SHARE * surprise);
+            whole.ensemble = HOST_SHARE * host.ensemble;
+            whole.fused = flag.max(HOST_SHARE * host.fused);
         }
+        self.score(at_ns, vector, whole)
+    }
+
+    fn score(&self, at_ns: u64, vector: &Vector, whole: Whole) -> Score {
         Score {
             subject: vector.subject,
             start_ns: self.start_ns,
             end_ns: at_ns,
             n_packets: vector.n_packets,
-            models,
-            fused,
+            models: whole.models,
+            ensemble: whole.ensemble,
+            fused: whole.fused,
         }
     }
 
@@ -314,6 +338,7 @@ impl Scoring {
                     end_ns: at_ns,
                     n_packets: 0,
                     models: Surprises::default(),
+                    ensemble: 0.0,
                     fused: *flag,
                 });
             }
@@ -344,13 +369,13 @@ impl Scoring {
     }
 
     /// A pair is as odd as what it does, and what its ends do altogether.
-    fn in_context(&mut self, vector: &Vector, fused: f32) -> f32 {
+    fn in_context(&self, vector: &Vector, own: f32, of: fn(&Whole) -> f32) -> f32 {
         let Subject::Pair(source, host) = vector.subject else {
-            return fused;
+            return own;
         };
-        let of = |subject: &Subject| self.window.get(subject).map_or(0.0, |(fused, _)| *fused);
+        let of = |subject: &Subject| self.window.get(subject).map_or(0.0, of);
         let (source, host) = (of(&Subject::Source(source)), of(&Subject::Host(host)));
-        fused.max(0.9 * source).max(HOST_SHARE * host)
+        own.max(0.9 * source).max(HOST_SHARE * host)
     }
 }
 
@@ -397,7 +422,7 @@ fn finding(
         last_ns: vector.last_ns,
         score,
         p_value: p_value(score),
-        notes: Vec::new(),
+        notes: vec![speakers(&assessment.surprises)],
         features: features.into_iter().map(|(_, evidence)| evidence).collect(),
         n_sources: sources.len() as u64,
         sources,
@@ -407,6 +432,25 @@ fn finding(
         n_ports: ports.len() as u64,
         ports,
         protocol,
+    }
+}
+
+/// Which models found the vector odd, the most surprised first.
+fn speakers(surprises: &Surprises) -> Note {
+    let mut odd: Vec<(f32, &str)> = ModelKind::ALL
+        .iter()
+        .zip(surprises)
+        .filter(|(_, surprise)| **surprise >= SPEAKS)
+        .map(|(kind, surprise)| (*surprise, kind.label()))
+        .collect();
+    odd.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let odd: Vec<String> = odd
+        .iter()
+        .map(|(surprise, name)| format!("{name} {surprise:.1}"))
+        .collect();
+    Note {
+        name: "sensor.models",
+        value: odd.join(", "),
     }
 }
 

@@ -43,6 +43,11 @@ impl ModelKind {
             Self::Baseline => "baseline",
         }
     }
+
+    /// The model of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.label() == name)
+    }
 }
 
 /// A model over vectors; [`ModelKind::Baseline`] is not among them, it needs to know the subject.

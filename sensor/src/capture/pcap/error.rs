@@ -20,9 +20,11 @@ pub enum CaptureError {
     },
     /// An interface delivers frames of a kind that is not understood.
     UnsupportedLink {
+        /// The first such frame.
+        frame: u64,
         /// The link type's number in the tcpdump.org registry.
         link: u32,
-        /// Where its first frame begins.
+        /// Where that frame begins.
         offset: u64,
     },
     /// The file ends inside a frame or its compressed data is incomplete.
@@ -56,10 +58,15 @@ impl fmt::Display for CaptureError {
                 "not a capture file (it begins with 0x{magic:08x}); give a pcap or pcapng file, \
                  plain or compressed by gzip or zstd"
             ),
-            Self::UnsupportedLink { link, offset } => write!(
+            Self::UnsupportedLink {
+                frame,
+                link,
+                offset,
+            } => write!(
                 f,
-                "link type {link} of the frame at byte {offset} is not supported and the frames \
-                 of that interface are skipped; capture on an interface of type {SUPPORTED}"
+                "link type {link} of {} at byte {offset} is not supported and the frames of that \
+                 interface are skipped; capture on an interface of type {SUPPORTED}",
+                Place(*frame)
             ),
             Self::Truncated { frame, offset } => write!(
                 f,

@@ -47,6 +47,8 @@ pub struct Frame<'a> {
     pub data: &'a [u8],
     /// Length on the wire as the file states it, but never less than `data`.
     pub wire_len: u32,
+    /// From 1 in file order, with those that were passed over.
+    pub number: u64,
 }
 
 /// Reads the frames of one capture file in file order.
@@ -106,7 +108,8 @@ impl CaptureReader {
             match step {
                 Ok(Step::Frame(record)) => {
                     self.delivered += 1;
-                    return Ok(Some(record.lend(&self.source)));
+                    let number = self.delivered + self.skipped;
+                    return Ok(Some(record.lend(number, &self.source)));
                 }
                 Ok(Step::Skipped) => self.skipped += 1,
                 Ok(Step::End) => self.done = true,
@@ -206,7 +209,7 @@ struct Record {
 
 impl Record {
     #[inline]
-    fn lend(self, source: &Source) -> Frame<'_> {
+    fn lend(self, number: u64, source: &Source) -> Frame<'_> {
         let data = source.lent(self.place);
         // A frame cannot have been shorter on the wire than what was captured of it, and byte
         // counts that rely on that must not be misled by a careless writer.
@@ -216,6 +219,7 @@ impl Record {
             link: self.link,
             data,
             wire_len: self.wire_len.max(captured),
+            number,
         }
     }
 }
@@ -250,9 +254,11 @@ impl Fault {
     fn numbered(self, frame: u64) -> CaptureError {
         match self {
             Self::Io(error) => CaptureError::Io(error),
-            Self::UnsupportedLink { link, offset } => {
-                CaptureError::UnsupportedLink { link, offset }
-            }
+            Self::UnsupportedLink { link, offset } => CaptureError::UnsupportedLink {
+                frame,
+                link,
+                offset,
+            },
             Self::Truncated { offset } => CaptureError::Truncated { frame, offset },
             Self::Lost { offset, what } | Self::BadFrame { offset, what } => {
                 CaptureError::Corrupt {

@@ -328,12 +328,29 @@ fn reports_an_unsupported_link_once_and_counts_its_frames() {
     assert!(matches!(
         error,
         CaptureError::UnsupportedLink {
+            frame: 1,
             link: 105,
             offset: 24
         }
     ));
     assert!(matches!(reader.next_frame(), Ok(None)));
     assert_eq!((reader.n_frames(), reader.n_skipped()), (0, 2));
+}
+
+#[test]
+fn numbers_count_frames_that_are_passed_over() {
+    let file = Writer::new(false).section();
+    let file = file.interface(105, 0, &[]).interface(1, 0, &[]);
+    let file = file.enhanced(1, 1, 1, b"a").enhanced(0, 2, 1, b"b");
+    let file = TempFile::new(&file.enhanced(0, 3, 1, b"c").enhanced(1, 4, 1, b"d").out);
+    let mut reader = CaptureReader::open(&file.0).unwrap();
+    assert_eq!(reader.next_frame().unwrap().map(|f| f.number), Some(1));
+    let error = reader.next_frame().unwrap_err();
+    assert!(matches!(
+        error,
+        CaptureError::UnsupportedLink { frame: 2, .. }
+    ));
+    assert_eq!(reader.next_frame().unwrap().map(|f| f.number), Some(4));
 }
 
 #[test]
@@ -647,6 +664,7 @@ fn ethernet(link: LinkType, data: &[u8]) -> (Vec<u8>, u32, i32) {
         link,
         data,
         wire_len,
+        number: 1,
     };
     let mut scratch = vec![9; 3];
     let made = to_ethernet(&frame, &mut scratch);
@@ -665,6 +683,7 @@ fn passes_ethernet_through_without_copying() {
         link: LinkType::Ethernet,
         data: &data,
         wire_len: 60,
+        number: 1,
     };
     let mut scratch = Vec::new();
     let made = to_ethernet(&frame, &mut scratch);
@@ -743,10 +762,11 @@ fn messages_are_lower_case_and_name_place_and_remedy() {
         ),
         (
             CaptureError::UnsupportedLink {
+                frame: 3,
                 link: 105,
                 offset: 24,
             },
-            "byte 24",
+            "frame 3 at byte 24",
             "capture on",
         ),
         (

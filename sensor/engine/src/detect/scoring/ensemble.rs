@@ -71,6 +71,11 @@ impl Ensemble {
         self.n_learned
     }
 
+    pub(super) fn member(&self, kind: ModelKind) -> Option<&Member> {
+        let mut members = self.members.iter();
+        members.find(|(k, _)| *k == kind).map(|(_, member)| member)
+    }
+
     /// Scores a vector.
     pub(super) fn assess(&mut self, values: &[f32; N_FEATURES], past: Past) -> Assessment {
         let x = self.scale.apply(values);
