@@ -8,11 +8,13 @@
 mod agent;
 mod attach;
 mod bad_input;
+mod block_parity;
 mod blocks;
 mod concurrent;
 mod content;
 mod evaluation;
 mod events;
+mod floods;
 mod live;
 mod logins;
 mod long;

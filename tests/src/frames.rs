@@ -79,6 +79,46 @@ pub fn ipv6(next: u8, hosts: (u16, u16), payload: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// An IPv6 packet between any two addresses whose checksum is right; `sum_at` is its place in the
+/// payload.
+pub fn ipv6_between(
+    next: u8,
+    [source, destination]: [std::net::Ipv6Addr; 2],
+    mut payload: Vec<u8>,
+    sum_at: usize,
+) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend((payload.len() as u16).to_be_bytes());
+    packet.extend([next, 64]);
+    packet.extend(source.octets());
+    packet.extend(destination.octets());
+    let ends = packet.get(8..).unwrap_or_default();
+    let sum = checksum(
+        ends,
+        checksum(&payload, u32::from(next) + payload.len() as u32),
+    );
+    let sum = (!(sum as u16)).to_be_bytes();
+    if let Some(place) = payload.get_mut(sum_at..sum_at + 2) {
+        place.copy_from_slice(&sum);
+    }
+    packet.extend(payload);
+    packet
+}
+
+/// RFC 1071, folded, added to `sum`.
+fn checksum(bytes: &[u8], sum: u32) -> u32 {
+    let words = bytes.chunks(2).map(|word| match word {
+        [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
+        [high] => u32::from(*high) << 8,
+        _ => 0,
+    });
+    let mut sum = words.fold(sum, |sum, word| sum + word);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum
+}
+
 /// An IPv6 extension header of 8 + 8 `more` bytes, with what follows it.
 pub fn extension(next: u8, more: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![next, more, 0, 0, 0, 0, 0, 0];

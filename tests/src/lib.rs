@@ -4,10 +4,12 @@
 pub mod engine_load;
 pub mod frames;
 mod host;
+mod sender;
 mod sensor;
 pub mod twin;
 
 pub use host::{Network, run};
+pub use sender::Sender;
 pub use sensor::{Running, binary};
 
 use std::time::{Duration, Instant};

@@ -321,6 +321,11 @@ impl Software {
         }
     }
 
+    /// The lists, for a test to fill.
+    pub const fn blocks(&mut self) -> &mut BlockSet {
+        &mut self.path.blocks
+    }
+
     /// Takes one frame. A capture doesn't say which side is local: every frame is ingress, as on
     /// a mirror port.
     pub fn process(&mut self, frame: &[u8], now_ns: u64, wire_bytes: u32) -> Verdict {

@@ -109,7 +109,11 @@ impl Vouchers {
 
     /// Turns the counts of a pass into rates.
     pub(crate) fn tick(&mut self, at_ns: u64) {
-        let elapsed_s = (at_ns.saturating_sub(self.at_ns) as f64 / 1e9).clamp(0.1, 10.0);
+        // When the first pass began nobody said.
+        let elapsed_s = match self.at_ns {
+            0 => 1.0,
+            before_ns => (at_ns.saturating_sub(before_ns) as f64 / 1e9).clamp(0.1, 10.0),
+        };
         self.at_ns = at_ns;
         for (_, host) in self.hosts.iter_mut() {
             let rate = |slot: usize| host.now.get(slot).map_or(0.0, |n| *n as f64 / elapsed_s);

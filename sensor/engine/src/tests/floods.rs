@@ -151,3 +151,38 @@ fn incident_closes_and_inputs_decide_outputs() {
     assert_eq!(last, Some("closed"));
     assert_eq!(out, once());
 }
+
+/// One second of event time goes by before flows are looked at: the first pass vouches as any other.
+#[test]
+fn a_fast_transfer_is_no_flood_from_the_first_second() {
+    let mut engine = engine();
+    let mut out = Vec::new();
+    let ends = Ends {
+        a: (ip(7), 40_000),
+        b: (ip(1), 5_201),
+        protocol: sensor_common::packet::protocol::TCP,
+    };
+    let toward = side(3_000, |s| s.n_ack = 3_000);
+    let from = side(15, |s| s.n_ack = 15);
+    for i in 1..=21u32 {
+        let at_ns = T0 + u64::from(i) * 100 * MS;
+        let local = [row(ip(1), times(toward, i), times(from, i))];
+        let remote = [row(ip(7), times(from, i), times(toward, i))];
+        let input = Input::Hosts {
+            local: &local,
+            remote: &remote,
+        };
+        engine.handle(at_ns, input, &mut out);
+        if i.is_multiple_of(10) {
+            let both = [
+                packets((3_000 * i) as u16, T0, at_ns, 0x10),
+                packets((15 * i) as u16, T0, at_ns, 0x10),
+            ];
+            let record = flow(&ends, 0, 1, both);
+            engine.handle(at_ns, Input::FlowLive(&record), &mut out);
+            tick(&mut engine, at_ns, &mut out);
+        }
+    }
+    let findings = |output: &&Output| matches!(output, Output::Finding(_));
+    assert_eq!(out.iter().filter(findings).count(), 0, "{out:?}");
+}
