@@ -12,7 +12,7 @@ use crate::counters::Outcome;
 use crate::event::BLOCK_HIT_MASK;
 use crate::packet::Packet;
 use list::{Key, MAX_SHAPES, SHAPES_V6, SLOTS, ScopeSet, Shape, SourceBucket};
-use prefilter::{ALLOW_PLANES, BLOCK_PLANES, Plane, top_bits};
+use prefilter::{ALLOW_PLANES, BLOCK_PLANES, Plane, Site};
 
 /// What to do with packets that an entry covers. The values lie in map entries.
 pub const ACTION_NONE: u8 = 0;
@@ -221,12 +221,8 @@ pub fn check<T: BlockTable>(
     seed: u64,
 ) -> Met {
     let gate = table.gate();
-    let source = &packet.source;
-    if (gate.n_sources == 0 && gate.n_prefixes == 0)
-        || !is_near(gate.block_planes, &BLOCK_PLANES, source, |word| {
-            table.block_filter(word)
-        })
-    {
+    let is_empty = gate.n_sources == 0 && gate.n_prefixes == 0;
+    if is_empty || !may_list(table, &gate, Key::of(&packet.source)) {
         return Met::NOTHING;
     }
     let asked = Asked {
@@ -238,21 +234,77 @@ pub fn check<T: BlockTable>(
     table.search(&asked).unpack(gate.enforce)
 }
 
+/// True where the allow-list may hold the source.
+#[inline(always)]
+fn may_allow<T: BlockTable>(table: &T, gate: &Gate, key: Key) -> bool {
+    let near = |word| table.allow_filter(word);
+    gate.n_allowed != 0 && is_near(gate.allow_planes, &ALLOW_PLANES, Site::of(key), near)
+}
+
+/// True where the list may have something near the source, by the prefilter.
+#[inline(always)]
+pub fn may_list<T: BlockTable>(table: &T, gate: &Gate, key: Key) -> bool {
+    is_near(gate.block_planes, &BLOCK_PLANES, Site::of(key), |word| {
+        table.block_filter(word)
+    })
+}
+
+/// The shortest way to a drop: true, and counted in the entry, where [`check`] would say the same of
+/// every packet of this source. False says nothing: whatever takes more than the entry of the source
+/// itself goes the long way, and so does a hit that is to be told.
+#[inline(always)]
+pub fn drops<T: BlockTable>(
+    table: &mut T,
+    gate: &Gate,
+    key: Key,
+    now_ns: u64,
+    bytes: u32,
+    seed: u64,
+) -> bool {
+    if may_allow(table, gate, key) {
+        return false;
+    }
+    let (one, other) = key.buckets(seed, table.bucket_mask());
+    match drops_in(table, one, key, now_ns, bytes) {
+        Some(is_dropped) => is_dropped,
+        None => drops_in(table, other, key, now_ns, bytes).unwrap_or(false),
+    }
+}
+
+/// [`drops`] by one bucket; `None`: the source is not there.
+#[inline(always)]
+fn drops_in<T: BlockTable>(
+    table: &mut T,
+    index: u32,
+    key: Key,
+    now_ns: u64,
+    bytes: u32,
+) -> Option<bool> {
+    let bucket = table.sources(index)?;
+    let slot = bucket.find(key, T::opaque);
+    if slot >= SLOTS {
+        return None;
+    }
+    let entry = &mut bucket.entries[slot & (SLOTS - 1)];
+    let is_for_all = entry.action == ACTION_DROP && entry.protocol == 0 && entry.port == 0;
+    if !is_for_all || now_ns >= entry.expires_ns || entry.packets & BLOCK_HIT_MASK == 0 {
+        return Some(false);
+    }
+    T::add(&mut entry.packets, 1);
+    T::add(&mut entry.bytes, bytes as u64);
+    Some(true)
+}
+
 /// What the lists hold for the source: the allow-list first, then the source itself, then
 /// prefixes that contain it.
 #[inline(always)]
 pub fn search<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Packed {
     let gate = table.gate();
     let source = &asked.packet.source;
-    if gate.n_allowed != 0
-        && is_near(gate.allow_planes, &ALLOW_PLANES, source, |word| {
-            table.allow_filter(word)
-        })
-        && table.is_allowed(source)
-    {
+    let key = Key::of(source);
+    if may_allow(table, &gate, key) && table.is_allowed(source) {
         return Packed::new(ALLOWED);
     }
-    let key = Key::of(source);
     if gate.n_sources != 0 {
         let found = look_at_source(table, asked, key);
         if !found.passes() {
@@ -280,16 +332,14 @@ pub fn search<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Packed {
 fn is_near<const N: usize>(
     used: u32,
     planes: &[Plane; N],
-    source: &crate::Address,
+    site: Site,
     word: impl Fn(u32) -> u64,
 ) -> bool {
-    let is_v4 = crate::is_v4(source);
-    let top = top_bits(source);
     let mut i = 0;
     while i < N {
         let plane = &planes[i];
-        if plane.is_v4 == is_v4 && used >> i & 1 != 0 {
-            let (at, bit) = plane.place(plane.bit(top));
+        if plane.is_v4 == site.is_v4 && used >> i & 1 != 0 {
+            let (at, bit) = plane.place(plane.bit(site.top));
             if word(at) >> bit & 1 != 0 {
                 return true;
             }

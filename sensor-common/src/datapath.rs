@@ -1,6 +1,7 @@
 //! The way of one packet: parse, block check, flow cache, host counters. Generic over where the
 //! tables live, so that the kernel and replay run the same steps in the same order.
 
+use crate::block::list::Key;
 use crate::block::{self, BlockTable, Ruling};
 use crate::counters::{Event, Outcome};
 use crate::event::{self, Budgets, Kind, Notice};
@@ -8,7 +9,7 @@ use crate::flow::{
     self, Admit, Arrival, Bucket, Cached, Due, FlowSink, Held, Sequence, Taken, is_plain,
 };
 use crate::host::{Contact, HostRow, Policy};
-use crate::packet::{Age, Decapsulate, Packet};
+use crate::packet::{Age, Decapsulate, Frame, Glimpse, Halves, Packet, glimpse};
 use crate::{Address, hash_address};
 use core::marker::PhantomData;
 
@@ -112,6 +113,9 @@ pub trait FlowTable {
 pub trait HostTable {
     fn local(&mut self, hash: u64) -> Option<&mut HostRow>;
     fn remote(&mut self, hash: u64) -> Option<&mut HostRow>;
+    /// Begins to fetch the row that [`Self::remote`] will be asked for; changes nothing.
+    #[inline(always)]
+    fn fetch_remote(&mut self, _hash: u64) {}
 }
 
 /// Counters of this CPU.
@@ -147,6 +151,32 @@ where
     C: Counters,
     R: FlowSink,
 {
+    /// Before parsing: true where the packet is one of the plain many from a source that is blocked
+    /// as a whole. It is dropped then, and counted as [`Self::process`] would have counted it.
+    #[inline(always)]
+    pub fn drops_at_once<T: Frame + ?Sized>(&mut self, frame: &T, arrival: &Arrival) -> bool {
+        let blocks = &mut self.blocks;
+        let gate = blocks.gate();
+        if gate.n_sources == 0 || gate.enforce == 0 {
+            return false;
+        }
+        let key = |Halves { high, low }| Key { high, low };
+        let glimpse = glimpse(frame, |source| block::may_list(blocks, &gate, key(source)));
+        let Some(Glimpse { source, outcome }) = glimpse else {
+            return false;
+        };
+        let (now_ns, bytes) = (arrival.now_ns, arrival.bytes);
+        let seed = self.settings.seed;
+        if !block::drops(blocks, &gate, key(source), now_ns, bytes, seed) {
+            return false;
+        }
+        let segments = arrival.segments as u64;
+        self.counters
+            .outcome(Way::Ingress, outcome, segments, bytes as u64);
+        self.counters.event(Event::Dropped, 1, bytes as u64);
+        true
+    }
+
     /// Takes one parsed packet through every step. The notice is the caller's to send: it has the
     /// frame.
     ///
@@ -291,6 +321,14 @@ where
 
     #[inline(always)]
     fn record<S: Sequence>(&mut self, packet: &mut Packet, way: Way, arrival: &Arrival) {
+        // Whether the row is needed is only known once the flow is there. With many flows neither is
+        // in the cache: so the two are waited for at the same time.
+        let remote = match way {
+            Way::Ingress => &packet.source,
+            Way::Egress => &packet.destination,
+        };
+        let seed = self.settings.seed;
+        self.hosts.fetch_remote(hash_address(remote, seed));
         let Some(taken) = self.cache::<S>(packet, way, arrival) else {
             packet.set_age(Age::OLD);
             return;

@@ -48,6 +48,8 @@ mod link;
 mod plain;
 mod transport;
 
+pub use plain::{Glimpse, Halves, glimpse};
+
 /// TCP control bits (RFC 9293 3.1), as in octet 13 of the header.
 pub mod tcp_flags {
     pub const FIN: u8 = 0x01;

@@ -10,7 +10,7 @@ use sensor_common::event::{EventHead, EventRecord, MAX_BYTES, Notice, STEP};
 use sensor_common::flow::Arrival;
 use sensor_common::packet::{Frame as _, Packet};
 
-use crate::frame::LinearFrame;
+use crate::frame::{self, LinearFrame};
 use crate::tables::{BPF_RB_NO_WAKEUP, CounterMaps};
 use crate::{globals, maps};
 
@@ -79,16 +79,8 @@ pub struct XdpPayload<'a>(pub &'a XdpContext);
 impl Payload for XdpPayload<'_> {
     #[inline(always)]
     fn copy(&self, offset: u32, max_bytes: u32, to: &mut [u8; MAX_BYTES]) -> u32 {
-        // SAFETY: the context is the kernel's own. Read again, behind a barrier: pointers that the
-        // parser used carry what was checked of them on each of its ways.
-        let (start, end) = unsafe {
-            let ctx = globals::barrier(self.0.ctx);
-            (
-                (&raw const (*ctx).data).read_volatile(),
-                (&raw const (*ctx).data_end).read_volatile(),
-            )
-        };
-        LinearFrame::new(start as usize, end as usize).copy(offset, max_bytes, to)
+        let (start, end) = frame::bounds(self.0);
+        LinearFrame::new(start, end).copy(offset, max_bytes, to)
     }
 }
 

@@ -91,6 +91,11 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
         cpu: tables::cpu() as u16,
     };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
+    if tables::datapath(arrival.cpu as u32).drops_at_once(&frame, &arrival) {
+        return xdp_action::XDP_DROP;
+    }
+    let (start, end) = frame::bounds(ctx);
+    let frame = LinearFrame::new(start, end);
     match run(&frame, &XdpPayload(ctx), Way::Ingress, &arrival, packet) {
         Verdict::Pass => globals::pass_action(),
         Verdict::Drop => xdp_action::XDP_DROP,

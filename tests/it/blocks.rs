@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use sensor::capture::kernel::LoadOptions;
 use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
-use sensor_common::counters::Event;
-use sensor_common::datapath::Verdict;
+use sensor_common::counters::{Count, Event, Outcome};
+use sensor_common::datapath::{Verdict, Way};
+use sensor_common::event::Kind;
 use sensor_common::packet::protocol;
 use sensor_engine::Scope;
 use sensor_tests::frames::Dice;
@@ -151,6 +152,57 @@ fn drops_exact_sources_and_nobody_else() {
         .remove(&parse_network("192.0.2.7").unwrap(), ALL)
         .unwrap();
     assert!(!lists.drops("192.0.2.7") && lists.drops("2001:db8::7"));
+}
+
+/// Plain packets of a blocked source are dropped before they are parsed: nothing may be counted less
+/// for that. Tagged ones go the long way.
+#[test]
+fn the_short_way_counts_as_the_long_one() {
+    let Some(mut lists) = lists() else { return };
+    lists.block("192.0.2.7");
+    let plain = frame("192.0.2.7".parse().unwrap(), protocol::UDP, 53);
+    let tagged = [&plain[..12], &[0x81, 0, 0, 7], &plain[12..]].concat();
+    let mut bytes = 0;
+    for n in 0..3_000u64 {
+        let frame = if n % 3 == 2 { &tagged } else { &plain };
+        bytes += frame.len() as u64;
+        let case = Case::ingress(NOW + n, frame.clone());
+        assert_eq!(lists.twin.run_ingress(&case).unwrap(), Verdict::Drop);
+    }
+    let kernel = &mut lists.twin.kernel;
+    let whole = (3_000, bytes);
+    let count = |count: Count| (count.packets, count.bytes);
+    assert_eq!(count(kernel.event(Event::Dropped)), whole);
+    assert_eq!(count(kernel.outcome(Way::Ingress, Outcome::Udp)), whole);
+    let mut n_told = 0;
+    kernel.drain_events(|sample| n_told += u64::from(sample.head.kind == Kind::BlockHit as u8));
+    assert_eq!(n_told, 3, "the first packet, and every 1,024th");
+    let listed = lists.blocks.list().next().unwrap();
+    assert_eq!((listed.packets, listed.bytes), whole);
+}
+
+/// What can't be read is passed, and who hides in a tunnel is looked for inside: on the short way,
+/// too.
+#[test]
+fn the_short_way_leaves_the_odd_packets_to_the_long_one() {
+    let Some(mut lists) = lists() else { return };
+    lists.block("192.0.2.7");
+    let plain = frame("192.0.2.7".parse().unwrap(), protocol::UDP, 53);
+    let mut verdict = |frame: Vec<u8>| lists.twin.run_ingress(&Case::ingress(NOW, frame)).unwrap();
+    assert_eq!(verdict(plain.clone()), Verdict::Drop);
+    assert_eq!(verdict(plain.clone()), Verdict::Drop);
+    let mut bad_length = plain.clone();
+    bad_length[38..40].copy_from_slice(&[0, 7]);
+    assert_eq!(verdict(bad_length), Verdict::Pass, "UDP length below 8");
+    let mut vxlan = plain.clone();
+    vxlan[36..38].copy_from_slice(&4789u16.to_be_bytes());
+    assert_eq!(verdict(vxlan), Verdict::Pass, "no inner packet");
+    let mut version = plain.clone();
+    version[14] = 0x55;
+    assert_eq!(verdict(version), Verdict::Pass, "IP version 5");
+    let mut fragment = plain;
+    fragment[21] = 9;
+    assert_eq!(verdict(fragment), Verdict::Drop, "a later fragment");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! finest plane of its family that is not finer than the entry; one that is shorter than the
 //! coarsest sets all the bits it covers there, which is why that plane is not hashed.
 
-use crate::{Address, is_v4, mix};
+use super::list::Key;
+use crate::{Address, mix};
 
 /// One granularity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +67,26 @@ const fn n_words(planes: &[Plane]) -> u32 {
     last.base + (1 << (last.log2_bits - 6))
 }
 
-/// The first 64 bits of an address, an IPv4 address in the upper half.
-#[inline(always)]
-pub const fn top_bits(address: &Address) -> u64 {
-    if is_v4(address) {
-        (u32::from_be(address[3]) as u64) << 32
-    } else {
-        (u32::from_be(address[0]) as u64) << 32 | u32::from_be(address[1]) as u64
+/// Where a source lies among the networks: its family, and its first 64 bits, those of an IPv4
+/// address in the upper half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    pub is_v4: bool,
+    pub top: u64,
+}
+
+impl Site {
+    #[inline(always)]
+    pub const fn of(key: Key) -> Self {
+        let is_v4 = key.high == 0 && key.low >> 32 == 0xffff;
+        let top = if is_v4 { key.low << 32 } else { key.high };
+        Self { is_v4, top }
     }
+}
+
+/// The first 64 bits of an address, an IPv4 address in the upper half.
+pub const fn top_bits(address: &Address) -> u64 {
+    Site::of(Key::of(address)).top
 }
 
 impl Plane {

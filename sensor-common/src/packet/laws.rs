@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use super::{Decapsulate, Frame, Packet, parse};
+use super::{Decapsulate, Frame, Glimpse, Halves, Packet, glimpse, parse, plain};
+use crate::block::list::Key;
 use crate::counters::Outcome;
 use crate::flow;
 
@@ -65,6 +66,7 @@ pub fn check(frame: &[u8]) {
     }
     check_lengths(frame, &packet, watched.read_to.get());
     check_direction(&packet);
+    check_glimpse(frame, &packet);
 }
 
 /// What a packet says fits its frame.
@@ -109,4 +111,18 @@ fn check_direction(packet: &Packet) {
         ..*packet
     };
     assert_eq!(flow::hash(packet, 1), flow::hash(&back, 1), "the way back");
+}
+
+/// The look at the sender alone is there for plain packets, all of them and no others, and agrees
+/// with the whole reading.
+fn check_glimpse(frame: &[u8], packet: &Packet) {
+    let is_plain = plain::read(frame, &mut Packet::default());
+    let glimpse = glimpse(frame, |_| true);
+    assert_eq!(glimpse.is_some(), is_plain, "glimpsed what is not plain");
+    assert_eq!(super::glimpse(frame, |_| false), None, "not wanted");
+    if let Some(Glimpse { source, outcome }) = glimpse {
+        assert_eq!(outcome, packet.outcome, "glimpsed outcome");
+        let Key { high, low } = Key::of(&packet.source);
+        assert_eq!(source, Halves { high, low }, "glimpsed source");
+    }
 }

@@ -25,6 +25,88 @@ pub(super) fn read<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
     }
 }
 
+/// What a packet that [`read`] would read says of its sender, without reading the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glimpse {
+    pub source: Halves,
+    /// [`Outcome::Tcp`] or [`Outcome::Udp`].
+    pub outcome: u32,
+}
+
+/// The halves of an address, in host order: numbers that stay in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Halves {
+    pub high: u64,
+    pub low: u64,
+}
+
+/// A look at the sender alone. `Some` only where [`read`] reads the packet, and then it says the
+/// same. `is_wanted` is asked of the sender before anything else is read.
+#[inline(always)]
+pub fn glimpse<F: Frame + ?Sized>(
+    frame: &F,
+    is_wanted: impl Fn(Halves) -> bool,
+) -> Option<Glimpse> {
+    let header = frame.header::<42>(0)?;
+    let ethertype = be16!(header, 12);
+    if ethertype == ETHERTYPE_IPV4 {
+        let address = u32::from_be(wire32!(header, 26));
+        let source = Halves {
+            high: 0,
+            low: 0xffff << 32 | address as u64,
+        };
+        if !is_wanted(source) {
+            return None;
+        }
+        let total_length = be16!(header, 16);
+        let is_whole = be16!(header, 20) & 0x3fff == 0;
+        if header[14] != 0x45 || !is_whole || (total_length != 0 && total_length < 20) {
+            return None;
+        }
+        return glimpse_transport(frame.header(34)?, frame.header(46), header[23], source);
+    }
+    let header = frame.header::<62>(0)?;
+    if ethertype != ETHERTYPE_IPV6 || header[14] >> 4 != 6 {
+        return None;
+    }
+    let half = |high: u32, low: u32| (u32::from_be(high) as u64) << 32 | u32::from_be(low) as u64;
+    let source = Halves {
+        high: half(wire32!(header, 22), wire32!(header, 26)),
+        low: half(wire32!(header, 30), wire32!(header, 34)),
+    };
+    if !is_wanted(source) {
+        return None;
+    }
+    glimpse_transport(frame.header(54)?, frame.header(66), header[20], source)
+}
+
+/// `rest` is what follows the first twelve bytes, as far as a TCP header goes.
+#[inline(always)]
+fn glimpse_transport(
+    header: &[u8; 8],
+    rest: Option<&[u8; 8]>,
+    carried: u8,
+    source: Halves,
+) -> Option<Glimpse> {
+    if carried == protocol::TCP {
+        return match rest {
+            Some(rest) if rest[0] >= 0x50 => Some(Glimpse {
+                source,
+                outcome: Outcome::Tcp as u32,
+            }),
+            _ => None,
+        };
+    }
+    let (port, length) = (be16!(header, 2), be16!(header, 4));
+    if carried != protocol::UDP || is_tunnel_port(port) || (length != 0 && length < 8) {
+        return None;
+    }
+    Some(Glimpse {
+        source,
+        outcome: Outcome::Udp as u32,
+    })
+}
+
 #[inline(always)]
 fn ipv4<F: Frame + ?Sized>(frame: &F, header: &[u8; 34], packet: &mut Packet) -> bool {
     let total_length = be16!(header, 16);

@@ -341,6 +341,9 @@ impl Software {
 
     /// Takes one frame of either way.
     pub fn process_as(&mut self, frame: &[u8], way: Way, arrival: &Arrival) -> Verdict {
+        if way == Way::Ingress && self.path.drops_at_once(frame, arrival) {
+            return Verdict::Drop;
+        }
         let mut packet = Packet::default();
         parse(frame, self.path.settings.tunnels, &mut packet);
         let (verdict, notice) = self.path.process::<Unshared>(&mut packet, way, arrival);
