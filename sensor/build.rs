@@ -8,6 +8,10 @@ fn main() -> anyhow::Result<()> {
     // SAFETY: a build script has one thread here. The eBPF target needs core built from source,
     // which a stable toolchain only does when told so; nothing else in the build is.
     unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
+    // What the inner build says of its progress would be shown as warnings of this one; its own
+    // warnings and errors still are.
+    // SAFETY: as above.
+    unsafe { std::env::set_var("CARGO_TERM_QUIET", "true") };
     let package = aya_build::Package {
         name: "sensor-ebpf",
         root_dir: root,

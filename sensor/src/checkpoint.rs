@@ -81,7 +81,12 @@ impl Checkpoint {
             File::open(folder)?.sync_all()?;
             Ok(())
         };
-        write().with_context(|| format!("{}: can't be written", self.path.display()))
+        write()
+            .inspect_err(|_| {
+                // The old file stays as it is; half a new one would only take room.
+                let _absent = fs::remove_file(&beside);
+            })
+            .with_context(|| format!("{}: can't be written", self.path.display()))
     }
 }
 

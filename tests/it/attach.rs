@@ -34,11 +34,13 @@ fn traffic_verifies_an_attachment() {
         return;
     };
     let sensor = Running::start(&network, "").unwrap();
-    let verified = |device: &str| {
+    let told = |action: &str, device: &str| {
         sensor.wait_for(LIMIT, |v| {
-            v["event.action"] == "attach_verified" && v["interface"] == device
+            v["event.action"] == action && v["interface"] == device
         })
     };
+    let verified =
+        |device: &str| told("attach_verified", device).and(told("egress_verified", device));
     network.run("client", "ping -c 3 -i 0.2 10.99.1.1").unwrap();
     network
         .run("attacker", "ping -c 3 -i 0.2 10.99.2.1")

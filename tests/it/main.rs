@@ -15,6 +15,7 @@ mod content;
 mod evaluation;
 mod events;
 mod floods;
+mod full_disk;
 mod live;
 mod logins;
 mod long;

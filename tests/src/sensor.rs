@@ -33,6 +33,13 @@ const START: Duration = Duration::from_secs(60);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// A path of its own for each sensor.
+fn new_socket() -> PathBuf {
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("sensor-it-{}-{n}/sensor.sock", std::process::id());
+    std::env::temp_dir().join(name)
+}
+
 /// A running sensor; ended with the value.
 pub struct Running {
     child: Child,
@@ -48,24 +55,38 @@ impl Running {
     /// # Errors
     /// With its log, when it doesn't come up.
     pub fn start(network: &Network, arguments: &str) -> Result<Self> {
+        let socket = new_socket();
+        let state = socket.with_file_name("state");
+        let audit = socket.with_file_name("audit.jsonl");
+        let files = [
+            ("SENSOR__RESPOND__STATE_FOLDER", state.as_path()),
+            ("SENSOR__RESPOND__AUDIT_LOG", audit.as_path()),
+        ];
+        Self::start_with(network, arguments, socket, &files)
+    }
+
+    /// As [`Self::start`], with state and audit log where the arguments put them.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_plainly(network: &Network, arguments: &str) -> Result<Self> {
+        Self::start_with(network, arguments, new_socket(), &[])
+    }
+
+    fn start_with(
+        network: &Network,
+        arguments: &str,
+        socket: PathBuf,
+        files: &[(&str, &Path)],
+    ) -> Result<Self> {
         let line = format!(
             "{} run --iface client --iface attacker --json {arguments}",
             binary()?.display()
         );
         let mut command = network.command("server", &line);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sensor-it-{}-{n}/sensor.sock", std::process::id());
-        let socket = std::env::temp_dir().join(name);
         let mut child = command
             .env("SENSOR__SOCKET__PATH", &socket)
-            .env(
-                "SENSOR__RESPOND__STATE_FOLDER",
-                socket.with_file_name("state"),
-            )
-            .env(
-                "SENSOR__RESPOND__AUDIT_LOG",
-                socket.with_file_name("audit.jsonl"),
-            )
+            .envs(files.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;

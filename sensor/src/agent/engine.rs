@@ -357,9 +357,14 @@ impl Looks {
             ..
         } = &mut self.thread;
         kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
-        let events = &mut self.events;
+        let (events, watch) = (&mut self.events, &mut self.watch);
+        let is_watched = watch.is_open();
         kernel.drain_events(|sample| {
             pipeline.feed(at_ns, Input::Sample(sample));
+            if is_watched {
+                let way = [Way::Ingress, Way::Egress][usize::from(sample.head.way & 1)];
+                watch.see(sample.head.ifindex, way);
+            }
             if settings.output.events {
                 let interface = about.interface(sample.head.ifindex);
                 events.extend(output::event(sample, interface, settings.respond.mode));
@@ -426,6 +431,7 @@ impl Looks {
             n_failed,
         };
         snapshot.n_blocks = pipeline.respond.n_entries();
+        snapshot.n_audit_lost = pipeline.respond.n_audit_lost();
         thread.snapshots.send_replace(Arc::new(snapshot));
         Ok(())
     }

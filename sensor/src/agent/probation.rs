@@ -19,10 +19,24 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(kernel: &Kernel, attachments: &[Attachment]) -> Self {
-        let (now, counted) = (Instant::now(), kernel.total(Way::Ingress).packets);
+        let (now, counted) = (Instant::now(), counted(kernel));
         let entry = |at: &Attachment| (at.clone(), Probation::new(now, at.at_start, counted));
         Self {
             entries: attachments.iter().map(entry).collect(),
+        }
+    }
+
+    /// True while there is something to find out.
+    pub fn is_open(&self) -> bool {
+        let mut probations = self.entries.iter().map(|(_, probation)| probation);
+        probations.any(Probation::is_open)
+    }
+
+    /// A program told of a packet of this interface.
+    pub fn see(&mut self, ifindex: u32, way: Way) {
+        let mut entries = self.entries.iter_mut();
+        if let Some((_, probation)) = entries.find(|(at, _)| at.ifindex == ifindex) {
+            probation.see(way);
         }
     }
 
@@ -31,7 +45,7 @@ impl Watch {
     /// # Errors
     /// When nothing is left attached.
     pub fn look(&mut self, kernel: &mut Kernel) -> Result<Vec<Value>> {
-        let counted = kernel.total(Way::Ingress).packets;
+        let counted = counted(kernel);
         let others = if self.entries.len() > 1 {
             Others::Attached
         } else {
@@ -77,10 +91,20 @@ impl Watch {
     }
 }
 
+fn counted(kernel: &Kernel) -> [u64; 2] {
+    [Way::Ingress, Way::Egress].map(|way| kernel.total(way).packets)
+}
+
 fn report(at: &Attachment, news: &News) {
     let interface = &at.interface;
     match news {
         News::Verified => info!(interface, "verified: packets reach the program"),
+        News::EgressVerified => info!(interface, "verified: packets sent reach the program"),
+        News::Unproved(way) => warn!(
+            interface,
+            ?way,
+            "unverified: packets pass, and none of those that the program told of was of this interface"
+        ),
         News::Idle => info!(
             interface,
             "unverified: no packet came in yet; the first one will tell"
@@ -95,6 +119,9 @@ fn report(at: &Attachment, news: &News) {
 fn line(kernel: &Kernel, at: &Attachment, news: &News) -> Value {
     let (action, reason) = match news {
         News::Verified => ("attach_verified", ""),
+        News::EgressVerified => ("egress_verified", ""),
+        News::Unproved(Way::Ingress) => ("attach_unverified", "packets of other interfaces only"),
+        News::Unproved(Way::Egress) => ("egress_unverified", "packets of other interfaces only"),
         News::Idle => ("attach_unverified", "no packet came in yet"),
         News::Broken(why) => ("attach_undone", why.as_str()),
     };

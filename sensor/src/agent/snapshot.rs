@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub n_incidents: BTreeMap<&'static str, u64>,
     pub n_verdicts: Verdicts,
     pub n_blocks: usize,
+    /// Lines of the audit log that could not be written.
+    pub n_audit_lost: u64,
     /// Copies of table rows that were given up.
     pub n_unstable: u64,
     pub ticks: Ticks,
@@ -126,6 +128,7 @@ impl Snapshot {
             n_incidents: BTreeMap::new(),
             n_verdicts: Verdicts::default(),
             n_blocks: 0,
+            n_audit_lost: 0,
             n_unstable: 0,
             ticks,
         }

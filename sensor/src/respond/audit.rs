@@ -104,8 +104,13 @@ impl Audit {
             self.rotate().context("rotation")?;
         }
         let text = format!("{line}\n");
-        // One call, so that lines stay whole.
-        self.file.write_all(text.as_bytes())?;
+        // One call, so that lines stay whole; what a full disk took of one goes again. The length
+        // is asked for: somebody may have cut the file.
+        let before = self.file.metadata()?.len();
+        if let Err(cause) = self.file.write_all(text.as_bytes()) {
+            self.file.set_len(before)?;
+            return Err(cause.into());
+        }
         self.n_bytes += text.len() as u64;
         Ok(())
     }

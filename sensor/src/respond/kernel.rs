@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use ipnet::IpNet;
@@ -63,7 +63,12 @@ pub struct KernelRespond {
     /// Something that is kept over restarts changed since it was saved.
     is_unsaved: bool,
     looked_before_ns: u64,
+    /// When saving failed, if it did the last time.
+    save_failed: Option<Instant>,
 }
+
+/// Time between two tries to save.
+const SAVE_AGAIN: Duration = Duration::from_secs(10);
 
 impl KernelRespond {
     /// Takes over the block maps of the kernel program, with what a run before left in force, and
@@ -90,6 +95,7 @@ impl KernelRespond {
             of_host,
             is_unsaved: false,
             looked_before_ns,
+            save_failed: None,
         };
         if kernel.adopted.lists {
             respond.tell_adopted();
@@ -387,7 +393,12 @@ impl KernelRespond {
                 error!(%cause, "the guard could not follow the host's addresses");
             }
         }
-        self.save();
+        let is_too_soon = self
+            .save_failed
+            .is_some_and(|failed| failed.elapsed() < SAVE_AGAIN);
+        if !is_too_soon {
+            self.save();
+        }
     }
 
     /// Asks for a look at the host's addresses now; the next tick takes over what changed.
@@ -405,14 +416,22 @@ impl KernelRespond {
         let Some(store) = self.store.as_ref().filter(|_| self.is_unsaved) else {
             return;
         };
-        // Not tried again each second: the next change does.
-        self.is_unsaved = false;
         let saved = Saved::of(self.blocks.list(), self.allowed.iter());
-        if let Err(cause) = store.save(&saved) {
-            error!(
-                cause = format!("{cause:#}"),
-                "blocks and allow-list would not survive a restart"
-            );
+        match store.save(&saved) {
+            Ok(()) => {
+                if self.save_failed.take().is_some() {
+                    info!("blocks and allow-list are saved again");
+                }
+                self.is_unsaved = false;
+            }
+            Err(cause) => {
+                error!(
+                    cause = format!("{cause:#}"),
+                    "blocks and allow-list would not survive a restart; tried again every {} s",
+                    SAVE_AGAIN.as_secs()
+                );
+                self.save_failed = Some(Instant::now());
+            }
         }
     }
 

@@ -164,7 +164,12 @@ impl Store {
             fs::rename(&next, &path)?;
             File::open(&self.folder)?.sync_all()
         };
-        written().with_context(|| path.display().to_string())
+        written()
+            .inspect_err(|_| {
+                // The old file stays as it is; half a new one would only take room.
+                let _absent = fs::remove_file(&next);
+            })
+            .with_context(|| path.display().to_string())
     }
 }
 

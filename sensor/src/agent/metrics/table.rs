@@ -210,6 +210,11 @@ const FAMILIES: &[Family] = &[
         "Entries of the block-list",
         |now, out| out.add(&[], now.n_blocks as f64),
     ),
+    counter(
+        "sensor_respond_audit_lost_lines_total",
+        "Lines of the audit log that could not be written",
+        |now, out| out.add(&[], now.n_audit_lost as f64),
+    ),
     gauge(
         "sensor_queue_depth_items",
         "Items that wait in a queue between the agent's threads",

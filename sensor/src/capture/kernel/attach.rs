@@ -80,8 +80,9 @@ pub struct AtStart {
     pub had_carrier: bool,
     /// Packets received when attaching began, before the verifier looked at the program.
     pub received_before: u64,
-    /// Packets received when it was done.
+    /// Packets received when it was done, and sent.
     pub received: u64,
+    pub sent: u64,
 }
 
 /// What holds the programs on an interface.
@@ -204,6 +205,7 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
             had_carrier,
             received_before,
             received: interface.received_packets()?,
+            sent: interface.sent_packets()?,
         },
     })
 }

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use sensor_common::datapath::Way;
 
 use super::attach::AtStart;
 use super::interface::Interface;
@@ -16,23 +17,28 @@ const TELLING_PACKETS: u64 = 16;
 /// After this long an interface without a packet is called idle, once.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
 
-/// The counters of one interface, and what the ingress program counted on all of them.
+/// The counters of one interface, and what the programs counted on all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     pub received: u64,
+    pub sent: u64,
     pub has_carrier: bool,
-    /// Packets that the ingress program counted, whichever interface they came by.
+    /// Packets that the ingress program counted, whichever interface they came by, and the egress
+    /// program.
     pub counted: u64,
+    pub counted_out: u64,
 }
 
 impl Reading {
     /// # Errors
     /// When the interface is gone.
-    pub fn of(interface: &Interface, counted: u64) -> Result<Self> {
+    pub fn of(interface: &Interface, [counted, counted_out]: [u64; 2]) -> Result<Self> {
         Ok(Self {
             received: interface.received_packets()?,
+            sent: interface.sent_packets()?,
             has_carrier: interface.has_carrier(),
             counted,
+            counted_out,
         })
     }
 }
@@ -41,6 +47,10 @@ impl Reading {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     Verified,
+    /// The egress program was seen at work.
+    EgressVerified,
+    /// Packets go this way, and none of what the program told of was of this interface; said once.
+    Unproved(Way),
     /// Nothing came yet, so nothing is proved; said once.
     Idle,
     /// To be detached, with the reason.
@@ -55,46 +65,101 @@ pub struct Probation {
     /// Packets came in while the program was loaded, so some must come in afterwards.
     was_busy: bool,
     is_verified: bool,
+    is_egress_verified: bool,
+    /// A sample came from this interface: ingress, egress.
+    is_seen: [bool; 2],
+    told_unproved: [bool; 2],
     told_idle: bool,
     lost_carrier: Option<Instant>,
 }
 
 impl Probation {
     /// Begins at `now`; `counted` is what the ingress program has counted so far.
-    pub fn new(now: Instant, start: AtStart, counted: u64) -> Self {
+    pub fn new(now: Instant, start: AtStart, [counted, counted_out]: [u64; 2]) -> Self {
         Self {
             since: now,
             at_start: Reading {
                 received: start.received,
+                sent: start.sent,
                 has_carrier: start.had_carrier,
                 counted,
+                counted_out,
             },
             was_busy: start.received >= start.received_before + TELLING_PACKETS,
             is_verified: false,
+            is_egress_verified: false,
+            is_seen: [false; 2],
+            told_unproved: [false; 2],
             told_idle: false,
             lost_carrier: None,
         }
     }
 
-    /// Takes in how things stand at `now`. Quiet once the attachment is verified.
+    /// A program told of a packet of this interface.
+    pub const fn see(&mut self, way: Way) {
+        self.is_seen[way as usize] = true;
+    }
+
+    /// True while there is something to find out.
+    pub const fn is_open(&self) -> bool {
+        !self.is_verified || !self.is_egress_verified
+    }
+
+    /// Takes in how things stand at `now`. Quiet once the attachment is verified. With `others` on
+    /// the same counters, only what was told of this very interface verifies it.
     pub fn look(&mut self, now: Instant, reading: Reading, others: Others) -> Option<News> {
         if self.is_verified {
-            return None;
+            return self.look_out(now, reading, others);
         }
         if let Some(why) = self.broken(now, reading, others) {
             return Some(News::Broken(why));
         }
         let came = reading.received.saturating_sub(self.at_start.received);
         let counted = reading.counted.saturating_sub(self.at_start.counted);
-        if came > 0 && counted > 0 {
+        let is_seen = self.is_seen[Way::Ingress as usize] || others == Others::None;
+        if came > 0 && counted > 0 && is_seen {
             self.is_verified = true;
             return Some(News::Verified);
         }
-        if !self.told_idle && now.duration_since(self.since) >= IDLE_AFTER {
+        let is_late = now.duration_since(self.since) >= IDLE_AFTER;
+        if is_late && came >= TELLING_PACKETS {
+            return self.unproved(Way::Ingress);
+        }
+        if !self.told_idle && is_late && came == 0 {
             self.told_idle = true;
             return Some(News::Idle);
         }
         None
+    }
+
+    /// The same for egress, where nothing is detached for: traffic goes on in any case.
+    fn look_out(&mut self, now: Instant, reading: Reading, others: Others) -> Option<News> {
+        if self.is_egress_verified {
+            return None;
+        }
+        let sent = reading.sent.saturating_sub(self.at_start.sent);
+        let counted = reading
+            .counted_out
+            .saturating_sub(self.at_start.counted_out);
+        let is_seen = self.is_seen[Way::Egress as usize] || others == Others::None;
+        if sent > 0 && counted > 0 && is_seen {
+            self.is_egress_verified = true;
+            return Some(News::EgressVerified);
+        }
+        let is_late = now.duration_since(self.since) >= IDLE_AFTER;
+        if is_late && sent >= TELLING_PACKETS {
+            return self.unproved(Way::Egress);
+        }
+        None
+    }
+
+    const fn unproved(&mut self, way: Way) -> Option<News> {
+        let told = &mut self.told_unproved[way as usize];
+        if *told {
+            return None;
+        }
+        *told = true;
+        Some(News::Unproved(way))
     }
 
     fn broken(&mut self, now: Instant, reading: Reading, others: Others) -> Option<String> {
@@ -132,8 +197,10 @@ mod tests {
 
     const QUIET: Reading = Reading {
         received: 1_000,
+        sent: 700,
         has_carrier: true,
         counted: 50,
+        counted_out: 20,
     };
 
     struct Case {
@@ -149,9 +216,10 @@ mod tests {
                 had_carrier: true,
                 received_before: QUIET.received - busy,
                 received: QUIET.received,
+                sent: QUIET.sent,
             };
             Self {
-                probation: Probation::new(start, at_start, QUIET.counted),
+                probation: Probation::new(start, at_start, [QUIET.counted, QUIET.counted_out]),
                 start,
             }
         }
@@ -176,6 +244,35 @@ mod tests {
         assert_eq!(case.after(1, moved(0, 0)), None);
         assert_eq!(case.after(2, moved(1, 1)), Some(News::Verified));
         assert_eq!(case.after(3, moved(5_000, 1)), None);
+    }
+
+    #[test]
+    fn another_interfaces_packets_prove_nothing() {
+        let mut case = Case::new(0);
+        let mut after = |seconds, reading, seen: Option<Way>| {
+            if let Some(way) = seen {
+                case.probation.see(way);
+            }
+            let now = case.start + Duration::from_secs(seconds);
+            case.probation.look(now, reading, Others::Attached)
+        };
+        assert_eq!(after(1, moved(20, 9), None), None);
+        let unproved = Some(News::Unproved(Way::Ingress));
+        assert_eq!(after(11, moved(30, 90), None), unproved);
+        assert_eq!(after(12, moved(40, 95), None), None);
+        let verified = Some(News::Verified);
+        assert_eq!(after(13, moved(50, 99), Some(Way::Ingress)), verified);
+        let out = |sent, counted_out| Reading {
+            sent: QUIET.sent + sent,
+            counted_out: QUIET.counted_out + counted_out,
+            ..moved(60, 100)
+        };
+        assert_eq!(after(14, out(3, 3), None), None);
+        let unproved = Some(News::Unproved(Way::Egress));
+        assert_eq!(after(15, out(16, 30), None), unproved);
+        let verified = Some(News::EgressVerified);
+        assert_eq!(after(16, out(17, 31), Some(Way::Egress)), verified);
+        assert!(!case.probation.is_open());
     }
 
     #[test]
