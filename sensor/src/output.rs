@@ -3,9 +3,12 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use sensor_common::event::{BEGAN, Kind, Sample};
-use sensor_engine::{Decision, Evidence, Finding, FlowSummary, Incident, Mac, Note, Totals};
+use sensor_engine::{
+    Decision, Evidence, Finding, FlowSummary, Incident, Mac, ModelKind, Note, Totals,
+};
 use serde_json::{Value, json};
 
+use crate::explain::technique_name;
 use crate::respond::{Mode, Verdict};
 
 /// RFC 3339, nanoseconds, UTC.
@@ -51,15 +54,51 @@ pub fn incident(at_ns: u64, incident: &Incident) -> Value {
         "score": i.score,
         "severity": i.severity.label(),
         "threat.technique.id": i.technique,
+        "threat.technique.name": technique_name(i.technique),
         "explanation": i.explanation,
         "detectors": detectors,
         "features": evidence(&i.features),
     });
+    add_evidence(&mut line, i);
     if let Some(station) = i.source_mac {
         line["source.mac"] = json!(mac(&station));
     }
     add_notes(&mut line, &i.notes);
     line
+}
+
+/// What an explanation needs besides.
+fn add_evidence(line: &mut Value, i: &Incident) {
+    let lowered: Vec<String> = i.confidence.lowered_by.iter().map(|l| l.label()).collect();
+    let models = ModelKind::ALL.iter().zip(i.surprises);
+    let models: serde_json::Map<String, Value> = models
+        .filter(|(_, surprise)| *surprise > 0.0)
+        .map(|(model, surprise)| (model.label().to_owned(), json!(surprise)))
+        .collect();
+    line["window_s"] = json!(i.window_ns as f64 / 1e9);
+    line["entity"] = json!(sensor_engine::to_ip(&i.entity.address()));
+    line["entity.kind"] = json!(i.entity.label());
+    line["schema.hash"] = json!(format!("{:016x}", sensor_engine::schema_hash()));
+    line["confidence"] = json!(i.confidence.value);
+    line["confidence.lowered_by"] = json!(lowered);
+    if i.counters.n_windows > 0 {
+        let counters = i
+            .counters
+            .named()
+            .map(|(name, n)| (name.to_owned(), json!(n)));
+        line["counters"] = Value::Object(counters.into_iter().collect());
+    }
+    if !models.is_empty() {
+        line["models"] = Value::Object(models);
+    }
+    if i.family != i.found_as {
+        line["incident.found_as"] = json!(i.found_as.label());
+    }
+    if let Some(naming) = i.naming {
+        line["naming.family"] = json!(naming.family.label());
+        line["naming.probability"] = json!(naming.probability);
+        line["naming.model"] = json!(format!("{:016x}", naming.model));
+    }
 }
 
 /// As the Elastic Common Schema writes it: `00-00-5E-00-53-23`.

@@ -25,7 +25,7 @@ pub(crate) fn capture(name: &str, frames: &[(u64, Vec<u8>)]) -> PathBuf {
     path
 }
 
-fn tcp(source: [u8; 4], destination: [u8; 4], ports: (u16, u16), flags: u8) -> Vec<u8> {
+pub(crate) fn tcp(source: [u8; 4], destination: [u8; 4], ports: (u16, u16), flags: u8) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
     frame.extend([0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
     frame.extend(source);

@@ -101,6 +101,30 @@ fn incidents_are_remembered() {
     assert_eq!(incidents[0]["source.ips"], json!(["10.99.2.2"]));
     let told = text(&sensor.ask("incidents").unwrap());
     assert!(told.contains("port_scan"), "{told}");
+
+    let id = incidents[0]["incident.id"].as_str().unwrap();
+    let told = text(&sensor.ask(&format!("explain {id}")).unwrap());
+    for part in [
+        "port_scan, severity medium",
+        "T1046 (Network Service Discovery)",
+        "from 10.99.2.2 to 10.99.2.1",
+        "% of the score",
+        "Confidence: ",
+        "drop 10.99.2.2 for 300 s (monitor mode: counted, nothing dropped)",
+        "sensor block add 10.99.2.2",
+    ] {
+        assert!(told.contains(part), "{part} not in\n{told}");
+    }
+    let explained = values(&sensor.ask(&format!("explain {id} --json")).unwrap()).remove(0);
+    assert_eq!(explained["incident"]["incident.id"], id);
+    assert_eq!(explained["decisions"][0]["decision.target"], "10.99.2.2");
+    let unknown = sensor.ask("explain 999999-ff").unwrap();
+    assert_eq!(unknown.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(
+        told.contains("no incident 999999-ff") && told.contains(id),
+        "{told}"
+    );
 }
 
 #[test]

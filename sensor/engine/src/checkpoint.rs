@@ -93,7 +93,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CheckpointE
 }
 
 /// Finds bad disks, not forgers: who can write the file can do worse.
-fn check_sum(bytes: &[u8]) -> u64 {
+pub(crate) fn check_sum(bytes: &[u8]) -> u64 {
     let words = bytes.chunks(8).map(|chunk| {
         let mut word = [0; 8];
         for (to, from) in word.iter_mut().zip(chunk) {

@@ -12,9 +12,13 @@ pub use self::content::{
     IcmpTunnelConfig, MqttConfig, RepliesConfig,
 };
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::detect::Namer;
 use crate::models::ModelKind;
 
 /// Nanoseconds of one second.
@@ -42,6 +46,7 @@ pub struct Config {
     pub omit_flows: bool,
     pub vectors: VectorConfig,
     pub scoring: ScoringConfig,
+    pub naming: NamingConfig,
     /// Hand out every score, for evaluation.
     #[serde(skip)]
     pub emit_scores: bool,
@@ -294,6 +299,41 @@ impl Default for ScoringConfig {
             max_subjects: 16_384,
             seed: 1,
         }
+    }
+}
+
+/// Naming of what was found, by a forest trained on labelled captures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NamingConfig {
+    /// Name what was found; detection is the same without.
+    #[schemars(extend("x-restart" = true))]
+    pub enabled: bool,
+    /// A model that `sensor train` wrote; empty: the one that comes with the sensor.
+    #[schemars(extend("x-restart" = true))]
+    pub model_file: PathBuf,
+    /// The model in that file, read by the shell.
+    #[serde(skip)]
+    pub namer: Option<Arc<Namer>>,
+}
+
+impl Default for NamingConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            model_file: PathBuf::new(),
+            namer: None,
+        }
+    }
+}
+
+impl NamingConfig {
+    /// The model to name with: that of the file, else the one that comes with the sensor.
+    pub fn namer(&self) -> Option<Arc<Namer>> {
+        let shipped = || Namer::shipped().ok();
+        self.enabled
+            .then(|| self.namer.clone().or_else(shipped))
+            .flatten()
     }
 }
 

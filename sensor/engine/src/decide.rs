@@ -1,23 +1,26 @@
 //! Decide stage: findings in, incidents and decisions out.
 
+mod confidence;
 mod decision;
 mod explain;
 mod incident;
 
+pub use self::confidence::{Confidence, Lowered};
 pub use self::decision::{Action, Decision, Scope};
 pub use self::incident::{Incident, Severity, State};
 
 use sensor_common::{hash_address, mix};
 
+use self::confidence::Doubts;
 use self::decision::Decider;
 use self::incident::Case;
 use crate::address::{Seeded, Table};
 use crate::config::{DecideConfig, SECOND_NS};
-use crate::detect::{Entity, Family, Finding};
+use crate::detect::{Entity, Family, Finding, Profile};
 
 /// What the stage hands to the shell.
 pub(crate) enum Verdict {
-    Incident(Incident),
+    Incident(Box<Incident>),
     Decision(Decision),
 }
 
@@ -26,6 +29,9 @@ pub(crate) struct DecideStage {
     config: DecideConfig,
     cases: Table<(Family, Entity), Case>,
     decider: Decider,
+    doubts: Doubts,
+    /// Of those found in the window that is over, until their findings are taken.
+    profiles: Vec<Profile>,
     sequence: u64,
     forgot_ns: u64,
     pub n_shed: u64,
@@ -40,6 +46,8 @@ impl DecideStage {
             config: config.clone(),
             cases: Table::with_hasher(Seeded(hash_seed)),
             decider: Decider::new(config, hash_seed),
+            doubts: Doubts::default(),
+            profiles: Vec::new(),
             sequence: 0,
             forgot_ns: 0,
             n_shed: 0,
@@ -61,6 +69,28 @@ impl DecideStage {
         self.decider.note_local(at_ns, address);
     }
 
+    /// What was learned before goes on: the start is no cold one.
+    pub(crate) fn note_restored(&mut self) {
+        self.doubts.note_restored();
+    }
+
+    /// Remembers that a stage shed something: it lowers confidence.
+    pub(crate) fn note_loss(&mut self, at_ns: u64, stage: &'static str, reason: &'static str) {
+        self.doubts.note_loss(at_ns, stage, reason);
+    }
+
+    /// Adds what vectors say of those that were found, before the findings of the models in the
+    /// same window.
+    pub(crate) fn take_profiles(&mut self, profiles: Vec<Profile>) {
+        for profile in &profiles {
+            let cases = self.cases.iter_mut();
+            for (_, case) in cases.filter(|((_, entity), _)| *entity == profile.entity) {
+                case.add(profile);
+            }
+        }
+        self.profiles = profiles;
+    }
+
     pub(crate) fn take(&mut self, at_ns: u64, finding: &Finding, out: &mut Vec<Verdict>) {
         let key = (finding.family, finding.entity);
         if !self.cases.contains_key(&key) {
@@ -70,27 +100,31 @@ impl DecideStage {
             }
             self.sequence = self.sequence.wrapping_add(1);
             let id = incident_id(self.sequence, finding);
-            self.cases.insert(key, Case::new(id, finding));
+            let mut known = self.profiles.iter();
+            let profile = known.find(|profile| profile.entity == finding.entity);
+            self.cases.insert(key, Case::new(id, finding, profile));
         }
         let Some(case) = self.cases.get_mut(&key) else {
             return;
         };
-        case.take(at_ns, finding, self.config.n_listed);
+        let confidence = self.doubts.of(at_ns, finding.detector);
+        case.take(at_ns, finding, confidence, self.config.n_listed);
         if let Some(incident) = case.publish(at_ns, self.config.update_ns) {
-            out.push(Verdict::Incident(incident));
+            out.push(Verdict::Incident(Box::new(incident)));
         }
         self.decider.decide(at_ns, case.incident(), finding, out);
     }
 
     /// Closes what went quiet.
     pub(crate) fn tick(&mut self, at_ns: u64, out: &mut Vec<Verdict>) {
+        self.doubts.note_time(at_ns);
         let config = &self.config;
         self.cases.retain(|_, case| {
             let is_open = !case.is_quiet(at_ns, config.close_ns);
             if !is_open {
-                out.push(Verdict::Incident(case.close()));
+                out.push(Verdict::Incident(Box::new(case.close())));
             } else if let Some(incident) = case.publish(at_ns, config.update_ns) {
-                out.push(Verdict::Incident(incident));
+                out.push(Verdict::Incident(Box::new(incident)));
             }
             is_open
         });
@@ -102,7 +136,7 @@ impl DecideStage {
 
     pub(crate) fn finish(&mut self, out: &mut Vec<Verdict>) {
         for case in self.cases.values_mut() {
-            out.push(Verdict::Incident(case.close()));
+            out.push(Verdict::Incident(Box::new(case.close())));
         }
         self.cases.clear();
     }

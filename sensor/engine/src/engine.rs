@@ -9,8 +9,8 @@ use crate::checkpoint::{CheckpointError, decode, encode};
 use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
-    Blame, ContentDetectors, Detector, Finding, FloodDetector, LearnedScoring, RowScanDetector,
-    ScanDetector, Score, Scoring, ShapeDetectors, VolumeDetector,
+    Blame, ContentDetectors, Detector, Finding, FloodDetector, LearnedScoring, Profiles,
+    RowScanDetector, ScanDetector, Score, Scoring, ShapeDetectors, VolumeDetector,
 };
 use crate::features::{HostLook, HostTracks, LearnedSubjects, Rank, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary};
@@ -96,6 +96,7 @@ pub struct Stats {
     pub n_baselines_shed: u64,
     pub n_scan_windows_shed: u64,
     pub n_content_shed: u64,
+    pub n_profiles_shed: u64,
     pub n_incidents_shed: u64,
     pub n_host_packets_dropped: u64,
     /// Memory that the flow table holds, by capacity, and that of the host rows and addresses.
@@ -107,7 +108,7 @@ pub struct Stats {
 
 impl Stats {
     /// What each stage had no room for: stage, reason and count.
-    pub const fn shed(&self) -> [(&'static str, &'static str, u64); 11] {
+    pub const fn shed(&self) -> [(&'static str, &'static str, u64); 12] {
         [
             ("flow", "table_full", self.n_flows_shed),
             ("features", "hosts_full", self.n_hosts_shed),
@@ -116,6 +117,7 @@ impl Stats {
             ("features", "vectors_over_limit", self.n_vectors_skipped),
             ("detect", "scan_windows_full", self.n_scan_windows_shed),
             ("detect", "content_tables_full", self.n_content_shed),
+            ("detect", "profiles_full", self.n_profiles_shed),
             ("decide", "incidents_full", self.n_incidents_shed),
             ("capture", "host_rows_full", self.n_host_packets_dropped),
             ("capture", "samples_over_budget", self.n_samples_over_budget),
@@ -144,6 +146,7 @@ pub struct Engine {
     scoring: Scoring,
     emit_scores: bool,
     omit_detectors: bool,
+    profiles: Profiles,
     decide: DecideStage,
     /// Of the last look at host rows; kept for their memory.
     looks: Looks,
@@ -173,6 +176,7 @@ impl Engine {
             scoring: Scoring::new(&config.scoring, seed),
             emit_scores: config.emit_scores,
             omit_detectors: config.omit_detectors,
+            profiles: Profiles::new(config.naming.namer(), seed),
             decide: DecideStage::new(&config.decide, seed),
             looks: Looks::default(),
             stats: Stats::default(),
@@ -193,6 +197,7 @@ impl Engine {
         let (scoring, subjects): (LearnedScoring, LearnedSubjects) = decode(bytes)?;
         self.scoring.restore(scoring)?;
         self.subjects.restore(subjects);
+        self.decide.note_restored();
         Ok(())
     }
 
@@ -290,6 +295,7 @@ impl Engine {
         stats.n_baselines_shed = self.scoring.n_shed();
         stats.n_scan_windows_shed = self.scans.n_shed().saturating_add(self.shapes.n_shed());
         stats.n_content_shed = self.content.n_shed().saturating_add(self.facts.n_shed());
+        stats.n_profiles_shed = self.profiles.n_shed;
         stats.n_incidents_shed = self.decide.n_shed;
         stats
     }
@@ -345,19 +351,24 @@ impl Engine {
         let mut verdicts = Vec::new();
         self.decide.tick(at_ns, &mut verdicts);
         self.hand_out(verdicts, out);
-        self.report_losses(out);
+        self.report_losses(at_ns, out);
     }
 
     /// Ends the window of the subjects.
     fn close_window(&mut self, at_ns: u64, out: &mut Vec<Output>) {
         let (emit_vectors, emit_scores) = (self.emit_vectors, self.emit_scores);
-        let scoring = &mut self.scoring;
-        let mut findings = Vec::new();
+        let (scoring, profiles) = (&mut self.scoring, &mut self.profiles);
+        let (mut findings, mut known) = (Vec::new(), Vec::new());
         self.subjects.close(at_ns, &mut |vector, rank| {
+            let n_before = findings.len();
             let score = match rank {
                 Rank::Busy => scoring.take(at_ns, vector, &mut findings),
                 Rank::Crowd => scoring.take_crowd(at_ns, vector),
             };
+            let found = findings
+                .get(n_before)
+                .map(|finding: &Finding| finding.entity);
+            known.extend(profiles.take(at_ns, vector, &score, found));
             if emit_scores {
                 out.push(Output::Score(Box::new(score)));
             }
@@ -365,11 +376,13 @@ impl Engine {
                 out.push(Output::Vector(Box::new(vector.clone())));
             }
         });
+        profiles.close(at_ns);
         scoring.close(at_ns, &mut |score| {
             if emit_scores {
                 out.push(Output::Score(Box::new(score)));
             }
         });
+        self.decide.take_profiles(known);
         self.conclude(at_ns, findings, out);
     }
 
@@ -419,6 +432,7 @@ impl Engine {
                 continue;
             }
             self.scoring.note(&finding);
+            self.profiles.note(at_ns, &finding);
             let mut verdicts = Vec::new();
             self.decide.take(at_ns, &finding, &mut verdicts);
             self.stats.n_findings = self.stats.n_findings.saturating_add(1);
@@ -434,7 +448,7 @@ impl Engine {
                     let is_new = incident.state == crate::decide::State::Opened;
                     let n = &mut self.stats.n_incidents;
                     *n = n.saturating_add(u64::from(is_new));
-                    out.push(Output::Incident(incident));
+                    out.push(Output::Incident(*incident));
                 }
                 Verdict::Decision(decision) => {
                     self.stats.n_decisions = self.stats.n_decisions.saturating_add(1);
@@ -444,13 +458,14 @@ impl Engine {
         }
     }
 
-    fn report_losses(&mut self, out: &mut Vec<Output>) {
+    fn report_losses(&mut self, at_ns: u64, out: &mut Vec<Output>) {
         let now = self.stats();
         let before = std::mem::replace(&mut self.reported, now.clone());
         for (now, before) in now.shed().into_iter().zip(before.shed()) {
             let (stage, reason, count) = now;
             let count = count.saturating_sub(before.2);
             if count > 0 {
+                self.decide.note_loss(at_ns, stage, reason);
                 out.push(Output::Loss {
                     stage,
                     reason,

@@ -25,10 +25,14 @@ pub use checkpoint::CheckpointError;
 pub use config::{
     ArpSpoofConfig, ArpSweepConfig, Config, ContentConfig, DecideConfig, DgaConfig,
     DnsTunnelConfig, FieldbusConfig, FloodConfig, FlowConfig, IcmpTunnelConfig, MqttConfig,
-    RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, VectorConfig, VolumeConfig,
+    NamingConfig, RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, VectorConfig,
+    VolumeConfig,
 };
-pub use decide::{Action, Decision, Incident, Scope, Severity, State};
-pub use detect::{Detector, Entity, Evidence, Family, Finding, Score, Scorer};
+pub use decide::{Action, Confidence, Decision, Incident, Lowered, Scope, Severity, State};
+pub use detect::{
+    BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, Namer, Naming, Score, Scorer,
+    Surprises, inputs,
+};
 pub use engine::{Engine, Input, Output, Stats};
 pub use features::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, Vector, schema_hash,
@@ -36,7 +40,9 @@ pub use features::{
 };
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
 pub use models::{
-    BASELINE_COLUMNS, Clusters, HalfSpaceTrees, IsolationForest, KitNet, Mixture, Model, ModelKind,
-    N_BASELINES, RobustCutForest, Scale, Scaled, Seasonal,
+    About, BASELINE_COLUMNS, Clusters, Forest, ForestError, Growth, HalfSpaceTrees, Inputs,
+    IsolationForest, KitNet, MAX_CLASSES, MAX_MODEL_BYTES, Merit, Mixture, Model, ModelKind,
+    N_BASELINES, N_INPUTS, RobustCutForest, Row, Scale, Scaled, Seasonal, Shares, Source,
+    greatest_from,
 };
 pub use note::Note;

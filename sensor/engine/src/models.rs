@@ -6,6 +6,7 @@
 //! give equal scores. Each is described in `docs/models/`.
 
 mod clusters;
+mod forest;
 mod half_space_trees;
 mod isolation_forest;
 mod kitnet;
@@ -17,6 +18,10 @@ mod scale;
 mod seasonal;
 
 pub use self::clusters::Clusters;
+pub use self::forest::{
+    About, Forest, ForestError, Growth, Inputs, MAX_CLASSES, MAX_MODEL_BYTES, Merit, N_INPUTS, Row,
+    Shares, Source, greatest_from,
+};
 pub use self::half_space_trees::HalfSpaceTrees;
 pub use self::isolation_forest::IsolationForest;
 pub use self::kitnet::KitNet;

@@ -70,7 +70,7 @@ impl Eval {
                 Err(problem) => problems.push(problem),
             }
         }
-        bar.0.finish_and_clear();
+        bar.finish();
         problems.append(&mut evaluation.problems);
         evaluation.problems = problems;
         self.publish(&evaluation)
@@ -101,10 +101,15 @@ impl Eval {
     }
 }
 
-struct Bar(ProgressBar);
+/// Bytes of capture files.
+pub(super) struct Bar(ProgressBar);
 
 impl Bar {
-    fn new(subjects: &[Subject], n_passes: usize) -> Self {
+    pub(super) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+
+    pub(super) fn new(subjects: &[Subject], n_passes: usize) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
         }

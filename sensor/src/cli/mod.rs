@@ -7,12 +7,14 @@ mod consent;
 mod detach;
 mod doctor;
 mod eval;
+mod explain;
 mod help;
 mod lists;
 mod logs;
 mod replay;
 mod run;
 mod table;
+mod train;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,8 @@ enum Command {
     Replay(replay::Replay),
     /// Run labelled captures and hold the incidents against the labels.
     Eval(eval::Eval),
+    /// Train the model that names families, on labelled captures.
+    Train(train::Train),
     /// What the running agent sees and does.
     Status(ask::Status),
     /// Live flows of the running agent.
@@ -56,6 +60,8 @@ enum Command {
     Top(ask::Top),
     /// Incidents that the running agent remembers.
     Incidents(ask::Incidents),
+    /// Explain an incident in sentences.
+    Explain(explain::Explain),
     /// Show and change who is blocked.
     Block(lists::Block),
     /// Show and change who is never blocked.
@@ -83,10 +89,12 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::Replay(replay) => replay.execute(),
         Command::Eval(eval) => eval.execute(),
+        Command::Train(train) => train.execute(),
         Command::Status(status) => status.execute(),
         Command::Flows(flows) => flows.execute(),
         Command::Top(top) => top.execute(),
         Command::Incidents(incidents) => incidents.execute(),
+        Command::Explain(explain) => explain.execute(),
         Command::Block(block) => block.execute(),
         Command::Allow(allow) => allow.execute(),
         Command::Config(config) => config.execute(),

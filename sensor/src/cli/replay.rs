@@ -13,8 +13,9 @@ use sensor_engine::Config;
 use serde_json::json;
 use tracing::error;
 
-use super::EXIT_BAD_INPUT;
+use super::{EXIT_BAD_INPUT, EXIT_USAGE};
 use crate::capture::pcap::CaptureReader;
+use crate::naming;
 use crate::output::timestamp;
 use crate::pipeline::{Pipeline, Show};
 use crate::player::{ClockFaults, Player};
@@ -36,10 +37,21 @@ pub struct Replay {
     /// Print every score above its limit.
     #[arg(long)]
     findings: bool,
+    /// Name families with this model instead of the one that comes with the sensor.
+    #[arg(long, value_name = "FILE")]
+    naming_model: Option<PathBuf>,
 }
 
 impl Replay {
     pub fn execute(self) -> Result<ExitCode> {
+        let mut config = Config::default();
+        match self.naming_model.as_deref().map(naming::read).transpose() {
+            Ok(namer) => config.naming.namer = namer,
+            Err(cause) => {
+                error!("{cause}");
+                return Ok(ExitCode::from(EXIT_USAGE));
+            }
+        }
         let show = Show {
             flows: self.flows,
             findings: self.findings,
@@ -49,7 +61,7 @@ impl Replay {
         } else {
             Format::Text
         };
-        let mut replaying = Replaying::new(show, format);
+        let mut replaying = Replaying::new(config, show, format);
         let mut is_good = true;
         for path in &self.files {
             is_good &= replaying.play(path)?;
@@ -70,9 +82,9 @@ struct Replaying {
 }
 
 impl Replaying {
-    fn new(show: Show, format: Format) -> Self {
+    fn new(config: Config, show: Show, format: Format) -> Self {
         let printer = Box::new(Printer::new(format));
-        let pipeline = Pipeline::new(Config::default(), NoRespond, show, printer);
+        let pipeline = Pipeline::new(config, NoRespond, show, printer);
         Self {
             player: Player::new(pipeline),
             started: Instant::now(),

@@ -97,14 +97,15 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         put(&mut tree, &leaf.path, leaf.value);
         origins.insert(leaf.path, leaf.origin);
     }
-    let settings = match serde_json::from_value::<Settings>(Value::Object(tree)) {
+    let mut settings = match serde_json::from_value::<Settings>(Value::Object(tree)) {
         Ok(settings) => settings,
         Err(cause) => {
             faults.push(Fault::anywhere(cause.to_string()));
             return Err(Faults(faults));
         }
     };
-    for (path, message) in settings.conflicts() {
+    let naming = settings.read_naming().err();
+    for (path, message) in settings.conflicts().into_iter().chain(naming) {
         let origin = origins.get(path).cloned().unwrap_or(Origin::Default);
         faults.push(Fault::at(&origin, path, message));
     }

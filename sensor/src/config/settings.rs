@@ -295,6 +295,19 @@ impl Default for LogSettings {
 }
 
 impl Settings {
+    /// Reads the naming model that the settings name: key and message where it can't be used.
+    pub(super) fn read_naming(&mut self) -> Result<(), (&'static str, String)> {
+        let naming = &mut self.engine.naming;
+        let file = &naming.model_file;
+        if !naming.enabled || file.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let read = crate::naming::read(file);
+        let namer = read.map_err(|message| ("engine.naming.model_file", message))?;
+        naming.namer = Some(namer);
+        Ok(())
+    }
+
     /// What doesn't go together: key and message.
     pub(super) fn conflicts(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();

@@ -4,6 +4,19 @@ use super::incident::Incident;
 use crate::detect::{Evidence, Family};
 
 pub(super) fn explain(incident: &Incident) -> String {
+    let told = of_detectors(incident);
+    if incident.family == incident.found_as {
+        return told;
+    }
+    let probability = incident.naming.map_or(0.0, |naming| naming.probability);
+    format!(
+        "{told}; it looks like {} ({:.0} % of the trees)",
+        incident.family.label(),
+        100.0 * probability
+    )
+}
+
+fn of_detectors(incident: &Incident) -> String {
     let victim = list(&incident.destinations, incident.n_destinations);
     let sources = if incident.is_spoofed {
         format!("about {} spoofed or scattered sources", incident.n_sources)
@@ -20,7 +33,7 @@ pub(super) fn explain(incident: &Incident) -> String {
         incident.score
     );
     let what = phrase(incident);
-    match incident.family {
+    match incident.found_as {
         Family::SynFlood
         | Family::AckFlood
         | Family::UdpFlood
@@ -73,7 +86,7 @@ fn of_samples(incident: &Incident, sources: &str, victim: &str, end: &str) -> St
     let zone = incident.notes.first().map_or("", |note| &note.value);
     let observed = incident.features.first().map_or(0.0, |f| f.observed);
     let evidence = evidence(incident);
-    match incident.family {
+    match incident.found_as {
         Family::ArpSweep => format!(
             "{} asked by ARP for {observed:.0} addresses within a minute, most of which nobody has, {end}",
             station(incident)

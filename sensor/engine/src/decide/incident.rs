@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::confidence::Confidence;
 use super::explain::explain;
 use crate::address::Mac;
-use crate::detect::{Detector, Evidence, Family, Finding};
+use crate::detect::{
+    Counters, Detector, Entity, Evidence, Family, Finding, Naming, Profile, Surprises,
+};
 use crate::note::Note;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +96,18 @@ pub struct Incident {
     pub technique: &'static str,
     pub explanation: String,
     pub detectors: Vec<Detector>,
-    /// Of the strongest finding.
+    /// Of the strongest finding, and the window that it judged.
     pub features: Vec<Evidence>,
     pub notes: Vec<Note>,
+    pub window_ns: u64,
+    pub entity: Entity,
+    /// What detectors call it; another than `family` where they know no shape and a forest does.
+    pub found_as: Family,
+    pub naming: Option<Naming>,
+    pub counters: Counters,
+    /// `-log10 p` of each model, in the order of [`crate::ModelKind::ALL`].
+    pub surprises: Surprises,
+    pub confidence: Confidence,
 }
 
 /// An open incident.
@@ -111,12 +123,17 @@ pub(super) struct Case {
 }
 
 impl Case {
-    pub(super) fn new(id: String, finding: &Finding) -> Self {
-        Self {
+    pub(super) fn new(id: String, finding: &Finding, profile: Option<&Profile>) -> Self {
+        let is_shapeless = matches!(finding.detector, Detector::Models | Detector::Volume);
+        let naming = profile.and_then(|profile| profile.naming);
+        let named = naming.filter(|_| is_shapeless).map(|naming| naming.family);
+        let family = named.unwrap_or(finding.family);
+        let technique = finding.detector.technique();
+        let mut case = Self {
             incident: Incident {
                 id,
                 state: State::Opened,
-                family: finding.family,
+                family,
                 start_ns: finding.first_ns,
                 end_ns: finding.last_ns,
                 sources: Vec::new(),
@@ -129,14 +146,18 @@ impl Case {
                 n_ports: 0,
                 score: 0.0,
                 severity: Severity::Low,
-                technique: finding
-                    .detector
-                    .technique()
-                    .unwrap_or(finding.family.technique()),
+                technique: technique.unwrap_or(family.technique()),
                 explanation: String::new(),
                 detectors: Vec::new(),
                 features: Vec::new(),
                 notes: Vec::new(),
+                window_ns: finding.window_ns,
+                entity: finding.entity,
+                found_as: finding.family,
+                naming,
+                counters: Counters::default(),
+                surprises: Surprises::default(),
+                confidence: Confidence::FULL,
             },
             sources: BTreeSet::new(),
             destinations: BTreeSet::new(),
@@ -144,14 +165,33 @@ impl Case {
             finding_ns: 0,
             published_ns: None,
             has_changed: true,
+        };
+        if let Some(profile) = profile {
+            case.add(profile);
         }
+        case
+    }
+
+    /// Adds what vectors say. A name that was published stays.
+    pub(super) fn add(&mut self, profile: &Profile) {
+        let incident = &mut self.incident;
+        incident.naming = profile.naming;
+        incident.counters = profile.counters;
+        incident.surprises = profile.surprises;
+        self.has_changed = true;
     }
 
     pub(super) fn incident(&self) -> &Incident {
         &self.incident
     }
 
-    pub(super) fn take(&mut self, at_ns: u64, finding: &Finding, n_listed: usize) {
+    pub(super) fn take(
+        &mut self,
+        at_ns: u64,
+        finding: &Finding,
+        confidence: Confidence,
+        n_listed: usize,
+    ) {
         self.finding_ns = at_ns;
         self.has_changed = true;
         extend(&mut self.sources, &finding.sources, n_listed);
@@ -186,8 +226,11 @@ impl Case {
             incident.score = finding.score;
             incident.features.clone_from(&finding.features);
             incident.notes.clone_from(&finding.notes);
+            incident.window_ns = finding.window_ns;
         }
-        incident.severity = Severity::of(incident.family, incident.score);
+        incident.confidence.join(confidence);
+        // A name that nothing but the forest gives makes it no graver.
+        incident.severity = Severity::of(incident.found_as, incident.score);
         incident.explanation = explain(incident);
     }
 

@@ -16,6 +16,7 @@ use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenOrder};
 use crate::capture::kernel::Tables;
+use crate::explain;
 use crate::output::{self, timestamp};
 use crate::respond::Origin;
 
@@ -74,6 +75,10 @@ impl Answers {
             Request::Flows(query) => self.flows(query).await,
             Request::Top(query) => self.top(query).await,
             Request::Incidents { limit } => Ok(Value::from(self.recent.incidents(limit))),
+            Request::Explain { id } => match self.recent.account(&id) {
+                Ok(account) => Ok(explain::json(&account)),
+                Err(missing) => Err(Refusal::new(Code::NotFound, missing.to_string())),
+            },
             Request::BlockAdd(add) => self.order(Order::BlockAdd(add), uid).await,
             Request::BlockDel(del) => self.order(Order::BlockDel(del), uid).await,
             Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,

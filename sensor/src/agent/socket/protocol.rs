@@ -32,6 +32,10 @@ pub enum Request {
         #[serde(default = "default_limit")]
         limit: usize,
     },
+    /// One incident with what was decided about it.
+    Explain {
+        id: String,
+    },
     BlockAdd(BlockAdd),
     BlockDel(BlockDel),
     BlockList(BlockList),
@@ -82,6 +86,8 @@ pub enum Code {
     TooLarge,
     /// The engine said no, e.g. because an address is protected.
     Refused,
+    /// There is no such thing.
+    NotFound,
     Failed,
 }
 

@@ -1,0 +1,373 @@
+//! What the vectors of those who were found say besides: raw counters, what each model thinks, and
+//! the family that a forest names. It adds to what detectors found and decides nothing.
+
+use std::sync::{Arc, OnceLock};
+
+use super::finding::{Detector, Entity, Family, Finding};
+use super::scoring::{Score, Surprises};
+use crate::address::{Seeded, Table};
+use crate::config::SECOND_NS;
+use crate::features::{Column, Subject, Vector};
+use crate::models::{Forest, ForestError, Inputs, MAX_CLASSES, N_INPUTS, Shares, greatest_from};
+
+/// The class of what is no attack: the first.
+pub const BENIGN: &str = "benign";
+
+/// A family with the share of the trees that name it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Naming {
+    pub family: Family,
+    pub probability: f32,
+    /// [`Namer::id`] of who named it.
+    pub model: u64,
+}
+
+/// Names families by a forest that was trained on labelled captures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Namer {
+    forest: Forest,
+    /// By class; none for what is benign.
+    families: Vec<Option<Family>>,
+    id: u64,
+}
+
+/// Trained on labelled captures: `docs/models/naming.md`.
+const SHIPPED: &[u8] = include_bytes!("../models/naming.forest");
+
+impl Namer {
+    /// # Errors
+    /// When the bytes are no forest of this sensor's schema and families.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ForestError> {
+        let forest = Forest::from_bytes(bytes)?;
+        let family = |class: &String| match class.as_str() {
+            BENIGN => Ok(None),
+            label => {
+                let mut all = Family::ALL.into_iter();
+                let found = all.find(|family| family.label() == label);
+                found
+                    .map(Some)
+                    .ok_or_else(|| ForestError::Class(label.to_owned()))
+            }
+        };
+        if forest.classes().first().is_none_or(|class| class != BENIGN) {
+            return Err(ForestError::Limits("another first class than \"benign\""));
+        }
+        let families: Result<Vec<_>, _> = forest.classes().iter().map(family).collect();
+        Ok(Self {
+            families: families?,
+            id: forest.id(),
+            forest,
+        })
+    }
+
+    /// The one that comes with the sensor.
+    ///
+    /// # Errors
+    /// When it was not trained anew after the schema changed.
+    pub fn shipped() -> Result<Arc<Self>, ForestError> {
+        static ONCE: OnceLock<Result<Arc<Namer>, ForestError>> = OnceLock::new();
+        let read = || Self::from_bytes(SHIPPED).map(Arc::new);
+        ONCE.get_or_init(read).clone()
+    }
+
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub const fn forest(&self) -> &Forest {
+        &self.forest
+    }
+
+    /// The family that most trees vote for, if they are enough; else nothing: a wrong name is worse
+    /// than none.
+    fn name(&self, shares: &Shares) -> Option<Naming> {
+        let (class, probability) = greatest_from(shares, 1);
+        let least = self.forest.thresholds().get(class)?;
+        let family = (*self.families.get(class)?)?;
+        (probability >= *least).then_some(Naming {
+            family,
+            probability,
+            model: self.id,
+        })
+    }
+}
+
+/// What a forest is asked about a vector.
+pub fn inputs(vector: &Vector) -> Inputs {
+    let mut inputs = [0.0; N_INPUTS];
+    for (to, from) in inputs.iter_mut().zip(&vector.values) {
+        *to = *from;
+    }
+    inputs[N_INPUTS - 1] = vector.subject.kind() as f32;
+    inputs
+}
+
+/// Raw counters of what an entity did in the windows in which it was found. Vectors carry
+/// logarithms in single precision: above half a million the last digits are rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub n_windows: u64,
+    pub packets_out: u64,
+    pub packets_in: u64,
+    pub bytes_out: u64,
+    pub bytes_in: u64,
+    pub flows: u64,
+    pub syn: u64,
+    pub failed: u64,
+}
+
+impl Counters {
+    pub const fn named(&self) -> [(&'static str, u64); 8] {
+        [
+            ("windows", self.n_windows),
+            ("packets_out", self.packets_out),
+            ("packets_in", self.packets_in),
+            ("bytes_out", self.bytes_out),
+            ("bytes_in", self.bytes_in),
+            ("flows", self.flows),
+            ("syn", self.syn),
+            ("failed", self.failed),
+        ]
+    }
+
+    fn add(&mut self, vector: &Vector) {
+        let counted = |column: Column| {
+            let value = vector.values.get(column as usize).copied().unwrap_or(0.0);
+            f64::from(value).exp_m1().round() as u64
+        };
+        self.n_windows += 1;
+        for (sum, column) in [
+            (&mut self.packets_out, Column::OutPackets),
+            (&mut self.packets_in, Column::InPackets),
+            (&mut self.bytes_out, Column::OutBytes),
+            (&mut self.bytes_in, Column::InBytes),
+            (&mut self.flows, Column::Flows),
+            (&mut self.syn, Column::Syn),
+            (&mut self.failed, Column::Failed),
+        ] {
+            *sum = sum.saturating_add(counted(column));
+        }
+    }
+}
+
+/// What is known of an entity that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    pub entity: Entity,
+    pub counters: Counters,
+    /// `-log10 p` of each model in the oddest window, in the order of [`crate::ModelKind::ALL`], and
+    /// that of all together.
+    pub surprises: Surprises,
+    pub ensemble: f32,
+    pub naming: Option<Naming>,
+}
+
+#[derive(Debug)]
+struct Running {
+    profile: Profile,
+    shares: Shares,
+    found_ns: u64,
+    /// It was found in the window that runs.
+    is_due: bool,
+}
+
+/// Entities that were found lately.
+#[derive(Debug)]
+pub(crate) struct Profiles {
+    namer: Option<Arc<Namer>>,
+    running: Table<Entity, Running>,
+    pub n_shed: u64,
+}
+
+/// Entities followed at once; further ones have no profile.
+const MAX_ENTITIES: usize = 1_024;
+/// What was not found for so long begins anew.
+const FORGET_NS: u64 = 60 * SECOND_NS;
+
+impl Profiles {
+    pub(crate) fn new(namer: Option<Arc<Namer>>, hash_seed: u64) -> Self {
+        Self {
+            namer,
+            running: Table::with_hasher(Seeded(hash_seed)),
+            n_shed: 0,
+        }
+    }
+
+    /// Remembers whom a detector spoke of. What the models find comes with its vector.
+    pub(crate) fn note(&mut self, at_ns: u64, finding: &Finding) {
+        if finding.detector != Detector::Models
+            && let Some(running) = self.running(at_ns, finding.entity)
+        {
+            running.is_due = true;
+        }
+    }
+
+    fn running(&mut self, at_ns: u64, entity: Entity) -> Option<&mut Running> {
+        if self.running.len() >= MAX_ENTITIES && !self.running.contains_key(&entity) {
+            self.n_shed = self.n_shed.saturating_add(1);
+            return None;
+        }
+        let running = self.running.entry(entity).or_insert_with(|| Running {
+            profile: Profile {
+                entity,
+                counters: Counters::default(),
+                surprises: Surprises::default(),
+                ensemble: 0.0,
+                naming: None,
+            },
+            shares: [0.0; MAX_CLASSES],
+            found_ns: at_ns,
+            is_due: false,
+        });
+        running.found_ns = at_ns;
+        Some(running)
+    }
+
+    /// Takes the vector of a window: of one who was found in it, or that is `found` itself.
+    pub(crate) fn take(
+        &mut self,
+        at_ns: u64,
+        vector: &Vector,
+        score: &Score,
+        found: Option<Entity>,
+    ) -> Option<Profile> {
+        let entity = match (found, &vector.subject) {
+            (Some(entity), _) => entity,
+            (None, Subject::Source(address)) => Entity::Source(*address),
+            (None, Subject::Host(address)) => Entity::Victim(*address),
+            (None, Subject::Pair(..) | Subject::Service(..)) => return None,
+        };
+        if found.is_none() && !self.running.get(&entity).is_some_and(|known| known.is_due) {
+            return None;
+        }
+        let namer = self.namer.clone();
+        let running = self.running(at_ns, entity)?;
+        running.is_due = false;
+        let profile = &mut running.profile;
+        profile.counters.add(vector);
+        if score.ensemble >= profile.ensemble {
+            (profile.ensemble, profile.surprises) = (score.ensemble, score.models);
+        }
+        if let Some(namer) = namer {
+            let shares = namer.forest.shares(&inputs(vector));
+            let n = profile.counters.n_windows as f32;
+            for (mean, share) in running.shares.iter_mut().zip(shares) {
+                *mean += (share - *mean) / n;
+            }
+            profile.naming = namer.name(&running.shares);
+        }
+        Some(profile.clone())
+    }
+
+    /// After the last vector of a window.
+    pub(crate) fn close(&mut self, at_ns: u64) {
+        self.running.retain(|_, running| {
+            running.is_due = false;
+            at_ns.saturating_sub(running.found_ns) < FORGET_NS
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::N_FEATURES;
+    use crate::models::{Growth, Row};
+    use crate::tests::{T0, ip};
+
+    fn vector(subject: Subject, packets: f32) -> Vector {
+        let mut values = [0.0; N_FEATURES];
+        values[Column::OutPackets as usize] = packets.ln_1p();
+        Vector {
+            subject,
+            first_ns: T0,
+            last_ns: T0,
+            n_packets: packets as u64,
+            values,
+        }
+    }
+
+    /// Many packets are a scan, few are benign.
+    fn namer() -> Namer {
+        let rows: Vec<Row> = (0..200)
+            .map(|i| Row {
+                inputs: inputs(&vector(Subject::Source(ip(1)), i as f32)),
+                class: u8::from(i >= 100),
+                capture: 0,
+            })
+            .collect();
+        let classes = [BENIGN, "port_scan"].map(str::to_owned);
+        Namer::from_bytes(&Forest::grow(&rows, &classes, &Growth::default()).to_bytes()).unwrap()
+    }
+
+    fn score(vector: &Vector, fused: f32) -> Score {
+        Score {
+            subject: vector.subject,
+            start_ns: T0,
+            end_ns: T0,
+            n_packets: vector.n_packets,
+            models: Surprises::default(),
+            ensemble: fused,
+            fused,
+        }
+    }
+
+    #[test]
+    fn names_who_was_found_and_nobody_else() {
+        let mut profiles = Profiles::new(Some(Arc::new(namer())), 0);
+        let busy = vector(Subject::Source(ip(1)), 190.0);
+        assert_eq!(profiles.take(T0, &busy, &score(&busy, 2.0), None), None);
+        let entity = Entity::Source(ip(1));
+        let found = |vector: &Vector, profiles: &mut Profiles| {
+            profiles.take(T0, vector, &score(vector, 2.0), Some(entity))
+        };
+        let profile = found(&busy, &mut profiles).unwrap();
+        let naming = profile.naming.unwrap();
+        assert_eq!(naming.family, Family::PortScan);
+        assert!(naming.probability > 0.9, "{naming:?}");
+        assert_eq!(profile.counters.packets_out, 190);
+        // What looks benign gets no name, and two windows that differ make none certain.
+        let calm = vector(Subject::Source(ip(1)), 3.0);
+        let mut others = Profiles::new(Some(Arc::new(namer())), 0);
+        assert_eq!(found(&calm, &mut others).unwrap().naming, None);
+        let both = found(&calm, &mut profiles).unwrap();
+        assert_eq!(both.counters.packets_out, 193);
+        assert!(both.naming.is_none_or(|naming| naming.probability < 0.6));
+    }
+
+    #[test]
+    fn what_is_followed_is_bounded_and_forgotten() {
+        let mut profiles = Profiles::new(None, 0);
+        for i in 0..=MAX_ENTITIES as u16 {
+            let v = vector(Subject::Source(ip(i)), 1.0);
+            profiles.take(T0, &v, &score(&v, 0.0), Some(Entity::Source(ip(i))));
+        }
+        assert_eq!((profiles.running.len(), profiles.n_shed), (MAX_ENTITIES, 1));
+        profiles.close(T0 + FORGET_NS);
+        assert_eq!(profiles.running.len(), 0);
+    }
+
+    #[test]
+    fn an_unknown_class_is_refused() {
+        let rows = [Row {
+            inputs: [0.0; N_INPUTS],
+            class: 0,
+            capture: 0,
+        }];
+        let classes = [BENIGN, "witchcraft"].map(str::to_owned);
+        let bytes = Forest::grow(&rows, &classes, &Growth::default()).to_bytes();
+        let error = Namer::from_bytes(&bytes).unwrap_err().to_string();
+        assert!(
+            error.contains("witchcraft") && error.contains("sensor train"),
+            "{error}"
+        );
+    }
+
+    /// After a change of the schema: `sensor train` the shipped model anew.
+    #[test]
+    fn the_shipped_model_fits_this_sensor() {
+        assert!(SHIPPED.len() < 1 << 20, "{} bytes", SHIPPED.len());
+        let namer = Namer::shipped().unwrap();
+        assert!(namer.forest().classes().len() > 2);
+    }
+}

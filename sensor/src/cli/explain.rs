@@ -1,0 +1,116 @@
+//! `sensor explain`.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use serde_json::Value;
+use tracing::error;
+
+use super::EXIT_BAD_INPUT;
+use super::client::Reach;
+use crate::agent::protocol::Request;
+use crate::explain::{Account, Accounts, json, text};
+
+/// Longer lines are none of the sensor's.
+const MAX_LINE: u64 = 1 << 20;
+
+#[derive(Args)]
+#[command(
+    after_help = "The agent remembers the last 1,000 incidents. A file is what `sensor run` or \
+    `sensor replay` put out with --json.\n\n\
+    Example: sensor explain 000001\n\
+    Example: sensor replay --json office.pcap.zst > office.jsonl; \
+    sensor explain 000001 --from office.jsonl"
+)]
+pub struct Explain {
+    /// Identifier of the incident, or the beginning of one that no other begins with.
+    id: String,
+    /// Of this file of JSON lines instead of the running agent; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+impl Explain {
+    pub fn execute(self) -> Result<ExitCode> {
+        let (account, is_good) = match &self.from {
+            Some(path) => from_file(path, &self.id)?,
+            None => (self.ask()?, true),
+        };
+        if self.reach.json {
+            println!("{}", json(&account));
+        } else {
+            println!("{}", text(&account));
+        }
+        Ok(if is_good {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(EXIT_BAD_INPUT)
+        })
+    }
+
+    fn ask(&self) -> Result<Account> {
+        let id = self.id.clone();
+        let mut found = self.reach.connect()?.ask(&Request::Explain { id })?;
+        Ok(Account {
+            incident: found["incident"].take(),
+            n_decisions: found["decisions.count"].as_u64().unwrap_or(0),
+            decisions: match found["decisions"].take() {
+                Value::Array(decisions) => decisions,
+                _ => Vec::new(),
+            },
+        })
+    }
+}
+
+/// `false`: some lines were bad, and named on standard error.
+fn from_file(path: &Path, id: &str) -> Result<(Account, bool)> {
+    let shown = path.display();
+    let reader: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(path).with_context(|| shown.to_string())?;
+        Box::new(BufReader::new(file))
+    };
+    let mut accounts = Accounts::new(id);
+    let n_bad = read(reader, &mut accounts, &shown.to_string())?;
+    let account = accounts
+        .finish()
+        .map_err(|missing| anyhow!("{shown}: {missing}"))?;
+    Ok((account, n_bad == 0))
+}
+
+/// Says how many lines were bad; the first few are named.
+fn read(mut reader: impl BufRead, accounts: &mut Accounts, shown: &str) -> Result<u64> {
+    const NAMED: u64 = 5;
+    let (mut line, mut number, mut n_bad) = (Vec::new(), 0u64, 0);
+    loop {
+        line.clear();
+        let n = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line);
+        if n.with_context(|| shown.to_owned())? == 0 {
+            break;
+        }
+        number += 1;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice::<Value>(&line) {
+            Ok(value) => accounts.take(&value),
+            Err(cause) => {
+                n_bad += 1;
+                if n_bad <= NAMED {
+                    error!("{shown}:{number}: not a JSON line: {cause}; left out");
+                }
+            }
+        }
+    }
+    if n_bad > NAMED {
+        error!("{shown}: {n_bad} bad lines in all");
+    }
+    Ok(n_bad)
+}

@@ -1,0 +1,125 @@
+//! `sensor train`.
+
+use std::fs;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing::error;
+
+use super::EXIT_BAD_INPUT;
+use super::eval::Bar;
+use crate::eval::find;
+use crate::train::{Plan, card, train};
+
+#[derive(Args)]
+#[command(
+    after_help = "Captures and labels are those of `sensor eval`. Splits are by capture; equal \
+    captures and an equal seed give the same file, bit for bit. The sensor uses it with \
+    engine.naming.model_file.\n\nExample: sensor train ../shared/data --output naming.forest"
+)]
+pub struct Train {
+    /// Labelled captures, or folders of them.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// The model is written here.
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// The model card is written here, as Markdown.
+    #[arg(long, value_name = "FILE")]
+    card: Option<PathBuf>,
+    /// Chance begins with this.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Trees of the forest.
+    #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u16).range(1..=512))]
+    trees: u16,
+    /// Parts that captures are split into for judging.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    folds: u16,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Train {
+    pub fn execute(self) -> Result<ExitCode> {
+        let (subjects, mut problems) = find(&self.paths);
+        if subjects.is_empty() && problems.is_empty() {
+            bail!("no labelled captures found");
+        }
+        let bar = Bar::new(&subjects, 1);
+        let folds = fold_bar();
+        let has_grown = |done: usize, of: usize| {
+            folds.set_length(of as u64);
+            folds.set_position(done as u64);
+        };
+        let trained = train(&subjects, &self.plan(), &bar, &has_grown).map_err(|e| anyhow!(e));
+        bar.finish();
+        folds.finish_and_clear();
+        let mut trained = trained.inspect_err(|_| report(&problems))?;
+        problems.append(&mut trained.problems);
+        report(&problems);
+        let bytes = trained.forest.to_bytes();
+        write(&self.output, &bytes)?;
+        if let Some(path) = &self.card {
+            let page = card::page(&trained.forest, &trained.judgement, bytes.len());
+            write(path, page.as_bytes())?;
+        }
+        let text = if self.json {
+            format!("{}\n", card::json(&trained.forest, &trained.judgement))
+        } else {
+            format!(
+                "{}{}: model {:016x}, {} bytes\n",
+                card::text(&trained.forest, &trained.judgement),
+                self.output.display(),
+                trained.forest.id(),
+                bytes.len()
+            )
+        };
+        std::io::stdout().write_all(text.as_bytes())?;
+        Ok(if problems.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(EXIT_BAD_INPUT)
+        })
+    }
+
+    fn plan(&self) -> Plan {
+        let mut plan = Plan {
+            n_folds: usize::from(self.folds),
+            ..Plan::default()
+        };
+        plan.growth.seed = self.seed;
+        plan.growth.n_trees = usize::from(self.trees);
+        plan
+    }
+}
+
+fn report(problems: &[String]) {
+    for problem in problems {
+        error!("{problem}");
+    }
+}
+
+/// All or nothing: a new file beside takes the old one's place.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, bytes)
+        .and_then(|()| fs::rename(&beside, path))
+        .with_context(|| format!("{}: can't be written", path.display()))
+}
+
+fn fold_bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} fold {pos} of {len} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}
