@@ -1,6 +1,7 @@
 //! The agent around the engine: configuration, reload, exit codes.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -67,6 +68,46 @@ fn finds_a_scan(network: &Network, sensor: &Running, ports: &str) -> bool {
         (n > before).then_some(())
     })
     .is_some()
+}
+
+/// What the service manager is told, in order, until `last`.
+fn told(manager: &UnixDatagram, last: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut buffer = [0; 1024];
+    while !all.iter().any(|state: &String| state.starts_with(last)) {
+        let n = manager
+            .recv(&mut buffer)
+            .unwrap_or_else(|_| panic!("no {last}: {all:?}"));
+        all.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+    }
+    all
+}
+
+#[test]
+fn the_service_manager_hears_how_it_stands() {
+    if !is_root() {
+        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("sensor-it-{}-notify", std::process::id()));
+    let _absent = fs::remove_file(&path);
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(LIMIT)).unwrap();
+    let network = Network::new().unwrap();
+    let environment = [
+        ("NOTIFY_SOCKET", path.to_str().unwrap()),
+        ("WATCHDOG_USEC", "30000000"),
+    ];
+    let mut sensor = Running::start_with(&network, "", &environment).unwrap();
+    let ready = told(&manager, "READY=1").pop().unwrap();
+    assert_eq!(ready, "READY=1\nSTATUS=monitor mode on client, attacker");
+    told(&manager, "WATCHDOG=1");
+    sensor.signal("HUP").unwrap();
+    told(&manager, "RELOADING=1\nMONOTONIC_USEC=");
+    told(&manager, "READY=1");
+    sensor.stop().unwrap();
+    told(&manager, "STOPPING=1");
+    let _ = fs::remove_file(path);
 }
 
 /// Has the sensor read another text; what it says to that.

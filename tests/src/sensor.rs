@@ -55,6 +55,18 @@ impl Running {
     /// # Errors
     /// With its log, when it doesn't come up.
     pub fn start(network: &Network, arguments: &str) -> Result<Self> {
+        Self::start_with(network, arguments, &[])
+    }
+
+    /// As [`Self::start`], with more in its environment.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(
+        network: &Network,
+        arguments: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let socket = new_socket();
         let state = socket.with_file_name("state");
         let audit = socket.with_file_name("audit.jsonl");
@@ -62,7 +74,11 @@ impl Running {
             ("SENSOR__RESPOND__STATE_FOLDER", state.as_path()),
             ("SENSOR__RESPOND__AUDIT_LOG", audit.as_path()),
         ];
-        Self::start_with(network, arguments, socket, &files)
+        let more = environment
+            .iter()
+            .map(|(key, value)| (*key, Path::new(*value)));
+        let environment: Vec<_> = files.into_iter().chain(more).collect();
+        Self::start_in(network, arguments, socket, &environment)
     }
 
     /// As [`Self::start`], with state and audit log where the arguments put them.
@@ -70,14 +86,14 @@ impl Running {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_plainly(network: &Network, arguments: &str) -> Result<Self> {
-        Self::start_with(network, arguments, new_socket(), &[])
+        Self::start_in(network, arguments, new_socket(), &[])
     }
 
-    fn start_with(
+    fn start_in(
         network: &Network,
         arguments: &str,
         socket: PathBuf,
-        files: &[(&str, &Path)],
+        environment: &[(&str, &Path)],
     ) -> Result<Self> {
         let line = format!(
             "{} run --iface client --iface attacker --json {arguments}",
@@ -86,7 +102,7 @@ impl Running {
         let mut command = network.command("server", &line);
         let mut child = command
             .env("SENSOR__SOCKET__PATH", &socket)
-            .envs(files.iter().copied())
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{error, info};
 
+use super::notify::Notify;
 use super::printer::Lines;
 use super::probation::Watch;
 use super::queue::{Closed, Drain};
@@ -41,6 +42,7 @@ pub struct EngineThread {
     pub stop: Arc<AtomicBool>,
     /// Where what is learned is kept.
     pub checkpoint: Option<Checkpoint>,
+    pub notify: Notify,
 }
 
 impl EngineThread {
@@ -49,6 +51,7 @@ impl EngineThread {
         self.announce("start")?;
         let mut looks = Looks::new(self)?;
         looks.take_past();
+        looks.thread.tell_ready();
         let mut searches = VecDeque::new();
         let mut next = Instant::now();
         while !looks.thread.stop.load(Ordering::Relaxed) {
@@ -126,7 +129,19 @@ impl EngineThread {
         }
     }
 
+    fn tell_ready(&self) {
+        let names = self
+            .about
+            .attachments
+            .iter()
+            .map(|at| at.interface.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let mode = self.settings.respond.mode.label();
+        self.notify.ready(&format!("{mode} mode on {names}"));
+    }
+
     fn reload(&mut self, reload: &Reload) -> Result<()> {
+        self.notify.reloading();
         if let Some(settings) = &reload.settings {
             let show = Show::of(&settings.output);
             self.pipeline.configure(&settings.engine, show);
@@ -143,6 +158,7 @@ impl EngineThread {
             line["config.errors"] = json!(reload.errors);
             self.sink.take(line)?;
         }
+        self.tell_ready();
         Ok(())
     }
 
@@ -338,6 +354,7 @@ impl Looks {
         let limit = self.thread.host_tick();
         self.ticks.record(start.elapsed(), is_flow_tick, limit);
         if is_flow_tick {
+            self.thread.notify.alive();
             self.publish(at_ns)?;
         }
         if self.kept_at.elapsed() >= KEEP_EVERY {
@@ -438,6 +455,7 @@ impl Looks {
 
     /// Takes in what is left, ends what is open, says what was seen.
     fn finish(mut self) -> Result<()> {
+        self.thread.notify.stopping();
         self.thread.sink.wait_from_now();
         let EngineThread {
             kernel,

@@ -10,6 +10,7 @@
 
 mod engine;
 mod metrics;
+mod notify;
 mod orders;
 mod printer;
 mod probation;
@@ -37,12 +38,13 @@ use crate::config::{Settings, Sources};
 use crate::pipeline::{Pipeline, Show};
 use crate::respond::{KernelRespond, Origin};
 use engine::EngineThread;
+use notify::Notify;
 use printer::Lines;
 use queue::Policy;
 use recent::Recent;
 use screen::Screen;
 use search::Found;
-use snapshot::{About, Ticks};
+use snapshot::About;
 use socket::Answers;
 
 pub use orders::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope};
@@ -133,8 +135,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
         attachments: setup.attachments,
         queues: vec![lines.gauge().clone(), asks.gauge().clone()],
     });
-    let nothing = Snapshot::empty(Arc::clone(&about), Ticks::new()?);
-    let (snapshots, latest) = watch::channel(Arc::new(nothing));
+    let (snapshots, latest) = watch::channel(Snapshot::before_the_first(&about)?);
     let sink = Lines::new(lines, recent.clone());
     let show = Show::of(&settings.output);
     let config = settings.engine.clone();
@@ -152,6 +153,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
         sink,
         snapshots,
         stop: Arc::clone(&stop),
+        notify: Notify::of_process(),
     };
     let answers = Answers::new(asks.clone(), latest, recent, tables);
     let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;

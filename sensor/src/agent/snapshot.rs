@@ -113,6 +113,14 @@ impl Ticks {
 }
 
 impl Snapshot {
+    /// Of nothing, to be shared.
+    ///
+    /// # Errors
+    /// As [`Ticks::new`].
+    pub fn before_the_first(about: &Arc<About>) -> Result<Arc<Self>, hdrhistogram::CreationError> {
+        Ok(Arc::new(Self::empty(Arc::clone(about), Ticks::new()?)))
+    }
+
     /// Before the first look.
     pub fn empty(about: Arc<About>, ticks: Ticks) -> Self {
         Self {

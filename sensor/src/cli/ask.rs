@@ -92,9 +92,9 @@ fn print_status(status: &Value) {
         ]);
     }
     table.print();
-    let opened: f64 = status["incidents"]
+    let opened: u64 = status["incidents"]
         .as_object()
-        .map_or(0.0, |all| all.values().filter_map(Value::as_f64).sum());
+        .map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
     println!(
         "flows {}, incidents {opened} ({} open), block entries {}",
         status["flows"], status["incidents_open"], status["blocks"],
