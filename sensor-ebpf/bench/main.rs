@@ -1,11 +1,12 @@
 //! Programs to measure the sensor's against; no part of the sensor. `drive` gives the packet another
-//! source and calls the program under test; `textbook` is what tutorials build: a block-list in a
+//! source and calls the program under test; `generate` does so and sends
+//! the packet over a wire; `textbook` is what tutorials build: a block-list in a
 //! trie, a per-CPU LRU hash of flows.
 #![no_std]
 #![no_main]
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_redirect};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, LpmTrie, LruPerCpuHashMap, PerCpuArray, ProgramArray};
@@ -22,6 +23,9 @@ pub struct Sources {
 
 #[map]
 static SOURCES: Array<Sources> = Array::with_max_entries(1, 0);
+/// Index of the interface that `generate` sends out of.
+#[map]
+static SENDER: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
@@ -112,6 +116,28 @@ fn change(ctx: &XdpContext) -> Option<()> {
     // SAFETY: as above.
     unsafe { source.write_unaligned(spread.to_be()) };
     Some(())
+}
+
+/// Sends the frame out of another interface, as if it came from another source.
+#[xdp]
+#[inline(always)]
+pub fn generate(ctx: XdpContext) -> u32 {
+    if change(&ctx).is_none() {
+        return XDP_ABORTED;
+    }
+    let Some(interface) = SENDER.get(0) else {
+        return XDP_ABORTED;
+    };
+    // SAFETY: a helper of numbers.
+    unsafe { bpf_redirect(*interface, 0) as u32 }
+}
+
+/// [`textbook`] on a host that drops all that it has seen.
+#[xdp]
+#[inline(always)]
+pub fn textbook_drop(ctx: XdpContext) -> u32 {
+    let _passed = sense(&ctx);
+    XDP_DROP
 }
 
 #[xdp]

@@ -9,6 +9,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::ProgramFd;
 use sensor::capture::kernel::{Kernel, LoadOptions};
 use sensor::respond::{Guard, KernelRespond, Measure, Mode, Options, Origin, Request};
+use sensor_common::counters::Event;
 use sensor_engine::Scope;
 use serde_json::{Value, json};
 
@@ -18,37 +19,37 @@ use crate::drive::{Driver, Packets, kinds, median, xdp};
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 /// Prefixes of the textbook's trie where the block-list is not what is measured.
-const TEXTBOOK_PREFIXES: u32 = 10_000;
+pub const TEXTBOOK_PREFIXES: u32 = 10_000;
 /// Entries of each kind in a full list.
-const FULL: u32 = 100_000;
+pub const FULL: u32 = 100_000;
 /// Sources of the listed and of the unlisted: no prefix of the lists is in these.
-const LISTED_NET: u32 = 11;
+pub const LISTED_NET: u32 = 11;
 const UNLISTED_NET: u32 = 10;
 
 /// Every default but one: flows are admitted at any rate, for a program that refuses them would be
 /// measured at doing less.
-fn options() -> LoadOptions {
+pub fn options() -> LoadOptions {
     LoadOptions {
         admit_per_second: u32::MAX,
         ..LoadOptions::fixed()
     }
 }
 
-struct Sensor {
-    kernel: Kernel,
+pub struct Sensor {
+    pub kernel: Kernel,
     program: ProgramFd,
 }
 
 impl Sensor {
-    fn load() -> Result<Self> {
-        let mut kernel = Kernel::load(&options())?;
+    pub fn load(options: &LoadOptions) -> Result<Self> {
+        let mut kernel = Kernel::load(options)?;
         let program = xdp(&mut kernel.ebpf, "sensor_xdp")?;
         program.load()?;
         let program = program.fd()?.try_clone()?;
         Ok(Self { kernel, program })
     }
 
-    fn drain(&mut self) {
+    pub fn drain(&mut self) {
         self.kernel.drain_ring(|_| {});
         self.kernel.drain_events(|_| {});
     }
@@ -68,7 +69,7 @@ fn prefixes() -> impl Iterator<Item = (u32, u8)> {
     .filter(|(address, _)| address >> 28 < 14)
 }
 
-fn fill_textbook(driver: &mut Driver, n: u32) -> Result<()> {
+pub fn fill_textbook(driver: &mut Driver, n: u32) -> Result<()> {
     let map = driver.object().map_mut("BLOCK4");
     let map = map.ok_or_else(|| anyhow::anyhow!("no map BLOCK4"))?;
     let mut trie: LpmTrie<_, u32, u32> = map.try_into()?;
@@ -86,7 +87,7 @@ fn fill_textbook(driver: &mut Driver, n: u32) -> Result<()> {
 pub fn measure(effort: Effort) -> Result<Vec<Value>> {
     let mut driver = Driver::new()?;
     fill_textbook(&mut driver, TEXTBOOK_PREFIXES)?;
-    let mut sensor = Sensor::load()?;
+    let mut sensor = Sensor::load(&options())?;
     let (empty, textbook) = (driver.program("empty_pass")?, driver.program("textbook")?);
     let mut rows = Vec::new();
     for (label, frame) in kinds() {
@@ -100,9 +101,14 @@ pub fn measure(effort: Effort) -> Result<Vec<Value>> {
                 net,
             };
             let programs = [&empty, &textbook, &sensor.program.try_clone()?];
+            let before = sensor.kernel.event(Event::FlowEvicted).packets;
             let [_, textbook_ns, sensor_ns] =
                 turns(&mut driver, programs, &packets, effort, || sensor.drain())?;
+            let n_evicted = sensor.kernel.event(Event::FlowEvicted).packets - before;
+            let n_packets =
+                effort.n_packets_for(n_flows) + effort.n_rounds as u32 * effort.n_packets;
             rows.push(json!({
+                "evictions_per_packet": n_evicted as f64 / f64::from(n_packets),
                 "packets": label, "flows": n_flows,
                 "textbook_ns": textbook_ns, "sensor_ns": sensor_ns,
                 "ratio": sensor_ns / textbook_ns,
@@ -124,7 +130,7 @@ fn turns<const N: usize>(
     // One round before that counts for nothing fills tables with every flow.
     for round in 0..=effort.n_rounds {
         let n_packets = if round == 0 {
-            effort.n_packets.max(packets.n_flows.saturating_mul(4))
+            effort.n_packets_for(packets.n_flows)
         } else {
             effort.n_packets
         };
@@ -159,24 +165,40 @@ fn request(address: u32, length: u8) -> Result<Request> {
     })
 }
 
-/// What full lists cost who is not on them, and who is.
-pub fn measure_blocks(effort: Effort) -> Result<Value> {
-    eprintln!("block-lists of {FULL} hosts and {FULL} prefixes");
-    let mut driver = Driver::new()?;
-    fill_textbook(&mut driver, FULL)?;
-    let mut bare = Sensor::load()?;
-    let mut full = Sensor::load()?;
-    let respond = Options {
+/// Full lists of a sensor that enforces.
+pub struct Loaded {
+    pub n_added: usize,
+    pub n_refused: usize,
+    pub load_s: f64,
+}
+
+/// Loads as many hosts and prefixes as a full list has.
+pub fn fill_lists(sensor: &mut Sensor) -> Result<Loaded> {
+    let options = Options {
         mode: Mode::Enforce,
         ..Options::default()
     };
-    let mut respond = KernelRespond::new(&mut full.kernel, respond, Guard::bare())?;
+    let mut respond = KernelRespond::new(&mut sensor.kernel, options, Guard::bare())?;
     let hosts = (0..FULL).map(|host| request(LISTED_NET << 24 | host, 32));
     let nets = prefixes().take(FULL as usize).map(|(a, n)| request(a, n));
     let requests: Vec<_> = hosts.chain(nets).collect::<Result<_>>()?;
     let start = Instant::now();
     let (n_added, refused) = respond.load_bulk(&requests);
-    let load_s = start.elapsed().as_secs_f64();
+    Ok(Loaded {
+        n_added,
+        n_refused: refused.len(),
+        load_s: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// What full lists cost who is not on them, and who is.
+pub fn measure_blocks(effort: Effort) -> Result<Value> {
+    eprintln!("block-lists of {FULL} hosts and {FULL} prefixes");
+    let mut driver = Driver::new()?;
+    fill_textbook(&mut driver, FULL)?;
+    let mut bare = Sensor::load(&options())?;
+    let mut full = Sensor::load(&options())?;
+    let loaded = fill_lists(&mut full)?;
     let frame = kinds().swap_remove(0).1;
     let packets = |net, n_flows| Packets {
         label: "udp4",
@@ -209,7 +231,7 @@ pub fn measure_blocks(effort: Effort) -> Result<Value> {
     let [_, textbook_one_ns, one_ns] =
         turns(&mut driver, programs, &listed, effort, || full.drain())?;
     Ok(json!({
-        "entries": n_added, "entries_refused": refused.len(), "load_s": load_s,
+        "entries": loaded.n_added, "entries_refused": loaded.n_refused, "load_s": loaded.load_s,
         "unlisted_textbook_ns": textbook_ns,
         "unlisted_lists_empty_ns": bare_ns, "unlisted_lists_full_ns": full_ns,
         "check_that_matches_nothing_ns": full_ns - bare_ns,

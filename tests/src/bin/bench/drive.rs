@@ -60,7 +60,14 @@ impl Driver {
         let path = crate::object_path()?;
         let mut object =
             Ebpf::load_file(&path).with_context(|| format!("{} refused", path.display()))?;
-        for name in ["drive", "empty_pass", "empty_drop", "textbook"] {
+        for name in [
+            "drive",
+            "generate",
+            "empty_pass",
+            "empty_drop",
+            "textbook",
+            "textbook_drop",
+        ] {
             xdp(&mut object, name)?.load()?;
         }
         let target = object.take_map("TARGET").context("no map TARGET")?;
@@ -81,6 +88,19 @@ impl Driver {
         &mut self.object
     }
 
+    /// Which sources the packets have.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn aim(&mut self, packets: &Packets) -> Result<()> {
+        let sources = Sources {
+            seed: 88_172_645_463_325_252,
+            n_flows: packets.n_flows,
+            net: packets.net,
+        };
+        Ok(self.sources.set(0, sources, 0)?)
+    }
+
     /// Mean time of a run in ns, the driver's included, and what the program last answered.
     pub fn run(
         &mut self,
@@ -90,15 +110,7 @@ impl Driver {
         mut between: impl FnMut(),
     ) -> Result<(f64, u32)> {
         self.target.set(0, program, 0)?;
-        self.sources.set(
-            0,
-            Sources {
-                seed: 88_172_645_463_325_252,
-                n_flows: packets.n_flows,
-                net: packets.net,
-            },
-            0,
-        )?;
+        self.aim(packets)?;
         let n_pieces = n_packets.div_ceil(PIECE);
         let (mut sum_ns, mut answer) = (0.0, 0);
         for _ in 0..n_pieces {
@@ -130,22 +142,40 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The last CPU this process may use: interrupts tend to come to the first.
+/// CPUs this process may use.
 ///
 /// # Errors
 /// The kernel's.
-pub fn stay_on_one_cpu() -> Result<()> {
+pub fn cpus() -> Result<Vec<usize>> {
+    // SAFETY: sets of CPUs are plain memory, of the size told.
+    let (result, set) = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let result = libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set);
+        (result, set)
+    };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error()).context("CPUs unknown");
+    }
+    let all = 0..libc::CPU_SETSIZE as usize;
+    // SAFETY: as above, with an index within the set.
+    Ok(all
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
+        .collect())
+}
+
+/// Keeps a thread on a CPU; 0 is the calling one.
+///
+/// # Errors
+/// The kernel's.
+pub fn pin(thread: libc::pid_t, cpu: usize) -> Result<()> {
     // SAFETY: sets of CPUs are plain memory, of the size told.
     let result = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set);
-        let last = (0..libc::CPU_SETSIZE as usize).rfind(|cpu| libc::CPU_ISSET(*cpu, &set));
-        libc::CPU_ZERO(&mut set);
-        libc::CPU_SET(last.unwrap_or(0), &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set)
     };
     if result != 0 {
-        return Err(std::io::Error::last_os_error()).context("this thread could not stay on a CPU");
+        return Err(std::io::Error::last_os_error()).context("a thread could not be kept on a CPU");
     }
     Ok(())
 }

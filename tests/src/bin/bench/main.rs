@@ -4,10 +4,13 @@
 //! The kernel runs the programs (`BPF_PROG_TEST_RUN`), attached to nothing; each packet has another
 //! source. All programs take turns in each round, the empty one among them, whose time is taken
 //! off. Figures are medians over rounds. On a busy machine only ratios say something.
+//!
+//! Packets per second are measured on a veth pair, where one CPU receives.
 
 mod agent;
 mod datapath;
 mod drive;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -15,10 +18,11 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 const HELP: &str = "\
-usage: cargo xtask bench [--json] [--quick]
+usage: cargo xtask bench -- [--json] [--quick] [--only PART]
 
   --json    one JSON object instead of a table
   --quick   fewer rounds and no more than 100,000 flows
+  --only    one part: datapath, blocks, wire or agent
 
 Needs root. Takes some minutes; nothing else should run meanwhile.
 example: cargo xtask bench --json | jq '.datapath[] | select(.flows == 1000)'
@@ -30,6 +34,13 @@ pub struct Effort {
     pub n_rounds: usize,
     pub n_packets: u32,
     pub flows: &'static [u32],
+}
+
+impl Effort {
+    /// Packets of the round that fills the tables.
+    pub fn n_packets_for(self, n_flows: u32) -> u32 {
+        self.n_packets.max(n_flows.saturating_mul(4))
+    }
 }
 
 const WHOLE: Effort = Effort {
@@ -46,10 +57,19 @@ const QUICK: Effort = Effort {
 fn main() -> ExitCode {
     let mut is_json = false;
     let mut effort = WHOLE;
-    for argument in std::env::args().skip(1) {
+    let mut only = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => is_json = true,
             "--quick" => effort = QUICK,
+            "--only" => match arguments.next() {
+                Some(part) if PARTS.contains(&part.as_str()) => only = Some(part),
+                _ => {
+                    eprintln!("error: --only takes one of {}\n{HELP}", PARTS.join(", "));
+                    return ExitCode::from(2);
+                }
+            },
             "--help" | "-h" => {
                 print!("{HELP}");
                 return ExitCode::SUCCESS;
@@ -60,7 +80,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    match measure(effort) {
+    match measure(effort, only.as_deref()) {
         Ok(results) if is_json => println!("{results}"),
         Ok(results) => print(&results),
         Err(error) => {
@@ -71,19 +91,29 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn measure(effort: Effort) -> Result<Value> {
+const PARTS: [&str; 4] = ["datapath", "blocks", "wire", "agent"];
+
+fn measure(effort: Effort, only: Option<&str>) -> Result<Value> {
     anyhow::ensure!(
         sensor_tests::is_root(),
         "measuring needs root: sudo -E env PATH=$PATH cargo xtask bench"
     );
-    let machine = machine();
-    drive::stay_on_one_cpu()?;
-    Ok(json!({
-        "machine": machine,
-        "datapath": datapath::measure(effort)?,
-        "blocks": datapath::measure_blocks(effort)?,
-        "agent": agent::measure()?,
-    }))
+    let mut results = json!({ "machine": machine() });
+    let cpus = drive::cpus()?;
+    // Interrupts tend to come to the first.
+    drive::pin(0, cpus.last().copied().unwrap_or(0))?;
+    for part in PARTS {
+        if only.is_some_and(|only| only != part) {
+            continue;
+        }
+        results[part] = match part {
+            "datapath" => datapath::measure(effort)?.into(),
+            "blocks" => datapath::measure_blocks(effort)?,
+            "wire" => wire::measure(&cpus, effort)?,
+            _ => agent::measure()?,
+        };
+    }
+    Ok(results)
 }
 
 fn machine() -> Value {
@@ -105,23 +135,32 @@ fn print(results: &Value) {
     println!("{}", results["machine"]);
     println!("\nns/packet, the empty program taken off");
     println!(
-        "{:>10} {:>10} {:>9} {:>9} {:>6}",
-        "packets", "flows", "textbook", "sensor", "ratio"
+        "{:>10} {:>10} {:>9} {:>9} {:>6} {:>18}",
+        "packets", "flows", "textbook", "sensor", "ratio", "evictions/packet"
     );
     for row in results["datapath"].as_array().into_iter().flatten() {
         println!(
-            "{:>10} {:>10} {:>9.1} {:>9.1} {:>6.2}",
+            "{:>10} {:>10} {:>9.1} {:>9.1} {:>6.2} {:>18.3}",
             row["packets"].as_str().unwrap_or_default(),
             row["flows"].as_u64().unwrap_or_default(),
             row["textbook_ns"].as_f64().unwrap_or_default(),
             row["sensor_ns"].as_f64().unwrap_or_default(),
             row["ratio"].as_f64().unwrap_or_default(),
+            row["evictions_per_packet"].as_f64().unwrap_or_default(),
         );
     }
-    for part in ["blocks", "agent"] {
+    for part in ["blocks", "wire", "agent"] {
         println!();
-        for (name, value) in results[part].as_object().into_iter().flatten() {
-            println!("{name:>45} {value}");
+        print_part(&results[part], "");
+    }
+}
+
+fn print_part(part: &Value, within: &str) {
+    for (name, value) in part.as_object().into_iter().flatten() {
+        let name = format!("{within}{name}");
+        match value {
+            Value::Object(_) => print_part(value, &format!("{name}.")),
+            value => println!("{name:>58} {value}"),
         }
     }
 }
