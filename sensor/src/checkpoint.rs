@@ -114,6 +114,36 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_of_another_schema_begins_anew_and_keeps_the_file() {
+        use sensor_engine::{Config, Engine};
+        let folder = std::env::temp_dir().join(format!("sensor-schema-{}", std::process::id()));
+        let checkpoint = Checkpoint::in_folder(&folder).unwrap();
+        let fresh = Engine::new(Config::default()).save();
+        // Bytes 16 to 23 are the hash of the schema, the last is of the body.
+        for (at, words) in [
+            (16, ["checkpoint of feature schema", "learned again"]),
+            (8, ["checkpoint format", "learned again"]),
+            (fresh.len() - 1, ["damaged", "checkpoint"]),
+        ] {
+            let mut bytes = fresh.clone();
+            bytes[at] ^= 1;
+            checkpoint.store(&bytes).unwrap();
+            let mut engine = Engine::new(Config::default());
+            let mut cause = String::new();
+            checkpoint.load(|bytes| {
+                engine
+                    .restore(bytes)
+                    .inspect_err(|error| cause = error.to_string())
+            });
+            assert!(words.iter().all(|word| cause.contains(word)), "{cause}");
+            assert_eq!(fs::read(folder.join("learned.ckpt.bad")).unwrap(), bytes);
+            assert!(!folder.join(NAME).exists());
+            assert_eq!(engine.save(), fresh);
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn an_engine_goes_on() {
         use sensor_engine::{Config, Engine};
         let bytes = Engine::new(Config::default()).save();

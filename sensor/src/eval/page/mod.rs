@@ -148,7 +148,7 @@ fn titled(table: &Table) -> String {
 
 fn figure(svg: &str, caption: &str) -> String {
     format!(
-        "<figure>{svg}<figcaption>{}</figcaption></figure>\n",
+        "<figure><div class=scroll>{svg}</div><figcaption>{}</figcaption></figure>\n",
         escape(caption)
     )
 }

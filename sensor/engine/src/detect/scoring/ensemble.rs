@@ -36,6 +36,9 @@ pub(super) struct Ensemble {
     members: Vec<(ModelKind, Member)>,
     tails: Vec<Tail>,
     fused: Tail,
+    /// Models whose surprises the combination was made of, as bits, and what chance begins with.
+    speakers: u32,
+    seed: u64,
     n_learned: u64,
     is_baseline_on: bool,
 }
@@ -62,6 +65,8 @@ impl Ensemble {
             members,
             tails: tails.collect(),
             fused: Tail::new(seed),
+            speakers: 0,
+            seed,
             n_learned: 0,
             is_baseline_on: models.contains(&ModelKind::Baseline),
         }
@@ -137,8 +142,21 @@ impl Ensemble {
             }
         }
         if assessment.surprises.iter().any(|s| !s.is_nan()) {
-            self.fused.learn(assessment.combined);
+            self.learn_combination(assessment.combined);
         }
+    }
+
+    /// While the models become ready, one after the other, the combination is one of ever more of
+    /// them: what was learned of that of fewer says nothing about it.
+    fn learn_combination(&mut self, combined: f32) {
+        let ready = self.tails.iter().enumerate().filter(|(_, t)| t.is_ready());
+        let speakers = ready.fold(0, |bits, (place, _)| bits | 1 << place);
+        if speakers == self.speakers {
+            self.fused.learn(combined);
+            return;
+        }
+        self.speakers = speakers;
+        self.fused = Tail::new(self.seed);
     }
 
     /// What each column adds to the combination: by how much it falls with the expected value in
