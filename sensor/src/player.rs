@@ -6,11 +6,15 @@ use std::io;
 use std::path::Path;
 
 use sensor_common::counters::{Count, Event, Outcome};
+use sensor_common::datapath::Way;
+use sensor_common::flow::{Arrival, Flow};
 use sensor_common::host::HostRow;
+use sensor_common::packet::Packet;
 use sensor_engine::Input;
 
+use crate::capture::batch::Batch;
 use crate::capture::kernel::LoadOptions;
-use crate::capture::pcap::{Frame, to_ethernet};
+use crate::capture::pcap::{EthernetFrame, FRAMES, Frame, to_ethernet};
 use crate::capture::software::Software;
 
 /// Host rows are looked at this often, event time.
@@ -101,10 +105,13 @@ pub struct Player<L> {
     played: Played,
     local: Vec<HostRow>,
     remote: Vec<HostRow>,
-    scratch: Vec<u8>,
+    /// Frames of other links get their Ethernet header here.
+    scratch: [Vec<u8>; FRAMES],
+    /// Flows on their way to the listener.
+    batch: Batch,
     /// Event time is the packets' time and this: what set-backs of the clock took away.
     behind_ns: u64,
-    set_back: Option<SetBack>,
+    set_backs: Vec<SetBack>,
     next_tick_ns: u64,
     n_ticks: u64,
     n_host_dropped: u64,
@@ -120,9 +127,10 @@ impl<L: Listener> Player<L> {
             played: Played::default(),
             local: Vec::new(),
             remote: Vec::new(),
-            scratch: Vec::new(),
+            scratch: [const { Vec::new() }; FRAMES],
+            batch: Batch::default(),
             behind_ns: 0,
-            set_back: None,
+            set_backs: Vec::new(),
             next_tick_ns: 0,
             n_ticks: 0,
             n_host_dropped: 0,
@@ -147,33 +155,81 @@ impl<L: Listener> Player<L> {
     /// # Errors
     /// Those of the listener.
     pub fn take(&mut self, frame: &Frame<'_>) -> io::Result<()> {
-        let at_ns = self.event_time(frame);
-        self.advance(at_ns)?;
-        let ethernet = to_ethernet(frame, &mut self.scratch);
-        self.played.n_packets += 1;
-        self.played.n_bytes += u64::from(ethernet.wire_len);
-        self.path
-            .process(ethernet.data, self.played.last_ns, ethernet.wire_len);
+        self.take_all([*frame])
+    }
+
+    /// Takes packets in turn, each after the ticks that lie before it. Some are read ahead, for the
+    /// tables to be brought near; that changes nothing.
+    ///
+    /// # Errors
+    /// Those of the listener.
+    pub fn take_all<'a>(&mut self, frames: impl IntoIterator<Item = Frame<'a>>) -> io::Result<()> {
+        self.set_backs.clear();
+        let mut frames = frames.into_iter();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        while self.take_some(&mut frames, &mut scratch)? {}
+        self.scratch = scratch;
         Ok(())
     }
 
-    /// That the clock was set back before the last packet, once.
-    pub fn take_set_back(&mut self) -> Option<SetBack> {
-        self.set_back.take()
+    /// Takes as many as are read ahead at a time. `false`: there were no more.
+    fn take_some<'a>(
+        &mut self,
+        frames: &mut impl Iterator<Item = Frame<'a>>,
+        scratch: &mut [Vec<u8>; FRAMES],
+    ) -> io::Result<bool> {
+        let mut batch = [const { None }; FRAMES];
+        let mut packets = [Packet::default(); FRAMES];
+        let mut n = 0;
+        for ((place, packet), scratch) in batch.iter_mut().zip(&mut packets).zip(scratch) {
+            let Some(frame) = frames.next() else { break };
+            let ethernet = to_ethernet(&frame, scratch);
+            *packet = self.path.parse(ethernet.data);
+            *place = Some((frame.number, frame.at_ns, ethernet));
+            n += 1;
+        }
+        self.path.fetch(packets.get(..n).unwrap_or_default());
+        for (place, packet) in batch.iter().zip(&mut packets) {
+            let Some((number, at_ns, frame)) = place else {
+                break;
+            };
+            let at_ns = self.event_time(*number, *at_ns);
+            self.advance(at_ns)?;
+            self.process(frame, packet);
+        }
+        Ok(n == FRAMES)
+    }
+
+    fn process(&mut self, frame: &EthernetFrame<'_>, packet: &mut Packet) {
+        self.played.n_packets += 1;
+        self.played.n_bytes += u64::from(frame.wire_len);
+        let arrival = Arrival {
+            now_ns: self.played.last_ns,
+            bytes: frame.wire_len,
+            segments: 1,
+            ifindex: 0,
+            cpu: 0,
+        };
+        self.path
+            .process_parsed(frame.data, packet, Way::Ingress, &arrival);
+    }
+
+    /// That the clock was set back before packets of the last [`Self::take`], once.
+    pub fn take_set_backs(&mut self) -> impl Iterator<Item = SetBack> {
+        self.set_backs.drain(..)
     }
 
     /// A packet's time, unless the clock was set back: then time goes on at the packets' pace, until
     /// their clock is right again.
-    fn event_time(&mut self, frame: &Frame<'_>) -> u64 {
-        let (at_ns, last_ns) = (frame.at_ns, self.played.last_ns);
+    fn event_time(&mut self, frame: u64, at_ns: u64) -> u64 {
+        let last_ns = self.played.last_ns;
         if at_ns >= last_ns {
             self.behind_ns = 0;
             return at_ns;
         }
         let by_ns = last_ns.saturating_sub(at_ns.saturating_add(self.behind_ns));
         if by_ns > MOST_DISORDER_NS {
-            let frame = frame.number;
-            self.set_back = Some(SetBack { frame, by_ns });
+            self.set_backs.push(SetBack { frame, by_ns });
             self.behind_ns = last_ns - at_ns;
         }
         at_ns.saturating_add(self.behind_ns)
@@ -239,8 +295,10 @@ impl<L: Listener> Player<L> {
 
     fn tick(&mut self, at_ns: u64) -> io::Result<()> {
         let listener = &mut self.listener;
-        self.path
-            .drain(|flow| listener.feed(at_ns, Input::FlowSent(flow)));
+        let batch = &mut self.batch;
+        let mut feed = |flows: &[Flow]| listener.feed(at_ns, Input::FlowsSent(flows));
+        self.path.drain(|flow| batch.push(flow, &mut feed));
+        batch.flush(&mut feed);
         self.path
             .drain_events(|sample| listener.feed(at_ns, Input::Sample(sample)));
         self.path.read_hosts(&mut self.local, &mut self.remote);
@@ -277,10 +335,16 @@ impl<L: Listener> Player<L> {
     }
 
     fn look_at_flows(&mut self, at_ns: u64) {
+        self.scan(at_ns);
+        self.listener.feed(at_ns, Input::FlowTick);
+    }
+
+    fn scan(&mut self, at_ns: u64) {
         let listener = &mut self.listener;
-        self.path
-            .scan_flows(|flow| listener.feed(at_ns, Input::FlowLive(flow)));
-        listener.feed(at_ns, Input::FlowTick);
+        let batch = &mut self.batch;
+        let mut feed = |flows: &[Flow]| listener.feed(at_ns, Input::FlowsLive(flows));
+        self.path.scan_flows(|flow| batch.push(flow, &mut feed));
+        batch.flush(&mut feed);
     }
 
     /// Lets a little time pass, then ends what is open.
@@ -291,13 +355,14 @@ impl<L: Listener> Player<L> {
         let at_ns = self.played.last_ns.saturating_add(AFTER_NS);
         self.tick_until(at_ns)?;
         let listener = &mut self.listener;
-        self.path
-            .drain(|flow| listener.feed(at_ns, Input::FlowSent(flow)));
+        let batch = &mut self.batch;
+        let mut feed = |flows: &[Flow]| listener.feed(at_ns, Input::FlowsSent(flows));
+        self.path.drain(|flow| batch.push(flow, &mut feed));
+        batch.flush(&mut feed);
         self.path
             .drain_events(|sample| listener.feed(at_ns, Input::Sample(sample)));
-        self.path
-            .scan_flows(|flow| listener.feed(at_ns, Input::FlowLive(flow)));
-        listener.finish(at_ns);
-        listener.deliver(at_ns)
+        self.scan(at_ns);
+        self.listener.finish(at_ns);
+        self.listener.deliver(at_ns)
     }
 }

@@ -12,6 +12,7 @@ mod block_parity;
 mod blocks;
 mod concurrent;
 mod content;
+mod day;
 mod evaluation;
 mod events;
 mod explain;

@@ -1,6 +1,7 @@
 //! The harness: hosts in network namespaces, a running sensor, and waiting for what it says; frames
 //! of every kind, and the kernel program beside its twin in user space.
 
+pub mod day;
 pub mod engine_load;
 pub mod frames;
 mod host;
@@ -10,7 +11,7 @@ pub mod twin;
 
 pub use host::{Network, run};
 pub use sender::Sender;
-pub use sensor::{Running, binary};
+pub use sensor::{Running, binary, resident_bytes};
 
 use std::time::{Duration, Instant};
 

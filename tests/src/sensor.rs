@@ -199,6 +199,29 @@ impl Running {
         run(Command::new("kill").args(["-s", name, &id])).map(|_| ())
     }
 
+    /// CPU time that it has used so far, user and system.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn cpu_s(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name, in parentheses, may hold spaces.
+        let (_, rest) = stat.rsplit_once(')').context("a strange stat file")?;
+        let ticks = rest.split_whitespace().skip(11).take(2);
+        let n_ticks: u64 = ticks.filter_map(|n| n.parse::<u64>().ok()).sum();
+        // SAFETY: a query without side effects.
+        let ticks_per_s = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        Ok(n_ticks as f64 / ticks_per_s.max(1) as f64)
+    }
+
+    /// Its memory that is in RAM.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        resident_bytes(self.child.id())
+    }
+
     /// Kills it (SIGKILL): it can do nothing about it.
     ///
     /// # Errors
@@ -231,4 +254,15 @@ impl Drop for Running {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+/// Memory of a process that is in RAM.
+///
+/// # Errors
+/// When there is no such process.
+pub fn resident_bytes(process: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kilobytes.context("no VmRSS line")? * 1024)
 }

@@ -1,5 +1,7 @@
 //! The stages wired together: the only place that knows more than one of them.
 
+use std::slice::from_ref;
+
 use sensor_common::event::Sample;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
@@ -13,8 +15,9 @@ use crate::detect::{
     RowScanDetector, ScanDetector, Score, Scoring, ShapeDetectors, VolumeDetector,
 };
 use crate::features::{HostLook, HostTracks, LearnedSubjects, Rank, Subjects, Vector, Vouchers};
-use crate::flow::{FlowEvent, FlowStage, FlowSummary};
+use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
+use crate::places::BATCH;
 
 /// What the engine is fed.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,9 @@ pub enum Input<'a> {
     FlowLive(&'a Flow),
     /// The final record of a slot life: evicted or rolled over.
     FlowSent(&'a Flow),
+    /// Many records of either kind: the same as one after the other, for less.
+    FlowsLive(&'a [Flow]),
+    FlowsSent(&'a [Flow]),
     /// A record of before this engine's time, as [`Self::FlowLive`], or, if final, as
     /// [`Self::FlowSent`]: it goes on from here, and says nothing about now. Somebody looked at it
     /// until `looked_ns`, and exported what had ended by then.
@@ -45,10 +51,15 @@ pub enum Input<'a> {
         remote: &'a [HostRow],
     },
     /// Packets whose host row was taken by a busier host since the last such input.
-    HostDropped { packets: u64 },
+    HostDropped {
+        packets: u64,
+    },
     /// Samples and events since the last such input that were above the budget of their kind, and
     /// that found their ring full.
-    SamplesShed { over_budget: u64, ring_full: u64 },
+    SamplesShed {
+        over_budget: u64,
+        ring_full: u64,
+    },
     /// After one pass over the cache, every second of event time.
     FlowTick,
 }
@@ -148,6 +159,8 @@ pub struct Engine {
     omit_detectors: bool,
     profiles: Profiles,
     decide: DecideStage,
+    /// On their way from the flow stage; kept for their memory.
+    updates: Vec<FlowUpdate>,
     /// Of the last look at host rows; kept for their memory.
     looks: Looks,
     stats: Stats,
@@ -178,6 +191,7 @@ impl Engine {
             omit_detectors: config.omit_detectors,
             profiles: Profiles::new(config.naming.namer(), seed),
             decide: DecideStage::new(&config.decide, seed),
+            updates: Vec::with_capacity(BATCH),
             looks: Looks::default(),
             stats: Stats::default(),
             reported: Stats::default(),
@@ -220,8 +234,10 @@ impl Engine {
     /// Takes one input at event time `at_ns` and appends what follows from it.
     pub fn handle(&mut self, at_ns: u64, input: Input<'_>, out: &mut Vec<Output>) {
         match input {
-            Input::FlowLive(flow) => self.take_flow(at_ns, flow, false, out),
-            Input::FlowSent(flow) => self.take_flow(at_ns, flow, true, out),
+            Input::FlowLive(flow) => self.take_flows(at_ns, from_ref(flow), false, out),
+            Input::FlowSent(flow) => self.take_flows(at_ns, from_ref(flow), true, out),
+            Input::FlowsLive(flows) => self.take_flows(at_ns, flows, false, out),
+            Input::FlowsSent(flows) => self.take_flows(at_ns, flows, true, out),
             Input::FlowPast {
                 flow,
                 is_final,
@@ -309,8 +325,23 @@ impl Engine {
         }
     }
 
-    fn take_flow(&mut self, at_ns: u64, flow: &Flow, is_final: bool, out: &mut Vec<Output>) {
-        let mut rest = Downstream {
+    fn take_flows(&mut self, at_ns: u64, flows: &[Flow], is_final: bool, out: &mut Vec<Output>) {
+        let (stage, mut rest) = self.flow_stages();
+        for batch in flows.chunks(BATCH) {
+            stage.fetch(batch);
+            for flow in batch {
+                stage.take(at_ns, flow, is_final, &mut |event| {
+                    rest.take(at_ns, event, out);
+                });
+            }
+            rest.pass_on(at_ns);
+        }
+    }
+
+    /// The flow stage and what its events go through.
+    fn flow_stages(&mut self) -> (&mut FlowStage, Downstream<'_>) {
+        let rest = Downstream {
+            updates: &mut self.updates,
             vouchers: &mut self.vouchers,
             subjects: &mut self.subjects,
             scans: &mut self.scans,
@@ -320,25 +351,13 @@ impl Engine {
             stats: &mut self.stats,
             omit_flows: self.omit_flows,
         };
-        self.flows.take(at_ns, flow, is_final, &mut |event| {
-            rest.take(at_ns, event, out);
-        });
+        (&mut self.flows, rest)
     }
 
     fn tick(&mut self, at_ns: u64, out: &mut Vec<Output>) {
-        let mut rest = Downstream {
-            vouchers: &mut self.vouchers,
-            subjects: &mut self.subjects,
-            scans: &mut self.scans,
-            shapes: &mut self.shapes,
-            content: &mut self.content,
-            facts: &mut self.facts,
-            stats: &mut self.stats,
-            omit_flows: self.omit_flows,
-        };
-        self.flows.tick(at_ns, &mut |event| {
-            rest.take(at_ns, event, out);
-        });
+        let (stage, mut rest) = self.flow_stages();
+        stage.tick(at_ns, &mut |event| rest.take(at_ns, event, out));
+        rest.pass_on(at_ns);
         self.vouchers.tick(at_ns);
         let mut findings = Vec::new();
         self.scans.tick(at_ns, &mut findings);
@@ -485,6 +504,8 @@ struct Looks {
 
 /// What flow events go through.
 struct Downstream<'a> {
+    /// Not passed on yet, at most [`BATCH`].
+    updates: &'a mut Vec<FlowUpdate>,
     vouchers: &'a mut Vouchers,
     subjects: &'a mut Subjects,
     scans: &'a mut ScanDetector,
@@ -499,13 +520,13 @@ impl Downstream<'_> {
     fn take(&mut self, at_ns: u64, event: FlowEvent<'_>, out: &mut Vec<Output>) {
         match event {
             FlowEvent::Update(update) => {
-                self.vouchers.take(update);
-                self.content.take_flow(at_ns, update);
-                self.subjects.take(at_ns, update);
-                self.scans.take(at_ns, update);
-                self.shapes.take(update);
+                self.updates.push(update.clone());
+                if self.updates.len() >= BATCH {
+                    self.pass_on(at_ns);
+                }
             }
             FlowEvent::End(summary) => {
+                self.pass_on(at_ns);
                 let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
                 self.shapes.take_end(summary, source, host);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
@@ -516,5 +537,21 @@ impl Downstream<'_> {
                 }
             }
         }
+    }
+
+    /// Has each stage take all updates that wait: no stage of these looks at another.
+    fn pass_on(&mut self, at_ns: u64) {
+        if self.updates.is_empty() {
+            return;
+        }
+        let updates = self.updates.as_slice();
+        self.vouchers.take_all(updates);
+        for update in updates {
+            self.content.take_flow(at_ns, update);
+        }
+        self.subjects.take_all(at_ns, updates);
+        self.scans.take_all(at_ns, updates);
+        self.shapes.take_all(updates);
+        self.updates.clear();
     }
 }

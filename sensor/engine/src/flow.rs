@@ -19,6 +19,7 @@ use self::table::FlowTable;
 use self::totals::{ACK, FIN, Gist, RST, SYN};
 use crate::address::to_ip;
 use crate::config::{FlowConfig, SECOND_NS};
+use crate::places::BATCH;
 
 pub use self::community::{Tuple, community_id};
 pub use self::records::{EndReason, FlowSummary, FlowUpdate, Progress};
@@ -79,6 +80,13 @@ impl FlowStage {
         self.flows.n_bytes().saturating_add(self.n_boxed_bytes)
     }
 
+    /// Has what is known of the flows of records, at most [`crate::places::BATCH`] of them, brought
+    /// near.
+    pub fn fetch(&self, flows: &[Flow]) {
+        self.flows
+            .fetch(flows.iter().map(|flow| FlowKey::of(&flow.head)));
+    }
+
     /// Takes a record in.
     pub fn take(
         &mut self,
@@ -88,7 +96,7 @@ impl FlowStage {
         emit: &mut impl FnMut(FlowEvent<'_>),
     ) {
         let head = &flow.head;
-        let (key, life) = (key_of(flow), life_of(flow));
+        let (key, life) = (FlowKey::of(&flow.head), life_of(flow));
         let Some(at) = self.find_or_admit(at_ns, &key, flow, emit) else {
             return;
         };
@@ -137,7 +145,7 @@ impl FlowStage {
     /// Takes in a record of before this stage's time. Whoever looked until `looked_ns` exported the
     /// flow if it had ended by then; such a one is dormant. Nobody is told: it is the past.
     pub fn take_past(&mut self, at_ns: u64, flow: &Flow, is_final: bool, looked_ns: u64) {
-        let (key, life) = (key_of(flow), life_of(flow));
+        let (key, life) = (FlowKey::of(&flow.head), life_of(flow));
         // Room is made by forgetting: none of these was told of by this stage.
         let Some(at) = self.find_or_admit(at_ns, &key, flow, &mut |_| {}) else {
             return;
@@ -200,9 +208,13 @@ impl FlowStage {
     pub fn tick(&mut self, at_ns: u64, emit: &mut impl FnMut(FlowEvent<'_>)) {
         let mut due = std::mem::take(&mut self.due);
         self.flows.advance(at_ns, &mut due);
-        for at in due.drain(..) {
-            self.look_after(at_ns, at, emit);
+        for batch in due.chunks(BATCH) {
+            self.flows.bring(batch);
+            for at in batch {
+                self.look_after(at_ns, *at, emit);
+            }
         }
+        due.clear();
         self.due = due;
     }
 
@@ -296,17 +308,6 @@ impl FlowStage {
             self.n_shed = self.n_shed.saturating_add(1);
         }
         self.remove(at);
-    }
-}
-
-const fn key_of(flow: &Flow) -> FlowKey {
-    let head = &flow.head;
-    FlowKey {
-        a: head.a,
-        b: head.b,
-        a_port: head.a_port,
-        b_port: head.b_port,
-        protocol: head.protocol,
     }
 }
 

@@ -16,6 +16,7 @@ mod flow;
 mod l7;
 mod models;
 mod note;
+mod places;
 
 #[cfg(test)]
 mod tests;

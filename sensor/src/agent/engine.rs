@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use sensor_common::counters::Event;
 use sensor_common::datapath::Way;
+use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
 use sensor_engine::Input;
 use serde_json::{Value, json};
@@ -22,12 +23,13 @@ use super::queue::{Closed, Drain};
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks, Verdicts};
 use super::{Ask, GivenOrder, Reload, Reply, orders};
+use crate::capture::batch::Batch;
 use crate::capture::kernel::{Attachment, Kernel};
 use crate::checkpoint::Checkpoint;
 use crate::config::Settings;
 use crate::output::{self, timestamp};
 use crate::pipeline::{Pipeline, Show};
-use crate::player::Listener as _;
+use crate::player::Listener;
 use crate::print::{Format, Sink as _};
 use crate::respond::KernelRespond;
 
@@ -249,6 +251,8 @@ struct Looks {
     /// Samples above their budget, and with the ring full.
     n_shed: [u64; 2],
     n_lines_shed: u64,
+    /// Flows on their way to the engine.
+    batch: Batch,
     kept_at: Instant,
 }
 
@@ -265,6 +269,7 @@ impl Looks {
             n_host_dropped: 0,
             n_shed: [0; 2],
             n_lines_shed: 0,
+            batch: Batch::default(),
             kept_at: Instant::now(),
         })
     }
@@ -335,7 +340,7 @@ impl Looks {
             .n_ticks
             .is_multiple_of(settings.tick.n_hosts_per_flows());
         if is_flow_tick {
-            kernel.scan_flows(|flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
+            scan_flows(kernel, pipeline, &mut self.batch, at_ns);
             pipeline.feed(at_ns, Input::FlowTick);
             pipeline.respond.tick();
         }
@@ -373,7 +378,7 @@ impl Looks {
             about,
             ..
         } = &mut self.thread;
-        kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
+        drain_flows(kernel, pipeline, &mut self.batch, at_ns);
         let (events, watch) = (&mut self.events, &mut self.watch);
         let is_watched = watch.is_open();
         kernel.drain_events(|sample| {
@@ -464,9 +469,9 @@ impl Looks {
             ..
         } = &mut self.thread;
         let at_ns = kernel.now_ns();
-        kernel.drain_ring(|flow| pipeline.feed(at_ns, Input::FlowSent(flow)));
+        drain_flows(kernel, pipeline, &mut self.batch, at_ns);
         kernel.drain_events(|sample| pipeline.feed(at_ns, Input::Sample(sample)));
-        kernel.scan_flows(|flow| pipeline.feed(at_ns, Input::FlowLive(flow)));
+        scan_flows(kernel, pipeline, &mut self.batch, at_ns);
         pipeline.finish(at_ns);
         pipeline.deliver(at_ns)?;
         pipeline.respond.save();
@@ -490,4 +495,18 @@ impl Looks {
         }
         Ok(())
     }
+}
+
+/// Feeds the records that the kernel sent.
+fn drain_flows(kernel: &mut Kernel, pipeline: &mut impl Listener, batch: &mut Batch, at_ns: u64) {
+    let mut feed = |flows: &[Flow]| pipeline.feed(at_ns, Input::FlowsSent(flows));
+    kernel.drain_ring(|flow| batch.push(flow, &mut feed));
+    batch.flush(&mut feed);
+}
+
+/// Feeds the flows of the cache that had packets.
+fn scan_flows(kernel: &mut Kernel, pipeline: &mut impl Listener, batch: &mut Batch, at_ns: u64) {
+    let mut feed = |flows: &[Flow]| pipeline.feed(at_ns, Input::FlowsLive(flows));
+    kernel.scan_flows(|flow| batch.push(flow, &mut feed));
+    batch.flush(&mut feed);
 }

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 
-use sensor_common::Address;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{self, Asked, BlockTable, Gate, Packed};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
@@ -11,12 +10,16 @@ use sensor_common::datapath::{
     Admission, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
 };
 use sensor_common::event::{Budgets, EventHead, MAX_BYTES, Notice, Sample};
-use sensor_common::flow::{Arrival, Bucket, Direction, Flow, FlowSink, Head, Sent, Unshared};
+use sensor_common::flow::{self, Arrival, Bucket, Direction, Flow, FlowSink, Head, Sent, Unshared};
 use sensor_common::host::HostRow;
 use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
 use sensor_common::packet::{Packet, parse};
+use sensor_common::{Address, hash_address};
 
 use crate::capture::kernel::LoadOptions;
+
+/// Places handed out at a time: all are brought near before the first is read.
+const TOUCHED: usize = 16;
 
 /// What packets met since the last look, each once, in the order of the packets.
 struct Touched {
@@ -44,15 +47,17 @@ impl Touched {
         }
     }
 
-    /// Hands out the places and begins anew.
-    fn take(&mut self, mut each: impl FnMut(usize)) {
-        for place in self.places.drain(..) {
-            let place = place as usize;
-            if let Some(word) = self.marks.get_mut(place >> 6) {
-                *word = 0;
+    /// Hands out the places, some at a time, and begins anew.
+    fn take(&mut self, mut each: impl FnMut(&[u32])) {
+        for places in self.places.chunks(TOUCHED) {
+            for place in places {
+                if let Some(word) = self.marks.get_mut(*place as usize >> 6) {
+                    *word = 0;
+                }
             }
-            each(place);
+            each(places);
         }
+        self.places.clear();
     }
 }
 
@@ -73,6 +78,28 @@ impl FlowTable for FlowBuckets {
         self.touched.note(index);
         self.buckets.get_mut(index)
     }
+}
+
+impl FlowBuckets {
+    /// Reads of what a packet with this hash will most likely need.
+    #[inline(always)]
+    fn touch(&self, hash: u64) -> u32 {
+        let Some(bucket) = self.buckets.get((hash & self.mask) as usize) else {
+            return 0;
+        };
+        let [head, other] = &bucket.heads;
+        let [first, second] = &bucket.directions[(hash >> 31 & 1) as usize];
+        head.tag ^ other.tag ^ u32::from(first.packets ^ second.packets)
+    }
+}
+
+/// Reads of the lines of a bucket.
+#[inline(always)]
+fn touch(bucket: &Bucket) -> u32 {
+    let [head, other] = &bucket.heads;
+    let lines = bucket.directions.as_flattened();
+    let packets = lines.iter().fold(0, |sum, line| sum ^ line.packets);
+    head.sequence ^ other.sequence ^ u32::from(packets)
 }
 
 /// Host rows of one side.
@@ -101,19 +128,28 @@ impl Rows {
         self.rows.get_mut(index)
     }
 
+    #[inline(always)]
+    fn touch(&self, hash: u64) -> u64 {
+        let row = self.rows.get((hash & self.mask) as usize);
+        row.map_or(0, |row| row.last_ns ^ row.toward.packets ^ row.from.packets)
+    }
+
     fn read(&mut self, into: &mut Vec<HostRow>) {
         into.clear();
         let Self { rows, looked, .. } = self;
-        self.touched.take(|place| {
-            let (Some(row), Some(looked)) = (rows.get(place), looked.get_mut(place)) else {
-                return;
-            };
-            // A packet of another host may have asked for the row in vain.
-            if row.sequence != *looked {
-                *looked = row.sequence;
-                into.push(*row);
-                if let Some(copy) = into.last_mut() {
-                    copy.place = place as u32;
+        self.touched.take(|places| {
+            for place in places {
+                let at = *place as usize;
+                let (Some(row), Some(looked)) = (rows.get(at), looked.get_mut(at)) else {
+                    continue;
+                };
+                // A packet of another host may have asked for the row in vain.
+                if row.sequence != *looked {
+                    *looked = row.sequence;
+                    into.push(*row);
+                    if let Some(copy) = into.last_mut() {
+                        copy.place = *place;
+                    }
                 }
             }
         });
@@ -341,14 +377,47 @@ impl Software {
 
     /// Takes one frame of either way.
     pub fn process_as(&mut self, frame: &[u8], way: Way, arrival: &Arrival) -> Verdict {
+        let mut packet = self.parse(frame);
+        self.process_parsed(frame, &mut packet, way, arrival)
+    }
+
+    /// What a frame says; changes nothing.
+    pub fn parse(&self, frame: &[u8]) -> Packet {
+        let mut packet = Packet::default();
+        parse(frame, self.path.settings.tunnels, &mut packet);
+        packet
+    }
+
+    /// Has what packets will need brought near: all at once takes hardly longer than one.
+    pub fn fetch(&self, packets: &[Packet]) {
+        let seed = self.path.settings.seed;
+        let mut sum = 0;
+        for packet in packets {
+            sum ^= self.path.flows.touch(flow::hash(packet, seed));
+        }
+        let mut rows = 0;
+        for packet in packets {
+            let HostRows { local, remote } = &self.path.hosts;
+            rows ^= local.touch(hash_address(&packet.destination, seed));
+            rows ^= remote.touch(hash_address(&packet.source, seed));
+        }
+        std::hint::black_box((sum, rows));
+    }
+
+    /// Takes a frame that [`Self::parse`] read.
+    pub fn process_parsed(
+        &mut self,
+        frame: &[u8],
+        packet: &mut Packet,
+        way: Way,
+        arrival: &Arrival,
+    ) -> Verdict {
         if way == Way::Ingress && self.path.drops_at_once(frame, arrival) {
             return Verdict::Drop;
         }
-        let mut packet = Packet::default();
-        parse(frame, self.path.settings.tunnels, &mut packet);
-        let (verdict, notice) = self.path.process::<Unshared>(&mut packet, way, arrival);
+        let (verdict, notice) = self.path.process::<Unshared>(packet, way, arrival);
         if notice.kind != 0 {
-            self.note(frame, &packet, way, arrival, &notice);
+            self.note(frame, packet, way, arrival, &notice);
         }
         verdict
     }
@@ -399,15 +468,22 @@ impl Software {
             looked,
             ..
         } = &mut self.path.flows;
-        touched.take(|index| {
-            let (Some(bucket), Some(looked)) = (buckets.get(index), looked.get_mut(index)) else {
-                return;
-            };
-            let slots = bucket.heads.iter().zip(&bucket.directions).zip(looked);
-            for ((head, directions), looked) in slots {
-                if head.sequence != *looked {
-                    *looked = head.sequence;
-                    take(&Flow::of(head, directions, 0, 0));
+        touched.take(|places| {
+            let near = places
+                .iter()
+                .filter_map(|place| buckets.get(*place as usize));
+            std::hint::black_box(near.map(touch).fold(0, |sum, part| sum ^ part));
+            for place in places.iter().map(|place| *place as usize) {
+                let (Some(bucket), Some(looked)) = (buckets.get(place), looked.get_mut(place))
+                else {
+                    continue;
+                };
+                let slots = bucket.heads.iter().zip(&bucket.directions).zip(looked);
+                for ((head, directions), looked) in slots {
+                    if head.sequence != *looked {
+                        *looked = head.sequence;
+                        take(&Flow::of(head, directions, 0, 0));
+                    }
                 }
             }
         });

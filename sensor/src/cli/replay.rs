@@ -75,6 +75,9 @@ impl Replay {
     }
 }
 
+/// Frames after which the bar moves.
+const FRAMES_SHOWN: usize = 16_384;
+
 /// Player and printer.
 struct Replaying {
     player: Player<Pipeline<NoRespond>>,
@@ -101,17 +104,18 @@ impl Replaying {
             }
         };
         let bar = progress(path, reader.progress().1);
-        let mut is_good = true;
+        let (mut is_good, mut n_frames) = (true, 0);
         let mut clock = ClockFaults::default();
         loop {
-            match reader.next_frame() {
-                Ok(None) => break,
-                Ok(Some(frame)) => {
-                    self.player.take(&frame)?;
-                    if let Some(set_back) = self.player.take_set_back()
-                        && let Some(fault) = clock.note(path, set_back)
-                    {
-                        error!("{fault}");
+            match reader.next_frames() {
+                Ok(frames) if frames.len() == 0 => break,
+                Ok(frames) => {
+                    n_frames += frames.len();
+                    self.player.take_all(frames)?;
+                    for set_back in self.player.take_set_backs() {
+                        if let Some(fault) = clock.note(path, set_back) {
+                            error!("{fault}");
+                        }
                     }
                 }
                 Err(cause) => {
@@ -119,7 +123,8 @@ impl Replaying {
                     is_good = false;
                 }
             }
-            if self.player.played().n_packets.is_multiple_of(16_384) {
+            if n_frames >= FRAMES_SHOWN {
+                n_frames = 0;
                 bar.set_position(reader.progress().0);
             }
         }

@@ -192,8 +192,10 @@ fn run(subject: &Subject, config: &Config) -> Result<Ran, String> {
         vectors: Vec::new(),
     });
     // What is bad about the capture was said when it was evaluated.
-    while let Ok(Some(frame)) = reader.next_frame() {
-        player.take(&frame).map_err(|cause| named(&cause))?;
+    while let Ok(frames) = reader.next_frames()
+        && frames.len() > 0
+    {
+        player.take_all(frames).map_err(|cause| named(&cause))?;
     }
     player.finish().map_err(|cause| named(&cause))?;
     let taken_s = cpu_time().saturating_sub(began).as_secs_f64().max(1e-9);

@@ -177,27 +177,27 @@ pub fn watch(
     let mut player = Player::new(Watcher::new(config));
     let (mut problems, mut scratch) = (Vec::new(), Vec::new());
     let mut busy = Duration::ZERO;
-    let mut n_frames = 0u64;
+    let mut n_frames = 0;
     let mut clock = ClockFaults::default();
     loop {
-        match reader.next_frame() {
-            Ok(None) => break,
-            Ok(Some(frame)) => {
-                truth.take(
-                    frame.number,
-                    frame.at_ns,
-                    to_ethernet(&frame, &mut scratch).data,
-                );
+        match reader.next_frames() {
+            Ok(frames) if frames.len() == 0 => break,
+            Ok(frames) => {
+                n_frames += frames.len();
+                for frame in frames.clone() {
+                    let ethernet = to_ethernet(&frame, &mut scratch);
+                    truth.take(frame.number, frame.at_ns, ethernet.data);
+                }
                 let begin = Instant::now();
-                player.take(&frame).map_err(|cause| named(&cause))?;
+                player.take_all(frames).map_err(|cause| named(&cause))?;
                 busy += begin.elapsed();
-                n_frames += 1;
-                let set_back = player.take_set_back();
-                problems.extend(set_back.and_then(|set_back| clock.note(path, set_back)));
+                let set_backs = player.take_set_backs();
+                problems.extend(set_backs.filter_map(|set_back| clock.note(path, set_back)));
             }
             Err(cause) => problems.push(named(&cause)),
         }
-        if n_frames.is_multiple_of(4096) {
+        if n_frames >= 4096 {
+            n_frames = 0;
             seen(reader.progress().0);
         }
     }

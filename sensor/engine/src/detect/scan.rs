@@ -12,6 +12,7 @@ use crate::address::to_ip;
 use crate::config::{SECOND_NS, ScanConfig};
 use crate::features::bounded::{Bounded, Worth};
 use crate::flow::{FlowUpdate, Progress};
+use crate::places::BATCH;
 
 /// What a window counts: ports of a host, or hosts of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,14 +79,22 @@ impl ScanDetector {
         self.ports.n_bytes() + self.hosts.n_bytes()
     }
 
-    pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
+    /// Takes updates one after the other.
+    pub(crate) fn take_all(&mut self, at_ns: u64, updates: &[FlowUpdate]) {
+        for batch in updates.chunks(BATCH) {
+            self.ports.fetch(batch.iter().map(ports_of));
+            self.hosts.fetch(batch.iter().map(hosts_with));
+            batch.iter().for_each(|update| self.take(at_ns, update));
+        }
+    }
+
+    fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
         let failed = update.has_progressed && update.progress.has_failed();
         let succeeded = update.has_progressed && update.progress == Progress::Established;
         if !(update.is_new || failed || succeeded) || !is_probe(update) {
             return;
         }
-        let (source, host) = (update.source, update.destination);
-        let port = update.destination_port;
+        let (host, port) = (update.destination, update.destination_port);
         if succeeded && port == SMTP && update.protocol == protocol::TCP {
             let mail_host = self.mail_hosts.get_or_insert_with(host, MailHost::default);
             mail_host.last_ns = at_ns;
@@ -93,17 +102,12 @@ impl ScanDetector {
         let is_icmp = matches!(update.protocol, protocol::ICMP | protocol::ICMPV6);
         if !is_icmp {
             let value = u64::from(update.protocol) << 16 | u64::from(port);
-            self.ports.take(Group::Ports { source, host }, |window| {
+            self.ports.take(ports_of(update), |window| {
                 window.take(at_ns, update, value, port)
             });
         }
-        let group = Group::Hosts {
-            source,
-            port,
-            protocol: update.protocol,
-        };
         let value = sensor_common::hash_address(&host, 0);
-        self.hosts.take(group, |window| {
+        self.hosts.take(hosts_with(update), |window| {
             let is_due = window.take(at_ns, update, value, port);
             window.note_host(host);
             is_due
@@ -119,6 +123,21 @@ impl ScanDetector {
         self.hosts.judge(at_ns, findings, |group, window| {
             hosts_finding(config, mail_hosts, group, window)
         });
+    }
+}
+
+fn ports_of(update: &FlowUpdate) -> Group {
+    Group::Ports {
+        source: update.source,
+        host: update.destination,
+    }
+}
+
+fn hosts_with(update: &FlowUpdate) -> Group {
+    Group::Hosts {
+        source: update.source,
+        port: update.destination_port,
+        protocol: update.protocol,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::{SECOND_NS, ShapeConfig};
 use crate::features::pair::{Pair, PairKey, Pairs, is_established};
 use crate::features::victim::{Kind, Victims};
 use crate::flow::{FlowSummary, FlowUpdate, Progress};
+use crate::places::BATCH;
 
 /// Event time between two walks for what may be forgotten.
 const FORGET_NS: u64 = 10 * SECOND_NS;
@@ -60,7 +61,16 @@ impl ShapeDetectors {
         self.pairs.n_shed() + self.victims.n_shed() + self.beacons.n_shed()
     }
 
-    pub(crate) fn take(&mut self, update: &FlowUpdate) {
+    /// Takes updates one after the other.
+    pub(crate) fn take_all(&mut self, updates: &[FlowUpdate]) {
+        for batch in updates.chunks(BATCH) {
+            self.pairs.fetch(batch);
+            self.victims.fetch(batch);
+            batch.iter().for_each(|update| self.take(update));
+        }
+    }
+
+    fn take(&mut self, update: &FlowUpdate) {
         let config = &self.config;
         if is_followed(update) {
             let (key, pair) = self.pairs.take(update);

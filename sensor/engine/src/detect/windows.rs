@@ -79,6 +79,11 @@ impl<K: Hash + Eq> Windows<K> {
         self.table.n_bytes()
     }
 
+    /// Has the windows of groups brought near.
+    pub(crate) fn fetch(&self, groups: impl Iterator<Item = K>) {
+        self.table.fetch(groups);
+    }
+
     /// Has the group's window take something in; `take` says whether it is to be judged anew.
     pub(crate) fn take(&mut self, group: K, take: impl FnOnce(&mut Window) -> bool) {
         let slot = self.table.slot_or_insert_with(group, Window::default);

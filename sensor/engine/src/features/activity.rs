@@ -20,6 +20,66 @@ const PSH: usize = 3;
 #[derive(Clone, Copy, Default, Debug)]
 struct Bitmap([u64; 8]);
 
+/// Distinct hashes, and how they spread over bins.
+#[derive(Clone, Default, Debug)]
+struct Bins {
+    distinct: Bitmap,
+    bins: [u32; BINS],
+}
+
+impl Bins {
+    fn add(&mut self, hash: u64, n: u32) {
+        self.distinct.insert(hash);
+        if let Some(sum) = self.bins.get_mut((hash >> 60) as usize) {
+            *sum = sum.saturating_add(n);
+        }
+    }
+}
+
+/// The same of what comes with the flows of a window. Most subjects begin one flow or talk to one
+/// peer: that needs no memory of its own.
+#[derive(Clone, Default, Debug)]
+enum Variety {
+    /// Always the same hash, `n` times.
+    One {
+        hash: u64,
+        n: u32,
+    },
+    Many(Box<Bins>),
+    #[default]
+    None,
+}
+
+impl Variety {
+    fn insert(&mut self, hash: u64) {
+        match self {
+            Self::None => *self = Self::One { hash, n: 1 },
+            Self::One { hash: known, n } if *known == hash => *n = n.saturating_add(1),
+            Self::One { hash: known, n } => {
+                let mut bins = Box::<Bins>::default();
+                bins.add(*known, *n);
+                bins.add(hash, 1);
+                *self = Self::Many(bins);
+            }
+            Self::Many(bins) => bins.add(hash, 1),
+        }
+    }
+
+    /// Number of distinct hashes, and their entropy over the bins.
+    fn measure(&self) -> (f32, f32) {
+        let of = |bins: &Bins| (bins.distinct.len(), entropy(&bins.bins));
+        match self {
+            Self::None => of(&Bins::default()),
+            Self::One { hash, n } => {
+                let mut bins = Bins::default();
+                bins.add(*hash, *n);
+                of(&bins)
+            }
+            Self::Many(bins) => of(bins),
+        }
+    }
+}
+
 impl Bitmap {
     const BITS: f32 = 512.0;
 
@@ -49,23 +109,24 @@ pub(super) struct Role<'a> {
     pub is_new_pair: bool,
 }
 
-/// Counters of a window.
+/// Counters of a window. Ten seconds of packets fit 32 bits at any rate there is; a sum that would
+/// not stays at the end.
 #[derive(Clone, Default, Debug)]
 struct Window {
     first_ns: u64,
     last_ns: u64,
     /// Sent, received.
-    packets: [u64; 2],
+    packets: [u32; 2],
     bytes: [u64; 2],
     length_sumsq: [u64; 2],
-    lengths: [u64; 5],
     interarrival_ns: u64,
     interarrival_sumsq: u64,
-    n_gaps: u64,
-    n_flags: [u64; 3],
-    n_syn_ack: u64,
-    n_udp: u64,
-    n_icmp: u64,
+    lengths: [u32; 5],
+    n_gaps: u32,
+    n_flags: [u32; 3],
+    n_syn_ack: u32,
+    n_udp: u32,
+    n_icmp: u32,
     n_flows: u32,
     n_looks: u32,
     n_settled: u32,
@@ -73,11 +134,18 @@ struct Window {
     n_new_pairs: u32,
     rarity: f32,
     n_seconds: u32,
-    peak_packets: u64,
-    peers: Bitmap,
-    ports: Bitmap,
-    peer_bins: [u32; BINS],
-    port_bins: [u32; BINS],
+    peak_packets: u32,
+    peers: Variety,
+    ports: Variety,
+}
+
+/// A count of packets, at most as many as 32 bits hold.
+fn clip(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn count(sum: &mut u32, n: u64) {
+    *sum = sum.saturating_add(clip(n));
 }
 
 /// The running second, a sample of the damped statistics when it is over.
@@ -85,11 +153,11 @@ struct Window {
 struct Second {
     /// Its number since 1970; 0 before the first packet.
     number: u64,
-    packets: u64,
     bytes: [u64; 2],
+    packets: u32,
 }
 
-/// A subject's state: 850 bytes.
+/// A subject's state.
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
 pub(super) struct Activity {
     #[serde(skip)]
@@ -112,7 +180,18 @@ impl Activity {
     }
 
     pub(super) fn n_packets(&self) -> u64 {
-        self.window.packets[0].saturating_add(self.window.packets[1])
+        self.window.packets.iter().copied().map(u64::from).sum()
+    }
+
+    /// Reads here and there, so that all of it comes near.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        let window = &self.window;
+        window.first_ns
+            ^ window.bytes[1]
+            ^ u64::from(window.n_looks)
+            ^ self.second.number
+            ^ self.damped_s
     }
 
     pub(super) fn first_ns(&self) -> u64 {
@@ -131,7 +210,7 @@ impl Activity {
             self.second.number = number;
         }
         let (sent, got) = (role.sent, role.got);
-        self.second.packets += sent.packets + got.packets;
+        count(&mut self.second.packets, sent.packets + got.packets);
         self.second.bytes[0] += sent.bytes;
         self.second.bytes[1] += got.bytes;
         self.window.take(at_ns, role);
@@ -166,14 +245,6 @@ impl Activity {
         window.rarity += role.rarity;
         window.peers.insert(role.peer);
         window.ports.insert(role.port);
-        for (bins, hash) in [
-            (&mut window.peer_bins, role.peer),
-            (&mut window.port_bins, role.port),
-        ] {
-            if let Some(n) = bins.get_mut((hash >> 60) as usize) {
-                *n = n.saturating_add(1);
-            }
-        }
         let start_ns = role.update.first_ns;
         if self.last_start_ns > 0 && start_ns >= self.last_start_ns {
             let gap_s = (start_ns - self.last_start_ns) as f32 / 1e9;
@@ -222,7 +293,7 @@ impl Window {
         self.last_ns = self.last_ns.max(update.last_ns);
         self.n_looks = self.n_looks.saturating_add(1);
         for (i, delta) in [sent, got].into_iter().enumerate() {
-            self.packets[i] += delta.packets;
+            count(&mut self.packets[i], delta.packets);
             self.bytes[i] += delta.bytes;
             self.length_sumsq[i] = self.length_sumsq[i].saturating_add(delta.length_sumsq);
             self.interarrival_ns = self.interarrival_ns.saturating_add(delta.interarrival_ns);
@@ -230,22 +301,22 @@ impl Window {
                 .interarrival_sumsq
                 .saturating_add(delta.interarrival_sumsq);
             let is_first = update.is_new && delta.packets > 0;
-            self.n_gaps += delta.packets - u64::from(is_first);
+            count(&mut self.n_gaps, delta.packets - u64::from(is_first));
             let mut n_long = delta.packets;
             for (sum, n) in self.lengths.iter_mut().zip(delta.length_histogram) {
-                *sum += n;
+                count(sum, n);
                 n_long = n_long.saturating_sub(n);
             }
-            self.lengths[4] += n_long;
-            self.n_flags[1] += delta.n_flags[RST];
-            self.n_flags[2] += delta.n_flags[PSH];
+            count(&mut self.lengths[4], n_long);
+            count(&mut self.n_flags[1], delta.n_flags[RST]);
+            count(&mut self.n_flags[2], delta.n_flags[PSH]);
         }
-        self.n_flags[0] += update.forward.n_flags[SYN];
-        self.n_syn_ack += update.backward.n_flags[SYN];
+        count(&mut self.n_flags[0], update.forward.n_flags[SYN]);
+        count(&mut self.n_syn_ack, update.backward.n_flags[SYN]);
         let packets = sent.packets + got.packets;
         match update.protocol {
-            protocol::UDP => self.n_udp += packets,
-            protocol::ICMP | protocol::ICMPV6 => self.n_icmp += packets,
+            protocol::UDP => count(&mut self.n_udp, packets),
+            protocol::ICMP | protocol::ICMPV6 => count(&mut self.n_icmp, packets),
             _ => {}
         }
         if update.has_progressed && update.progress != Progress::Pending {
@@ -256,15 +327,15 @@ impl Window {
 
     fn write(&self, values: &mut [f32; N_FEATURES]) {
         let mut set = |column: Column, value: f32| values[column as usize] = value;
-        let ln = |n: u64| (n as f32).ln_1p();
+        let ln = |n: u32| (n as f32).ln_1p();
         let [out, back] = self.packets;
         let [out_bytes, back_bytes] = self.bytes;
-        let packets = (out + back).max(1) as f32;
+        let packets = (u64::from(out) + u64::from(back)).max(1) as f32;
         set(Column::OutPackets, ln(out));
         set(Column::InPackets, ln(back));
-        set(Column::OutBytes, ln(out_bytes));
-        set(Column::InBytes, ln(back_bytes));
-        set(Column::Flows, ln(u64::from(self.n_flows)));
+        set(Column::OutBytes, (out_bytes as f32).ln_1p());
+        set(Column::InBytes, (back_bytes as f32).ln_1p());
+        set(Column::Flows, ln(self.n_flows));
         set(Column::Syn, ln(self.n_flags[0]));
         set(Column::PeakPackets, ln(self.peak_packets));
         set(Column::ActiveSeconds, self.n_seconds as f32);
@@ -283,7 +354,7 @@ impl Window {
         set(Column::OutByteRatio, out_bytes as f32 / bytes);
         let n_settled = self.n_settled.max(1) as f32;
         set(Column::FailedRatio, self.n_failed as f32 / n_settled);
-        set(Column::Failed, ln(u64::from(self.n_failed)));
+        set(Column::Failed, ln(self.n_failed));
         let unanswered = ln(self.n_flags[0]) - ln(self.n_syn_ack);
         set(Column::SynUnanswered, unanswered);
         set(Column::ResetRatio, self.n_flags[1] as f32 / packets);
@@ -293,14 +364,16 @@ impl Window {
         set(Column::FlowBytes, (bytes / n_running as f32).ln_1p());
         set(Column::UdpRatio, self.n_udp as f32 / packets);
         set(Column::IcmpRatio, self.n_icmp as f32 / packets);
-        set(Column::Peers, self.peers.len().ln_1p());
-        set(Column::Ports, self.ports.len().ln_1p());
-        set(Column::PortEntropy, entropy(&self.port_bins.map(u64::from)));
-        set(Column::PeerEntropy, entropy(&self.peer_bins.map(u64::from)));
+        let (peers, peer_entropy) = self.peers.measure();
+        let (ports, port_entropy) = self.ports.measure();
+        set(Column::Peers, peers.ln_1p());
+        set(Column::Ports, ports.ln_1p());
+        set(Column::PortEntropy, port_entropy);
+        set(Column::PeerEntropy, peer_entropy);
         let n_flows = self.n_flows.max(1) as f32;
         set(Column::PortRarity, self.rarity / n_flows);
-        set(Column::NewPairs, ln(u64::from(self.n_new_pairs)));
-        set(Column::FlowsOpen, ln(u64::from(n_looks)));
+        set(Column::NewPairs, ln(self.n_new_pairs));
+        set(Column::FlowsOpen, ln(n_looks));
     }
 
     /// Mean and standard deviation of the frame lengths one way, bytes.
@@ -329,8 +402,8 @@ impl Window {
 }
 
 /// Shannon entropy, bits.
-fn entropy(bins: &[u64]) -> f32 {
-    let total = bins.iter().sum::<u64>() as f32;
+fn entropy(bins: &[u32]) -> f32 {
+    let total = bins.iter().copied().map(u64::from).sum::<u64>() as f32;
     bins.iter()
         .filter(|n| **n > 0)
         .map(|n| *n as f32 / total)

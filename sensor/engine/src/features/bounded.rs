@@ -2,9 +2,8 @@
 
 use std::hash::{BuildHasher as _, Hash};
 
-use hashbrown::HashTable;
-
 use crate::address::Seeded;
+use crate::places::Places;
 
 /// What a table keeps when it is full: the entry with more worth.
 pub(crate) trait Worth {
@@ -19,7 +18,7 @@ pub(crate) trait Worth {
 pub(crate) struct Bounded<K, V> {
     slots: Vec<Option<(K, V)>>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    index: Places,
     hasher: Seeded,
     capacity: usize,
     hand: usize,
@@ -33,7 +32,7 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            index: HashTable::new(),
+            index: Places::default(),
             hasher: Seeded(hash_seed),
             capacity: capacity.clamp(1, u32::MAX as usize),
             hand: 0,
@@ -49,7 +48,19 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
     /// Memory held by capacity, without what the values box.
     pub(crate) fn n_bytes(&self) -> usize {
         let slots = self.slots.capacity() * size_of::<Option<(K, V)>>();
-        slots + (self.free.capacity() + self.index.capacity()) * size_of::<u32>()
+        slots + self.free.capacity() * size_of::<u32>() + self.index.n_bytes()
+    }
+
+    /// Has the values of keys, at most [`crate::places::BATCH`] of them, brought near; says nothing.
+    pub(crate) fn fetch(&self, keys: impl IntoIterator<Item = K>) {
+        let hashes = keys.into_iter().map(|key| self.hasher.hash_one(key));
+        let mut sum = 0;
+        for place in self.index.likely_all(hashes) {
+            if let Some(Some((_, value))) = self.slots.get(place as usize) {
+                sum ^= value.worth();
+            }
+        }
+        std::hint::black_box(sum);
     }
 
     /// The value of a key, made where it is missing.
@@ -81,12 +92,7 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
             self.slots.push(fresh);
             (self.slots.len() - 1) as u32
         };
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        let rehash = |slot: &u32| match slots.get(*slot as usize) {
-            Some(Some((key, _))) => hasher.hash_one(key),
-            _ => 0,
-        };
-        self.index.insert_unique(hash, slot, rehash);
+        self.index.insert(hash, slot);
         slot
     }
 
@@ -101,9 +107,10 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
 
     fn find(&self, hash: u64, key: &K) -> Option<u32> {
         let slots = &self.slots;
-        let is_key =
-            |slot: &u32| matches!(slots.get(*slot as usize), Some(Some((k, _))) if k == key);
-        self.index.find(hash, is_key).copied()
+        self.index.find(
+            hash,
+            |slot| matches!(slots.get(slot as usize), Some(Some((k, _))) if k == key),
+        )
     }
 
     /// The key and value in a slot.
@@ -163,9 +170,7 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
     fn remove(&mut self, slot: u32) -> Option<V> {
         let (key, _) = self.slots.get(slot as usize)?.as_ref()?;
         let hash = self.hasher.hash_one(key);
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
-            found.remove();
-        }
+        self.index.remove(hash, slot);
         let (_, value) = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
         Some(value)

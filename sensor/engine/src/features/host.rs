@@ -6,6 +6,7 @@ use sensor_common::host::{HostRow, HostSide, REGISTERS};
 use super::bounded::{Bounded, Worth};
 use super::sketch::{estimate, merge};
 use crate::config::SECOND_NS;
+use crate::places::BATCH;
 
 /// Packets one way since the last look, or summed over a window.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
@@ -178,8 +179,10 @@ impl HostTracks {
         self.at_ns = at_ns;
         self.look = self.look.wrapping_add(1);
         self.order.clear();
-        for row in rows.iter().filter(|row| row.used != 0) {
-            self.take(row);
+        for batch in rows.chunks(BATCH) {
+            self.tracks.fetch(batch.iter().map(|row| row.address));
+            let used = batch.iter().filter(|row| row.used != 0);
+            used.for_each(|row| self.take(row));
         }
         looks.clear();
         for slot in &self.order {

@@ -20,6 +20,16 @@ pub(crate) struct PairKey {
     pub protocol: u8,
 }
 
+impl PairKey {
+    fn of(update: &FlowUpdate) -> Self {
+        Self {
+            source: update.source,
+            host: update.destination,
+            protocol: update.protocol,
+        }
+    }
+}
+
 /// Positions in the fast counts.
 pub(crate) mod fast {
     pub const ATTEMPTS: usize = 0;
@@ -253,13 +263,14 @@ impl Pairs {
         self.pairs.n_shed
     }
 
+    /// Has the pairs of updates brought near.
+    pub(crate) fn fetch(&self, updates: &[FlowUpdate]) {
+        self.pairs.fetch(updates.iter().map(PairKey::of));
+    }
+
     /// Takes an update; the pair after it.
     pub(crate) fn take(&mut self, update: &FlowUpdate) -> (PairKey, &mut Pair) {
-        let key = PairKey {
-            source: update.source,
-            host: update.destination,
-            protocol: update.protocol,
-        };
+        let key = PairKey::of(update);
         let pair = self.pairs.get_or_insert_with(key, Pair::default);
         pair.take(update);
         (key, pair)

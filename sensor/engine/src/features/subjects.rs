@@ -1,16 +1,13 @@
 //! Vectors of all subjects, each end of a window of 10 s.
 
-use std::hash::BuildHasher as _;
-
-use hashbrown::HashTable;
-use sensor_common::{Address, hash_address};
+use sensor_common::{Address, hash_address, mix};
 use serde::{Deserialize, Serialize};
 
 use super::activity::{Activity, Role, spread};
 use super::schema::N_FEATURES;
-use crate::address::Seeded;
 use crate::config::{SECOND_NS, VectorConfig};
 use crate::flow::FlowUpdate;
+use crate::places::{BATCH, Places};
 
 /// Length of the window.
 pub const WINDOW_NS: u64 = 10 * SECOND_NS;
@@ -46,6 +43,64 @@ impl Subject {
     pub const fn label(&self) -> &'static str {
         Self::LABELS[self.kind()]
     }
+
+    /// Hash among subjects of its kind.
+    fn hash(&self, seed: u64) -> u64 {
+        match self {
+            Self::Source(address) | Self::Host(address) => hash_address(address, seed),
+            Self::Pair(source, host) => {
+                hash_pair(hash_address(source, seed), hash_address(host, seed), seed)
+            }
+            Self::Service(host, port, protocol) => {
+                hash_service(hash_address(host, seed), *port, *protocol, seed)
+            }
+        }
+    }
+}
+
+fn hash_pair(source: u64, host: u64, seed: u64) -> u64 {
+    mix(source, host, seed)
+}
+
+fn hash_service(host: u64, port: u16, protocol: u8, seed: u64) -> u64 {
+    mix(host, u64::from(port) << 8 | u64::from(protocol), seed)
+}
+
+/// The subjects of an update with their hashes, in the order of [`Subject::LABELS`].
+#[derive(Clone, Copy)]
+struct Involved {
+    subjects: [Subject; Subject::N_KINDS],
+    hashes: [u64; Subject::N_KINDS],
+}
+
+impl Involved {
+    fn of(update: &FlowUpdate, seed: u64) -> Self {
+        let (source, host) = (update.source, update.destination);
+        let (port, protocol) = (service_port(update), update.protocol);
+        let (by_source, by_host) = (hash_address(&source, seed), hash_address(&host, seed));
+        Self {
+            subjects: [
+                Subject::Source(source),
+                Subject::Service(host, port, protocol),
+                Subject::Host(host),
+                Subject::Pair(source, host),
+            ],
+            hashes: [
+                by_source,
+                hash_service(by_host, port, protocol, seed),
+                by_host,
+                hash_pair(by_source, by_host, seed),
+            ],
+        }
+    }
+}
+
+/// The "ports" of ICMP are type and code.
+const fn service_port(update: &FlowUpdate) -> u16 {
+    match update.protocol {
+        1 | 58 => 0,
+        _ => update.destination_port,
+    }
 }
 
 /// A subject's vector; columns as in [`super::schema::FEATURES`].
@@ -72,8 +127,8 @@ pub(crate) enum Rank {
 #[derive(Debug)]
 struct Kind {
     /// Slots by subject.
-    index: HashTable<u32>,
-    hasher: Seeded,
+    index: Places,
+    seed: u64,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// Slots with packets in this window, in the order of their first.
@@ -102,8 +157,8 @@ const FORGET_NS: u64 = 1_800 * SECOND_NS;
 impl Kind {
     fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            index: HashTable::new(),
-            hasher: Seeded(hash_seed),
+            index: Places::default(),
+            seed: hash_seed,
             slots: Vec::new(),
             free: Vec::new(),
             active: Vec::new(),
@@ -115,8 +170,7 @@ impl Kind {
     }
 
     /// The slot of a subject, made where it is missing, and whether it was.
-    fn slot(&mut self, at_ns: u64, subject: Subject) -> Option<(&mut Slot, bool)> {
-        let hash = self.hasher.hash_one(subject);
+    fn slot(&mut self, at_ns: u64, subject: Subject, hash: u64) -> Option<(&mut Slot, bool)> {
         let known = self.find(hash, &subject);
         let index = match known {
             Some(index) => index,
@@ -131,43 +185,47 @@ impl Kind {
         Some((slot, known.is_none()))
     }
 
+    /// Has the slots of subjects with these hashes brought near.
+    fn fetch(&self, hashes: impl Iterator<Item = u64>) {
+        let mut sum = 0;
+        for place in self.index.likely_all(hashes) {
+            if let Some(slot) = self.slots.get(place as usize) {
+                sum ^= slot.seen_ns ^ slot.activity.touch();
+            }
+        }
+        std::hint::black_box(sum);
+    }
+
     fn find(&self, hash: u64, subject: &Subject) -> Option<u32> {
         let slots = &self.slots;
-        let is_subject = |index: &u32| {
-            let slot = slots.get(*index as usize);
+        self.index.find(hash, |index| {
+            let slot = slots.get(index as usize);
             slot.is_some_and(|slot| slot.subject == *subject)
-        };
-        self.index.find(hash, is_subject).copied()
+        })
     }
 
     fn admit(&mut self, at_ns: u64, subject: Subject, hash: u64) -> u32 {
         if self.index.len() >= self.capacity {
             self.shed();
         }
-        let slot = Slot {
+        let fresh = |is_active| Slot {
             subject,
             activity: Activity::new(at_ns),
             seen_ns: at_ns,
-            is_active: false,
+            is_active,
             is_used: true,
         };
         let index = if let Some(index) = self.free.pop()
             && let Some(place) = self.slots.get_mut(index as usize)
         {
             // It may still be listed for this window.
-            let is_active = place.is_active;
-            *place = Slot { is_active, ..slot };
+            *place = fresh(place.is_active);
             index
         } else {
-            self.slots.push(slot);
+            self.slots.push(fresh(false));
             self.slots.len().saturating_sub(1) as u32
         };
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        let rehash = |index: &u32| {
-            let slot = slots.get(*index as usize);
-            slot.map_or(0, |slot| hasher.hash_one(slot.subject))
-        };
-        self.index.insert_unique(hash, index, rehash);
+        self.index.insert(hash, index);
         index
     }
 
@@ -194,13 +252,8 @@ impl Kind {
     fn release(&mut self, index: usize) {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.is_used = false;
-            let hash = self.hasher.hash_one(slot.subject);
-            if let Ok(found) = self
-                .index
-                .find_entry(hash, |other| *other as usize == index)
-            {
-                found.remove();
-            }
+            let hash = slot.subject.hash(self.seed);
+            self.index.remove(hash, index as u32);
             self.free.push(index as u32);
         }
     }
@@ -319,6 +372,7 @@ pub(crate) struct Learned((Vec<Vec<Life<Activity>>>, Ports));
 pub(crate) struct Subjects {
     kinds: [Kind; Subject::N_KINDS],
     ports: Ports,
+    seed: u64,
     began_ns: u64,
     n_most: usize,
 }
@@ -334,6 +388,7 @@ impl Subjects {
                 kind(config.max_pairs),
             ],
             ports: Ports::new(),
+            seed: hash_seed,
             began_ns: 0,
             n_most: config.max_vectors,
         }
@@ -355,7 +410,7 @@ impl Subjects {
         let (kinds, ports) = learned.0;
         for (kind, lives) in self.kinds.iter_mut().zip(kinds) {
             for (subject, seen_ns, activity) in lives.into_iter().take(kind.capacity) {
-                let hash = kind.hasher.hash_one(subject);
+                let hash = subject.hash(kind.seed);
                 let index = kind.admit(seen_ns, subject, hash);
                 if let Some(slot) = kind.slots.get_mut(index as usize) {
                     slot.activity = activity;
@@ -376,12 +431,35 @@ impl Subjects {
         self.kinds.iter().map(|kind| kind.n_skipped).sum()
     }
 
-    pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
-        let (source, host) = (update.source, update.destination);
+    /// Takes updates one after the other.
+    pub(crate) fn take_all(&mut self, at_ns: u64, updates: &[FlowUpdate]) {
+        for batch in updates.chunks(BATCH) {
+            self.fetch(batch);
+            for update in batch {
+                self.take(at_ns, update);
+            }
+        }
+    }
+
+    /// Has the slots of the updates' subjects brought near.
+    fn fetch(&self, updates: &[FlowUpdate]) {
+        let mut hashes = [[0; BATCH]; Subject::N_KINDS];
+        for (i, update) in updates.iter().enumerate() {
+            let involved = Involved::of(update, self.seed);
+            for (hashes, hash) in hashes.iter_mut().zip(involved.hashes) {
+                if let Some(place) = hashes.get_mut(i) {
+                    *place = hash;
+                }
+            }
+        }
+        for (kind, hashes) in self.kinds.iter().zip(hashes) {
+            kind.fetch(hashes.into_iter().take(updates.len()));
+        }
+    }
+
+    fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
         let (sent, got) = (&update.forward, &update.backward);
-        // The "ports" of ICMP are type and code.
-        let is_icmp = matches!(update.protocol, 1 | 58);
-        let port = if is_icmp { 0 } else { update.destination_port };
+        let port = service_port(update);
         let rarity = if update.is_new {
             self.ports.take(port, update.protocol)
         } else {
@@ -397,29 +475,31 @@ impl Subjects {
             is_new_pair: false,
         };
         if update.is_new {
-            role.peer = spread(hash_address(&host, 0));
+            role.peer = spread(hash_address(&update.destination, 0));
             role.port = spread(u64::from(port));
         }
+        let Involved { subjects, hashes } = Involved::of(update, self.seed);
         let [sources, services, hosts, pairs] = &mut self.kinds;
-        if let Some((slot, is_new)) = pairs.slot(at_ns, Subject::Pair(source, host)) {
+        let [source, service, host, pair] = subjects;
+        let [by_source, by_service, by_host, by_pair] = hashes;
+        if let Some((slot, is_new)) = pairs.slot(at_ns, pair, by_pair) {
             role.is_new_pair = is_new;
             slot.activity.take(at_ns, &role);
         }
-        if let Some((slot, _)) = sources.slot(at_ns, Subject::Source(source)) {
+        if let Some((slot, _)) = sources.slot(at_ns, source, by_source) {
             slot.activity.take(at_ns, &role);
         }
         (role.sent, role.got) = (got, sent);
         if update.is_new {
-            role.peer = spread(hash_address(&source, 0));
+            role.peer = spread(hash_address(&update.source, 0));
         }
-        if let Some((slot, _)) = hosts.slot(at_ns, Subject::Host(host)) {
+        if let Some((slot, _)) = hosts.slot(at_ns, host, by_host) {
             slot.activity.take(at_ns, &role);
         }
         if update.is_new {
             role.port = spread(u64::from(update.source_port));
         }
-        let service = Subject::Service(host, port, update.protocol);
-        if let Some((slot, _)) = services.slot(at_ns, service) {
+        if let Some((slot, _)) = services.slot(at_ns, service, by_service) {
             slot.activity.take(at_ns, &role);
         }
     }

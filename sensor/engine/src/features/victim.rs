@@ -152,6 +152,12 @@ impl Victims {
         self.victims.n_shed
     }
 
+    /// Has the victims of updates brought near.
+    pub(crate) fn fetch(&self, updates: &[FlowUpdate]) {
+        self.victims
+            .fetch(updates.iter().map(|update| update.destination));
+    }
+
     /// Takes an update; what it is to the host, and the host after it.
     pub(crate) fn take(&mut self, update: &FlowUpdate) -> Option<(Kind, &mut Victim)> {
         let kind = Kind::of(update)?;

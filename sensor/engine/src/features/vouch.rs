@@ -5,6 +5,7 @@ use sensor_common::packet::protocol;
 
 use super::bounded::{Bounded, Worth};
 use crate::flow::{FlowUpdate, Progress};
+use crate::places::BATCH;
 
 /// Packets a second towards a host that were in flows with answers, over the last pass.
 #[derive(Clone, Copy, Default, Debug)]
@@ -66,7 +67,17 @@ impl Vouchers {
             .map_or_else(Vouched::default, |host| host.last)
     }
 
-    pub(crate) fn take(&mut self, update: &FlowUpdate) {
+    /// Takes updates one after the other.
+    pub(crate) fn take_all(&mut self, updates: &[FlowUpdate]) {
+        for batch in updates.chunks(BATCH) {
+            self.hosts
+                .fetch(batch.iter().map(|update| update.destination));
+            self.hosts.fetch(batch.iter().map(|update| update.source));
+            batch.iter().for_each(|update| self.take(update));
+        }
+    }
+
+    fn take(&mut self, update: &FlowUpdate) {
         let slot = match (update.protocol, update.progress) {
             (protocol::TCP, Progress::Established) => TCP,
             (protocol::UDP, Progress::Established) => UDP,

@@ -117,6 +117,13 @@ impl Entry {
             && self.protocol == key.protocol
     }
 
+    /// Reads of each cache line.
+    #[inline]
+    pub(super) fn touch(&self) -> u16 {
+        let [a, b] = &self.directions;
+        a.packets ^ b.packets ^ self.a_port
+    }
+
     pub(super) const fn has(&self, marks: u8) -> bool {
         self.marks & marks != 0
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use sensor_common::Address;
-use sensor_common::flow::hash_ends;
+use sensor_common::flow::{FlowRecord, hash_ends};
 
 use super::community::{Tuple, community_id};
 use super::entry::mark;
@@ -137,6 +137,16 @@ pub(super) struct FlowKey {
 }
 
 impl FlowKey {
+    pub(super) const fn of(record: &FlowRecord) -> Self {
+        Self {
+            a: record.a,
+            b: record.b,
+            a_port: record.a_port,
+            b_port: record.b_port,
+            protocol: record.protocol,
+        }
+    }
+
     pub(super) fn hash(&self, seed: u64) -> u64 {
         let (a, b) = ((&self.a, self.a_port), (&self.b, self.b_port));
         hash_ends(a, b, self.protocol, seed)

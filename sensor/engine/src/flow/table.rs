@@ -4,10 +4,9 @@
 //! quarter of a second. A tick costs what is due, not what is held. A due time that moves on is
 //! left where it is: the entry is found early and put off.
 
-use hashbrown::HashTable;
-
 use super::entry::Entry;
 use super::records::FlowKey;
+use crate::places::Places;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -22,7 +21,7 @@ pub(super) struct FlowTable {
     entries: Vec<Entry>,
     /// Head of the chain of entries that are not in use.
     free: u32,
-    index: HashTable<u32>,
+    index: Places,
     seed: u64,
     capacity: usize,
     lists: Box<[u32; N_LISTS]>,
@@ -35,7 +34,7 @@ impl FlowTable {
         Self {
             entries: Vec::new(),
             free: NONE,
-            index: HashTable::new(),
+            index: Places::default(),
             seed,
             capacity: capacity.clamp(1, NONE as usize - 1),
             lists: Box::new([NONE; N_LISTS]),
@@ -53,15 +52,32 @@ impl FlowTable {
 
     /// Bytes held, by capacity; pages that were never used count, too.
     pub(super) fn n_bytes(&self) -> usize {
-        let index = self.index.capacity().saturating_mul(size_of::<u32>() + 1) * 8 / 7;
         let entries = self.entries.capacity().saturating_mul(size_of::<Entry>());
-        entries.saturating_add(index).saturating_add(N_LISTS * 4)
+        entries
+            .saturating_add(self.index.n_bytes())
+            .saturating_add(N_LISTS * 4)
     }
 
     pub(super) fn find(&self, key: &FlowKey) -> Option<u32> {
         let entries = &self.entries;
-        let is_key = |at: &u32| entries.get(*at as usize).is_some_and(|entry| entry.is(key));
-        self.index.find(key.hash(self.seed), is_key).copied()
+        let is_key = |at: u32| entries.get(at as usize).is_some_and(|entry| entry.is(key));
+        self.index.find(key.hash(self.seed), is_key)
+    }
+
+    /// Has the entries of keys, at most [`crate::places::BATCH`] of them, brought near.
+    pub(super) fn fetch(&self, keys: impl Iterator<Item = FlowKey>) {
+        self.bring(&self.index.likely_all(keys.map(|key| key.hash(self.seed))));
+    }
+
+    /// Has entries brought near.
+    pub(super) fn bring(&self, places: &[u32]) {
+        let mut sum = 0;
+        for at in places {
+            if let Some(entry) = self.entries.get(*at as usize) {
+                sum ^= entry.touch();
+            }
+        }
+        std::hint::black_box(sum);
     }
 
     pub(super) fn get(&self, at: u32) -> Option<&Entry> {
@@ -86,12 +102,7 @@ impl FlowTable {
             self.entries.push(entry);
             (self.entries.len() - 1) as u32
         };
-        let (entries, seed) = (&self.entries, self.seed);
-        let rehash = |at: &u32| {
-            let entry = entries.get(*at as usize);
-            entry.map_or(0, |entry| entry.key().hash(seed))
-        };
-        self.index.insert_unique(key.hash(seed), at, rehash);
+        self.index.insert(key.hash(self.seed), at);
         at
     }
 
@@ -114,8 +125,7 @@ impl FlowTable {
         *entry = Entry::new(&entry.key());
         entry.list = UNLISTED;
         entry.next = self.free;
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == at) {
-            found.remove();
+        if self.index.remove(hash, at) {
             self.free = at;
         }
     }

@@ -4,7 +4,7 @@
 //! pcapng are read, plain or compressed by gzip or zstd. Both the format and the compression are
 //! told by their magic numbers, never by the file's name.
 //!
-//! Frames are lent out of one reused buffer, so reading allocates nothing per frame and memory
+//! Frames are lent out of one reused buffer, some at a time, so reading allocates nothing per frame and memory
 //! stays bounded whatever a file claims about its own lengths.
 
 mod bytes;
@@ -33,7 +33,10 @@ pub use link::{EthernetFrame, LinkType, to_ethernet};
 /// This is the limit that libpcap itself puts on the snapshot length.
 pub const MAX_FRAME_LEN: u32 = 256 * 1024;
 
-/// One captured frame, lent until the next call to [`CaptureReader::next_frame`].
+/// Frames lent at a time, at most.
+pub const FRAMES: usize = 16;
+
+/// One captured frame, lent until the reader is asked for more.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     /// Capture time in nanoseconds since the Unix epoch.
@@ -59,6 +62,9 @@ pub struct Frame<'a> {
 pub struct CaptureReader {
     source: Source,
     format: Format,
+    /// Frames that are lent, each with its number, and the fault that was met behind them.
+    lent: Vec<(u64, Record)>,
+    fault: Option<Fault>,
     delivered: u64,
     skipped: u64,
     /// Set once nothing more can be read, be it at the end or behind a fault.
@@ -86,6 +92,8 @@ impl CaptureReader {
         Ok(Self {
             source,
             format,
+            lent: Vec::with_capacity(FRAMES),
+            fault: None,
             delivered: 0,
             skipped: 0,
             done: false,
@@ -100,7 +108,33 @@ impl CaptureReader {
     /// skipped from then on. `Corrupt` for a frame that contradicts itself. `Truncated` once after
     /// the last whole frame when the file ends too early. `Io` when reading fails.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
-        while !self.done {
+        self.read(1)?;
+        let first = self.lent.first();
+        Ok(first.map(|(number, record)| record.lend(*number, &self.source)))
+    }
+
+    /// Returns the next frames, at most [`FRAMES`]; none at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::next_frame`], once the frames before the fault were returned.
+    pub fn next_frames(
+        &mut self,
+    ) -> Result<impl ExactSizeIterator<Item = Frame<'_>> + Clone, CaptureError> {
+        self.read(FRAMES)?;
+        let source = &self.source;
+        let lent = self.lent.iter();
+        Ok(lent.map(|(number, record)| record.lend(*number, source)))
+    }
+
+    /// Has up to `n_most` frames lent.
+    fn read(&mut self, n_most: usize) -> Result<(), CaptureError> {
+        self.lent.clear();
+        if let Some(fault) = self.fault.take() {
+            return Err(self.fail(fault));
+        }
+        self.source.give_back();
+        while !self.done && self.lent.len() < n_most && self.source.may_lend() {
             let step = match &mut self.format {
                 Format::Classic(classic) => classic.step(&mut self.source),
                 Format::Ng(ng) => ng.step(&mut self.source),
@@ -109,14 +143,24 @@ impl CaptureReader {
                 Ok(Step::Frame(record)) => {
                     self.delivered += 1;
                     let number = self.delivered + self.skipped;
-                    return Ok(Some(record.lend(number, &self.source)));
+                    self.lent.push((number, record));
                 }
                 Ok(Step::Skipped) => self.skipped += 1,
                 Ok(Step::End) => self.done = true,
-                Err(fault) => return Err(self.fail(fault)),
+                // Taken, but no frame: it is given back now.
+                Err(Fault::Lent) if self.lent.is_empty() => {}
+                Err(Fault::Lent) => break,
+                Err(fault) if self.lent.is_empty() => return Err(self.fail(fault)),
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    break;
+                }
+            }
+            if self.lent.is_empty() {
+                self.source.give_back();
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Bytes of the file (as stored, compressed or not) read so far, and its size.
@@ -196,7 +240,7 @@ enum Step {
     End,
 }
 
-/// A frame as a place in the source's buffer.
+/// A frame as a place in the unpacked file.
 ///
 /// Parsers hand out places and not slices so that they can go on past skipped frames without
 /// holding a borrow of the buffer.
@@ -204,13 +248,13 @@ struct Record {
     at_ns: u64,
     link: LinkType,
     wire_len: u32,
-    place: Range<usize>,
+    place: Range<u64>,
 }
 
 impl Record {
     #[inline]
-    fn lend(self, number: u64, source: &Source) -> Frame<'_> {
-        let data = source.lent(self.place);
+    fn lend<'a>(&self, number: u64, source: &'a Source) -> Frame<'a> {
+        let data = source.lent(&self.place);
         // A frame cannot have been shorter on the wire than what was captured of it, and byte
         // counts that rely on that must not be misled by a careless writer.
         let captured = u32::try_from(data.len()).unwrap_or(u32::MAX);
@@ -239,6 +283,8 @@ enum Fault {
         offset: u64,
         what: &'static str,
     },
+    /// No fault: what is lent has to be given back before more can be read.
+    Lent,
     /// Only this frame is bad; the source already stands behind it.
     BadFrame {
         offset: u64,
@@ -248,7 +294,10 @@ enum Fault {
 
 impl Fault {
     fn is_fatal(&self) -> bool {
-        !matches!(self, Self::UnsupportedLink { .. } | Self::BadFrame { .. })
+        !matches!(
+            self,
+            Self::UnsupportedLink { .. } | Self::BadFrame { .. } | Self::Lent
+        )
     }
 
     fn numbered(self, frame: u64) -> CaptureError {
@@ -260,6 +309,8 @@ impl Fault {
                 offset,
             },
             Self::Truncated { offset } => CaptureError::Truncated { frame, offset },
+            // Never told; and if it were, to read on is the remedy.
+            Self::Lent => CaptureError::Io(std::io::ErrorKind::WouldBlock.into()),
             Self::Lost { offset, what } | Self::BadFrame { offset, what } => {
                 CaptureError::Corrupt {
                     frame,

@@ -163,7 +163,7 @@ impl Ng {
             return self.unsupported(head.interface, offset);
         };
         self.last_ns = head.at_ns;
-        place.end = place.end.min(place.start + head.captured_len as usize);
+        place.end = place.end.min(place.start + u64::from(head.captured_len));
         Ok(Step::Frame(Record {
             at_ns: head.at_ns,
             link,

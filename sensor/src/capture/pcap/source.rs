@@ -12,6 +12,10 @@ use super::Fault;
 /// Size of the buffer that frames are lent from. It has to hold the longest block that a parser
 /// asks for; beyond that, larger only means fewer reads.
 const BUFFER_LEN: usize = 1 << 20;
+/// How much is read at a time: what is read stays in a core's own cache until it is used.
+const CHUNK_LEN: usize = 128 << 10;
+/// How much of the buffer frames that are still lent may hold.
+const LENT_LEN: usize = BUFFER_LEN / 2;
 /// How much of a compressed file is read at a time.
 const PACKED_CHUNK_LEN: usize = 128 << 10;
 /// zstd files that need a larger window than 2 to this power are refused, to bound memory.
@@ -23,6 +27,8 @@ pub(super) struct Source {
     buffer: Vec<u8>,
     /// What of the buffer is read from the file but not yet consumed.
     unread: Range<usize>,
+    /// From here on the buffer is lent, though consumed.
+    lent_from: Option<usize>,
     /// Offset in the unpacked file of the buffer's first byte.
     base: u64,
     file_size: u64,
@@ -39,6 +45,7 @@ impl Source {
             input: Input::new(StoredFile::new(file)?)?,
             buffer: vec![0; BUFFER_LEN],
             unread: 0..0,
+            lent_from: None,
             base: 0,
             file_size,
             at_end: false,
@@ -62,13 +69,28 @@ impl Source {
     /// The bytes that are buffered and not yet consumed.
     #[inline]
     pub(super) fn peek(&self) -> &[u8] {
-        self.lent(self.unread.clone())
+        self.buffer.get(self.unread.clone()).unwrap_or_default()
     }
 
-    /// The bytes at a place that [`Source::take`] gave, valid until the next call to `ensure`.
+    /// The bytes at a place that [`Source::take`] gave since the last [`Source::give_back`].
     #[inline]
-    pub(super) fn lent(&self, place: Range<usize>) -> &[u8] {
-        self.buffer.get(place).unwrap_or_default()
+    pub(super) fn lent(&self, place: &Range<u64>) -> &[u8] {
+        let at = |offset: u64| offset.wrapping_sub(self.base) as usize;
+        let bytes = self.buffer.get(at(place.start)..at(place.end));
+        bytes.unwrap_or_default()
+    }
+
+    /// Ends the loan of all that was taken.
+    #[inline]
+    pub(super) fn give_back(&mut self) {
+        self.lent_from = None;
+    }
+
+    /// True where more may be lent before something is given back.
+    #[inline]
+    pub(super) fn may_lend(&self) -> bool {
+        let start = self.unread.start;
+        start - self.lent_from.unwrap_or(start) < LENT_LEN
     }
 
     /// Makes `len` bytes available to `peek`; false when the file has fewer left.
@@ -112,17 +134,24 @@ impl Source {
         }
     }
 
-    /// Consumes `len` buffered bytes and says where the part of them from `skip` on stands.
+    /// Consumes `len` buffered bytes and says where in the unpacked file the part of them from
+    /// `skip` on stands.
     #[inline]
-    pub(super) fn take(&mut self, skip: usize, len: usize) -> Range<usize> {
+    pub(super) fn take(&mut self, skip: usize, len: usize) -> Range<u64> {
         let start = self.unread.start;
         let end = start.saturating_add(len).min(self.unread.end);
         self.unread.start = end;
-        start.saturating_add(skip).min(end)..end
+        self.lent_from.get_or_insert(start);
+        let start = start.saturating_add(skip).min(end);
+        self.base + start as u64..self.base + end as u64
     }
 
-    /// Consumes `len` bytes, buffered or not; false when the file has fewer left.
+    /// Consumes `len` bytes, buffered or not; false when the file has fewer left. What is lent may
+    /// have to be given back first.
     pub(super) fn skip(&mut self, len: u64) -> Result<bool, Fault> {
+        if self.lent_from.is_some() && len > self.unread.len() as u64 {
+            return Err(Fault::Lent);
+        }
         let mut left = len;
         loop {
             let step = usize::try_from(left)
@@ -142,11 +171,13 @@ impl Source {
     /// Reads from the file until `len` bytes are buffered or it ends.
     #[cold]
     fn refill(&mut self, len: usize) -> Result<bool, Fault> {
-        self.base += self.unread.start as u64;
-        self.buffer.copy_within(self.unread.clone(), 0);
-        self.unread = 0..self.unread.len();
+        self.make_room();
         while self.unread.len() < len && !self.at_end {
-            let free = self.buffer.get_mut(self.unread.end..).unwrap_or_default();
+            let end = self.unread.end.saturating_add(CHUNK_LEN);
+            let end = end.max(self.unread.start.saturating_add(len));
+            let end = end.min(self.buffer.len());
+            let free = self.buffer.get_mut(self.unread.end..end);
+            let free = free.unwrap_or_default();
             match self.input.read(free) {
                 Ok(0) => self.at_end = true,
                 Ok(n) => self.unread.end += n,
@@ -154,6 +185,15 @@ impl Source {
             }
         }
         Ok(self.unread.len() >= len)
+    }
+
+    /// Moves what is lent or unread to the beginning of the buffer.
+    fn make_room(&mut self) {
+        let from = self.lent_from.unwrap_or(self.unread.start);
+        self.buffer.copy_within(from..self.unread.end, 0);
+        self.base += from as u64;
+        self.unread = self.unread.start - from..self.unread.end - from;
+        self.lent_from = self.lent_from.map(|_| 0);
     }
 
     /// Tells apart what a failed read means for the capture.

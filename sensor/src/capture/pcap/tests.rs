@@ -45,7 +45,24 @@ fn read_all(bytes: &[u8]) -> Result<Vec<Outcome>, CaptureError> {
         matches!(reader.next_frame(), Ok(None)),
         "the end must stay the end"
     );
+    let together = read_together(&file)?;
+    assert_eq!(format!("{together:?}"), format!("{outcomes:?}"));
     Ok(outcomes)
+}
+
+/// The same, some frames at a time.
+fn read_together(file: &TempFile) -> Result<Vec<Outcome>, CaptureError> {
+    let mut reader = CaptureReader::open(&file.0)?;
+    let mut outcomes = Vec::new();
+    loop {
+        match reader.next_frames() {
+            Ok(frames) if frames.len() == 0 => return Ok(outcomes),
+            Ok(frames) => {
+                outcomes.extend(frames.map(|f| Ok((f.at_ns, f.link, f.data.to_vec(), f.wire_len))))
+            }
+            Err(error) => outcomes.push(Err(error)),
+        }
+    }
 }
 
 fn frames(bytes: &[u8]) -> Vec<(u64, LinkType, Vec<u8>, u32)> {

@@ -10,6 +10,7 @@ use sensor::capture::kernel::{Kernel, LoadOptions};
 use sensor_common::flow::{Direction, Flow, FlowRecord};
 use sensor_common::v4_mapped;
 use sensor_engine::{Config, Engine, Input};
+use sensor_tests::day::replay_day;
 use sensor_tests::frames::{IPV4, Ipv4, ethernet, tcp};
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ const T0_NS: u64 = 1_700_000_000_000_000_000;
 
 pub fn measure() -> Result<Value> {
     let mut results = json!({});
-    let parts = [start, engine, replay];
+    let parts = [start, engine, replay, day];
     for part in parts {
         if let (Value::Object(all), Value::Object(more)) = (&mut results, part()?) {
             all.extend(more);
@@ -72,7 +73,7 @@ fn start() -> Result<Value> {
 
 /// CPU time of this process, or of the processes that it started and that have ended: on a busy
 /// machine wall time says little.
-fn cpu_s(of_whom: libc::c_int) -> f64 {
+pub fn cpu_s(of_whom: libc::c_int) -> f64 {
     // SAFETY: plain memory for the answer, of the type that the call fills in.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -200,5 +201,17 @@ fn replay() -> Result<Value> {
     Ok(json!({
         "replayed_packets_per_s": f64::from(N_PACKETS) / seconds,
         "replayed_packets_per_cpu_s": f64::from(N_PACKETS) / on_cpu_s,
+    }))
+}
+
+/// Memory of a replay over a day of event time: after a quarter of it, and the most after that.
+fn day() -> Result<Value> {
+    eprintln!("a day");
+    let (bytes, _) = replay_day(1_200)?;
+    let (warm_up, rest) = bytes.split_at(6);
+    Ok(json!({
+        "day_resident_bytes_after_6_hours": warm_up.last(),
+        "day_resident_bytes_most_after": rest.iter().max(),
+        "day_resident_bytes_at_the_end": rest.last(),
     }))
 }

@@ -10,6 +10,8 @@
 mod agent;
 mod datapath;
 mod drive;
+mod scoring;
+mod share;
 mod wire;
 
 use std::process::ExitCode;
@@ -22,7 +24,8 @@ usage: cargo xtask bench -- [--json] [--quick] [--only PART]
 
   --json    one JSON object instead of a table
   --quick   fewer rounds and no more than 100,000 flows
-  --only    one part: datapath, blocks, wire or agent
+  --only    one part: share (of a core, of the running agent), datapath, blocks, wire, scoring or
+            agent
 
 Needs root. Takes some minutes; nothing else should run meanwhile.
 example: cargo xtask bench --json | jq '.datapath[] | select(.flows == 1000)'
@@ -34,6 +37,8 @@ pub struct Effort {
     pub n_rounds: usize,
     pub n_packets: u32,
     pub flows: &'static [u32],
+    /// Flows in the agent while its share of a core is measured.
+    pub shares: &'static [u32],
 }
 
 impl Effort {
@@ -47,11 +52,13 @@ const WHOLE: Effort = Effort {
     n_rounds: 5,
     n_packets: 200_000,
     flows: &[1, 1_000, 100_000, 1_000_000],
+    shares: &[10_000, 100_000, 1_000_000],
 };
 const QUICK: Effort = Effort {
     n_rounds: 3,
     n_packets: 100_000,
     flows: &[1, 1_000, 100_000],
+    shares: &[100_000],
 };
 
 fn main() -> ExitCode {
@@ -91,7 +98,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-const PARTS: [&str; 4] = ["datapath", "blocks", "wire", "agent"];
+const PARTS: [&str; 6] = ["share", "datapath", "blocks", "wire", "scoring", "agent"];
 
 fn measure(effort: Effort, only: Option<&str>) -> Result<Value> {
     anyhow::ensure!(
@@ -99,17 +106,21 @@ fn measure(effort: Effort, only: Option<&str>) -> Result<Value> {
         "measuring needs root: sudo -E env PATH=$PATH cargo xtask bench"
     );
     let mut results = json!({ "machine": machine() });
+    let is_wanted = |part: &str| only.is_none_or(|only| only == part);
+    // The sensor that runs gets all CPUs.
+    if is_wanted("share") {
+        results["share"] = share::measure(effort.shares)?;
+    }
     let cpus = drive::cpus()?;
     // Interrupts tend to come to the first.
     drive::pin(0, cpus.last().copied().unwrap_or(0))?;
-    for part in PARTS {
-        if only.is_some_and(|only| only != part) {
-            continue;
-        }
+    for part in PARTS.into_iter().filter(|part| is_wanted(part)) {
         results[part] = match part {
             "datapath" => datapath::measure(effort)?.into(),
             "blocks" => datapath::measure_blocks(effort)?,
             "wire" => wire::measure(&cpus, effort)?,
+            "scoring" => scoring::measure()?,
+            "share" => continue,
             _ => agent::measure()?,
         };
     }
@@ -149,7 +160,7 @@ fn print(results: &Value) {
             row["evictions_per_packet"].as_f64().unwrap_or_default(),
         );
     }
-    for part in ["blocks", "wire", "agent"] {
+    for part in ["blocks", "wire", "agent", "scoring", "share"] {
         println!();
         print_part(&results[part], "");
     }
