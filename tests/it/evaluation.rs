@@ -49,6 +49,17 @@ fn headline_figures_hold() {
     at_least("detected.ratio", 0.90);
     at_least("entity_right.ratio", 0.95);
     at_least("family_right.ratio", 0.88);
+    let f1 = figures["entity_windows"]["f1"].as_f64().unwrap();
+    assert!(f1 >= 0.80, "F1 over entity-windows: {f1:.3}");
+    let captures = figures["captures"].as_array().unwrap();
+    let westermo = captures
+        .iter()
+        .find(|capture| capture["id"] == "westermo_right_part1");
+    if let Some(capture) = westermo {
+        let area = &capture["ranking"]["packets"]["fused"]["roc_auc"];
+        let area = area.as_f64().unwrap();
+        assert!(area > 0.95, "ROC-AUC over packets, fused: {area:.3}");
+    }
     let n_false = figures["alarms"]["benign"]["false"].as_u64().unwrap();
     assert!(n_false <= 2, "{n_false} false incidents on benign captures");
 }
