@@ -83,8 +83,7 @@ impl DecideStage {
     /// same window.
     pub(crate) fn take_profiles(&mut self, profiles: Vec<Profile>) {
         for profile in &profiles {
-            let cases = self.cases.iter_mut();
-            for (_, case) in cases.filter(|((_, entity), _)| *entity == profile.entity) {
+            if let Some(case) = self.cases.get_mut(&(profile.found_as, profile.entity)) {
                 case.add(profile);
             }
         }
@@ -101,7 +100,7 @@ impl DecideStage {
             self.sequence = self.sequence.wrapping_add(1);
             let id = incident_id(self.sequence, finding);
             let mut known = self.profiles.iter();
-            let profile = known.find(|profile| profile.entity == finding.entity);
+            let profile = known.find(|profile| (profile.found_as, profile.entity) == key);
             self.cases.insert(key, Case::new(id, finding, profile));
         }
         let Some(case) = self.cases.get_mut(&key) else {
@@ -147,4 +146,97 @@ fn incident_id(sequence: u64, finding: &Finding) -> String {
     let entity = hash_address(&finding.entity.address(), finding.family as u64);
     let hash = mix(finding.first_ns, entity, 0);
     format!("{sequence:06}-{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::{Counters, Detector, Naming, Surprises};
+    use crate::tests::{T0, ip};
+
+    fn found(detector: Detector, family: Family) -> Finding {
+        Finding {
+            detector,
+            family,
+            entity: Entity::Source(ip(1)),
+            window_ns: 10 * SECOND_NS,
+            first_ns: T0,
+            last_ns: T0,
+            score: 40.0,
+            p_value: 1e-40,
+            features: Vec::new(),
+            notes: Vec::new(),
+            sources: vec![crate::address::to_ip(&ip(1))],
+            n_sources: 1,
+            is_spoofed: false,
+            destinations: Vec::new(),
+            n_destinations: 0,
+            ports: vec![22],
+            n_ports: 1,
+            protocol: 6,
+        }
+    }
+
+    fn named(found_as: Family) -> Profile {
+        Profile {
+            entity: Entity::Source(ip(1)),
+            found_as,
+            counters: Counters::default(),
+            surprises: Surprises::default(),
+            ensemble: 3.0,
+            naming: Some(Naming {
+                family: Family::BruteForce,
+                probability: 0.9,
+                model: 7,
+            }),
+        }
+    }
+
+    fn decided(finding: &Finding, profiles: Vec<Profile>) -> (Incident, usize) {
+        let mut stage = DecideStage::new(&DecideConfig::default(), 0);
+        let mut out = Vec::new();
+        stage.take_profiles(profiles);
+        stage.take(T0, finding, &mut out);
+        let is_decision = |verdict: &&Verdict| matches!(verdict, Verdict::Decision(_));
+        let n_decisions = out.iter().filter(is_decision).count();
+        match out.into_iter().next() {
+            Some(Verdict::Incident(incident)) => (*incident, n_decisions),
+            _ => panic!("no incident"),
+        }
+    }
+
+    #[test]
+    fn what_the_models_found_is_opened_under_the_forest_s_name_and_nothing_else_changes() {
+        let finding = found(Detector::Models, Family::BehaviourAnomaly);
+        let (plain, n_decisions) = decided(&finding, Vec::new());
+        assert_eq!((plain.family, n_decisions), (Family::BehaviourAnomaly, 0));
+        let (incident, n_decisions) = decided(&finding, vec![named(Family::BehaviourAnomaly)]);
+        assert_eq!(incident.family, Family::BruteForce);
+        assert_eq!(incident.found_as, Family::BehaviourAnomaly);
+        assert_eq!(incident.technique, "T1110");
+        assert!(
+            incident
+                .explanation
+                .contains("looks like brute_force (90 % of the trees)")
+        );
+        // It names, it doesn't decide: no graver, nobody blocked.
+        assert_eq!(incident.severity, plain.severity);
+        assert_eq!(n_decisions, 0);
+    }
+
+    #[test]
+    fn a_detector_s_word_stands_beside_the_forest_s() {
+        let finding = found(Detector::Scan, Family::PortScan);
+        let (incident, n_decisions) = decided(&finding, vec![named(Family::PortScan)]);
+        assert_eq!(incident.family, Family::PortScan);
+        assert_eq!(
+            incident.naming.map(|naming| naming.family),
+            Some(Family::BruteForce)
+        );
+        assert_eq!((incident.severity, n_decisions), (Severity::Medium, 1));
+        // Detectors that know what they saw but have no family for it keep their word, too.
+        let finding = found(Detector::Dga, Family::BehaviourAnomaly);
+        let (incident, _) = decided(&finding, vec![named(Family::BehaviourAnomaly)]);
+        assert_eq!(incident.family, Family::BehaviourAnomaly);
+    }
 }

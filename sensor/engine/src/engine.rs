@@ -384,10 +384,7 @@ impl Engine {
                 Rank::Busy => scoring.take(at_ns, vector, &mut findings),
                 Rank::Crowd => scoring.take_crowd(at_ns, vector),
             };
-            let found = findings
-                .get(n_before)
-                .map(|finding: &Finding| finding.entity);
-            known.extend(profiles.take(at_ns, vector, &score, found));
+            profiles.take(at_ns, vector, &score, findings.get(n_before), &mut known);
             if emit_scores {
                 out.push(Output::Score(Box::new(score)));
             }

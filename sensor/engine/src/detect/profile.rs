@@ -150,10 +150,11 @@ impl Counters {
     }
 }
 
-/// What is known of an entity that was found.
+/// What is known of an entity that was found as something.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     pub entity: Entity,
+    pub found_as: Family,
     pub counters: Counters,
     /// `-log10 p` of each model in the oddest window, in the order of [`crate::ModelKind::ALL`], and
     /// that of all together.
@@ -167,49 +168,56 @@ struct Running {
     profile: Profile,
     shares: Shares,
     found_ns: u64,
-    /// It was found in the window that runs.
-    is_due: bool,
 }
 
 /// Entities that were found lately.
 #[derive(Debug)]
 pub(crate) struct Profiles {
     namer: Option<Arc<Namer>>,
-    running: Table<Entity, Running>,
+    running: Table<(Entity, Family), Running>,
+    /// Who was found in the window that runs, and as what.
+    due: Table<Entity, Vec<Family>>,
     pub n_shed: u64,
 }
 
-/// Entities followed at once; further ones have no profile.
-const MAX_ENTITIES: usize = 1_024;
-/// What was not found for so long begins anew.
-const FORGET_NS: u64 = 60 * SECOND_NS;
+/// Followed at once; further ones have no profile.
+const MAX_RUNNING: usize = 1_024;
+/// What was not found for so long begins anew, as its incident does by default.
+const FORGET_NS: u64 = 30 * SECOND_NS;
 
 impl Profiles {
     pub(crate) fn new(namer: Option<Arc<Namer>>, hash_seed: u64) -> Self {
         Self {
             namer,
             running: Table::with_hasher(Seeded(hash_seed)),
+            due: Table::with_hasher(Seeded(hash_seed)),
             n_shed: 0,
         }
     }
 
     /// Remembers whom a detector spoke of. What the models find comes with its vector.
     pub(crate) fn note(&mut self, at_ns: u64, finding: &Finding) {
-        if finding.detector != Detector::Models
-            && let Some(running) = self.running(at_ns, finding.entity)
-        {
-            running.is_due = true;
+        let key = (finding.entity, finding.family);
+        if finding.detector == Detector::Models || !self.follow(at_ns, key) {
+            return;
+        }
+        let families = self.due.entry(finding.entity).or_default();
+        if !families.contains(&finding.family) {
+            families.push(finding.family);
         }
     }
 
-    fn running(&mut self, at_ns: u64, entity: Entity) -> Option<&mut Running> {
-        if self.running.len() >= MAX_ENTITIES && !self.running.contains_key(&entity) {
+    /// Makes room for what was found; `false`: there is none.
+    fn follow(&mut self, at_ns: u64, key: (Entity, Family)) -> bool {
+        if self.running.len() >= MAX_RUNNING && !self.running.contains_key(&key) {
             self.n_shed = self.n_shed.saturating_add(1);
-            return None;
+            return false;
         }
-        let running = self.running.entry(entity).or_insert_with(|| Running {
+        let (entity, found_as) = key;
+        let running = self.running.entry(key).or_insert_with(|| Running {
             profile: Profile {
                 entity,
+                found_as,
                 counters: Counters::default(),
                 surprises: Surprises::default(),
                 ensemble: 0.0,
@@ -217,38 +225,48 @@ impl Profiles {
             },
             shares: [0.0; MAX_CLASSES],
             found_ns: at_ns,
-            is_due: false,
         });
         running.found_ns = at_ns;
-        Some(running)
+        true
     }
 
-    /// Takes the vector of a window: of one who was found in it, or that is `found` itself.
+    /// Takes the vector of a window: of one who was found in it, or in which the models found
+    /// something themselves.
     pub(crate) fn take(
         &mut self,
         at_ns: u64,
         vector: &Vector,
         score: &Score,
-        found: Option<Entity>,
-    ) -> Option<Profile> {
-        let entity = match (found, &vector.subject) {
-            (Some(entity), _) => entity,
-            (None, Subject::Source(address)) => Entity::Source(*address),
-            (None, Subject::Host(address)) => Entity::Victim(*address),
-            (None, Subject::Pair(..) | Subject::Service(..)) => return None,
-        };
-        if found.is_none() && !self.running.get(&entity).is_some_and(|known| known.is_due) {
-            return None;
+        found: Option<&Finding>,
+        out: &mut Vec<Profile>,
+    ) {
+        if let Some(finding) = found {
+            let key = (finding.entity, finding.family);
+            if self.follow(at_ns, key) {
+                out.extend(self.add(key, vector, score));
+            }
         }
-        let namer = self.namer.clone();
-        let running = self.running(at_ns, entity)?;
-        running.is_due = false;
+        let entity = match vector.subject {
+            Subject::Source(address) => Entity::Source(address),
+            Subject::Host(address) => Entity::Victim(address),
+            Subject::Pair(..) | Subject::Service(..) => return,
+        };
+        if self.due.is_empty() {
+            return;
+        }
+        for family in self.due.swap_remove(&entity).unwrap_or_default() {
+            out.extend(self.add((entity, family), vector, score));
+        }
+    }
+
+    fn add(&mut self, key: (Entity, Family), vector: &Vector, score: &Score) -> Option<Profile> {
+        let running = self.running.get_mut(&key)?;
         let profile = &mut running.profile;
         profile.counters.add(vector);
         if score.ensemble >= profile.ensemble {
             (profile.ensemble, profile.surprises) = (score.ensemble, score.models);
         }
-        if let Some(namer) = namer {
+        if let Some(namer) = &self.namer {
             let shares = namer.forest.shares(&inputs(vector));
             let n = profile.counters.n_windows as f32;
             for (mean, share) in running.shares.iter_mut().zip(shares) {
@@ -261,10 +279,9 @@ impl Profiles {
 
     /// After the last vector of a window.
     pub(crate) fn close(&mut self, at_ns: u64) {
-        self.running.retain(|_, running| {
-            running.is_due = false;
-            at_ns.saturating_sub(running.found_ns) < FORGET_NS
-        });
+        self.due.clear();
+        self.running
+            .retain(|_, running| at_ns.saturating_sub(running.found_ns) < FORGET_NS);
     }
 }
 
@@ -312,39 +329,91 @@ mod tests {
         }
     }
 
+    fn found_as(family: Family, source: u16, detector: Detector) -> Finding {
+        Finding {
+            detector,
+            family,
+            entity: Entity::Source(ip(source)),
+            window_ns: SECOND_NS,
+            first_ns: T0,
+            last_ns: T0,
+            score: 9.0,
+            p_value: 1e-9,
+            features: Vec::new(),
+            notes: Vec::new(),
+            sources: Vec::new(),
+            n_sources: 0,
+            is_spoofed: false,
+            destinations: Vec::new(),
+            n_destinations: 0,
+            ports: Vec::new(),
+            n_ports: 0,
+            protocol: 0,
+        }
+    }
+
+    fn take(profiles: &mut Profiles, vector: &Vector, found: Option<&Finding>) -> Vec<Profile> {
+        let mut out = Vec::new();
+        profiles.take(T0, vector, &score(vector, 2.0), found, &mut out);
+        out
+    }
+
     #[test]
     fn names_who_was_found_and_nobody_else() {
         let mut profiles = Profiles::new(Some(Arc::new(namer())), 0);
         let busy = vector(Subject::Source(ip(1)), 190.0);
-        assert_eq!(profiles.take(T0, &busy, &score(&busy, 2.0), None), None);
-        let entity = Entity::Source(ip(1));
-        let found = |vector: &Vector, profiles: &mut Profiles| {
-            profiles.take(T0, vector, &score(vector, 2.0), Some(entity))
-        };
-        let profile = found(&busy, &mut profiles).unwrap();
-        let naming = profile.naming.unwrap();
-        assert_eq!(naming.family, Family::PortScan);
-        assert!(naming.probability > 0.9, "{naming:?}");
-        assert_eq!(profile.counters.packets_out, 190);
-        // What looks benign gets no name, and two windows that differ make none certain.
         let calm = vector(Subject::Source(ip(1)), 3.0);
-        let mut others = Profiles::new(Some(Arc::new(namer())), 0);
-        assert_eq!(found(&calm, &mut others).unwrap().naming, None);
-        let both = found(&calm, &mut profiles).unwrap();
-        assert_eq!(both.counters.packets_out, 193);
-        assert!(both.naming.is_none_or(|naming| naming.probability < 0.6));
+        assert_eq!(take(&mut profiles, &busy, None), []);
+        let scan = found_as(Family::PortScan, 1, Detector::Scan);
+        profiles.note(T0, &scan);
+        let told = take(&mut profiles, &busy, None);
+        let naming = told[0].naming.unwrap();
+        assert_eq!((told.len(), naming.family), (1, Family::PortScan));
+        assert!(naming.probability > 0.9, "{naming:?}");
+        assert_eq!(told[0].counters.packets_out, 190);
+        // Once a finding, and not for the next window.
+        assert_eq!(take(&mut profiles, &busy, None), []);
+        // What it is found as later begins anew; what goes on is averaged.
+        profiles.note(T0, &found_as(Family::BruteForce, 1, Detector::Brute));
+        profiles.note(T0, &scan);
+        let told = take(&mut profiles, &calm, None);
+        let of = |family| {
+            told.iter()
+                .find(|profile| profile.found_as == family)
+                .unwrap()
+        };
+        assert_eq!(of(Family::BruteForce).counters.packets_out, 3);
+        assert_eq!(of(Family::BruteForce).naming, None, "it looks benign");
+        assert_eq!(of(Family::PortScan).counters.packets_out, 193);
+        let naming = of(Family::PortScan).naming;
+        assert!(
+            naming.is_none_or(|naming| naming.probability < 0.6),
+            "{naming:?}"
+        );
+    }
+
+    #[test]
+    fn what_the_models_find_is_named_by_its_own_vector() {
+        let mut profiles = Profiles::new(Some(Arc::new(namer())), 0);
+        let odd = vector(Subject::Pair(ip(1), ip(2)), 195.0);
+        let finding = found_as(Family::BehaviourAnomaly, 1, Detector::Models);
+        let told = take(&mut profiles, &odd, Some(&finding));
+        assert_eq!(
+            told[0].naming.map(|naming| naming.family),
+            Some(Family::PortScan)
+        );
+        assert_eq!(told[0].found_as, Family::BehaviourAnomaly);
     }
 
     #[test]
     fn what_is_followed_is_bounded_and_forgotten() {
         let mut profiles = Profiles::new(None, 0);
-        for i in 0..=MAX_ENTITIES as u16 {
-            let v = vector(Subject::Source(ip(i)), 1.0);
-            profiles.take(T0, &v, &score(&v, 0.0), Some(Entity::Source(ip(i))));
+        for i in 0..=MAX_RUNNING as u16 {
+            profiles.note(T0, &found_as(Family::PortScan, i, Detector::Scan));
         }
-        assert_eq!((profiles.running.len(), profiles.n_shed), (MAX_ENTITIES, 1));
+        assert_eq!((profiles.running.len(), profiles.n_shed), (MAX_RUNNING, 1));
         profiles.close(T0 + FORGET_NS);
-        assert_eq!(profiles.running.len(), 0);
+        assert_eq!((profiles.running.len(), profiles.due.len()), (0, 0));
     }
 
     #[test]
