@@ -19,6 +19,7 @@ pub fn json(account: &Account) -> Value {
         "incident": account.incident,
         "decisions": account.decisions,
         "decisions.count": account.n_decisions,
+        "opinion": account.opinion,
         "sentences": sentences(account),
     })
 }
@@ -39,6 +40,7 @@ pub fn sentences(account: &Account) -> Vec<String> {
     told.push(naming(incident));
     told.extend(confidence(incident));
     told.push(decided(account));
+    told.extend(opinion(account));
     told.push("Next:".to_owned());
     told.extend(next(incident).into_iter().map(|line| format!("  {line}")));
     told
@@ -288,6 +290,23 @@ fn decided(account: &Account) -> String {
     format!("Decided: {}{more}.", listed.join("; "))
 }
 
+fn opinion(account: &Account) -> Option<String> {
+    let said = &account.opinion;
+    let effect = match said["opinion"].as_str()? {
+        "benign" => "what it does is learned as normal",
+        _ => "nothing of it is learned",
+    };
+    Some(format!(
+        "Said: {} by user {}; until {} {effect}.",
+        word(said, "opinion"),
+        said["by"]["uid"],
+        word(said, "until")
+            .get(..19)
+            .unwrap_or_default()
+            .replace('T', " "),
+    ))
+}
+
 fn why_nothing(incident: &Value) -> &'static str {
     let found_as = incident["incident.found_as"].as_str();
     let family = found_as.unwrap_or(word(incident, "incident.family"));
@@ -323,6 +342,12 @@ fn next(incident: &Value) -> Vec<String> {
         ));
         told.push(format!(
             "sensor allow add {address}   if it is known and harmless"
+        ));
+    }
+    if incident["entity.kind"] != "station" {
+        let id = word(incident, "incident.id");
+        told.push(format!(
+            "sensor verdict {id} benign   learn from it, or attack: don't"
         ));
     }
     told.push("sensor incidents   what else goes on".to_owned());

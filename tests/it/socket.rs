@@ -118,6 +118,23 @@ fn incidents_are_remembered() {
     let explained = values(&sensor.ask(&format!("explain {id} --json")).unwrap()).remove(0);
     assert_eq!(explained["incident"]["incident.id"], id);
     assert_eq!(explained["decisions"][0]["decision.target"], "10.99.2.2");
+    let said = text(&sensor.ask(&format!("verdict {id} benign")).unwrap());
+    assert!(
+        said.starts_with("source 10.99.2.2 is held for benign until 2"),
+        "{said}"
+    );
+    let told = text(&sensor.ask(&format!("explain {id}")).unwrap());
+    assert!(told.contains("Said: benign by user 0; until 2"), "{told}");
+    let audit = fs::read_to_string(sensor.socket().with_file_name("audit.jsonl")).unwrap();
+    let line = audit
+        .lines()
+        .find(|line| line.contains("\"event.action\":\"opinion\""));
+    assert!(
+        line.is_some_and(|line| line.contains(id) && line.contains("benign")),
+        "{audit}"
+    );
+    let unknown = sensor.ask("verdict 999999-ff attack").unwrap();
+    assert_eq!(unknown.status.code(), Some(1));
     let unknown = sensor.ask("explain 999999-ff").unwrap();
     assert_eq!(unknown.status.code(), Some(1));
     let told = String::from_utf8_lossy(&unknown.stderr).into_owned();

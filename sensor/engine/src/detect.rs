@@ -22,6 +22,6 @@ pub use self::profile::{BENIGN, Counters, Namer, Naming, Profile, inputs};
 pub(crate) use self::scan::ScanDetector;
 pub(crate) use self::scan_rows::RowScanDetector;
 pub(crate) use self::scoring::{Learned as LearnedScoring, Scoring};
-pub use self::scoring::{Score, Scorer, Surprises};
+pub use self::scoring::{OPINION_NS, Opinion, Score, Scorer, Surprises};
 pub(crate) use self::shape::ShapeDetectors;
 pub(crate) use self::volume::VolumeDetector;

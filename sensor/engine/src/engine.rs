@@ -11,8 +11,8 @@ use crate::checkpoint::{CheckpointError, decode, encode};
 use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
-    Blame, ContentDetectors, Detector, Finding, FloodDetector, LearnedScoring, Profiles,
-    RowScanDetector, ScanDetector, Score, Scoring, ShapeDetectors, VolumeDetector,
+    Blame, ContentDetectors, Detector, Entity, Finding, FloodDetector, LearnedScoring, Opinion,
+    Profiles, RowScanDetector, ScanDetector, Score, Scoring, ShapeDetectors, VolumeDetector,
 };
 use crate::features::{HostLook, HostTracks, LearnedSubjects, Rank, Subjects, Vector, Vouchers};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
@@ -59,6 +59,11 @@ pub enum Input<'a> {
     SamplesShed {
         over_budget: u64,
         ring_full: u64,
+    },
+    /// A person's word on an incident's entity.
+    Opinion {
+        entity: Entity,
+        opinion: Opinion,
     },
     /// After one pass over the cache, every second of event time.
     FlowTick,
@@ -258,6 +263,9 @@ impl Engine {
             Input::HostDropped { packets } => {
                 let n = &mut self.stats.n_host_packets_dropped;
                 *n = n.saturating_add(packets);
+            }
+            Input::Opinion { entity, opinion } => {
+                self.scoring.take_opinion(at_ns, &entity, opinion);
             }
             Input::FlowTick => self.tick(at_ns, out),
         }

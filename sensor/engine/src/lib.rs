@@ -31,8 +31,8 @@ pub use config::{
 };
 pub use decide::{Action, Confidence, Decision, Incident, Lowered, Scope, Severity, State};
 pub use detect::{
-    BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, Namer, Naming, Score, Scorer,
-    Surprises, inputs,
+    BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, Namer, Naming, OPINION_NS,
+    Opinion, Score, Scorer, Surprises, inputs,
 };
 pub use engine::{Engine, Input, Output, Stats};
 pub use features::{

@@ -11,7 +11,7 @@ use sensor_common::counters::Event;
 use sensor_common::datapath::Way;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
-use sensor_engine::Input;
+use sensor_engine::{Input, OPINION_NS};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -22,7 +22,7 @@ use super::probation::Watch;
 use super::queue::{Closed, Drain};
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks, Verdicts};
-use super::{Ask, GivenOrder, Reload, Reply, orders};
+use super::{Ask, GivenOpinion, GivenOrder, Reload, Reply, orders};
 use crate::capture::batch::Batch;
 use crate::capture::kernel::{Attachment, Kernel};
 use crate::checkpoint::Checkpoint;
@@ -127,6 +127,10 @@ impl EngineThread {
                 let _gone = reply.send(orders::carry_out(&mut self.pipeline.respond, order, &by));
                 Ok(())
             }
+            Ask::Opinion(given) => {
+                self.take_opinion(*given);
+                Ok(())
+            }
             Ask::Reload(reload) => self.reload(&reload),
         }
     }
@@ -140,6 +144,30 @@ impl EngineThread {
         let names = names.collect::<Vec<_>>().join(", ");
         let mode = self.settings.respond.mode.label();
         self.notify.ready(&format!("{mode} mode on {names}"));
+    }
+
+    fn take_opinion(&mut self, given: GivenOpinion) {
+        let GivenOpinion {
+            incident_id,
+            entity,
+            opinion,
+            by,
+            reply,
+        } = given;
+        let at_ns = self.kernel.now_ns();
+        self.pipeline
+            .feed(at_ns, Input::Opinion { entity, opinion });
+        let said = json!({
+            "incident.id": incident_id,
+            "entity": sensor_engine::to_ip(&entity.address()),
+            "entity.kind": entity.label(),
+            "opinion": opinion.label(),
+            "until": timestamp(at_ns.saturating_add(OPINION_NS)),
+            "by": by,
+        });
+        self.pipeline.respond.note_opinion(said.clone());
+        // Whoever asked may have gone.
+        let _gone = reply.send(said);
     }
 
     fn reload(&mut self, reload: &Reload) -> Result<()> {

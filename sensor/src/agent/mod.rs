@@ -94,6 +94,16 @@ pub struct GivenOrder {
     pub reply: Reply<Result<Value, String>>,
 }
 
+/// A person's word on an incident, with who said it.
+#[derive(Debug)]
+pub struct GivenOpinion {
+    pub incident_id: String,
+    pub entity: sensor_engine::Entity,
+    pub opinion: sensor_engine::Opinion,
+    pub by: Origin,
+    pub reply: Reply<Value>,
+}
+
 /// Orders to the engine thread, carried out between two ticks.
 #[derive(Debug)]
 pub enum Ask {
@@ -106,6 +116,8 @@ pub enum Ask {
     },
     /// A person wants something done.
     Order(Box<GivenOrder>),
+    /// A person says what an incident was.
+    Opinion(Box<GivenOpinion>),
     /// A configuration was read again.
     Reload(Box<Reload>),
 }

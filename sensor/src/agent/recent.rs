@@ -93,6 +93,18 @@ impl Recent {
         Err(Missing::new(id, ids.iter().map(String::as_str)))
     }
 
+    /// Remembers what a person said of an incident.
+    pub fn note_opinion(&self, id: &str, said: &Value) {
+        let mut lists = self.lists();
+        if let Some(account) = lists
+            .incidents
+            .iter_mut()
+            .find(|account| account.id() == id)
+        {
+            account.opinion = said.clone();
+        }
+    }
+
     /// Incidents that gave way to newer ones.
     pub fn n_forgotten(&self) -> u64 {
         self.lists().n_forgotten

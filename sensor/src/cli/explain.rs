@@ -59,6 +59,7 @@ impl Explain {
         let mut found = self.reach.connect()?.ask(&Request::Explain { id })?;
         Ok(Account {
             incident: found["incident"].take(),
+            opinion: found["opinion"].take(),
             n_decisions: found["decisions.count"].as_u64().unwrap_or(0),
             decisions: match found["decisions"].take() {
                 Value::Array(decisions) => decisions,

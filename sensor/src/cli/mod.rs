@@ -15,6 +15,7 @@ mod replay;
 mod run;
 mod table;
 mod train;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,8 @@ enum Command {
     Incidents(ask::Incidents),
     /// Explain an incident in sentences.
     Explain(explain::Explain),
+    /// Say what an incident was: the models learn by it.
+    Verdict(verdict::Verdict),
     /// Show and change who is blocked.
     Block(lists::Block),
     /// Show and change who is never blocked.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Top(top) => top.execute(),
         Command::Incidents(incidents) => incidents.execute(),
         Command::Explain(explain) => explain.execute(),
+        Command::Verdict(verdict) => verdict.execute(),
         Command::Block(block) => block.execute(),
         Command::Allow(allow) => allow.execute(),
         Command::Config(config) => config.execute(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sensor_engine::{Entity, from_ip};
 use serde_json::Value;
 
 /// Decisions kept of one incident.
@@ -20,9 +21,25 @@ pub struct Account {
     /// The first few.
     pub decisions: Vec<Value>,
     pub n_decisions: u64,
+    /// What a person said of it last.
+    pub opinion: Value,
 }
 
 impl Account {
+    pub fn id(&self) -> &str {
+        self.incident["incident.id"].as_str().unwrap_or_default()
+    }
+
+    /// Whom it is about; none where that is no address.
+    pub fn entity(&self) -> Option<Entity> {
+        let address = self.incident["entity"].as_str()?.parse().ok()?;
+        match self.incident["entity.kind"].as_str()? {
+            "source" => Some(Entity::Source(from_ip(address))),
+            "victim" => Some(Entity::Victim(from_ip(address))),
+            _ => None,
+        }
+    }
+
     pub fn decide(&mut self, decision: &Value) {
         self.n_decisions += 1;
         if self.decisions.len() < MAX_DECISIONS {

@@ -40,6 +40,7 @@ pub enum Event {
     ModeChange,
     Restore,
     Adopt,
+    Opinion,
 }
 
 impl Event {
@@ -56,6 +57,7 @@ impl Event {
             Self::ModeChange => "mode_change",
             Self::Restore => "restore",
             Self::Adopt => "adopt",
+            Self::Opinion => "opinion",
         }
     }
 }

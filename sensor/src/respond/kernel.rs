@@ -137,6 +137,11 @@ impl KernelRespond {
         Ok(())
     }
 
+    /// Writes a person's word on an incident into the audit log.
+    pub fn note_opinion(&mut self, fields: serde_json::Value) {
+        self.note(Event::Opinion, fields);
+    }
+
     fn note(&mut self, event: Event, mut fields: serde_json::Value) {
         if let Some(audit) = &mut self.audit {
             if let Some(fields) = fields.as_object_mut() {

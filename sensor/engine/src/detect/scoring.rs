@@ -3,6 +3,7 @@
 mod adwin;
 mod ensemble;
 mod evidence;
+mod opinion;
 mod scorer;
 mod tail;
 
@@ -13,6 +14,8 @@ use self::adwin::Adwin;
 pub use self::ensemble::Surprises;
 use self::ensemble::{Assessment, Ensemble, Past};
 use self::evidence::{Alarms, Evidence as Accumulated};
+use self::opinion::Opinions;
+pub use self::opinion::{OPINION_NS, Opinion};
 pub use self::scorer::Scorer;
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value};
 use crate::address::{Seeded, Table, from_ip, to_ip};
@@ -96,7 +99,7 @@ type LearnedKind = (Ensemble, Vec<(Subject, Own)>, Adwin, Quota, f32);
 
 /// What [`Scoring::learned`] wrote.
 #[derive(Deserialize)]
-pub(crate) struct Learned((Vec<ModelKind>, Vec<LearnedKind>, Alarms));
+pub(crate) struct Learned((Vec<ModelKind>, Vec<LearnedKind>, Alarms, Opinions));
 
 /// What its parts have of a subject's oddness.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +118,7 @@ pub(crate) struct Scoring {
     /// Fused scores of the window, for those whose parts are in it.
     window: Table<Subject, Whole>,
     alarms: Alarms,
+    opinions: Opinions,
     start_ns: u64,
     pub n_vectors: u64,
     pub n_withheld: u64,
@@ -146,6 +150,7 @@ impl Scoring {
             flagged: Table::with_hasher(Seeded(hash_seed)),
             window: Table::with_hasher(Seeded(hash_seed)),
             alarms: Alarms::new(config.alarms_per_day),
+            opinions: Opinions::default(),
             start_ns: 0,
             n_vectors: 0,
             n_withheld: 0,
@@ -168,7 +173,7 @@ impl Scoring {
                 )
             })
             .collect();
-        (&self.config.models, kinds, self.alarms)
+        (&self.config.models, kinds, self.alarms, &self.opinions)
     }
 
     /// Takes in what another run learned.
@@ -176,7 +181,7 @@ impl Scoring {
     /// # Errors
     /// When its models are not those that are configured.
     pub(crate) fn restore(&mut self, learned: Learned) -> Result<(), CheckpointError> {
-        let (models, kinds, alarms) = learned.0;
+        let (models, kinds, alarms, opinions) = learned.0;
         if models != self.config.models || kinds.len() != self.kinds.len() {
             return Err(CheckpointError::Models);
         }
@@ -188,6 +193,7 @@ impl Scoring {
             (kind.drift, kind.quota, kind.novelty) = (drift, quota, novelty);
         }
         self.alarms = alarms;
+        self.opinions = opinions;
         self.alarms.set_per_day(self.config.alarms_per_day);
         Ok(())
     }
@@ -197,6 +203,13 @@ impl Scoring {
         self.alarms.set_per_day(config.alarms_per_day);
         self.config.warm_up_vectors = config.warm_up_vectors;
         self.config.readmit_windows = config.readmit_windows;
+    }
+
+    /// Takes a person's word on somebody.
+    pub(crate) fn take_opinion(&mut self, at_ns: u64, entity: &Entity, opinion: Opinion) {
+        let is_source = !matches!(entity, Entity::Victim(_));
+        self.opinions
+            .set(at_ns, (entity.address(), is_source), opinion);
     }
 
     /// Remembers what a behaviour detector found: it counts for the scores of this window, and
@@ -230,6 +243,7 @@ impl Scoring {
     ) -> Score {
         self.n_vectors = self.n_vectors.saturating_add(1);
         let flag = self.flag(&vector.subject);
+        let opinion = self.opinions.of(at_ns, whom(&vector.subject));
         let hour = (at_ns / (3_600 * SECOND_NS) % 24) as usize;
         let kind = &mut self.kinds[vector.subject.kind()];
         let own = kind.known.get_or_insert_with(vector.subject, Own::default);
@@ -242,13 +256,18 @@ impl Scoring {
         let assessment = kind.ensemble.assess(&vector.values, past);
         let fused = assessment.fused.max(flag) + 0.1 * assessment.fused.min(flag);
         let is_warm = kind.ensemble.n_learned() >= self.config.warm_up_vectors;
-        let is_odd = flag > 0.0 || (is_warm && assessment.fused >= WITHHOLD);
+        let is_odd = flag > 0.0
+            || (is_warm && assessment.fused >= WITHHOLD)
+            || opinion == Some(Opinion::Attack);
         own.n_withheld = if is_odd {
             own.n_withheld.saturating_add(1)
         } else {
             0
         };
-        let is_tolerated = flag <= 0.0 && own.n_withheld > self.config.readmit_windows;
+        let is_tolerated = match opinion {
+            Some(opinion) => opinion == Opinion::Benign,
+            None => flag <= 0.0 && own.n_withheld > self.config.readmit_windows,
+        };
         own.past
             .learn(hour, &vector.values, is_odd && !is_tolerated);
         let is_in_quota = kind.quota.take();
@@ -278,6 +297,17 @@ impl Scoring {
                 hour,
             ));
         }
+        self.remember(at_ns, vector, &assessment, fused)
+    }
+
+    /// The score in the context of the window, kept for those that it is a part of.
+    fn remember(
+        &mut self,
+        at_ns: u64,
+        vector: &Vector,
+        assessment: &Assessment,
+        fused: f32,
+    ) -> Score {
         let models = assessment
             .surprises
             .map(|s| if s.is_nan() { 0.0 } else { s });
@@ -358,14 +388,7 @@ impl Scoring {
     }
 
     fn flag(&self, subject: &Subject) -> f32 {
-        let flagged = |address: &Address, is_source: bool| {
-            let flag = self.flagged.get(&(*address, is_source));
-            flag.copied().unwrap_or(0.0)
-        };
-        match subject {
-            Subject::Source(source) | Subject::Pair(source, _) => flagged(source, true),
-            Subject::Service(host, ..) | Subject::Host(host) => flagged(host, false),
-        }
+        self.flagged.get(&whom(subject)).copied().unwrap_or(0.0)
     }
 
     /// A pair is as odd as what it does, and what its ends do altogether.
@@ -376,6 +399,14 @@ impl Scoring {
         let of = |subject: &Subject| self.window.get(subject).map_or(0.0, of);
         let (source, host) = (of(&Subject::Source(source)), of(&Subject::Host(host)));
         own.max(0.9 * source).max(HOST_SHARE * host)
+    }
+}
+
+/// Address that a subject is found by, and whether as source or as victim.
+const fn whom(subject: &Subject) -> (Address, bool) {
+    match subject {
+        Subject::Source(source) | Subject::Pair(source, _) => (*source, true),
+        Subject::Service(host, ..) | Subject::Host(host) => (*host, false),
     }
 }
 

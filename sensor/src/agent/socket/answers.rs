@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_common::counters::{Event, Outcome};
+use sensor_engine::Opinion;
 use serde_json::{Map, Value, json};
 use tokio::sync::{oneshot, watch};
 
@@ -14,7 +15,7 @@ use crate::agent::recent::Recent;
 use crate::agent::search::FlowQuery;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
-use crate::agent::{Ask, GivenOrder};
+use crate::agent::{Ask, GivenOpinion, GivenOrder};
 use crate::capture::kernel::Tables;
 use crate::explain;
 use crate::output::{self, timestamp};
@@ -75,10 +76,8 @@ impl Answers {
             Request::Flows(query) => self.flows(query).await,
             Request::Top(query) => self.top(query).await,
             Request::Incidents { limit } => Ok(Value::from(self.recent.incidents(limit))),
-            Request::Explain { id } => match self.recent.account(&id) {
-                Ok(account) => Ok(explain::json(&account)),
-                Err(missing) => Err(Refusal::new(Code::NotFound, missing.to_string())),
-            },
+            Request::Explain { id } => Ok(explain::json(&self.account(&id)?)),
+            Request::Verdict { id, opinion } => self.opinion(&id, opinion, uid).await,
             Request::BlockAdd(add) => self.order(Order::BlockAdd(add), uid).await,
             Request::BlockDel(del) => self.order(Order::BlockDel(del), uid).await,
             Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,
@@ -87,6 +86,34 @@ impl Answers {
             Request::AllowDel { network } => self.order(Order::AllowDel(network), uid).await,
             Request::AllowList => self.order(Order::AllowList, uid).await,
         }
+    }
+
+    fn account(&self, id: &str) -> Result<explain::Account, Refusal> {
+        let found = self.recent.account(id);
+        found.map_err(|missing| Refusal::new(Code::NotFound, missing.to_string()))
+    }
+
+    /// Tells the engine what a person says of an incident's entity.
+    async fn opinion(&self, id: &str, opinion: Opinion, uid: u32) -> Result<Value, Refusal> {
+        let account = self.account(id)?;
+        let incident_id = account.id().to_owned();
+        let entity = account.entity().ok_or_else(|| {
+            let message = "of a station on the link nothing is learned: there is nothing to change";
+            Refusal::new(Code::Refused, message)
+        })?;
+        let by = Origin::Operator { uid };
+        let given = |reply| {
+            Ask::Opinion(Box::new(GivenOpinion {
+                incident_id,
+                entity,
+                opinion,
+                by,
+                reply,
+            }))
+        };
+        let said = self.ask(given).await?;
+        self.recent.note_opinion(account.id(), &said);
+        Ok(said)
     }
 
     fn status(&self) -> Value {

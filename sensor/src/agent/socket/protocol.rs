@@ -36,6 +36,11 @@ pub enum Request {
     Explain {
         id: String,
     },
+    /// What an incident was, as a person says.
+    Verdict {
+        id: String,
+        opinion: sensor_engine::Opinion,
+    },
     BlockAdd(BlockAdd),
     BlockDel(BlockDel),
     BlockList(BlockList),

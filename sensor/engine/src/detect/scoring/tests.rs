@@ -150,6 +150,34 @@ fn persistence_without_harm_is_admitted_at_last() {
 }
 
 #[test]
+fn a_person_s_word_is_learned_by() {
+    let config = ScoringConfig {
+        readmit_windows: 30,
+        ..ScoringConfig::default()
+    };
+    let after = |opinion: Option<Opinion>, n_windows: u16| {
+        let mut run = Run::new(&config);
+        for _ in 0..100 {
+            run.window(0);
+        }
+        let first = run.window(1)[0].fused;
+        if let Some(opinion) = opinion {
+            let entity = Entity::Source(ip(1_000));
+            run.scoring.take_opinion(run.at_ns, &entity, opinion);
+        }
+        for _ in 0..n_windows {
+            run.window(1);
+        }
+        run.window(1)[0].fused / first
+    };
+    // Benign: from the next window on. Attack: also after the time from which persistence counts.
+    let (silent, benign) = (after(None, 25), after(Some(Opinion::Benign), 25));
+    assert!(benign < 0.8 * silent, "{benign} {silent}");
+    let (silent, attack) = (after(None, 300), after(Some(Opinion::Attack), 300));
+    assert!(attack > 1.3 * silent, "{attack} {silent}");
+}
+
+#[test]
 fn equal_vectors_give_equal_scores() {
     let once = || {
         let mut run = Run::new(&ScoringConfig::default());
@@ -199,4 +227,19 @@ fn cost_of_all() {
         "{:.0} ns a vector",
         begin.elapsed().as_nanos() as f64 / f64::from(n)
     );
+}
+
+#[test]
+fn a_person_s_word_outlasts_a_restart() {
+    let config = ScoringConfig::default();
+    let mut before = Scoring::new(&config, 1);
+    let entity = Entity::Victim(ip(7));
+    before.take_opinion(T0, &entity, Opinion::Attack);
+    let bytes = crate::checkpoint::encode(&before.learned());
+    let mut after = Scoring::new(&config, 1);
+    after
+        .restore(crate::checkpoint::decode(&bytes).unwrap())
+        .unwrap();
+    assert_eq!(after.opinions, before.opinions);
+    assert_eq!(after.opinions.of(T0, (ip(7), false)), Some(Opinion::Attack));
 }
