@@ -534,6 +534,9 @@ fn a_hundred_thousand_sources_and_prefixes_are_held() {
         assert!(lists.drops(&source), "{source}");
     }
     assert!(!lists.drops("11.0.0.1") && !lists.drops("192.0.2.1"));
+    // No system call and nothing for the kernel to free: no CPU is held up by it.
+    let start = std::time::Instant::now();
     assert_eq!(lists.blocks.flush(|_, _| true).len(), 200_000);
+    println!("200,000 entries deleted in {:?}", start.elapsed());
     assert!(!lists.drops(&hosts[5].target.addr().to_string()));
 }

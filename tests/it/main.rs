@@ -27,5 +27,6 @@ mod naming;
 mod parity;
 mod pins;
 mod replay;
+mod screen;
 mod shapes;
 mod socket;

@@ -58,6 +58,12 @@ fn every_counter_is_there_and_counts() {
         "{text}"
     );
     let found = series(&text);
+    let table = |name: &str, table: &str| found[&format!("{name}{{table=\"{table}\"}}")];
+    assert!(table("sensor_table_entries", "flows") >= 1.0);
+    assert!(table("sensor_table_entries", "local_hosts") >= 1.0);
+    assert_eq!(table("sensor_table_capacity_entries", "flows"), 1_000_000.0);
+    assert_eq!(table("sensor_table_shed_entries_total", "flows"), 0.0);
+    assert_eq!(table("sensor_table_entries", "block_entries"), 0.0);
     for outcome in sensor_common::counters::Outcome::ALL {
         let name = format!(
             "sensor_capture_packets_total{{way=\"egress\",outcome=\"{}\"}}",

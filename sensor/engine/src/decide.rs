@@ -17,6 +17,7 @@ use self::incident::Case;
 use crate::address::{Seeded, Table};
 use crate::config::{DecideConfig, SECOND_NS};
 use crate::detect::{Entity, Family, Finding, Profile};
+use crate::features::TableUse;
 
 /// What the stage hands to the shell.
 pub(crate) enum Verdict {
@@ -58,6 +59,15 @@ impl DecideStage {
     pub(crate) fn configure(&mut self, config: &DecideConfig) {
         self.config = config.clone();
         self.decider.configure(config);
+    }
+
+    pub(crate) fn usage(&self) -> TableUse {
+        TableUse {
+            table: "incidents",
+            n_entries: self.cases.len() as u64,
+            capacity: self.config.max_incidents as u64,
+            n_shed: self.n_shed,
+        }
     }
 
     pub(crate) fn n_open(&self) -> usize {

@@ -14,7 +14,9 @@ use crate::detect::{
     Blame, ContentDetectors, Detector, Entity, Finding, FloodDetector, LearnedScoring, Opinion,
     Profiles, RowScanDetector, ScanDetector, Score, Scoring, ShapeDetectors, VolumeDetector,
 };
-use crate::features::{HostLook, HostTracks, LearnedSubjects, Rank, Subjects, Vector, Vouchers};
+use crate::features::{
+    HostLook, HostTracks, LearnedSubjects, Rank, Subjects, TableUse, Vector, Vouchers,
+};
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
 use crate::places::BATCH;
@@ -300,6 +302,34 @@ impl Engine {
     /// stays at its place.
     pub fn flows(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
         self.flows.page(start, n)
+    }
+
+    /// How full each table is.
+    pub fn tables(&self) -> Vec<TableUse> {
+        let [n_entries, capacity] = self.flows.n_entries();
+        let flows = TableUse {
+            table: "flows",
+            n_entries,
+            capacity,
+            n_shed: self.flows.n_shed,
+        };
+        let mut all = vec![
+            flows,
+            self.local.usage("local_hosts"),
+            self.remote.usage("remote_hosts"),
+            self.vouchers.usage(),
+            self.floods.usage(),
+            self.volumes.usage(),
+            self.row_scans.usage(),
+            self.decide.usage(),
+        ];
+        self.subjects.tables(&mut all);
+        self.scans.tables(&mut all);
+        self.shapes.tables(&mut all);
+        self.content.tables(&mut all);
+        self.facts.tables(&mut all);
+        self.scoring.tables(&mut all);
+        all
     }
 
     pub fn stats(&self) -> Stats {

@@ -12,6 +12,7 @@ mod subjects;
 pub(crate) mod victim;
 mod vouch;
 
+pub use self::bounded::TableUse;
 pub(crate) use self::host::HostTracks;
 pub use self::host::{Counts, HostLook};
 pub use self::schema::{

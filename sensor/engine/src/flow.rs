@@ -75,6 +75,11 @@ impl FlowStage {
         self.flows.len().saturating_sub(self.n_dormant)
     }
 
+    /// Entries, those included that ended and wait for their slot, and how many fit.
+    pub fn n_entries(&self) -> [u64; 2] {
+        [self.flows.len() as u64, self.config.max_flows as u64]
+    }
+
     /// Memory held, by capacity.
     pub fn n_bytes(&self) -> usize {
         self.flows.n_bytes().saturating_add(self.n_boxed_bytes)

@@ -36,8 +36,8 @@ pub use detect::{
 };
 pub use engine::{Engine, Input, Output, Stats};
 pub use features::{
-    Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, Vector, schema_hash,
-    schema_markdown,
+    Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, TableUse, Vector,
+    schema_hash, schema_markdown,
 };
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
 pub use models::{

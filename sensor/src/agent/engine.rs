@@ -473,6 +473,8 @@ impl Looks {
         snapshot.config_hash = thread.settings.hash();
         snapshot.read_counters(&thread.kernel, &before);
         snapshot.engine = pipeline.stats();
+        snapshot.tables = pipeline.engine().tables();
+        snapshot.tables.extend(pipeline.respond.tables());
         snapshot.n_incidents = pipeline.incidents().clone();
         let [n_allowed, n_refused, n_failed] = pipeline.verdicts();
         snapshot.n_verdicts = Verdicts {

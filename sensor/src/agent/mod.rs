@@ -147,7 +147,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
         attachments: setup.attachments,
         queues: vec![lines.gauge().clone(), asks.gauge().clone()],
     });
-    let (snapshots, latest) = watch::channel(Snapshot::before_the_first(&about)?);
+    let (snapshots, latest) = watch::channel(Snapshot::before_the_first(&about, &settings)?);
     let sink = Lines::new(lines, recent.clone());
     let show = Show::of(&settings.output);
     let config = settings.engine.clone();

@@ -9,6 +9,7 @@ use crate::explain::{Account, Missing};
 
 /// Kept; the oldest go first.
 const N_KEPT: usize = 1_000;
+const N_DECISIONS: usize = 100;
 
 /// Shared by the engine thread, which adds, and by those who answer.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Recent(Arc<Mutex<Lists>>);
 struct Lists {
     /// Latest state of each incident with what was decided, in the order of their beginning.
     incidents: VecDeque<Account>,
+    /// The last ones of all, the oldest first.
+    decisions: VecDeque<Value>,
     n_forgotten: u64,
 }
 
@@ -26,6 +29,12 @@ impl Lists {
         // Flows and findings pass by without a look.
         if !matches!(value["kind"].as_str(), Some("incident" | "decision")) {
             return;
+        }
+        if value["kind"] == "decision" {
+            if self.decisions.len() >= N_DECISIONS {
+                self.decisions.pop_front();
+            }
+            self.decisions.push_back(value.clone());
         }
         let id = &value["incident.id"];
         let mut known = self.incidents.iter_mut().rev();
@@ -69,6 +78,12 @@ impl Recent {
             .take(n)
             .map(|account| account.incident.clone())
             .collect()
+    }
+
+    /// The last `n` decisions, the newest first.
+    pub fn decisions(&self, n: usize) -> Vec<Value> {
+        let lists = self.lists();
+        lists.decisions.iter().rev().take(n).cloned().collect()
     }
 
     /// What is known of one incident, by its identifier or by a beginning that no other has.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_common::datapath::Way;
-use sensor_engine::Stats;
+use sensor_engine::{Stats, TableUse};
 
 use super::queue::Gauge;
 use crate::capture::kernel::{Attachment, Kernel};
+use crate::config::Settings;
 use crate::respond::Mode;
 
 /// What stays the same while the agent runs.
@@ -48,6 +49,8 @@ pub struct Snapshot {
     /// Packets and bytes a second, ingress and egress, since the snapshot before.
     pub rates: [Rate; 2],
     pub engine: Stats,
+    /// How full each table is: the engine's, and the lists.
+    pub tables: Vec<TableUse>,
     pub n_incidents: BTreeMap<&'static str, u64>,
     pub n_verdicts: Verdicts,
     pub n_blocks: usize,
@@ -117,8 +120,14 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Ticks::new`].
-    pub fn before_the_first(about: &Arc<About>) -> Result<Arc<Self>, hdrhistogram::CreationError> {
-        Ok(Arc::new(Self::empty(Arc::clone(about), Ticks::new()?)))
+    pub fn before_the_first(
+        about: &Arc<About>,
+        settings: &Settings,
+    ) -> Result<Arc<Self>, hdrhistogram::CreationError> {
+        let mut first = Self::empty(Arc::clone(about), Ticks::new()?);
+        first.mode = settings.respond.mode;
+        first.config_hash = settings.hash();
+        Ok(Arc::new(first))
     }
 
     /// Before the first look.
@@ -133,6 +142,7 @@ impl Snapshot {
             n_missed: Vec::new(),
             rates: [Rate::default(); 2],
             engine: Stats::default(),
+            tables: Vec::new(),
             n_incidents: BTreeMap::new(),
             n_verdicts: Verdicts::default(),
             n_blocks: 0,

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use ipnet::IpNet;
-use sensor_engine::{Action, Decision, Scope};
+use sensor_common::limits::{ALLOW_ENTRIES, BLOCK_ENTRIES};
+use sensor_engine::{Action, Decision, Scope, TableUse};
 use serde_json::json;
 use tracing::{error, info, warn};
 
@@ -295,6 +296,22 @@ impl KernelRespond {
     /// Entries in force.
     pub fn n_entries(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// How full the lists are.
+    pub fn tables(&self) -> [TableUse; 2] {
+        let [n_entries, n_allowed] = [self.blocks.len(), self.allowlist.len()];
+        let of = |table, n_entries: usize, capacity: u32| TableUse {
+            table,
+            n_entries: n_entries as u64,
+            capacity: u64::from(capacity),
+            // What found no room was refused, and told.
+            n_shed: 0,
+        };
+        [
+            of("block_entries", n_entries, 2 * BLOCK_ENTRIES),
+            of("allow_entries", n_allowed, ALLOW_ENTRIES),
+        ]
     }
 
     /// Puts a network on the allow-list; the blocks that had to go for it.

@@ -24,6 +24,7 @@ use self::mqtt::MqttDetector;
 use self::replies::RepliesDetector;
 use super::finding::Finding;
 use crate::config::ContentConfig;
+use crate::features::TableUse;
 use crate::flow::FlowUpdate;
 use crate::l7::arp::Arp;
 use crate::l7::dns;
@@ -72,6 +73,17 @@ impl ContentDetectors {
         self.mqtt.configure(&config.mqtt);
         self.fieldbus.configure(&config.fieldbus);
         self.icmp_tunnel.configure(&config.icmp_tunnel);
+    }
+
+    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
+        self.arp_spoof.tables(out);
+        self.arp_sweep.tables(out);
+        self.dns_tunnel.tables(out);
+        self.dga.tables(out);
+        self.replies.tables(out);
+        self.mqtt.tables(out);
+        self.fieldbus.tables(out);
+        self.icmp_tunnel.tables(out);
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

@@ -8,7 +8,7 @@ use super::blame::{Blame, Quantity};
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{FloodConfig, SECOND_NS};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::{HostLook, Vouched};
 
 /// Times the limit from which half as many looks are enough.
@@ -81,6 +81,10 @@ impl FloodDetector {
     /// Works by other thresholds from now on; sizes stay.
     pub(crate) fn configure(&mut self, config: &FloodConfig) {
         self.config = config.clone();
+    }
+
+    pub(crate) fn usage(&self) -> TableUse {
+        self.hosts.usage("flood_hosts")
     }
 
     /// Takes what a host's rows hold as its past: only what they grow by says something.

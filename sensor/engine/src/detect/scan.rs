@@ -10,7 +10,7 @@ use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poiss
 use super::windows::{HALF_NS, Window, Windows};
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, ScanConfig};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::flow::{FlowUpdate, Progress};
 use crate::places::BATCH;
 
@@ -68,6 +68,12 @@ impl ScanDetector {
     /// Works by other thresholds from now on; sizes stay.
     pub(crate) fn configure(&mut self, config: &ScanConfig) {
         self.config = config.clone();
+    }
+
+    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.ports.usage("scan_port_windows"));
+        out.push(self.hosts.usage("scan_host_windows"));
+        out.push(self.mail_hosts.usage("mail_hosts"));
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

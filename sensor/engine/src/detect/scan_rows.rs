@@ -6,7 +6,7 @@ use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poiss
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, ScanConfig};
 use crate::features::HostLook;
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Source {
@@ -42,6 +42,10 @@ impl RowScanDetector {
             sources: Bounded::new(config.max_windows, hash_seed),
             swept_ns: 0,
         }
+    }
+
+    pub(crate) fn usage(&self) -> TableUse {
+        self.sources.usage("scan_row_sources")
     }
 
     /// Works by other thresholds from now on; sizes stay.

@@ -21,7 +21,7 @@ use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value};
 use crate::address::{Seeded, Table, from_ip, to_ip};
 use crate::checkpoint::CheckpointError;
 use crate::config::{SECOND_NS, ScoringConfig};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::{FEATURES, N_FEATURES, Subject, Vector, WINDOW_NS};
 use crate::models::{BASELINE_COLUMNS, ModelKind, Seasonal};
 use crate::note::Note;
@@ -381,6 +381,17 @@ impl Scoring {
 
     pub(crate) fn n_drifts(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.drift.n_drifts).sum()
+    }
+
+    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
+        let names = [
+            "baseline_sources",
+            "baseline_services",
+            "baseline_hosts",
+            "baseline_pairs",
+        ];
+        let kinds = self.kinds.iter().zip(names);
+        out.extend(kinds.map(|(kind, table)| kind.known.usage(table)));
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

@@ -15,6 +15,7 @@ use sensor_common::packet::protocol;
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, ShapeConfig};
+use crate::features::TableUse;
 use crate::features::pair::{Pair, PairKey, Pairs, is_established};
 use crate::features::victim::{Kind, Victims};
 use crate::flow::{FlowSummary, FlowUpdate, Progress};
@@ -55,6 +56,12 @@ impl ShapeDetectors {
     pub(crate) fn configure(&mut self, config: &ShapeConfig, auth_ports: &[u16]) {
         self.config = config.clone();
         self.auth_ports = auth_ports.to_vec();
+    }
+
+    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
+        self.pairs.tables(out);
+        self.victims.tables(out);
+        self.beacons.tables(out);
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

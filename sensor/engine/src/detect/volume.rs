@@ -7,7 +7,7 @@ use super::finding::{Detector, Entity, Evidence, Family, Finding, MAX_SCORE, p_v
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, VolumeConfig};
 use crate::features::HostLook;
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Gauge {
@@ -43,6 +43,10 @@ impl VolumeDetector {
             config: config.clone(),
             hosts: Bounded::new(capacity, hash_seed),
         }
+    }
+
+    pub(crate) fn usage(&self) -> TableUse {
+        self.hosts.usage("volume_hosts")
     }
 
     /// Works by other thresholds from now on; sizes stay.

@@ -6,7 +6,7 @@ use sensor_common::Address;
 
 use super::finding::Finding;
 use crate::config::SECOND_NS;
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::decay::Spread;
 use crate::features::pair::is_bare;
 use crate::features::sketch::Distinct;
@@ -69,6 +69,10 @@ impl<K: Hash + Eq> Windows<K> {
             grown: Vec::new(),
             swept_ns: 0,
         }
+    }
+
+    pub(crate) fn usage(&self, table: &'static str) -> TableUse {
+        self.table.usage(table)
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

@@ -27,6 +27,16 @@ pub(crate) struct Bounded<K, V> {
 
 const SAMPLE: usize = 4;
 
+/// How full a table of bounded size is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableUse {
+    pub table: &'static str,
+    pub n_entries: u64,
+    pub capacity: u64,
+    /// Entries that gave way, or found no room.
+    pub n_shed: u64,
+}
+
 impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
@@ -43,6 +53,16 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// How full the table is, under a name.
+    pub(crate) fn usage(&self, table: &'static str) -> TableUse {
+        TableUse {
+            table,
+            n_entries: self.index.len() as u64,
+            capacity: self.capacity as u64,
+            n_shed: self.n_shed,
+        }
     }
 
     /// Memory held by capacity, without what the values box.

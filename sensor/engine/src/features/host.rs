@@ -3,7 +3,7 @@
 use sensor_common::Address;
 use sensor_common::host::{HostRow, HostSide, REGISTERS};
 
-use super::bounded::{Bounded, Worth};
+use super::bounded::{Bounded, TableUse, Worth};
 use super::sketch::{estimate, merge};
 use crate::config::SECOND_NS;
 use crate::places::BATCH;
@@ -162,6 +162,11 @@ impl HostTracks {
             swept_ns: 0,
             n_misplaced: 0,
         }
+    }
+
+    /// `table` is the side.
+    pub(crate) fn usage(&self, table: &'static str) -> TableUse {
+        self.tracks.usage(table)
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

@@ -3,7 +3,7 @@
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::bounded::{Bounded, Worth};
+use super::bounded::{Bounded, TableUse, Worth};
 use super::decay::{Fading, Spread};
 use crate::config::SECOND_NS;
 use crate::flow::{EndReason, FlowSummary, FlowUpdate, Progress};
@@ -257,6 +257,10 @@ impl Pairs {
         Self {
             pairs: Bounded::new(capacity, hash_seed),
         }
+    }
+
+    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.pairs.usage("shape_pairs"));
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

@@ -4,6 +4,7 @@ use sensor_common::{Address, hash_address, mix};
 use serde::{Deserialize, Serialize};
 
 use super::activity::{Activity, Role, spread};
+use super::bounded::TableUse;
 use super::schema::N_FEATURES;
 use crate::config::{SECOND_NS, VectorConfig};
 use crate::flow::FlowUpdate;
@@ -420,6 +421,22 @@ impl Subjects {
         if ports.counts.len() == Ports::N {
             self.ports = ports;
         }
+    }
+
+    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
+        let names = [
+            "subject_sources",
+            "subject_services",
+            "subject_hosts",
+            "subject_pairs",
+        ];
+        let uses = self.kinds.iter().zip(names);
+        out.extend(uses.map(|(kind, table)| TableUse {
+            table,
+            n_entries: kind.index.len() as u64,
+            capacity: kind.capacity as u64,
+            n_shed: kind.n_shed,
+        }));
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

@@ -3,7 +3,7 @@
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::bounded::{Bounded, Worth};
+use super::bounded::{Bounded, TableUse, Worth};
 use crate::flow::{FlowUpdate, Progress};
 use crate::places::BATCH;
 
@@ -59,6 +59,10 @@ impl Vouchers {
             hosts: Bounded::new(capacity, hash_seed),
             at_ns: 0,
         }
+    }
+
+    pub(crate) fn usage(&self) -> TableUse {
+        self.hosts.usage("vouched_hosts")
     }
 
     pub(crate) fn of(&self, address: &Address) -> Vouched {

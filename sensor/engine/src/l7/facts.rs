@@ -6,7 +6,7 @@ use sensor_common::packet::Packet;
 
 use super::{dns, http, tls};
 use crate::address::from_ip;
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::flow::{EndReason, FlowSummary};
 use crate::note::Note;
 
@@ -65,6 +65,10 @@ impl FlowFacts {
         Self {
             flows: Bounded::new(capacity, hash_seed),
         }
+    }
+
+    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.flows.usage("flow_facts"));
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

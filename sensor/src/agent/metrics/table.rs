@@ -151,6 +151,33 @@ const FAMILIES: &[Family] = &[
         "Memory of the host rows and addresses that are followed",
         |now, out| out.add(&[], now.engine.n_host_bytes as f64),
     ),
+    gauge(
+        "sensor_table_entries",
+        "Entries of each table of bounded size",
+        |now, out| {
+            for table in &now.tables {
+                out.add(&[("table", table.table)], table.n_entries as f64);
+            }
+        },
+    ),
+    gauge(
+        "sensor_table_capacity_entries",
+        "Entries that fit into each table of bounded size",
+        |now, out| {
+            for table in &now.tables {
+                out.add(&[("table", table.table)], table.capacity as f64);
+            }
+        },
+    ),
+    counter(
+        "sensor_table_shed_entries_total",
+        "Entries of each table of bounded size that gave way to others",
+        |now, out| {
+            for table in &now.tables {
+                out.add(&[("table", table.table)], table.n_shed as f64);
+            }
+        },
+    ),
     counter(
         "sensor_engine_shed_items_total",
         "What a stage of the engine had no room for",

@@ -22,6 +22,8 @@ pub struct Picture {
     pub hosts: Vec<Value>,
     pub incidents: Vec<Value>,
     pub blocks: Vec<Value>,
+    /// The newest first.
+    pub decisions: Vec<Value>,
     pub log: Vec<String>,
 }
 
@@ -48,7 +50,9 @@ pub fn draw(frame: &mut Frame<'_>, picture: &Picture) {
     draw_incidents(frame, right, &picture.incidents);
     let [left, right] = halves(bottom);
     draw_blocks(frame, left, &picture.blocks);
-    draw_log(frame, right, &picture.log);
+    let [upper, lower] = Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(right);
+    draw_decisions(frame, upper, &picture.decisions);
+    draw_log(frame, lower, &picture.log);
 }
 
 fn draw_head(frame: &mut Frame<'_>, area: Rect, now: &Snapshot) {
@@ -189,6 +193,37 @@ fn draw_blocks(frame: &mut Frame<'_>, area: Rect, blocks: &[Value]) {
     frame.render_widget(table, area);
 }
 
+fn draw_decisions(frame: &mut Frame<'_>, area: Rect, decisions: &[Value]) {
+    let rows = decisions.iter().map(|decision| {
+        let guard = word(decision, "guard");
+        let color = match guard {
+            "allowed" => Color::Reset,
+            _ => Color::Yellow,
+        };
+        let time = word(decision, "@timestamp").get(11..19);
+        Row::new(vec![
+            time.unwrap_or_default().to_owned(),
+            word(decision, "decision.mode").to_owned(),
+            word(decision, "decision.action").to_owned(),
+            word(decision, "decision.target").to_owned(),
+            match guard {
+                "allowed" => word(decision, "decision.reason").to_owned(),
+                refusal => refusal.to_owned(),
+            },
+        ])
+        .style(Style::new().fg(color))
+    });
+    let widths = [
+        Constraint::Length(8),
+        Constraint::Length(8),
+        Constraint::Length(10),
+        Constraint::Length(16),
+        Constraint::Fill(1),
+    ];
+    let table = Table::new(rows, widths).block(framed(" decisions "));
+    frame.render_widget(table, area);
+}
+
 fn draw_log(frame: &mut Frame<'_>, area: Rect, log: &[String]) {
     let n_shown = usize::from(area.height.saturating_sub(2));
     let shown = log.get(log.len().saturating_sub(n_shown)..);
@@ -229,6 +264,11 @@ mod tests {
                 "incident.family": "syn_flood", "severity": "high", "explanation": "a flood",
             })],
             blocks: vec![json!({"target": "198.51.100.7", "action": "drop", "ttl_s": 9})],
+            decisions: vec![json!({
+                "@timestamp": "2026-01-01T10:11:13Z", "decision.mode": "enforce",
+                "decision.action": "drop", "decision.target": "198.51.100.9",
+                "guard": "refused: gateway",
+            })],
             log: vec!["control socket open".to_owned()],
         }
     }
@@ -250,6 +290,7 @@ mod tests {
             "syn_flood",
             "198.51.100.7",
             "9 s",
+            "refused: gateway",
             "control socket open",
         ] {
             assert!(text.contains(part), "{part} missing:\n{text}");

@@ -105,6 +105,7 @@ impl Screen {
             hosts: rows(answers, Request::Top(top), "rows").await,
             incidents: rows(answers, Request::Incidents { limit }, "").await,
             blocks: rows(answers, Request::BlockList(blocks), "entries").await,
+            decisions: answers.decisions(N_ROWS),
             log: self.log.last(N_ROWS),
         };
         self.terminal.draw(|frame| draw(frame, &picture))?;

@@ -61,6 +61,11 @@ impl Answers {
         self.n_refused_clients.load(Ordering::Relaxed)
     }
 
+    /// The last `n` decisions, the newest first.
+    pub fn decisions(&self, n: usize) -> Vec<Value> {
+        self.recent.decisions(n)
+    }
+
     /// Incidents that are no longer remembered.
     pub fn n_forgotten(&self) -> u64 {
         self.recent.n_forgotten()

@@ -15,7 +15,7 @@ use super::Seen;
 use crate::address::Mac;
 use crate::config::{ArpSpoofConfig, SECOND_NS};
 use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::arp::{Arp, Operation};
 
 /// Entries that a station keeps of each kind.
@@ -118,6 +118,12 @@ impl ArpSpoofDetector {
 
     pub(super) fn configure(&mut self, config: &ArpSpoofConfig) {
         self.config = config.clone();
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.claims.usage("arp_claims"));
+        out.push(self.stations.usage("arp_stations"));
+        out.push(self.questions.usage("arp_questions"));
     }
 
     pub(super) fn n_shed(&self) -> u64 {

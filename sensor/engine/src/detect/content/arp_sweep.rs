@@ -7,7 +7,7 @@ use super::turning::Turning;
 use crate::address::Mac;
 use crate::config::ArpSweepConfig;
 use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::sketch::Distinct;
 use crate::l7::arp::{Arp, Operation};
 
@@ -49,6 +49,10 @@ impl ArpSweepDetector {
 
     pub(super) fn configure(&mut self, config: &ArpSweepConfig) {
         self.config = config.clone();
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.stations.usage("arp_sweep_stations"));
     }
 
     pub(super) fn n_shed(&self) -> u64 {

@@ -11,7 +11,7 @@ use super::turning::Turning;
 use crate::address::{Seeded, to_ip};
 use crate::config::DgaConfig;
 use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::sketch::Distinct;
 use crate::l7::dns::{self, NO_ERROR, NX_DOMAIN};
 use crate::l7::zone::split;
@@ -56,6 +56,10 @@ impl DgaDetector {
 
     pub(super) fn configure(&mut self, config: &DgaConfig) {
         self.config = config.clone();
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.clients.usage("dga_clients"));
     }
 
     pub(super) fn n_shed(&self) -> u64 {

@@ -14,7 +14,7 @@ use super::turning::Turning;
 use crate::address::{Seeded, to_ip};
 use crate::config::DnsTunnelConfig;
 use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::sketch::Distinct;
 use crate::l7::dns::{self, record};
 use crate::l7::zone::{information, split};
@@ -69,6 +69,10 @@ impl DnsTunnelDetector {
 
     pub(super) fn configure(&mut self, config: &DnsTunnelConfig) {
         self.config = config.clone();
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.zones.usage("dns_tunnel_zones"));
     }
 
     pub(super) fn n_shed(&self) -> u64 {

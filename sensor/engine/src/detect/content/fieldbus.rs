@@ -15,7 +15,7 @@ use super::turning::Turning;
 use crate::address::to_ip;
 use crate::config::FieldbusConfig;
 use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::flow::FlowUpdate;
 use crate::l7::fieldbus::Message;
 use crate::note::Note;
@@ -86,6 +86,12 @@ impl FieldbusDetector {
 
     pub(super) fn configure(&mut self, config: &FieldbusConfig) {
         self.config = config.clone();
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.pairs.usage("fieldbus_pairs"));
+        out.push(self.devices.usage("fieldbus_devices"));
+        out.push(self.contacts.usage("fieldbus_contacts"));
     }
 
     pub(super) fn n_shed(&self) -> u64 {

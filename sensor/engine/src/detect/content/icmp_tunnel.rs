@@ -12,7 +12,7 @@ use super::turning::Turning;
 use crate::address::to_ip;
 use crate::config::IcmpTunnelConfig;
 use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::Reader;
 
 /// Requests kept to hold replies against.
@@ -105,6 +105,10 @@ impl IcmpTunnelDetector {
 
     pub(super) fn configure(&mut self, config: &IcmpTunnelConfig) {
         self.config = config.clone();
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.pairs.usage("icmp_tunnel_pairs"));
     }
 
     pub(super) fn n_shed(&self) -> u64 {

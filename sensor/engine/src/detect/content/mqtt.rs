@@ -9,7 +9,7 @@ use super::turning::Turning;
 use crate::address::to_ip;
 use crate::config::MqttConfig;
 use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::mqtt::{Violation, violation};
 use crate::note::Note;
 
@@ -47,6 +47,10 @@ impl MqttDetector {
 
     pub(super) fn configure(&mut self, config: &MqttConfig) {
         self.config = config.clone();
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.pairs.usage("mqtt_pairs"));
     }
 
     pub(super) fn n_shed(&self) -> u64 {

@@ -9,7 +9,7 @@ use super::turning::Turning;
 use crate::address::to_ip;
 use crate::config::RepliesConfig;
 use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::login::{Login, Service};
 use crate::note::Note;
 
@@ -57,6 +57,10 @@ impl RepliesDetector {
 
     pub(super) fn configure(&mut self, config: &RepliesConfig) {
         self.config = config.clone();
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.pairs.usage("login_pairs"));
     }
 
     pub(super) fn n_shed(&self) -> u64 {

@@ -11,7 +11,7 @@ use super::{Detector, Entity, Evidence, Family, Finding, is_due};
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, ShapeConfig};
 use crate::detect::finding::{MAX_SCORE, p_value};
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::flow::FlowSummary;
 
 /// Contacts kept.
@@ -86,6 +86,11 @@ impl Beacons {
             services: Bounded::new(capacity, hash_seed),
             sources: Bounded::new(capacity, hash_seed),
         }
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.services.usage("beacon_services"));
+        out.push(self.sources.usage("beacon_sources"));
     }
 
     pub(super) fn n_shed(&self) -> u64 {
