@@ -133,6 +133,10 @@ impl<R: Respond> Listener for Pipeline<R> {
         self.engine.handle(at_ns, input, &mut self.outputs);
     }
 
+    fn wants_flows(&self) -> bool {
+        self.engine.wants_flows()
+    }
+
     /// Ends every flow and incident.
     fn finish(&mut self, at_ns: u64) {
         self.engine.finish(at_ns, &mut self.outputs);

@@ -19,7 +19,7 @@ use crate::capture::software::Software;
 
 /// Host rows are looked at this often, event time.
 pub const HOST_TICK_NS: u64 = 100_000_000;
-/// Flows are looked at every so many host ticks.
+/// Flows are looked at every so many host ticks, and whenever the engine asks for it.
 pub const FLOW_TICKS: u64 = 10;
 /// Event time goes on this long after the last packet: what a live sensor says a moment later, a
 /// replay says, too (an attempt is unanswered after a second).
@@ -33,6 +33,8 @@ const MOST_NAMED: u64 = 10;
 /// Who is told what the datapath counted.
 pub trait Listener {
     fn feed(&mut self, at_ns: u64, input: Input<'_>);
+    /// Whether flows are to be looked at after these host rows, be it their turn or not.
+    fn wants_flows(&self) -> bool;
     /// Called after each tick, with everything of it fed.
     ///
     /// # Errors
@@ -328,7 +330,7 @@ impl<L: Listener> Player<L> {
             );
             self.n_shed = shed;
         }
-        if self.n_ticks.is_multiple_of(FLOW_TICKS) {
+        if self.n_ticks.is_multiple_of(FLOW_TICKS) || self.listener.wants_flows() {
             self.look_at_flows(at_ns);
         }
         self.listener.deliver(at_ns)

@@ -197,7 +197,7 @@ fn a_reload_changes_thresholds_and_a_bad_one_changes_nothing() {
         eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
         return;
     }
-    let high = "[engine.scan]\nfast_ports = 5000\nfailed_ports = 5000\n";
+    let high = "[engine.scan]\nfast_ports = 5000\nfailed_ports = 5000\nslow_failed_ports = 5000\n";
     let path = file("reload.toml", high);
     let network = Network::new().unwrap();
     let arguments = format!("--config {}", path.display());
@@ -231,7 +231,8 @@ fn a_reload_changes_thresholds_and_a_bad_one_changes_nothing() {
 
     fs::write(
         &path,
-        "[engine.scan]\nfast_ports = 5000\nfailed_ports = 20\nmax_windows = 7\n",
+        "[engine.scan]\nfast_ports = 5000\nfailed_ports = 20\nslow_failed_ports = 5000\n\
+         max_windows = 7\n",
     )
     .unwrap();
     sensor.signal("HUP").unwrap();

@@ -37,6 +37,10 @@ impl Listener for Kept {
         self.engine.handle(at_ns, input, &mut self.out);
     }
 
+    fn wants_flows(&self) -> bool {
+        self.engine.wants_flows()
+    }
+
     fn deliver(&mut self, _at_ns: u64) -> io::Result<()> {
         for output in self.out.drain(..) {
             if self.keeps_lines {

@@ -21,6 +21,7 @@ mod full_disk;
 mod live;
 mod logins;
 mod long;
+mod look_alikes;
 mod metrics;
 mod models;
 mod naming;

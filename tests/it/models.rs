@@ -90,6 +90,10 @@ impl Listener for Kept {
         self.engine.handle(at_ns, input, &mut self.outputs);
     }
 
+    fn wants_flows(&self) -> bool {
+        self.engine.wants_flows()
+    }
+
     fn deliver(&mut self, _at_ns: u64) -> std::io::Result<()> {
         for output in self.outputs.drain(..) {
             if let Output::Incident(incident) = output

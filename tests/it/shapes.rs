@@ -4,23 +4,29 @@
 use crate::content::{Frame, START_US, ipv4};
 use crate::replay::{capture, families, replay};
 
-type Ip = [u8; 4];
+pub(crate) type Ip = [u8; 4];
 
 const CLIENT: Ip = [192, 0, 2, 9];
 const SERVER: Ip = [192, 0, 2, 1];
 const OUTSIDE: Ip = [203, 0, 113, 5];
-const MS: u64 = 1_000;
-const S: u64 = 1_000_000;
+pub(crate) const MS: u64 = 1_000;
+pub(crate) const S: u64 = 1_000_000;
 
-const FIN_ACK: u8 = 0x11;
-const SYN: u8 = 0x02;
-const SYN_ACK: u8 = 0x12;
+pub(crate) const FIN_ACK: u8 = 0x11;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const SYN_ACK: u8 = 0x12;
 const RST_ACK: u8 = 0x14;
-const PSH_ACK: u8 = 0x18;
-const ACK: u8 = 0x10;
+pub(crate) const PSH_ACK: u8 = 0x18;
+pub(crate) const ACK: u8 = 0x10;
 
 /// `n_options` bytes of TCP options: none is what tools send, 20 what systems do.
-fn tcp(from: (Ip, u16), to: (Ip, u16), flags: u8, n_options: usize, n_payload: usize) -> Vec<u8> {
+pub(crate) fn tcp(
+    from: (Ip, u16),
+    to: (Ip, u16),
+    flags: u8,
+    n_options: usize,
+    n_payload: usize,
+) -> Vec<u8> {
     let mut segment = from.1.to_be_bytes().to_vec();
     segment.extend(to.1.to_be_bytes());
     segment.extend([0; 8]);
@@ -30,7 +36,7 @@ fn tcp(from: (Ip, u16), to: (Ip, u16), flags: u8, n_options: usize, n_payload: u
     ipv4(6, from.0, to.0, &segment)
 }
 
-fn udp(from: (Ip, u16), to: (Ip, u16), n_payload: usize) -> Vec<u8> {
+pub(crate) fn udp(from: (Ip, u16), to: (Ip, u16), n_payload: usize) -> Vec<u8> {
     let mut datagram = from.1.to_be_bytes().to_vec();
     datagram.extend(to.1.to_be_bytes());
     datagram.extend((8 + n_payload as u16).to_be_bytes());
@@ -39,12 +45,12 @@ fn udp(from: (Ip, u16), to: (Ip, u16), n_payload: usize) -> Vec<u8> {
     ipv4(17, from.0, to.0, &datagram)
 }
 
-fn echo(from: Ip, to: Ip, kind: u8) -> Vec<u8> {
+pub(crate) fn echo(from: Ip, to: Ip, kind: u8) -> Vec<u8> {
     ipv4(1, from, to, &[kind, 0, 0, 0, 0, 1, 0, 1])
 }
 
 /// A handshake, a question and its answer, and an end by both if `ends`.
-fn session(at_us: u64, client: (Ip, u16), server: (Ip, u16), ends: bool) -> Vec<Frame> {
+pub(crate) fn session(at_us: u64, client: (Ip, u16), server: (Ip, u16), ends: bool) -> Vec<Frame> {
     let mut frames = vec![
         (0, tcp(client, server, SYN, 20, 0)),
         (1, tcp(server, client, SYN_ACK, 20, 0)),
@@ -64,18 +70,23 @@ fn session(at_us: u64, client: (Ip, u16), server: (Ip, u16), ends: bool) -> Vec<
 }
 
 /// A SYN and the RST that refuses it.
-fn refused(at_us: u64, client: (Ip, u16), server: (Ip, u16), n_options: usize) -> [Frame; 2] {
+pub(crate) fn refused(
+    at_us: u64,
+    client: (Ip, u16),
+    server: (Ip, u16),
+    n_options: usize,
+) -> [Frame; 2] {
     [
         (at_us, tcp(client, server, SYN, n_options, 0)),
         (at_us + 100, tcp(server, client, RST_ACK, 0, 0)),
     ]
 }
 
-fn port(n: u64) -> u16 {
+pub(crate) fn port(n: u64) -> u16 {
     20_000 + (n % 40_000) as u16
 }
 
-fn scattered(n: u64) -> Ip {
+pub(crate) fn scattered(n: u64) -> Ip {
     let [.., a, b, c] = (n.wrapping_mul(2_654_435_761)).to_be_bytes();
     [45 + (n % 100) as u8, a, b, c]
 }

@@ -12,7 +12,7 @@ use crate::features::schema_hash;
 
 const MAGIC: [u8; 8] = *b"SNSRCKPT";
 /// Increases with every change of what is saved.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 const HEADER: usize = 32;
 
 /// Why a checkpoint was not taken. The engine is as it was.

@@ -8,8 +8,8 @@ pub use self::shape::ShapeConfig;
 mod content;
 
 pub use self::content::{
-    ArpSpoofConfig, ArpSweepConfig, ContentConfig, DgaConfig, DnsTunnelConfig, FieldbusConfig,
-    IcmpTunnelConfig, MqttConfig, RepliesConfig,
+    ArpSpoofConfig, ArpSweepConfig, ContentConfig, DgaConfig, DnsTunnelConfig, ExtensionsConfig,
+    FieldbusConfig, IcmpTunnelConfig, InjectionConfig, MqttConfig, RepliesConfig,
 };
 
 use std::path::PathBuf;
@@ -37,6 +37,8 @@ pub struct Config {
     pub shape: ShapeConfig,
     pub content: ContentConfig,
     pub volume: VolumeConfig,
+    pub exfiltration: ExfiltrationConfig,
+    pub lateral: LateralConfig,
     /// Hand out every feature vector, for training and evaluation.
     #[serde(skip)]
     pub emit_vectors: bool,
@@ -168,12 +170,23 @@ pub struct ScanConfig {
     /// Distinct hosts that did not answer an echo request within 30 to 60 s.
     #[schemars(range(min = 1))]
     pub failed_echoes: u32,
+    /// Distinct TCP ports without success on one host within 30 to 60 min, seven tenths of those that
+    /// were tried.
+    #[schemars(range(min = 1))]
+    pub slow_failed_ports: u32,
+    /// The same of hosts on one of `slow_ports`.
+    #[schemars(range(min = 1))]
+    pub slow_failed_hosts: u32,
+    /// Ports of services that are swept for. Not of the web: without a way out a client fails at
+    /// many servers. Programs that talk to their like use others.
+    pub slow_ports: Vec<u16>,
     /// Distinct mail servers that a host which is none itself talks to within 30 to 60 s.
     #[schemars(range(min = 1))]
     pub mail_hosts: u32,
     /// Ports of services that ask for a password.
     pub auth_ports: Vec<u16>,
-    /// Windows held per table, up to about 1.2 kB each, mostly 150 bytes.
+    /// Windows held per table, up to about 1.2 kB each, mostly 150 bytes; in those of slow scans a
+    /// quarter as many.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_windows: usize,
 }
@@ -188,6 +201,12 @@ impl Default for ScanConfig {
             failed_hosts: 30,
             failed_hosts_udp: 64,
             failed_echoes: 6,
+            slow_failed_ports: 20,
+            slow_failed_hosts: 40,
+            slow_ports: vec![
+                21, 22, 23, 135, 139, 389, 445, 502, 1433, 1883, 2375, 3306, 3389, 5432, 5555,
+                5900, 5985, 6379, 9200, 11_211, 20_000, 27_017,
+            ],
             mail_hosts: 20,
             auth_ports: vec![
                 21, 22, 23, 25, 110, 143, 389, 445, 1433, 1883, 3306, 3389, 5432, 5900, 6379,
@@ -225,6 +244,71 @@ impl Default for VolumeConfig {
             z: 10.0,
             ratio: 5.0,
             n_seconds: 3,
+        }
+    }
+}
+
+/// Uploads of a host to one address outside of the site, summed up over 10 minutes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExfiltrationConfig {
+    /// Bytes below which nothing is one.
+    pub least_bytes: u64,
+    /// The same while the host has no past to be measured by.
+    pub unlearned_bytes: u64,
+    /// Times what came back.
+    pub ratio: f64,
+    /// Pairs of host and address remembered, about 130 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_pairs: usize,
+    /// Hosts remembered, about 90 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_hosts: usize,
+}
+
+impl Default for ExfiltrationConfig {
+    fn default() -> Self {
+        Self {
+            least_bytes: 20_000_000,
+            unlearned_bytes: 50_000_000,
+            ratio: 20.0,
+            max_pairs: 16_384,
+            max_hosts: 8_192,
+        }
+    }
+}
+
+/// Logins of hosts of the site at others of the site where they never did before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LateralConfig {
+    /// Hosts entered for the first time within 10 minutes.
+    #[schemars(range(min = 1))]
+    pub hosts: u32,
+    /// The same of a host that somebody new entered within the last 30 minutes.
+    #[schemars(range(min = 1))]
+    pub hosts_after_entry: u32,
+    /// Event time to learn who administers what, ns.
+    pub known_ns: u64,
+    /// Ports by which hosts are entered.
+    pub ports: Vec<u16>,
+    /// Ways from host to host remembered, about 90 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_ways: usize,
+    /// Hosts followed, about 100 bytes each, up to 1.5 kB.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_hosts: usize,
+}
+
+impl Default for LateralConfig {
+    fn default() -> Self {
+        Self {
+            hosts: 5,
+            hosts_after_entry: 3,
+            known_ns: 1_800 * SECOND_NS,
+            ports: vec![22, 23, 135, 445, 512, 513, 514, 3389, 5900, 5985, 5986],
+            max_ways: 32_768,
+            max_hosts: 8_192,
         }
     }
 }

@@ -116,7 +116,7 @@ impl DecideStage {
         let Some(case) = self.cases.get_mut(&key) else {
             return;
         };
-        let confidence = self.doubts.of(at_ns, finding.detector);
+        let confidence = self.doubts.of(at_ns, finding.detector).of_drift(finding);
         case.take(at_ns, finding, confidence, self.config.n_listed);
         if let Some(incident) = case.publish(at_ns, self.config.update_ns) {
             out.push(Verdict::Incident(Box::new(incident)));

@@ -11,11 +11,13 @@ use crate::checkpoint::{CheckpointError, decode, encode};
 use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
-    Blame, ContentDetectors, Detector, Entity, Finding, FloodDetector, LearnedScoring, Opinion,
-    Profiles, RowScanDetector, ScanDetector, Score, Scoring, ShapeDetectors, VolumeDetector,
+    Blame, ContentDetectors, Detector, Entity, ExfiltrationDetector, Finding, FloodDetector,
+    LateralDetector, LearnedFloods, LearnedScoring, LearnedUploads, LearnedVolumes, LearnedWays,
+    Opinion, Profiles, RowScanDetector, ScanDetector, Score, Scoring, ShapeDetectors,
+    VolumeDetector,
 };
 use crate::features::{
-    HostLook, HostTracks, LearnedSubjects, Rank, Subjects, TableUse, Vector, Vouchers,
+    EarlyLooks, HostLook, HostTracks, LearnedSubjects, Rank, Subjects, TableUse, Vector, Vouchers,
 };
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
@@ -111,10 +113,16 @@ pub struct Stats {
     pub n_vectors_withheld: u64,
     /// Changes of the models' input distribution that were noticed.
     pub n_drifts: u64,
+    /// Kinds of subjects whose scores are being calibrated anew after such a change, now.
+    pub n_adapting: u64,
+    /// Looks at flows out of turn.
+    pub n_early_looks: u64,
     pub n_baselines_shed: u64,
     pub n_scan_windows_shed: u64,
     pub n_content_shed: u64,
     pub n_profiles_shed: u64,
+    /// Pairs and hosts whose uploads and logins were to be remembered.
+    pub n_habits_shed: u64,
     pub n_incidents_shed: u64,
     pub n_host_packets_dropped: u64,
     /// Memory that the flow table holds, by capacity, and that of the host rows and addresses.
@@ -126,7 +134,7 @@ pub struct Stats {
 
 impl Stats {
     /// What each stage had no room for: stage, reason and count.
-    pub const fn shed(&self) -> [(&'static str, &'static str, u64); 12] {
+    pub const fn shed(&self) -> [(&'static str, &'static str, u64); 13] {
         [
             ("flow", "table_full", self.n_flows_shed),
             ("features", "hosts_full", self.n_hosts_shed),
@@ -136,6 +144,7 @@ impl Stats {
             ("detect", "scan_windows_full", self.n_scan_windows_shed),
             ("detect", "content_tables_full", self.n_content_shed),
             ("detect", "profiles_full", self.n_profiles_shed),
+            ("detect", "habits_full", self.n_habits_shed),
             ("decide", "incidents_full", self.n_incidents_shed),
             ("capture", "host_rows_full", self.n_host_packets_dropped),
             ("capture", "samples_over_budget", self.n_samples_over_budget),
@@ -144,12 +153,23 @@ impl Stats {
     }
 }
 
+/// What a checkpoint holds, by stage.
+type Learned = (
+    LearnedScoring,
+    LearnedSubjects,
+    LearnedFloods,
+    LearnedVolumes,
+    LearnedUploads,
+    LearnedWays,
+);
+
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
     flows: FlowStage,
     local: HostTracks,
     remote: HostTracks,
+    early: EarlyLooks,
     vouchers: Vouchers,
     subjects: Subjects,
     emit_vectors: bool,
@@ -159,6 +179,8 @@ pub struct Engine {
     row_scans: RowScanDetector,
     shapes: ShapeDetectors,
     content: ContentDetectors,
+    exfiltration: ExfiltrationDetector,
+    lateral: LateralDetector,
     facts: FlowFacts,
     volumes: VolumeDetector,
     scoring: Scoring,
@@ -182,6 +204,7 @@ impl Engine {
             flows: FlowStage::new(&config.flow, seed),
             local: HostTracks::new(config.flood.max_local, seed),
             remote: HostTracks::new(config.flood.max_remote, seed),
+            early: EarlyLooks::new(config.flood.max_local, config.flow.unanswered_ns, seed),
             vouchers: Vouchers::new(config.flood.max_local, seed),
             subjects: Subjects::new(&config.vectors, seed),
             emit_vectors: config.emit_vectors,
@@ -191,6 +214,8 @@ impl Engine {
             row_scans: RowScanDetector::new(&config.scan, seed),
             shapes: ShapeDetectors::new(&config.shape, &config.scan.auth_ports, seed),
             content: ContentDetectors::new(&config.content, seed),
+            exfiltration: ExfiltrationDetector::new(&config.exfiltration, seed),
+            lateral: LateralDetector::new(&config.lateral, seed),
             facts: FlowFacts::new(config.content.max_flows, seed),
             volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
             scoring: Scoring::new(&config.scoring, seed),
@@ -207,7 +232,14 @@ impl Engine {
 
     /// What was learned: models, calibration, subjects' pasts. Windows that run are not in it.
     pub fn save(&self) -> Vec<u8> {
-        encode(&(self.scoring.learned(), self.subjects.learned()))
+        encode(&(
+            self.scoring.learned(),
+            self.subjects.learned(),
+            self.floods.learned(),
+            self.volumes.learned(),
+            self.exfiltration.learned(),
+            self.lateral.learned(),
+        ))
     }
 
     /// Goes on with what another run learned; to be called before the first input.
@@ -215,10 +247,14 @@ impl Engine {
     /// # Errors
     /// When the bytes can't be used; the engine is as it was.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), CheckpointError> {
-        let (scoring, subjects): (LearnedScoring, LearnedSubjects) = decode(bytes)?;
+        let (scoring, subjects, floods, volumes, uploads, ways): Learned = decode(bytes)?;
         self.scoring.restore(scoring)?;
         self.subjects.restore(subjects);
         self.decide.note_restored();
+        self.floods.restore(floods);
+        self.volumes.restore(volumes);
+        self.exfiltration.restore(uploads);
+        self.lateral.restore(ways);
         Ok(())
     }
 
@@ -227,12 +263,15 @@ impl Engine {
     pub fn configure(&mut self, config: &Config) {
         self.omit_flows = config.omit_flows;
         self.flows.configure(&config.flow);
+        self.early.configure(config.flow.unanswered_ns);
         self.floods.configure(&config.flood);
         self.scans.configure(&config.scan);
         self.row_scans.configure(&config.scan);
         self.shapes
             .configure(&config.shape, &config.scan.auth_ports);
         self.content.configure(&config.content);
+        self.exfiltration.configure(&config.exfiltration);
+        self.lateral.configure(&config.lateral);
         self.volumes.configure(&config.volume);
         self.scoring.configure(&config.scoring);
         self.decide.configure(&config.decide);
@@ -293,6 +332,11 @@ impl Engine {
         self.hand_out(verdicts, out);
     }
 
+    /// True where the host rows speak for a look at the flows now, be it their turn or not.
+    pub const fn wants_flows(&self) -> bool {
+        self.early.is_wanted()
+    }
+
     /// Places of the flow table: those of live flows, and some that are empty.
     pub fn n_flow_places(&self) -> usize {
         self.flows.n_places()
@@ -345,9 +389,15 @@ impl Engine {
         stats.n_vectors_skipped = self.subjects.n_skipped();
         stats.n_vectors = self.scoring.n_vectors;
         stats.n_vectors_withheld = self.scoring.n_withheld;
+        stats.n_early_looks = self.early.n_looks;
+        stats.n_adapting = self.scoring.n_adapting();
         stats.n_drifts = self.scoring.n_drifts();
         stats.n_baselines_shed = self.scoring.n_shed();
         stats.n_scan_windows_shed = self.scans.n_shed().saturating_add(self.shapes.n_shed());
+        stats.n_habits_shed = self
+            .exfiltration
+            .n_shed()
+            .saturating_add(self.lateral.n_shed());
         stats.n_content_shed = self.content.n_shed().saturating_add(self.facts.n_shed());
         stats.n_profiles_shed = self.profiles.n_shed;
         stats.n_incidents_shed = self.decide.n_shed;
@@ -385,6 +435,8 @@ impl Engine {
             scans: &mut self.scans,
             shapes: &mut self.shapes,
             content: &mut self.content,
+            exfiltration: &mut self.exfiltration,
+            lateral: &mut self.lateral,
             facts: &mut self.facts,
             stats: &mut self.stats,
             omit_flows: self.omit_flows,
@@ -397,10 +449,13 @@ impl Engine {
         stage.tick(at_ns, &mut |event| rest.take(at_ns, event, out));
         rest.pass_on(at_ns);
         self.vouchers.tick(at_ns);
+        self.early.look();
         let mut findings = Vec::new();
         self.scans.tick(at_ns, &mut findings);
         self.shapes.tick(at_ns, &mut findings);
         self.content.tick(at_ns, &mut findings);
+        self.exfiltration.tick(at_ns, &mut findings);
+        self.lateral.tick(at_ns, &mut findings);
         self.conclude(at_ns, findings, out);
         if self.subjects.is_due(at_ns) {
             self.close_window(at_ns, out);
@@ -455,7 +510,7 @@ impl Engine {
         }
         let blame = Blame { remotes };
         let mut findings = Vec::new();
-        for look in locals {
+        for look in &mut *locals {
             // Where the sensor sees one way only (a capture replayed as ingress), what a host sends
             // lies in the remote row of its address: both rows together are the host.
             if let Some((toward, from)) = self.remote.now(&look.address) {
@@ -468,6 +523,7 @@ impl Engine {
             self.volumes.look(at_ns, look, &mut findings);
         }
         self.row_scans.look(at_ns, remotes, &mut findings);
+        self.early.take(at_ns, locals, remotes);
         self.conclude(at_ns, findings, out);
     }
 
@@ -546,6 +602,8 @@ struct Downstream<'a> {
     scans: &'a mut ScanDetector,
     shapes: &'a mut ShapeDetectors,
     content: &'a mut ContentDetectors,
+    exfiltration: &'a mut ExfiltrationDetector,
+    lateral: &'a mut LateralDetector,
     facts: &'a mut FlowFacts,
     stats: &'a mut Stats,
     omit_flows: bool,
@@ -583,6 +641,8 @@ impl Downstream<'_> {
         self.vouchers.take_all(updates);
         for update in updates {
             self.content.take_flow(at_ns, update);
+            self.exfiltration.take(update);
+            self.lateral.take(at_ns, update);
         }
         self.subjects.take_all(at_ns, updates);
         self.scans.take_all(at_ns, updates);

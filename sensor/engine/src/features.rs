@@ -1,9 +1,11 @@
 //! Feature stage: flow updates and host rows in, rates and vectors out.
 
 mod activity;
+pub(crate) mod baseline;
 pub(crate) mod bounded;
 mod damped;
 pub(crate) mod decay;
+mod early;
 mod host;
 pub(crate) mod pair;
 mod schema;
@@ -13,6 +15,7 @@ pub(crate) mod victim;
 mod vouch;
 
 pub use self::bounded::TableUse;
+pub(crate) use self::early::EarlyLooks;
 pub(crate) use self::host::HostTracks;
 pub use self::host::{Counts, HostLook};
 pub use self::schema::{

@@ -433,6 +433,9 @@ fn update(
         n_forward: sent.packets,
         n_backward: got.packets,
         is_attempt: is_attempt(key.protocol, &sent),
+        is_stray: key.protocol == protocol::TCP
+            && sent.n_flags[SYN] + sent.n_flags[RST] == 0
+            && sent.n_flags[ACK] > 0,
         is_new: !entry.has(mark::STARTED),
         progress,
         has_progressed: reported & !entry.marks != 0,

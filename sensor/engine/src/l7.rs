@@ -9,6 +9,7 @@ pub(crate) mod dns;
 pub(crate) mod facts;
 pub(crate) mod fieldbus;
 pub(crate) mod http;
+pub(crate) mod injection;
 pub(crate) mod login;
 pub(crate) mod mqtt;
 pub(crate) mod tls;

@@ -25,9 +25,9 @@ pub use address::{Mac, from_ip, to_ip};
 pub use checkpoint::CheckpointError;
 pub use config::{
     ArpSpoofConfig, ArpSweepConfig, Config, ContentConfig, DecideConfig, DgaConfig,
-    DnsTunnelConfig, FieldbusConfig, FloodConfig, FlowConfig, IcmpTunnelConfig, MqttConfig,
-    NamingConfig, RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, VectorConfig,
-    VolumeConfig,
+    DnsTunnelConfig, ExfiltrationConfig, ExtensionsConfig, FieldbusConfig, FloodConfig, FlowConfig,
+    IcmpTunnelConfig, InjectionConfig, LateralConfig, MqttConfig, NamingConfig, RepliesConfig,
+    SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, VectorConfig, VolumeConfig,
 };
 pub use decide::{Action, Confidence, Decision, Incident, Lowered, Scope, Severity, State};
 pub use detect::{

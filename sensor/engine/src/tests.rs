@@ -2,6 +2,7 @@
 
 mod floods;
 mod flows;
+mod habits;
 mod scans;
 
 use sensor_common::flow::{Direction, Flow};

@@ -367,9 +367,11 @@ impl Looks {
         let is_flow_tick = self
             .n_ticks
             .is_multiple_of(settings.tick.n_hosts_per_flows());
-        if is_flow_tick {
+        if is_flow_tick || pipeline.wants_flows() {
             scan_flows(kernel, pipeline, &mut self.batch, at_ns);
             pipeline.feed(at_ns, Input::FlowTick);
+        }
+        if is_flow_tick {
             pipeline.respond.tick();
         }
         pipeline.deliver(at_ns)?;

@@ -160,6 +160,10 @@ impl Listener for Collector {
         self.engine.handle(at_ns, input, &mut self.outputs);
     }
 
+    fn wants_flows(&self) -> bool {
+        self.engine.wants_flows()
+    }
+
     fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
         for output in self.outputs.drain(..) {
             if let Output::Vector(vector) = output

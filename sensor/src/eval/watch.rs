@@ -144,6 +144,10 @@ impl Listener for Watcher {
         Ok(())
     }
 
+    fn wants_flows(&self) -> bool {
+        self.engine.wants_flows()
+    }
+
     fn finish(&mut self, at_ns: u64) {
         self.engine.finish(at_ns, &mut self.outputs);
     }

@@ -139,6 +139,10 @@ impl Listener for Vectors {
         self.engine.handle(at_ns, input, &mut self.outputs);
     }
 
+    fn wants_flows(&self) -> bool {
+        self.engine.wants_flows()
+    }
+
     fn deliver(&mut self, _at_ns: u64) -> io::Result<()> {
         for item in std::mem::take(&mut self.outputs) {
             if let Output::Vector(vector) = item {

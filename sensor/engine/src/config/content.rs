@@ -17,6 +17,8 @@ pub struct ContentConfig {
     pub mqtt: MqttConfig,
     pub fieldbus: FieldbusConfig,
     pub icmp_tunnel: IcmpTunnelConfig,
+    pub injection: InjectionConfig,
+    pub extensions: ExtensionsConfig,
     /// Flows whose names, versions and reply codes are kept until they end, about 400 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_flows: usize,
@@ -33,6 +35,8 @@ impl Default for ContentConfig {
             mqtt: MqttConfig::default(),
             fieldbus: FieldbusConfig::default(),
             icmp_tunnel: IcmpTunnelConfig::default(),
+            injection: InjectionConfig::default(),
+            extensions: ExtensionsConfig::default(),
             max_flows: 32_768,
         }
     }
@@ -180,6 +184,57 @@ impl Default for DgaConfig {
             names: 20,
             missing_share: 0.5,
             max_clients: 8_192,
+        }
+    }
+}
+
+/// Requests to web servers that carry programs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct InjectionConfig {
+    /// Half a window, ns.
+    #[schemars(range(min = 1))]
+    pub half_ns: u64,
+    /// Such requests of one client to one server in a window.
+    #[schemars(range(min = 1))]
+    pub requests: u32,
+    /// Pairs of client and server held, about 100 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_clients: usize,
+}
+
+impl Default for InjectionConfig {
+    fn default() -> Self {
+        Self {
+            half_ns: 120 * SECOND_NS,
+            requests: 3,
+            max_clients: 4_096,
+        }
+    }
+}
+
+/// ICMPv6 behind extension headers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExtensionsConfig {
+    /// Half a window, ns.
+    #[schemars(range(min = 1))]
+    pub half_ns: u64,
+    /// Sampled packets of one host to another with more than 8 bytes of extension headers in a
+    /// window.
+    #[schemars(range(min = 1))]
+    pub packets: u32,
+    /// Pairs of hosts held, about 100 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_senders: usize,
+}
+
+impl Default for ExtensionsConfig {
+    fn default() -> Self {
+        Self {
+            half_ns: 30 * SECOND_NS,
+            packets: 10,
+            max_senders: 4_096,
         }
     }
 }

@@ -15,6 +15,13 @@ pub struct ShapeConfig {
     pub bare_attempts: f64,
     /// Attempts of many sources on one host of which next to none becomes a connection.
     pub scattered_attempts: f64,
+    /// Unanswered UDP flows of many sources to one host.
+    pub scattered_datagrams: f64,
+    /// Echo requests of many sources to one host.
+    pub scattered_echoes: f64,
+    /// TCP flows of many sources to one host that begin without a handshake and are refused or not
+    /// answered.
+    pub scattered_stray: f64,
     /// How many sources are many.
     pub scattered_sources: f64,
     /// Short web sessions of one source with one host. A browser keeps its connections.
@@ -22,7 +29,8 @@ pub struct ShapeConfig {
     /// Web connections of one source to one host, open at once and next to silent. A browser opens
     /// six.
     pub web_open: u32,
-    /// Unanswered UDP flows of one source to few ports of one host.
+    /// Unanswered UDP flows of one source to few ports of one host; 1.6 times as
+    /// many to port 53.
     pub datagram_flows: f64,
     /// Echo requests of one source to one host. `ping` sends one a second, and five a second at
     /// most without privilege.
@@ -61,12 +69,15 @@ impl Default for ShapeConfig {
     fn default() -> Self {
         Self {
             attempts: 30.0,
-            bare_attempts: 12.0,
+            bare_attempts: 8.0,
             scattered_attempts: 100.0,
+            scattered_datagrams: 300.0,
+            scattered_echoes: 150.0,
+            scattered_stray: 200.0,
             scattered_sources: 30.0,
             web_sessions: 25.0,
             web_open: 16,
-            datagram_flows: 40.0,
+            datagram_flows: 25.0,
             echoes: 40.0,
             reflected: 25.0,
             reflectors: 5.0,

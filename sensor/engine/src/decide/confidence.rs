@@ -2,7 +2,7 @@
 //! the network yet.
 
 use crate::config::SECOND_NS;
-use crate::detect::Detector;
+use crate::detect::{DRIFT_NOTE, Detector, Finding};
 
 /// Confidence in an incident, with what lowered it.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,15 @@ impl Confidence {
         value: 1.0,
         lowered_by: Vec::new(),
     };
+
+    /// Lowers it where the finding says that scores are calibrated anew.
+    pub(super) fn of_drift(mut self, finding: &Finding) -> Self {
+        if finding.notes.iter().any(|note| note.name == DRIFT_NOTE) {
+            self.value *= IN_DRIFT;
+            self.lowered_by.push(Lowered::Drift);
+        }
+        self
+    }
 
     /// The lower of both, with the reasons of either.
     pub(super) fn join(&mut self, other: Self) {
@@ -39,6 +48,8 @@ pub enum Lowered {
     },
     /// Limits are priors still, the network's own normal is hardly known.
     WarmUp,
+    /// The traffic changed lately, and the models' scores are calibrated anew.
+    Drift,
 }
 
 impl Lowered {
@@ -46,6 +57,7 @@ impl Lowered {
         match self {
             Self::Loss { stage, reason } => format!("{stage}/{reason}"),
             Self::WarmUp => "warm_up".to_owned(),
+            Self::Drift => "drift".to_owned(),
         }
     }
 }
@@ -53,6 +65,7 @@ impl Lowered {
 /// What a loss that the detector feels leaves of the confidence, and what a cold start does.
 const AFTER_LOSS: f64 = 0.7;
 const IN_WARM_UP: f64 = 0.9;
+const IN_DRIFT: f64 = 0.7;
 /// A loss matters for so long.
 const LOSS_NS: u64 = 60 * SECOND_NS;
 /// Event time after which limits have met the network.
@@ -113,6 +126,8 @@ fn is_felt(detector: Detector, stage: &str, reason: &str) -> bool {
             | Detector::Mqtt
             | Detector::Fieldbus
             | Detector::IcmpTunnel
+            | Detector::Injection
+            | Detector::Extensions
     );
     let is_of_rows = matches!(
         detector,
@@ -123,7 +138,9 @@ fn is_felt(detector: Detector, stage: &str, reason: &str) -> bool {
         | ("detect", "content_tables_full") => is_of_samples,
         ("capture", "host_rows_full") | ("features", "hosts_full") => is_of_rows,
         ("features", _) => detector == Detector::Models,
-        ("flow", _) | ("detect", "scan_windows_full") => !is_of_samples && !is_of_rows,
+        ("flow", _) | ("detect", "scan_windows_full" | "habits_full") => {
+            !is_of_samples && !is_of_rows
+        }
         // Further incidents and profiles that found no room say nothing about this one.
         _ => false,
     }

@@ -87,7 +87,7 @@ impl Decider {
     ) {
         let is_model = matches!(
             finding.family,
-            Family::VolumeAnomaly | Family::BehaviourAnomaly
+            Family::VolumeAnomaly | Family::BehaviourAnomaly | Family::Exfiltration
         );
         // A reflector is itself abused, and its address may be a resolver that we need.
         let is_reflected = finding.family == Family::Reflection;

@@ -66,10 +66,14 @@ fn of_detectors(incident: &Incident) -> String {
         | Family::IcmpTunnel
         | Family::LateralMovement
         | Family::MalformedTraffic => of_samples(incident, &sources, &victim, &end),
+        Family::Exfiltration => of_upload(incident, &sources, &victim, &end),
         Family::Beacon => of_beacon(incident, &sources, &victim, &end),
         Family::VolumeAnomaly => format!(
             "{victim} got {observed:.0} {what} where its own past says {expected:.0}, {end}"
         ),
+        Family::BehaviourAnomaly if what == "requests_with_programs" => {
+            of_requests(incident, &sources, &victim, &end)
+        }
         Family::BehaviourAnomaly => format!(
             "{} behaves as nothing did before, most of all in {what} ({observed:.2} where {expected:.2} is usual), {end}",
             if incident.sources.is_empty() {
@@ -79,6 +83,26 @@ fn of_detectors(incident: &Incident) -> String {
             }
         ),
     }
+}
+
+fn of_upload(incident: &Incident, sources: &str, victim: &str, end: &str) -> String {
+    let sent = incident.features.first();
+    let megabytes = |bytes: f64| bytes / 1e6;
+    format!(
+        "{sources} sent {:.1} MB to port {} of {victim}, where {:.1} MB would be usual for the most that it sends to one address in ten minutes, {end}",
+        sent.map_or(0.0, |e| megabytes(e.observed)),
+        incident.ports.first().copied().unwrap_or(0),
+        sent.map_or(0.0, |e| megabytes(e.expected)),
+    )
+}
+
+fn of_requests(incident: &Incident, sources: &str, victim: &str, end: &str) -> String {
+    format!(
+        "{sources} sent {:.0} requests to port {} of {victim} that carry programs ({}) where values belong, {end}",
+        incident.features.first().map_or(0.0, |e| e.observed),
+        incident.ports.first().copied().unwrap_or(0),
+        incident.notes.first().map_or("", |note| &note.value)
+    )
 }
 
 /// What samples of packets showed.
@@ -151,6 +175,9 @@ fn phrase(incident: &Incident) -> &'static str {
         "syn_pps" => "SYN/s that lead to no connection",
         "ports_tried_per_s" => "ports asked for in a second, each from another port,",
         "ports_failed" => "ports asked for in vain, each from another port,",
+        "odd_flags_or_protocol_pps" => {
+            "packets/s with odd TCP flags or of a protocol that it does not use"
+        }
         "unmatched_ack_pps" => "ACK/s that belong to no connection",
         "one_way_udp_pps" => "UDP packets/s that it never answered",
         "icmp_pps" => "ICMP packets/s",
@@ -161,6 +188,7 @@ fn phrase(incident: &Incident) -> &'static str {
         "short_web_sessions" => "web sessions in 5 s that came and went",
         "open_connections" => "connections kept open that say next to nothing",
         "unanswered_flows" => "unanswered UDP flows in 5 s",
+        "segments_of_no_connection" => "TCP flows in 5 s that belong to no connection",
         "echo_requests" => "echo requests in 5 s",
         "unasked_answers" => "answers of amplifying services in 5 s that it never asked for",
         "unasked_syn_acks" => "SYN-ACKs in a minute to handshakes that it never began",

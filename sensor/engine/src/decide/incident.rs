@@ -50,11 +50,14 @@ impl Severity {
         match family {
             Family::VolumeAnomaly | Family::BehaviourAnomaly => Self::Low,
             Family::PortScan | Family::HostSweep | Family::ArpSweep => Self::Medium,
-            Family::BruteForce
-            | Family::ArpSpoof
-            | Family::DnsTunnel
-            | Family::IcmpTunnel
-            | Family::LateralMovement => Self::High,
+            Family::BruteForce | Family::ArpSpoof | Family::DnsTunnel | Family::IcmpTunnel => {
+                Self::High
+            }
+            // Where the numbers are small it may be the site's own people.
+            Family::LateralMovement if score < 6.0 => Self::Medium,
+            Family::LateralMovement => Self::High,
+            Family::Exfiltration if score < 4.0 => Self::Low,
+            Family::Exfiltration => Self::Medium,
             Family::Beacon | Family::MalformedTraffic => Self::Medium,
             Family::SynFlood
             | Family::AckFlood
@@ -231,6 +234,12 @@ impl Case {
         incident.confidence.join(confidence);
         // A name that nothing but the forest gives makes it no graver.
         incident.severity = Severity::of(incident.found_as, incident.score);
+        // What a rule with a reason found is no mere oddness.
+        if incident.found_as == Family::BehaviourAnomaly
+            && incident.detectors.iter().any(|d| *d != Detector::Models)
+        {
+            incident.severity = Severity::Medium;
+        }
         incident.explanation = explain(incident);
     }
 

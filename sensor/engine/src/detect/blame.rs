@@ -12,16 +12,19 @@ pub(crate) enum Quantity {
     Udp,
     Icmp,
     Fragment,
+    /// What is none of these: FIN, no flags or odd ones, and protocols besides TCP, UDP and ICMP.
+    Other,
 }
 
 impl Quantity {
-    pub(crate) const fn of(self, counts: &Counts) -> u64 {
+    pub(crate) fn of(self, counts: &Counts) -> u64 {
         match self {
             Self::Syn => counts.n_syn,
             Self::Ack => counts.n_ack,
             Self::Udp => counts.n_udp,
             Self::Icmp => counts.n_icmp,
             Self::Fragment => counts.n_fragments,
+            Self::Other => counts.n_other(),
         }
     }
 
@@ -33,6 +36,7 @@ impl Quantity {
             Self::Syn => sent.n_ack >= sent.n_syn,
             Self::Ack => got.n_ack.saturating_mul(100) >= sent.n_ack && got.n_ack > 0,
             Self::Udp => got.n_udp.saturating_mul(100) >= sent.n_udp && got.n_udp > 0,
+            Self::Other => got.n_other().saturating_mul(20) >= sent.n_other() && got.n_other() > 0,
             Self::Icmp => false,
             Self::Fragment => {
                 got.n_fragments.saturating_mul(20) >= sent.n_fragments && got.n_fragments > 0

@@ -5,8 +5,10 @@ mod arp_sweep;
 mod dga;
 mod dns_tunnel;
 mod draft;
+mod extensions;
 mod fieldbus;
 mod icmp_tunnel;
+mod injection;
 mod mqtt;
 mod replies;
 mod turning;
@@ -18,8 +20,10 @@ use self::arp_spoof::ArpSpoofDetector;
 use self::arp_sweep::ArpSweepDetector;
 use self::dga::DgaDetector;
 use self::dns_tunnel::DnsTunnelDetector;
+use self::extensions::ExtensionsDetector;
 use self::fieldbus::FieldbusDetector;
 use self::icmp_tunnel::IcmpTunnelDetector;
+use self::injection::InjectionDetector;
 use self::mqtt::MqttDetector;
 use self::replies::RepliesDetector;
 use super::finding::Finding;
@@ -47,6 +51,8 @@ pub(crate) struct ContentDetectors {
     mqtt: MqttDetector,
     fieldbus: FieldbusDetector,
     icmp_tunnel: IcmpTunnelDetector,
+    injection: InjectionDetector,
+    extensions: ExtensionsDetector,
 }
 
 impl ContentDetectors {
@@ -60,6 +66,8 @@ impl ContentDetectors {
             mqtt: MqttDetector::new(&config.mqtt, hash_seed),
             fieldbus: FieldbusDetector::new(&config.fieldbus, hash_seed),
             icmp_tunnel: IcmpTunnelDetector::new(&config.icmp_tunnel, hash_seed),
+            injection: InjectionDetector::new(&config.injection, hash_seed),
+            extensions: ExtensionsDetector::new(&config.extensions, hash_seed),
         }
     }
 
@@ -73,6 +81,8 @@ impl ContentDetectors {
         self.mqtt.configure(&config.mqtt);
         self.fieldbus.configure(&config.fieldbus);
         self.icmp_tunnel.configure(&config.icmp_tunnel);
+        self.injection.configure(&config.injection);
+        self.extensions.configure(&config.extensions);
     }
 
     pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
@@ -95,6 +105,8 @@ impl ContentDetectors {
             + self.mqtt.n_shed()
             + self.fieldbus.n_shed()
             + self.icmp_tunnel.n_shed()
+            + self.injection.n_shed()
+            + self.extensions.n_shed()
     }
 
     pub(crate) fn take(&mut self, sample: &Sample<'_>) {
@@ -106,7 +118,10 @@ impl ContentDetectors {
             Some(Kind::Arp) => self.take_arp(&seen),
             Some(Kind::Dns) => self.take_dns(&seen, sample.payload),
             Some(Kind::Control | Kind::Tcp) => self.take_stream(&seen),
-            Some(Kind::Icmp) => self.icmp_tunnel.take(&seen),
+            Some(Kind::Icmp) => {
+                self.icmp_tunnel.take(&seen);
+                self.extensions.take(&seen);
+            }
             Some(Kind::FlowStarted | Kind::BlockHit | Kind::Udp) | None => {}
         }
     }
@@ -139,6 +154,7 @@ impl ContentDetectors {
         if let Some(login) = Login::read(seen.sample.payload, packet.source_port) {
             self.replies.take(seen, login);
         }
+        self.injection.take(seen);
         match packet.source_port.min(packet.destination_port) {
             // Two bytes of length, where a segment begins with a message.
             53 => self.take_dns(seen, seen.sample.payload.get(2..).unwrap_or_default()),
@@ -163,5 +179,7 @@ impl ContentDetectors {
         self.mqtt.tick(at_ns, findings);
         self.fieldbus.tick(at_ns, findings);
         self.icmp_tunnel.tick(at_ns, findings);
+        self.injection.tick(at_ns, findings);
+        self.extensions.tick(at_ns, findings);
     }
 }

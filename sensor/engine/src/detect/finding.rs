@@ -26,6 +26,7 @@ pub enum Family {
     Beacon,
     DnsTunnel,
     IcmpTunnel,
+    Exfiltration,
     LateralMovement,
     MalformedTraffic,
     VolumeAnomaly,
@@ -33,7 +34,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SynFlood,
         Self::AckFlood,
         Self::UdpFlood,
@@ -50,6 +51,7 @@ impl Family {
         Self::Beacon,
         Self::DnsTunnel,
         Self::IcmpTunnel,
+        Self::Exfiltration,
         Self::LateralMovement,
         Self::MalformedTraffic,
         Self::VolumeAnomaly,
@@ -74,6 +76,7 @@ impl Family {
             Self::Beacon => "beacon",
             Self::DnsTunnel => "dns_tunnel",
             Self::IcmpTunnel => "icmp_tunnel",
+            Self::Exfiltration => "exfiltration",
             Self::LateralMovement => "lateral_movement",
             Self::MalformedTraffic => "malformed_traffic",
             Self::VolumeAnomaly => "volume_anomaly",
@@ -93,6 +96,7 @@ impl Family {
             Self::ArpSpoof => "T1557.002",
             Self::DnsTunnel => "T1071.004",
             Self::IcmpTunnel => "T1095",
+            Self::Exfiltration => "T1048",
             Self::LateralMovement => "T1021",
             Self::MalformedTraffic => "T1499.004",
             Self::BruteForce => "T1110",
@@ -137,6 +141,10 @@ pub enum Detector {
     Mqtt,
     Fieldbus,
     IcmpTunnel,
+    Injection,
+    Extensions,
+    Exfiltration,
+    Lateral,
     Beacon,
     Volume,
     /// The calibrated ensemble.
@@ -148,6 +156,7 @@ impl Detector {
     pub const fn technique(self) -> Option<&'static str> {
         match self {
             Self::Dga => Some("T1568.002"),
+            Self::Injection => Some("T1190"),
             _ => None,
         }
     }
@@ -171,6 +180,10 @@ impl Detector {
             Self::Mqtt => "mqtt",
             Self::Fieldbus => "fieldbus",
             Self::IcmpTunnel => "icmp_tunnel",
+            Self::Injection => "injection",
+            Self::Extensions => "extensions",
+            Self::Exfiltration => "exfiltration",
+            Self::Lateral => "lateral",
             Self::Beacon => "beacon",
             Self::Volume => "volume",
             Self::Models => "models",

@@ -3,23 +3,26 @@
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::baseline::Baseline;
 use super::blame::{Blame, Quantity};
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{FloodConfig, SECOND_NS};
+use crate::features::baseline::Baseline;
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::{HostLook, Vouched};
 
+/// What is counted.
+const N_QUANTITIES: usize = 6;
 /// Times the limit from which half as many looks are enough.
 const PLAIN: f64 = 3.0;
 
-const QUANTITIES: [Quantity; 5] = [
+const QUANTITIES: [Quantity; N_QUANTITIES] = [
     Quantity::Syn,
     Quantity::Ack,
     Quantity::Udp,
     Quantity::Icmp,
     Quantity::Fragment,
+    Quantity::Other,
 ];
 
 /// What is remembered of a host for one kind of flood.
@@ -34,13 +37,13 @@ struct Gauge {
     /// Estimates of peers and ports when it began.
     peers_before: f64,
     ports_before: f64,
-    n_syn_since: f64,
+    n_since: f64,
     reported_ns: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Host {
-    gauges: [Gauge; 5],
+    gauges: [Gauge; N_QUANTITIES],
     second_ns: u64,
     last_ns: u64,
     has_sent: bool,
@@ -53,6 +56,9 @@ impl Worth for Host {
         self.last_ns
     }
 }
+
+/// What [`FloodDetector::learned`] gives.
+pub(crate) type Learned = Vec<(Address, [Baseline; N_QUANTITIES])>;
 
 /// What one look says about one kind of flood.
 struct Reading {
@@ -95,6 +101,23 @@ impl FloodDetector {
         host.has_sent |= look.from.packets > 0;
     }
 
+    /// What is normal at each host that was seen.
+    pub(crate) fn learned(&self) -> Learned {
+        let normals = |host: &Host| host.gauges.map(|gauge| gauge.normal);
+        let hosts = self.hosts.iter();
+        hosts.map(|(key, host)| (*key, normals(host))).collect()
+    }
+
+    /// Takes in what another run learned.
+    pub(crate) fn restore(&mut self, learned: Learned) {
+        for (address, normals) in learned {
+            let host = self.hosts.get_or_insert_with(address, Host::default);
+            for (gauge, normal) in host.gauges.iter_mut().zip(normals) {
+                gauge.normal = normal;
+            }
+        }
+    }
+
     /// Judges one host's look.
     pub(crate) fn look(
         &mut self,
@@ -110,13 +133,17 @@ impl FloodDetector {
             n_peers: 0.0,
             ..Host::default()
         });
+        if host.second_ns == 0 {
+            host.second_ns = at_ns;
+        }
         host.last_ns = at_ns;
         host.has_sent |= look.from.packets > 0;
         let is_second = at_ns.saturating_sub(host.second_ns) >= SECOND_NS;
         let second_s = at_ns.saturating_sub(host.second_ns) as f64 / 1e9;
         for (gauge, quantity) in host.gauges.iter_mut().zip(QUANTITIES) {
             let reading = read(config, quantity, look, vouched, host.has_sent);
-            gauge.follow(at_ns, look, &reading, config, (host.n_peers, host.n_ports));
+            let before = (host.n_peers, host.n_ports);
+            gauge.follow(at_ns, quantity, look, &reading, config, before);
             if is_second {
                 gauge.close_second(second_s);
             }
@@ -178,6 +205,13 @@ fn read(
             is_answered: vouched.has_fragments || share(from.n_fragments, 0.05),
             is_dispersed: share(toward.n_new_flows, 0.05),
         },
+        // A tunnel (ESP, GRE) goes both ways, and so does the end of connections.
+        Quantity::Other => Reading {
+            pps: rate(n),
+            prior_pps: config.ack_pps,
+            is_answered: share(from.n_other(), 0.05),
+            is_dispersed: share(toward.n_new_flows, 0.2),
+        },
     }
 }
 
@@ -205,6 +239,7 @@ impl Gauge {
     fn follow(
         &mut self,
         at_ns: u64,
+        quantity: Quantity,
         look: &HostLook,
         reading: &Reading,
         config: &FloodConfig,
@@ -218,9 +253,9 @@ impl Gauge {
         if self.n_high == 0 {
             self.since_ns = at_ns.saturating_sub((look.elapsed_s * 1e9) as u64);
             (self.peers_before, self.ports_before) = before;
-            self.n_syn_since = 0.0;
+            self.n_since = 0.0;
         }
-        self.n_syn_since += look.toward.n_syn as f64;
+        self.n_since += quantity.of(&look.toward) as f64;
         self.n_high = self.n_high.saturating_add(1);
     }
 
@@ -257,7 +292,9 @@ impl Gauge {
             return None;
         }
         let culprits = blame.heavy(quantity, reading.pps * look.elapsed_s, config.heavy_share);
-        if quantity == Quantity::Syn && self.is_scan(look, culprits.top_share) {
+        if matches!(quantity, Quantity::Syn | Quantity::Other)
+            && self.is_scan(look, culprits.top_share)
+        {
             return None;
         }
         self.reported_ns = at_ns;
@@ -303,7 +340,7 @@ impl Gauge {
     /// ports tell it from a flood of one service.
     fn is_scan(&self, look: &HostLook, top_share: f64) -> bool {
         let grown = look.n_ports - self.ports_before;
-        let new_ports = grown >= 20.0 && grown > 0.3 * self.n_syn_since.min(3_000.0);
+        let new_ports = grown >= 20.0 && grown > 0.3 * self.n_since.min(3_000.0);
         let refused = look.from.n_rst as f64 > 0.5 * look.toward.n_syn as f64;
         top_share >= 0.5 && (new_ports || (refused && look.n_ports >= 300.0))
     }
@@ -321,7 +358,7 @@ const fn evidence(name: &'static str, observed: f64, expected: f64, share: f64) 
 const fn family(quantity: Quantity) -> Family {
     match quantity {
         Quantity::Syn => Family::SynFlood,
-        Quantity::Ack => Family::AckFlood,
+        Quantity::Ack | Quantity::Other => Family::AckFlood,
         Quantity::Udp => Family::UdpFlood,
         Quantity::Icmp => Family::IcmpFlood,
         Quantity::Fragment => Family::FragmentFlood,
@@ -332,6 +369,7 @@ const fn rate_name(quantity: Quantity) -> &'static str {
     match quantity {
         Quantity::Syn => "syn_pps",
         Quantity::Ack => "unmatched_ack_pps",
+        Quantity::Other => "odd_flags_or_protocol_pps",
         Quantity::Udp => "one_way_udp_pps",
         Quantity::Icmp => "icmp_pps",
         Quantity::Fragment => "fragment_pps",
@@ -344,6 +382,6 @@ const fn ip_protocol(quantity: Quantity) -> u8 {
         Quantity::Syn | Quantity::Ack => protocol::TCP,
         Quantity::Udp => protocol::UDP,
         Quantity::Icmp => protocol::ICMP,
-        Quantity::Fragment => 0,
+        Quantity::Fragment | Quantity::Other => 0,
     }
 }

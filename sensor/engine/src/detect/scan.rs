@@ -7,7 +7,7 @@ use sensor_common::Address;
 use sensor_common::packet::protocol;
 
 use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
-use super::windows::{HALF_NS, Window, Windows};
+use super::windows::{Window, Windows};
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, ScanConfig};
 use crate::features::bounded::{Bounded, TableUse, Worth};
@@ -33,6 +33,9 @@ pub(crate) struct ScanDetector {
     config: ScanConfig,
     ports: Windows<Group>,
     hosts: Windows<Group>,
+    /// The same over half an hour to an hour, of attempts that came to an end alone.
+    slow_ports: Windows<Group>,
+    slow_hosts: Windows<Group>,
     /// Hosts that accept mail, and when they last did.
     mail_hosts: Bounded<Address, MailHost>,
 }
@@ -48,6 +51,12 @@ impl Worth for MailHost {
     }
 }
 
+const HALF_NS: u64 = 30 * SECOND_NS;
+const SLOW_HALF_NS: u64 = 1_800 * SECOND_NS;
+/// Of the windows, those that may be slow ones.
+const SLOW_SHARE: usize = 4;
+/// Of ten ports or hosts tried, those that must have failed.
+const SLOW_FAILED_OF_TEN: u32 = 7;
 const SMTP: u16 = 25;
 /// Hosts remembered to accept mail.
 const MAX_MAIL_HOSTS: usize = 4_096;
@@ -56,11 +65,15 @@ const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 
 impl ScanDetector {
     pub(crate) fn new(config: &ScanConfig, hash_seed: u64) -> Self {
-        let table = || Windows::new(config.max_windows, hash_seed);
+        let table = || Windows::new(config.max_windows, HALF_NS, hash_seed);
+        let n_slow = config.max_windows.div_ceil(SLOW_SHARE);
+        let slow_table = || Windows::new(n_slow, SLOW_HALF_NS, hash_seed);
         Self {
             config: config.clone(),
             ports: table(),
             hosts: table(),
+            slow_ports: slow_table(),
+            slow_hosts: slow_table(),
             mail_hosts: Bounded::new(MAX_MAIL_HOSTS, hash_seed),
         }
     }
@@ -77,12 +90,14 @@ impl ScanDetector {
     }
 
     pub(crate) fn n_shed(&self) -> u64 {
-        self.ports.n_shed() + self.hosts.n_shed()
+        let slow = self.slow_ports.n_shed() + self.slow_hosts.n_shed();
+        self.ports.n_shed() + self.hosts.n_shed() + slow
     }
 
     /// Memory held by capacity, without the sets in the windows.
     pub(crate) fn n_bytes(&self) -> usize {
-        self.ports.n_bytes() + self.hosts.n_bytes()
+        let slow = self.slow_ports.n_bytes() + self.slow_hosts.n_bytes();
+        self.ports.n_bytes() + self.hosts.n_bytes() + slow
     }
 
     /// Takes updates one after the other.
@@ -118,18 +133,118 @@ impl ScanDetector {
             window.note_host(host);
             is_due
         });
+        if (failed || succeeded) && update.protocol == protocol::TCP {
+            self.take_slow(at_ns, update);
+        }
+    }
+
+    /// An attempt is tried when it is over: what is open says nothing yet.
+    fn take_slow(&mut self, at_ns: u64, update: &FlowUpdate) {
+        let host = update.destination;
+        let port = update.destination_port;
+        let settled = FlowUpdate {
+            is_new: true,
+            ..*update
+        };
+        self.slow_ports.take(ports_of(&settled), |window| {
+            window.take(at_ns, &settled, u64::from(port), port)
+        });
+        if self.config.slow_ports.contains(&port) {
+            let value = sensor_common::hash_address(&host, 0);
+            self.slow_hosts.take(hosts_with(&settled), |window| {
+                let is_due = window.take(at_ns, &settled, value, port);
+                window.note_host(host);
+                is_due
+            });
+        }
     }
 
     /// Judges every window that grew.
     pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let (config, mail_hosts) = (&self.config, &self.mail_hosts);
+        let (mut of_ports_told, mut of_hosts_told) = (Vec::new(), Vec::new());
         self.ports.judge(at_ns, findings, |group, window| {
-            ports_finding(config, group, window)
+            let finding = ports_finding(config, group, window)?;
+            of_ports_told.push(*group);
+            Some(finding)
         });
         self.hosts.judge(at_ns, findings, |group, window| {
-            hosts_finding(config, mail_hosts, group, window)
+            let finding = hosts_finding(config, mail_hosts, group, window)?;
+            of_hosts_told.push(*group);
+            Some(finding)
         });
+        // What was told is told, and doesn't count for an hour more.
+        of_ports_told
+            .iter()
+            .for_each(|group| self.slow_ports.restart(group));
+        of_hosts_told
+            .iter()
+            .for_each(|group| self.slow_hosts.restart(group));
+        self.tick_slow(at_ns, findings);
     }
+
+    fn tick_slow(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let config = &self.config;
+        let (mut of_ports_told, mut of_hosts_told) = (Vec::new(), Vec::new());
+        self.slow_ports.judge(at_ns, findings, |group, window| {
+            let evidence = judge_slow(config.slow_failed_ports, "ports_failed_in_an_hour", window)?;
+            of_ports_told.push(*group);
+            Some(of_ports(group, window, evidence))
+        });
+        self.slow_hosts.judge(at_ns, findings, |group, window| {
+            let evidence = judge_slow(config.slow_failed_hosts, "hosts_failed_in_an_hour", window)?;
+            of_hosts_told.push(*group);
+            Some(of_hosts(group, window, evidence))
+        });
+        of_ports_told
+            .iter()
+            .for_each(|group| self.slow_ports.restart(group));
+        of_hosts_told
+            .iter()
+            .for_each(|group| self.slow_hosts.restart(group));
+    }
+}
+
+fn of_ports(group: &Group, window: &Window, evidence: Evidence) -> Finding {
+    let (Group::Ports { source, .. } | Group::Hosts { source, .. }) = group;
+    let destinations = match group {
+        Group::Ports { host, .. } => vec![to_ip(host)],
+        Group::Hosts { .. } => Vec::new(),
+    };
+    Finding {
+        n_destinations: destinations.len() as u64,
+        destinations,
+        n_ports: u64::from(window.n_tried()),
+        ports: window.ports().to_vec(),
+        ..finding(Family::PortScan, source, window, evidence)
+    }
+}
+
+fn of_hosts(group: &Group, window: &Window, evidence: Evidence) -> Finding {
+    let (Group::Ports { source, .. } | Group::Hosts { source, .. }) = group;
+    let (ports, protocol) = match group {
+        Group::Hosts { port, protocol, .. } => (vec![*port], *protocol),
+        Group::Ports { .. } => (Vec::new(), protocol::TCP),
+    };
+    Finding {
+        destinations: window.hosts().iter().map(to_ip).collect(),
+        n_destinations: u64::from(window.n_tried()),
+        n_ports: ports.len() as u64,
+        ports,
+        protocol,
+        ..finding(Family::HostSweep, source, window, evidence)
+    }
+}
+
+/// Over an hour a healthy client meets a closed port now and then, but hardly ever another one each
+/// time, and it succeeds more often than not.
+fn judge_slow(limit: u32, name: &'static str, window: &Window) -> Option<Evidence> {
+    if window.n_failed_at_most() < limit || window.wants_no_answers() {
+        return None;
+    }
+    let failed = window.n_failed();
+    let mostly = failed.saturating_mul(10) >= window.n_tried().saturating_mul(SLOW_FAILED_OF_TEN);
+    (failed >= limit && mostly).then(|| evidence(name, failed, limit))
 }
 
 fn ports_of(update: &FlowUpdate) -> Group {
@@ -155,13 +270,7 @@ fn ports_finding(config: &ScanConfig, group: &Group, window: &Window) -> Option<
     if window.wants_no_answers() {
         return Some(flood(host, source, window, evidence));
     }
-    Some(Finding {
-        destinations: vec![to_ip(host)],
-        n_destinations: 1,
-        n_ports: u64::from(window.n_tried()),
-        ports: window.ports().to_vec(),
-        ..finding(Family::PortScan, source, window, evidence)
-    })
+    Some(of_ports(group, window, evidence))
 }
 
 fn hosts_finding(
@@ -170,24 +279,12 @@ fn hosts_finding(
     group: &Group,
     window: &Window,
 ) -> Option<Finding> {
-    let Group::Hosts {
-        source,
-        port,
-        protocol,
-    } = group
-    else {
+    let Group::Hosts { source, port, .. } = group else {
         return None;
     };
     let is_mail_host = mail_hosts.get(source).is_some();
     let evidence = judge_hosts(config, *port, window, is_mail_host)?;
-    Some(Finding {
-        destinations: window.hosts().iter().map(to_ip).collect(),
-        n_destinations: u64::from(window.n_tried()),
-        ports: vec![*port],
-        n_ports: 1,
-        protocol: *protocol,
-        ..finding(Family::HostSweep, source, window, evidence)
-    })
+    Some(of_hosts(group, window, evidence))
 }
 
 /// True where the initiator asks for a service. A late answer whose question is forgotten looks
@@ -277,7 +374,7 @@ fn finding(family: Family, source: &Address, window: &Window, evidence: Evidence
         window_ns: if evidence.name == "ports_tried_per_s" {
             SECOND_NS
         } else {
-            2 * HALF_NS
+            window.window_ns()
         },
         first_ns: window.first_ns(),
         last_ns: window.last_ns(),

@@ -68,6 +68,18 @@ struct Kind {
     quota: Quota,
     /// Share of vectors whose subject has no past.
     novelty: f32,
+    /// Vectors to go until the calibration fits traffic that changed.
+    n_adapting: u32,
+}
+
+/// Takes a fused surprise; `true` where the traffic has changed, and the calibration begins to follow.
+fn has_drifted(drift: &mut Adwin, ensemble: &mut Ensemble, fused: f32) -> bool {
+    let is_settled = ensemble.n_learned() >= SETTLED;
+    let has_drifted = is_settled && drift.take(10f64.powf(-f64::from(fused)));
+    if has_drifted {
+        ensemble.hasten();
+    }
+    has_drifted
 }
 
 /// No more is learned from one window than windows usually bring: a crowd of spoofed sources is
@@ -130,6 +142,11 @@ const MOST: f32 = 12.0;
 const WITHHOLD: f32 = 3.0;
 /// Surprise from which a model is named in a finding: one vector in a hundred.
 const SPEAKS: f32 = 2.0;
+/// Vectors until the calibration itself has settled; before that all drifts.
+const SETTLED: u64 = 4_096;
+/// Vectors after a drift until scores are believed in full again, and how much they are until then.
+const ADAPTING: u32 = 1_024;
+const BELIEVED: f32 = 0.7;
 /// What a pair has of its host's oddness.
 const HOST_SHARE: f32 = 0.8;
 /// Addresses of findings remembered for a window.
@@ -143,6 +160,7 @@ impl Scoring {
             drift: Adwin::default(),
             quota: Quota::default(),
             novelty: 0.5,
+            n_adapting: 0,
         };
         Self {
             config: config.clone(),
@@ -246,6 +264,7 @@ impl Scoring {
         let opinion = self.opinions.of(at_ns, whom(&vector.subject));
         let hour = (at_ns / (3_600 * SECOND_NS) % 24) as usize;
         let kind = &mut self.kinds[vector.subject.kind()];
+        kind.n_adapting = kind.n_adapting.saturating_sub(1);
         let own = kind.known.get_or_insert_with(vector.subject, Own::default);
         own.seen_ns = at_ns;
         let past = if own.past.is_ready() {
@@ -280,22 +299,18 @@ impl Scoring {
             self.n_withheld = self.n_withheld.saturating_add(1);
         }
         // A flood of equals is one event, not a change of the network.
-        if flag <= 0.0 {
-            let p = 10f64.powf(-f64::from(assessment.fused));
-            kind.drift.take(p);
+        if flag <= 0.0 && has_drifted(&mut kind.drift, &mut kind.ensemble, assessment.fused) {
+            kind.n_adapting = ADAPTING;
         }
-        own.evidence.take(at_ns, assessment.fused);
+        let is_adapting = kind.n_adapting > 0;
+        let believed = if is_adapting { BELIEVED } else { 1.0 };
+        own.evidence.take(at_ns, believed * assessment.fused);
         let is_alarm = is_warm && flag <= 0.0 && self.alarms.take(at_ns, &mut own.evidence);
         if is_alarm {
             let parts = kind.ensemble.explain(&vector.values, past);
-            findings.push(finding(
-                vector,
-                &assessment,
-                &parts,
-                &kind.ensemble,
-                own,
-                hour,
-            ));
+            let mut found = finding(vector, &assessment, &parts, &kind.ensemble, own, hour);
+            found.notes.extend(is_adapting.then(drift_note));
+            findings.push(found);
         }
         self.remember(at_ns, vector, &assessment, fused)
     }
@@ -377,6 +392,11 @@ impl Scoring {
         self.kinds.iter_mut().for_each(|kind| kind.quota.close());
         self.flagged.clear();
         self.window.clear();
+    }
+
+    pub(crate) fn n_adapting(&self) -> u64 {
+        let kinds = self.kinds.iter();
+        kinds.filter(|kind| kind.n_adapting > 0).count() as u64
     }
 
     pub(crate) fn n_drifts(&self) -> u64 {
@@ -493,6 +513,16 @@ fn speakers(surprises: &Surprises) -> Note {
     Note {
         name: "sensor.models",
         value: odd.join(", "),
+    }
+}
+
+/// Name of the note that a finding has while scores are calibrated anew.
+pub(crate) const DRIFT_NOTE: &str = "sensor.drift";
+
+fn drift_note() -> Note {
+    Note {
+        name: DRIFT_NOTE,
+        value: "the traffic changed lately, and scores are calibrated anew".to_owned(),
     }
 }
 

@@ -21,6 +21,9 @@ use crate::features::victim::{Kind, Victims};
 use crate::flow::{FlowSummary, FlowUpdate, Progress};
 use crate::places::BATCH;
 
+/// Before so much of a burst has passed nobody can have answered: the way there and back round the
+/// world, and a little.
+const ANSWERABLE_S: f64 = 0.4;
 /// Event time between two walks for what may be forgotten.
 const FORGET_NS: u64 = 10 * SECOND_NS;
 /// Pairs watched for connections that are kept open.
@@ -110,6 +113,9 @@ impl ShapeDetectors {
         let host = &update.destination;
         let finding = match kind {
             Kind::Attempt => attempts::judge_scattered(config, host, victim),
+            Kind::Datagram => datagrams::judge_scattered(config, host, victim),
+            Kind::Echo => echoes::judge_scattered(config, host, victim),
+            Kind::Stray => attempts::judge_stray(config, host, victim),
             Kind::Reflected => reflection::judge(config, host, victim),
             Kind::Unasked => reflection::judge_unasked(config, host, victim),
         };
@@ -269,6 +275,7 @@ impl Scattered<'_> {
         let score = features
             .first()
             .map_or(0.0, |e| poisson_score(e.observed, e.expected));
+        let has_port = matches!(self.protocol, protocol::TCP | protocol::UDP);
         Finding {
             detector: self.detector,
             family: self.family,
@@ -285,8 +292,12 @@ impl Scattered<'_> {
             is_spoofed: true,
             destinations: vec![to_ip(self.host)],
             n_destinations: 1,
-            ports: vec![self.port],
-            n_ports: 1,
+            ports: if has_port {
+                vec![self.port]
+            } else {
+                Vec::new()
+            },
+            n_ports: u64::from(has_port),
             protocol: self.protocol,
         }
     }

@@ -2,11 +2,11 @@
 
 use sensor_common::Address;
 
-use super::baseline::Baseline;
 use super::finding::{Detector, Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
 use crate::address::to_ip;
 use crate::config::{SECOND_NS, VolumeConfig};
 use crate::features::HostLook;
+use crate::features::baseline::Baseline;
 use crate::features::bounded::{Bounded, TableUse, Worth};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +28,9 @@ impl Worth for Host {
         self.last_ns
     }
 }
+
+/// What [`VolumeDetector::learned`] gives.
+pub(crate) type Learned = Vec<(Address, [Baseline; 2])>;
 
 const NAMES: [&str; 2] = ["packets_per_s", "bytes_per_s"];
 
@@ -54,11 +57,31 @@ impl VolumeDetector {
         self.config = config.clone();
     }
 
+    /// What is normal at each host that was seen.
+    pub(crate) fn learned(&self) -> Learned {
+        let normals = |host: &Host| host.gauges.map(|gauge| gauge.normal);
+        let hosts = self.hosts.iter();
+        hosts.map(|(key, host)| (*key, normals(host))).collect()
+    }
+
+    /// Takes in what another run learned.
+    pub(crate) fn restore(&mut self, learned: Learned) {
+        for (address, normals) in learned {
+            let host = self.hosts.get_or_insert_with(address, Host::default);
+            for (gauge, normal) in host.gauges.iter_mut().zip(normals) {
+                gauge.normal = normal;
+            }
+        }
+    }
+
     pub(crate) fn look(&mut self, at_ns: u64, look: &HostLook, findings: &mut Vec<Finding>) {
         let host = self.hosts.get_or_insert_with(look.address, || Host {
             second_ns: at_ns,
             ..Host::default()
         });
+        if host.second_ns == 0 {
+            host.second_ns = at_ns;
+        }
         host.last_ns = at_ns;
         let values = [look.toward.packets as f64, look.toward.bytes as f64];
         for (gauge, value) in host.gauges.iter_mut().zip(values) {

@@ -1,4 +1,4 @@
-//! A window of 30 to 60 s in two halves: what one half misses of a slow scan, both see.
+//! A window in two halves: what one half misses of a slow scan, both see.
 
 use std::hash::Hash;
 
@@ -12,7 +12,6 @@ use crate::features::pair::is_bare;
 use crate::features::sketch::Distinct;
 use crate::flow::{FlowUpdate, Progress};
 
-pub(super) const HALF_NS: u64 = 30 * SECOND_NS;
 /// Ports and hosts kept by name.
 const NAMED: usize = 16;
 
@@ -31,6 +30,8 @@ pub(crate) struct Window {
     /// Values first tried in the running second, and the most of any second not yet judged.
     second: Distinct,
     second_ns: u64,
+    /// Length of a half, and when the running one began.
+    length_ns: u64,
     half_ns: u64,
     first_ns: u64,
     last_ns: u64,
@@ -58,14 +59,16 @@ enum Due {
 #[derive(Debug)]
 pub(crate) struct Windows<K> {
     table: Bounded<K, Window>,
+    half_ns: u64,
     grown: Vec<u32>,
     swept_ns: u64,
 }
 
 impl<K: Hash + Eq> Windows<K> {
-    pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
+    pub(crate) fn new(capacity: usize, half_ns: u64, hash_seed: u64) -> Self {
         Self {
             table: Bounded::new(capacity, hash_seed),
+            half_ns,
             grown: Vec::new(),
             swept_ns: 0,
         }
@@ -90,11 +93,22 @@ impl<K: Hash + Eq> Windows<K> {
 
     /// Has the group's window take something in; `take` says whether it is to be judged anew.
     pub(crate) fn take(&mut self, group: K, take: impl FnOnce(&mut Window) -> bool) {
-        let slot = self.table.slot_or_insert_with(group, Window::default);
+        let length_ns = self.half_ns;
+        let slot = self.table.slot_or_insert_with(group, || Window {
+            length_ns,
+            ..Window::default()
+        });
         if let Some((_, window)) = self.table.at_mut(slot)
             && take(window)
         {
             self.grown.push(slot);
+        }
+    }
+
+    /// Begins the group's window anew: what is in it was told.
+    pub(crate) fn restart(&mut self, group: &K) {
+        if let Some(window) = self.table.get_mut(group) {
+            window.restart();
         }
     }
 
@@ -121,7 +135,7 @@ impl<K: Hash + Eq> Windows<K> {
             }
             due == Due::Later
         });
-        if at_ns.saturating_sub(self.swept_ns) >= HALF_NS {
+        if at_ns.saturating_sub(self.swept_ns) >= self.half_ns {
             self.swept_ns = at_ns;
             self.table.retain(|_, window| !window.is_stale(at_ns));
         }
@@ -163,6 +177,15 @@ impl Window {
         !had_grown
     }
 
+    fn restart(&mut self) {
+        *self = Self {
+            length_ns: self.length_ns,
+            reported_ns: self.reported_ns,
+            has_grown: self.has_grown,
+            ..Self::default()
+        };
+    }
+
     fn touch(&mut self, first_ns: u64, last_ns: u64) {
         if self.first_ns == 0 || first_ns < self.first_ns {
             self.first_ns = first_ns;
@@ -189,11 +212,11 @@ impl Window {
             self.half_ns = at_ns;
         }
         let elapsed = at_ns.saturating_sub(self.half_ns);
-        if elapsed < HALF_NS {
+        if elapsed < self.length_ns {
             return;
         }
         let full = std::mem::take(&mut self.now);
-        self.before = if elapsed < 2 * HALF_NS {
+        self.before = if elapsed < 2 * self.length_ns {
             full
         } else {
             Half::default()
@@ -220,7 +243,12 @@ impl Window {
     }
 
     fn is_stale(&self, at_ns: u64) -> bool {
-        at_ns.saturating_sub(self.half_ns) >= 2 * HALF_NS
+        at_ns.saturating_sub(self.half_ns) >= 2 * self.length_ns
+    }
+
+    /// Length of both halves, ns.
+    pub(crate) fn window_ns(&self) -> u64 {
+        2 * self.length_ns
     }
 
     pub(crate) fn n_second(&self) -> u32 {

@@ -42,6 +42,20 @@ impl Counts {
         }
     }
 
+    /// Packets that have no count of their own.
+    pub fn n_other(&self) -> u64 {
+        let counted = [
+            self.n_syn,
+            self.n_syn_ack,
+            self.n_rst,
+            self.n_ack,
+            self.n_udp,
+            self.n_icmp,
+            self.n_fragments,
+        ];
+        self.packets.saturating_sub(counted.iter().sum())
+    }
+
     pub fn add(&mut self, other: &Self) {
         let pairs = [
             (&mut self.packets, other.packets),

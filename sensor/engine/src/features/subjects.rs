@@ -561,6 +561,7 @@ mod tests {
             ..Delta::default()
         };
         FlowUpdate {
+            is_stray: false,
             source: ip(source),
             destination: ip(destination),
             source_port: 40_000,

@@ -5,6 +5,7 @@ use sensor_common::packet::protocol;
 
 use super::bounded::{Bounded, TableUse, Worth};
 use super::decay::{Fading, Spread};
+use crate::address::to_ip;
 use crate::config::SECOND_NS;
 use crate::flow::{FlowUpdate, Progress};
 
@@ -15,7 +16,12 @@ pub(crate) mod fast {
     /// Packets and bytes from amplifiers that were not asked.
     pub const REFLECTED: usize = 2;
     pub const REFLECTED_BYTES: usize = 3;
-    pub const N: usize = 4;
+    /// UDP flows and echo requests, the flows unanswered.
+    pub const DATAGRAMS: usize = 4;
+    pub const ECHOES: usize = 5;
+    /// TCP flows without a beginning that came to nothing.
+    pub const STRAY: usize = 6;
+    pub const N: usize = 7;
 }
 
 /// Positions in the slow counts (60 s): flows of answers to handshakes that were never begun.
@@ -41,6 +47,8 @@ pub(crate) struct Victim {
     pub sources: Spread,
     pub reflectors: Spread,
     pub unasked: Spread,
+    pub datagram_sources: Spread,
+    pub echo_sources: Spread,
     /// Service port that reflectors answer from.
     pub service: u16,
     /// Destination port of the latest attempts.
@@ -48,13 +56,25 @@ pub(crate) struct Victim {
     pub attempts_since_ns: u64,
     pub reflected_since_ns: u64,
     pub unasked_since_ns: u64,
+    pub datagrams_since_ns: u64,
+    pub echoes_since_ns: u64,
+    pub stray_since_ns: u64,
     pub last_ns: u64,
-    pub reported_ns: [u64; 3],
+    pub reported_ns: [u64; 6],
 }
 
 impl Worth for Victim {
     fn worth(&self) -> u64 {
-        let recent = self.fast.get(fast::ATTEMPTS) + self.fast.get(fast::REFLECTED);
+        let recent: f64 = [
+            fast::ATTEMPTS,
+            fast::REFLECTED,
+            fast::DATAGRAMS,
+            fast::ECHOES,
+            fast::STRAY,
+        ]
+        .iter()
+        .map(|slot| self.fast.get(*slot))
+        .sum();
         (recent + self.slow.get(slow::UNASKED)) as u64
     }
 }
@@ -74,6 +94,43 @@ impl Victim {
         if update.has_progressed && update.progress == Progress::Established {
             self.fast.add(fast::ESTABLISHED, 1.0);
         }
+    }
+
+    /// Seconds since a burst began.
+    pub(crate) fn age_s(&self, since_ns: u64) -> f64 {
+        self.last_ns.saturating_sub(since_ns) as f64 / 1e9
+    }
+
+    fn datagram(&mut self, update: &FlowUpdate) {
+        if self.fast.get(fast::DATAGRAMS) < 2.0 {
+            self.datagrams_since_ns = update.first_ns;
+            self.datagram_sources.clear();
+        }
+        self.fast.add(fast::DATAGRAMS, 1.0);
+        self.datagram_sources
+            .insert(sensor_common::hash_address(&update.source, 1));
+        self.port = update.destination_port;
+    }
+
+    fn echo(&mut self, update: &FlowUpdate) {
+        if self.fast.get(fast::ECHOES) < 2.0 {
+            self.echoes_since_ns = update.first_ns;
+            self.echo_sources.clear();
+        }
+        self.fast.add(fast::ECHOES, update.forward.packets as f32);
+        self.echo_sources
+            .insert(sensor_common::hash_address(&update.source, 1));
+    }
+
+    fn stray(&mut self, update: &FlowUpdate) {
+        if self.fast.get(fast::STRAY) < 2.0 {
+            self.stray_since_ns = update.first_ns;
+            self.sources.clear();
+        }
+        self.fast.add(fast::STRAY, 1.0);
+        self.sources
+            .insert(sensor_common::hash_address(&update.source, 1));
+        self.port = update.destination_port;
     }
 
     fn reflected(&mut self, update: &FlowUpdate) {
@@ -109,6 +166,9 @@ pub(crate) enum Kind {
     Attempt,
     Reflected,
     Unasked,
+    Datagram,
+    Echo,
+    Stray,
 }
 
 impl Kind {
@@ -121,19 +181,51 @@ impl Kind {
                 let is_syn_ack = update.forward.packets > 0
                     && sent[0] == update.forward.packets
                     && sent[4] == sent[0];
-                let is_unasked = is_syn_ack && update.progress != Progress::Established;
-                is_unasked.then_some(Self::Unasked)
+                if is_syn_ack {
+                    return (update.progress != Progress::Established).then_some(Self::Unasked);
+                }
+                let is_stray =
+                    update.has_progressed && update.progress.has_failed() && update.is_stray;
+                is_stray.then_some(Self::Stray)
             }
             // Between a service and itself is how servers talk: NTP peers, DNS forwarders of old.
             protocol::UDP => {
                 let from_amplifier = AMPLIFIERS.contains(&update.source_port)
                     && update.destination_port != update.source_port;
                 let is_unasked = update.n_backward == 0 && update.forward.packets > 0;
-                (from_amplifier && is_unasked).then_some(Self::Reflected)
+                if from_amplifier && is_unasked {
+                    return Some(Self::Reflected);
+                }
+                // Ports 0: later fragments.
+                let has_ports = (update.source_port, update.destination_port) != (0, 0);
+                let is_vain = update.has_progressed && update.progress.has_failed();
+                (is_vain
+                    && has_ports
+                    && !is_never_answered(&update.destination, update.destination_port))
+                .then_some(Self::Datagram)
             }
+            protocol::ICMP if update.source_port >> 8 == 8 => Some(Self::Echo),
+            protocol::ICMPV6 if update.source_port >> 8 == 128 => Some(Self::Echo),
             _ => None,
         }
     }
+}
+
+/// Ports of services that report and never get an answer: SNMP traps, syslog, NetFlow, IPFIX, sFlow,
+/// StatsD, GELF, collectd, Ganglia.
+const REPORTS: [u16; 13] = [
+    162, 514, 2055, 4739, 5140, 6343, 8092, 8125, 8649, 9995, 9996, 12_201, 25_826,
+];
+
+/// True where nobody answers, for that is how it works: groups, broadcasts, reports.
+pub(crate) fn is_never_answered(host: &Address, port: u16) -> bool {
+    let is_group = match to_ip(host) {
+        std::net::IpAddr::V4(v4) => {
+            v4.is_multicast() || v4.is_broadcast() || v4.octets()[3] == u8::MAX
+        }
+        std::net::IpAddr::V6(v6) => v6.is_multicast(),
+    };
+    is_group || REPORTS.contains(&port)
 }
 
 #[derive(Debug)]
@@ -174,6 +266,9 @@ impl Victims {
             Kind::Attempt => victim.attempt(update),
             Kind::Reflected => victim.reflected(update),
             Kind::Unasked => victim.unasked(update),
+            Kind::Datagram => victim.datagram(update),
+            Kind::Echo => victim.echo(update),
+            Kind::Stray => victim.stray(update),
         }
         Some((kind, victim))
     }

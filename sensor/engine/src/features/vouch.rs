@@ -4,6 +4,7 @@ use sensor_common::Address;
 use sensor_common::packet::protocol;
 
 use super::bounded::{Bounded, TableUse, Worth};
+use crate::config::SECOND_NS;
 use crate::flow::{FlowUpdate, Progress};
 use crate::places::BATCH;
 
@@ -25,6 +26,9 @@ pub struct Vouched {
 
 /// Source ports of services that answer more than they are asked (US-CERT TA14-017A).
 pub const REFLECTORS: [u16; 12] = [17, 19, 53, 111, 123, 137, 161, 389, 520, 1900, 3702, 11211];
+
+/// Time that a rate is taken over, at least.
+const LEAST_NS: u64 = SECOND_NS / 2;
 
 #[derive(Clone, Debug, Default)]
 struct Host {
@@ -122,8 +126,12 @@ impl Vouchers {
         }
     }
 
-    /// Turns the counts of a pass into rates.
+    /// Turns the counts of a pass into rates. Handshakes take time: of a moment's connections most
+    /// are not done, so what passes out of turn bring is judged with the next.
     pub(crate) fn tick(&mut self, at_ns: u64) {
+        if at_ns.saturating_sub(self.at_ns) < LEAST_NS {
+            return;
+        }
         // When the first pass began nobody said.
         let elapsed_s = match self.at_ns {
             0 => 1.0,

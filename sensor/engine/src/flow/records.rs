@@ -86,6 +86,8 @@ pub struct FlowUpdate {
     pub n_backward: u64,
     /// The initiator was seen to ask: a SYN without ACK, or a first packet of another protocol.
     pub is_attempt: bool,
+    /// TCP: the initiator sent segments with ACK and neither began nor reset the connection.
+    pub is_stray: bool,
     /// First look.
     pub is_new: bool,
     pub progress: Progress,

@@ -198,6 +198,16 @@ const FAMILIES: &[Family] = &[
         "Changes of the models' input distribution that were noticed",
         |now, out| out.add(&[], now.engine.n_drifts as f64),
     ),
+    gauge(
+        "sensor_models_adapting",
+        "Kinds of subjects whose scores are calibrated anew after a change of the traffic",
+        |now, out| out.add(&[], now.engine.n_adapting as f64),
+    ),
+    counter(
+        "sensor_flow_early_looks_total",
+        "Looks at flows out of turn",
+        |now, out| out.add(&[], now.engine.n_early_looks as f64),
+    ),
     counter(
         "sensor_detect_samples_total",
         "Packet samples looked into",

@@ -225,6 +225,7 @@ fn status(now: &Snapshot) -> Value {
         "attach": interfaces,
         "ingress": way(0), "egress": way(1),
         "flows": engine.n_flows, "flows_ended": engine.n_flows_ended,
+        "drifts": engine.n_drifts, "models_adapting": engine.n_adapting,
         "incidents": now.n_incidents, "incidents_open": engine.n_incidents_open,
         "blocks": now.n_blocks,
         "decisions": {"allowed": now.n_verdicts.n_allowed, "refused": now.n_verdicts.n_refused,

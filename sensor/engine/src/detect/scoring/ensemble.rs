@@ -81,6 +81,12 @@ impl Ensemble {
         members.find(|(k, _)| *k == kind).map(|(_, member)| member)
     }
 
+    /// Calibrates anew, soon.
+    pub(super) fn hasten(&mut self) {
+        self.tails.iter_mut().for_each(Tail::hasten);
+        self.fused.hasten();
+    }
+
     /// Scores a vector.
     pub(super) fn assess(&mut self, values: &[f32; N_FEATURES], past: Past) -> Assessment {
         let x = self.scale.apply(values);

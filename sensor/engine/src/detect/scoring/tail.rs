@@ -18,6 +18,8 @@ pub(crate) struct Tail {
     scale: f32,
     n_learned: u64,
     n_fresh: u32,
+    /// Scores that are all taken, since those before are out of date.
+    n_hasty: u32,
     rng: Rng,
 }
 
@@ -44,8 +46,15 @@ impl Tail {
             scale: 1.0,
             n_learned: 0,
             n_fresh: 0,
+            n_hasty: 0,
             rng: Rng::new(seed),
         }
+    }
+
+    /// The traffic has changed: as many scores as the sample holds are all taken, so that most of it is
+    /// of the new kind then.
+    pub(crate) fn hasten(&mut self) {
+        self.n_hasty = SAMPLE as u32;
     }
 
     /// Takes a score of normal traffic.
@@ -53,7 +62,8 @@ impl Tail {
         self.n_learned += 1;
         if self.sample.len() < SAMPLE {
             self.sample.push(score);
-        } else if self.n_learned.is_multiple_of(ONE_OF) {
+        } else if self.n_hasty > 0 || self.n_learned.is_multiple_of(ONE_OF) {
+            self.n_hasty = self.n_hasty.saturating_sub(1);
             let place = self.rng.below(SAMPLE);
             self.sample[place] = score;
         } else {

@@ -243,3 +243,36 @@ fn a_person_s_word_outlasts_a_restart() {
     assert_eq!(after.opinions, before.opinions);
     assert_eq!(after.opinions.of(T0, (ip(7), false)), Some(Opinion::Attack));
 }
+
+#[test]
+fn a_change_of_the_traffic_is_seen_and_learned_soon() {
+    let mut run = Run::new(&ScoringConfig::default());
+    for _ in 0..250 {
+        run.window(0);
+    }
+    assert_eq!((run.scoring.n_drifts(), run.scoring.n_adapting()), (0, 0));
+    let moved = |run: &mut Run| {
+        run.at_ns += WINDOW_NS;
+        let mut sum = 0.0;
+        for source in 0..N_SOURCES {
+            let mut vector = usual(&mut run.rng, source, run.at_ns);
+            for (value, feature) in vector.values.iter_mut().zip(&FEATURES) {
+                *value += 0.8 * feature.prior.1;
+            }
+            let score = run.scoring.take(run.at_ns, &vector, &mut run.findings);
+            sum += score.fused / f32::from(N_SOURCES);
+        }
+        run.scoring.close(run.at_ns, &mut |_| {});
+        sum
+    };
+    let first = moved(&mut run);
+    let (mut was_adapting, mut has_settled) = (false, false);
+    let mut last = first;
+    for _ in 0..500 {
+        last = moved(&mut run);
+        was_adapting |= run.scoring.n_adapting() > 0;
+        has_settled |= was_adapting && run.scoring.n_adapting() == 0;
+    }
+    assert!(was_adapting && has_settled && run.scoring.n_drifts() > 0);
+    assert!(last < 0.5 * first, "{first} {last}");
+}

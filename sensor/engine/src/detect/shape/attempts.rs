@@ -4,7 +4,7 @@
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::{Detector, Evidence, Family, Finding, Scattered, evidence, of_pair};
+use super::{ANSWERABLE_S, Detector, Evidence, Family, Finding, Scattered, evidence, of_pair};
 use crate::config::ShapeConfig;
 use crate::features::pair::{Pair, PairKey, fast};
 use crate::features::victim::{self, Victim};
@@ -27,7 +27,8 @@ pub(super) fn judge(config: &ShapeConfig, key: &PairKey, pair: &Pair) -> Option<
     } else {
         config.attempts
     };
-    if attempts < limit || established > COMPLETED * attempts {
+    let is_answerable = pair.age_s() >= ANSWERABLE_S;
+    if attempts < limit || established > COMPLETED * attempts || !is_answerable {
         return None;
     }
     let n_ports = pair.ports.len();
@@ -62,7 +63,8 @@ pub(super) fn judge_scattered(
     let n_sources = victim.sources.len();
     let is_flood = attempts >= config.scattered_attempts
         && established <= COMPLETED * attempts
-        && n_sources >= config.scattered_sources;
+        && n_sources >= config.scattered_sources
+        && victim.age_s(victim.attempts_since_ns) >= ANSWERABLE_S;
     if !is_flood {
         return None;
     }
@@ -82,4 +84,34 @@ pub(super) fn judge_scattered(
         attempts,
         limit,
     )]))
+}
+
+/// Segments of no connection from many sources: nobody asked for them, and who is not there resets
+/// them or says nothing. A server that was restarted sees them, too, but its clients come again.
+pub(super) fn judge_stray(
+    config: &ShapeConfig,
+    host: &Address,
+    victim: &Victim,
+) -> Option<Finding> {
+    let stray = victim.fast.get(victim::fast::STRAY);
+    let established = victim.fast.get(victim::fast::ESTABLISHED);
+    let n_sources = victim.sources.len();
+    let is_flood = stray >= config.scattered_stray
+        && established <= COMPLETED * stray
+        && n_sources >= config.scattered_sources;
+    if !is_flood {
+        return None;
+    }
+    let scattered = Scattered {
+        detector: Detector::Attempts,
+        family: Family::AckFlood,
+        host,
+        n_sources: n_sources.max(stray),
+        port: victim.port,
+        protocol: protocol::TCP,
+        first_ns: victim.stray_since_ns,
+        last_ns: victim.last_ns,
+    };
+    let limit = config.scattered_stray;
+    Some(scattered.finding(vec![evidence("segments_of_no_connection", stray, limit)]))
 }

@@ -8,7 +8,7 @@
 use sensor_common::Address;
 
 use super::{Detector, Entity, Evidence, Family, Finding, is_due};
-use crate::address::to_ip;
+use crate::address::{is_of_site, to_ip};
 use crate::config::{SECOND_NS, ShapeConfig};
 use crate::detect::finding::{MAX_SCORE, p_value};
 use crate::features::bounded::{Bounded, TableUse, Worth};
@@ -105,7 +105,7 @@ impl Beacons {
         source: Address,
         host: Address,
     ) -> Option<Finding> {
-        if is_private(&host) || flow.forward.n_flags[0] == 0 {
+        if is_of_site(&host) || flow.forward.n_flags[0] == 0 {
             return None;
         }
         let at_ns = flow.first_ns;
@@ -251,25 +251,6 @@ impl Contacts {
             ports: vec![service.port],
             n_ports: 1,
             protocol: sensor_common::packet::protocol::TCP,
-        }
-    }
-}
-
-/// Addresses of sites, links and hosts themselves (RFC 1918, 3927, 4193, 4291, 6598): machines of a
-/// site poll each other by the clock.
-fn is_private(address: &Address) -> bool {
-    match to_ip(address) {
-        std::net::IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_private()
-                || v4.is_link_local()
-                || v4.is_loopback()
-                || v4.is_multicast()
-                || (a == 100 && b & 0xc0 == 64)
-        }
-        std::net::IpAddr::V6(v6) => {
-            let first = v6.segments()[0];
-            v6.is_loopback() || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A robust normal: running median and mean absolute deviation of a logarithm.
 
+use serde::{Deserialize, Serialize};
+
 /// Level and spread of `ln(1 + x)`, followed by small steps: one outlier moves either by one step,
 /// however far out it lies (stochastic approximation of a quantile, Robbins and Monro 1951).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Baseline {
     level: f64,
     spread: f64,

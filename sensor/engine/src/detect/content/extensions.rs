@@ -1,0 +1,128 @@
+//! ICMPv6 behind extension headers: chains that no stack sends, made to tie up or to slip past who
+//! has to walk through them (RFC 8200 4, RFC 7045, RFC 9098).
+
+use sensor_common::Address;
+use sensor_common::packet::protocol;
+
+use super::Seen;
+use super::draft::{Span, draft};
+use super::turning::Turning;
+use crate::address::to_ip;
+use crate::config::ExtensionsConfig;
+use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
+use crate::features::bounded::{Bounded, Worth};
+
+/// Bytes of extension headers that the stacks send: a router alert or padding (RFC 2711), or a
+/// fragment header.
+const USUAL_BYTES: u32 = 8;
+const HEADER_BYTES: u32 = 40;
+const ETHERNET_BYTES: u32 = 14;
+/// Two VLAN tags.
+const TAGS_BYTES: u32 = 8;
+/// Such packets that a host may show in the window: tests of a network's own people.
+const BY_CHANCE: f64 = 0.5;
+
+#[derive(Clone, Debug, Default)]
+struct Half {
+    n: u32,
+    most_bytes: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sender(Turning<Half>);
+
+impl Worth for Sender {
+    fn worth(&self) -> u64 {
+        u64::from(self.0.now.n) + u64::from(self.0.before.n)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ExtensionsDetector {
+    config: ExtensionsConfig,
+    /// By sender and receiver.
+    senders: Bounded<(Address, Address), Sender>,
+}
+
+impl ExtensionsDetector {
+    pub(super) fn new(config: &ExtensionsConfig, hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            senders: Bounded::new(config.max_senders, hash_seed),
+        }
+    }
+
+    pub(super) fn configure(&mut self, config: &ExtensionsConfig) {
+        self.config = config.clone();
+    }
+
+    pub(super) fn n_shed(&self) -> u64 {
+        self.senders.n_shed
+    }
+
+    pub(super) fn take(&mut self, seen: &Seen<'_>) {
+        let packet = &seen.sample.head.packet;
+        // Within a tunnel it can't be told which headers are whose.
+        let is_candidate = packet.protocol == protocol::ICMPV6 && packet.n_tunnels == 0;
+        let tags = if packet.vlan == 0 { 0 } else { TAGS_BYTES };
+        let before = ETHERNET_BYTES + tags + HEADER_BYTES;
+        let n_bytes = packet.payload_offset().saturating_sub(before);
+        if !is_candidate || n_bytes <= USUAL_BYTES {
+            return;
+        }
+        let key = (packet.source, packet.destination);
+        let sender = self.senders.get_or_insert_with(key, Sender::default);
+        let half = sender.0.at(seen.at_ns, self.config.half_ns);
+        half.n = half.n.saturating_add(1);
+        half.most_bytes = half.most_bytes.max(n_bytes);
+    }
+
+    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let config = &self.config;
+        for ((source, host), Sender(window)) in self.senders.iter_mut() {
+            if !window.is_due(at_ns, config.half_ns) {
+                continue;
+            }
+            let n = window.now.n.saturating_add(window.before.n);
+            if n < config.packets {
+                window.judged();
+                continue;
+            }
+            window.reported(at_ns);
+            let span = Span {
+                window_ns: 2 * config.half_ns,
+                first_ns: window.first_ns,
+                last_ns: window.last_ns,
+            };
+            let most = window.now.most_bytes.max(window.before.most_bytes);
+            let numbers = [
+                (
+                    "packets_with_extension_headers",
+                    f64::from(n),
+                    BY_CHANCE,
+                    1.0,
+                ),
+                (
+                    "extension_header_bytes",
+                    f64::from(most),
+                    f64::from(USUAL_BYTES),
+                    0.0,
+                ),
+            ];
+            let score = poisson_score(f64::from(n), BY_CHANCE);
+            let entity = Entity::Source(*source);
+            let family = Family::MalformedTraffic;
+            findings.push(Finding {
+                sources: vec![to_ip(source)],
+                n_sources: 1,
+                destinations: vec![to_ip(host)],
+                n_destinations: 1,
+                protocol: protocol::ICMPV6,
+                ..draft(Detector::Extensions, family, entity, span, score, &numbers)
+            });
+        }
+        let half_ns = config.half_ns;
+        self.senders
+            .retain(|_, sender| !sender.0.is_stale(at_ns, half_ns));
+    }
+}

@@ -1,0 +1,114 @@
+//! A client whose requests to a web server carry programs, again and again.
+
+use sensor_common::Address;
+
+use super::Seen;
+use super::draft::{Span, draft};
+use super::turning::Turning;
+use crate::address::to_ip;
+use crate::config::InjectionConfig;
+use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
+use crate::features::bounded::{Bounded, Worth};
+use crate::l7::injection::{self, Injection};
+use crate::note::Note;
+
+/// What of such requests an honest client may send in the window: links that quote them.
+const BY_CHANCE: f64 = 0.05;
+
+#[derive(Clone, Debug, Default)]
+struct Half {
+    n: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Client {
+    window: Turning<Half>,
+    latest: Option<Injection>,
+    port: u16,
+}
+
+impl Worth for Client {
+    fn worth(&self) -> u64 {
+        u64::from(self.window.now.n) + u64::from(self.window.before.n)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct InjectionDetector {
+    config: InjectionConfig,
+    /// By client and server.
+    clients: Bounded<(Address, Address), Client>,
+}
+
+impl InjectionDetector {
+    pub(super) fn new(config: &InjectionConfig, hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            clients: Bounded::new(config.max_clients, hash_seed),
+        }
+    }
+
+    pub(super) fn configure(&mut self, config: &InjectionConfig) {
+        self.config = config.clone();
+    }
+
+    pub(super) fn n_shed(&self) -> u64 {
+        self.clients.n_shed
+    }
+
+    pub(super) fn take(&mut self, seen: &Seen<'_>) {
+        let Some(found) = injection::read(seen.sample.payload) else {
+            return;
+        };
+        let packet = &seen.sample.head.packet;
+        let key = (packet.source, packet.destination);
+        let client = self.clients.get_or_insert_with(key, Client::default);
+        let half = client.window.at(seen.at_ns, self.config.half_ns);
+        half.n = half.n.saturating_add(1);
+        client.latest = Some(found);
+        client.port = packet.destination_port;
+    }
+
+    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let config = &self.config;
+        for ((source, host), client) in self.clients.iter_mut() {
+            let window = &mut client.window;
+            if !window.is_due(at_ns, config.half_ns) {
+                continue;
+            }
+            let n = window.now.n.saturating_add(window.before.n);
+            if n < config.requests {
+                window.judged();
+                continue;
+            }
+            window.reported(at_ns);
+            let span = Span {
+                window_ns: 2 * config.half_ns,
+                first_ns: window.first_ns,
+                last_ns: window.last_ns,
+            };
+            let score = poisson_score(f64::from(n), BY_CHANCE);
+            let entity = Entity::Source(*source);
+            let numbers = [("requests_with_programs", f64::from(n), BY_CHANCE, 1.0)];
+            let family = Family::BehaviourAnomaly;
+            let latest = client.latest.map_or("", Injection::label);
+            findings.push(Finding {
+                notes: vec![Note {
+                    name: "injection.kind",
+                    value: latest.to_owned(),
+                }],
+                sources: vec![to_ip(source)],
+                n_sources: 1,
+                destinations: vec![to_ip(host)],
+                n_destinations: 1,
+                ports: vec![client.port],
+                n_ports: 1,
+                protocol: sensor_common::packet::protocol::TCP,
+                ..draft(Detector::Injection, family, entity, span, score, &numbers)
+            });
+        }
+        let half_ns = config.half_ns;
+        self.clients
+            .retain(|_, client| !client.window.is_stale(at_ns, half_ns));
+    }
+}

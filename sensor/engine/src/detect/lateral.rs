@@ -1,0 +1,220 @@
+//! A host of the site that logs in at others of the site where it never did before.
+//!
+//! Who administers a site does that, too, but mostly where he did before: so only first times count,
+//! only after the sensor knows the site's habits for a while, and sooner for a host that was itself
+//! just entered by somebody new.
+
+use sensor_common::Address;
+use sensor_common::packet::protocol;
+
+use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use crate::address::{is_of_site, to_ip};
+use crate::config::{LateralConfig, SECOND_NS};
+use crate::features::bounded::{Bounded, Worth};
+use crate::flow::{FlowUpdate, Progress};
+
+/// First times of a host within this time count together.
+const WINDOW_NS: u64 = 600 * SECOND_NS;
+/// A login by somebody new makes a host suspect for this long.
+const ENTERED_NS: u64 = 1_800 * SECOND_NS;
+/// First times in a window that the administration of a site brings.
+const BY_CHANCE: f64 = 0.5;
+const FORGET_NS: u64 = 8 * 86_400 * SECOND_NS;
+/// Targets kept by name.
+const NAMED: usize = 32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Way {
+    source: Address,
+    host: Address,
+    port: u16,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen(u64);
+
+impl Worth for Seen {
+    fn worth(&self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Mover {
+    /// Hosts entered for the first time, and when.
+    entered: Vec<(Address, u16, u64)>,
+    /// When somebody new last entered this one.
+    was_entered_ns: u64,
+    last_ns: u64,
+    reported_ns: u64,
+}
+
+impl Worth for Mover {
+    fn worth(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+/// What [`LateralDetector::learned`] gives: source, host, port and when, and since when.
+pub(crate) type Learned = (Vec<(Address, Address, u16, u64)>, u64);
+
+#[derive(Debug)]
+pub(crate) struct LateralDetector {
+    config: LateralConfig,
+    ways: Bounded<Way, Seen>,
+    movers: Bounded<Address, Mover>,
+    /// Since when the sensor looks.
+    began_ns: u64,
+    findings: Vec<Finding>,
+    swept_ns: u64,
+}
+
+impl LateralDetector {
+    pub(crate) fn new(config: &LateralConfig, hash_seed: u64) -> Self {
+        Self {
+            config: config.clone(),
+            ways: Bounded::new(config.max_ways, hash_seed),
+            movers: Bounded::new(config.max_hosts, hash_seed),
+            began_ns: 0,
+            findings: Vec::new(),
+            swept_ns: 0,
+        }
+    }
+
+    /// Works by other thresholds from now on; sizes stay.
+    pub(crate) fn configure(&mut self, config: &LateralConfig) {
+        self.config = config.clone();
+    }
+
+    /// Who entered whom so far.
+    pub(crate) fn learned(&self) -> Learned {
+        let flat = |(way, seen): (&Way, &Seen)| (way.source, way.host, way.port, seen.0);
+        (self.ways.iter().map(flat).collect(), self.began_ns)
+    }
+
+    /// Takes in what another run learned.
+    pub(crate) fn restore(&mut self, (ways, began_ns): Learned) {
+        self.began_ns = began_ns;
+        for (source, host, port, at_ns) in ways {
+            let way = Way { source, host, port };
+            self.ways.get_or_insert_with(way, Seen::default).0 = at_ns;
+        }
+    }
+
+    pub(crate) fn n_shed(&self) -> u64 {
+        self.ways.n_shed.saturating_add(self.movers.n_shed)
+    }
+
+    /// Takes a connection of two hosts of the site that came about.
+    pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
+        if self.began_ns == 0 {
+            self.began_ns = at_ns;
+        }
+        let is_connection = update.protocol == protocol::TCP
+            && update.has_progressed
+            && update.progress == Progress::Established
+            && update.is_attempt;
+        let port = update.destination_port;
+        let (source, host) = (update.source, update.destination);
+        let is_login = is_connection && self.config.ports.contains(&port);
+        if !is_login || !is_of_site(&source) || !is_of_site(&host) {
+            return;
+        }
+        let way = Way { source, host, port };
+        let is_known = self.ways.get(&way).is_some();
+        self.ways.get_or_insert_with(way, Seen::default).0 = at_ns;
+        if is_known || at_ns.saturating_sub(self.began_ns) < self.config.known_ns {
+            return;
+        }
+        let entered = self.movers.get_or_insert_with(host, Mover::default);
+        (entered.was_entered_ns, entered.last_ns) = (at_ns, at_ns);
+        let mover = self.movers.get_or_insert_with(source, Mover::default);
+        mover.enter(at_ns, host, port);
+        let finding = mover.judge(&self.config, at_ns, &source);
+        self.findings.extend(finding);
+    }
+
+    /// Hands out what was found since the last call.
+    pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        findings.append(&mut self.findings);
+        if at_ns.saturating_sub(self.swept_ns) >= WINDOW_NS {
+            self.swept_ns = at_ns;
+            self.ways
+                .retain(|_, seen| at_ns.saturating_sub(seen.0) < FORGET_NS);
+            self.movers
+                .retain(|_, mover| at_ns.saturating_sub(mover.last_ns) < ENTERED_NS);
+        }
+    }
+}
+
+impl Mover {
+    fn enter(&mut self, at_ns: u64, host: Address, port: u16) {
+        self.last_ns = at_ns;
+        self.entered
+            .retain(|(_, _, then)| at_ns.saturating_sub(*then) < WINDOW_NS);
+        let is_listed = self.entered.iter().any(|(known, ..)| *known == host);
+        if !is_listed && self.entered.len() < NAMED {
+            self.entered.push((host, port, at_ns));
+        }
+    }
+
+    fn judge(&mut self, config: &LateralConfig, at_ns: u64, source: &Address) -> Option<Finding> {
+        let was_entered = self.was_entered_ns > 0
+            && at_ns.saturating_sub(self.was_entered_ns) < ENTERED_NS
+            && self
+                .entered
+                .iter()
+                .all(|(.., then)| *then >= self.was_entered_ns);
+        let limit = if was_entered {
+            config.hosts_after_entry
+        } else {
+            config.hosts
+        };
+        let n = self.entered.len() as u32;
+        let is_due = at_ns.saturating_sub(self.reported_ns) >= SECOND_NS;
+        if n < limit || !is_due {
+            return None;
+        }
+        self.reported_ns = at_ns;
+        let n = f64::from(n);
+        let score = poisson_score(n, BY_CHANCE) + if was_entered { 1.0 } else { 0.0 };
+        let evidence = |name, observed, expected, share| Evidence {
+            name,
+            observed,
+            expected,
+            share,
+        };
+        let mut ports: Vec<u16> = self.entered.iter().map(|(_, port, _)| *port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let first_ns = self.entered.first().map_or(at_ns, |(.., then)| *then);
+        Some(Finding {
+            detector: Detector::Lateral,
+            family: Family::LateralMovement,
+            entity: Entity::Source(*source),
+            window_ns: WINDOW_NS,
+            first_ns,
+            last_ns: at_ns,
+            score,
+            p_value: p_value(score),
+            features: vec![
+                evidence("hosts_entered_first_time", n, BY_CHANCE, 1.0),
+                evidence(
+                    "was_entered_before",
+                    f64::from(u8::from(was_entered)),
+                    0.0,
+                    0.0,
+                ),
+            ],
+            notes: Vec::new(),
+            sources: vec![to_ip(source)],
+            n_sources: 1,
+            is_spoofed: false,
+            destinations: self.entered.iter().map(|(host, ..)| to_ip(host)).collect(),
+            n_destinations: self.entered.len() as u64,
+            n_ports: ports.len() as u64,
+            ports,
+            protocol: protocol::TCP,
+        })
+    }
+}
