@@ -12,9 +12,14 @@ fn main() -> anyhow::Result<()> {
     // warnings and errors still are.
     // SAFETY: as above.
     unsafe { std::env::set_var("CARGO_TERM_QUIET", "true") };
+    let features: &[&str] = match std::env::var_os("CARGO_FEATURE_KERNEL_LOG") {
+        Some(_) => &["kernel-log"],
+        None => &[],
+    };
     let package = aya_build::Package {
         name: "sensor-ebpf",
         root_dir: root,
+        features,
         ..Default::default()
     };
     // The toolchain that runs this build: rustup names it, be it the pin or an override.

@@ -8,6 +8,8 @@ mod blocklist;
 mod events;
 mod frame;
 mod globals;
+#[cfg(feature = "kernel-log")]
+mod log;
 mod maps;
 mod tables;
 
@@ -64,7 +66,9 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
         ifindex,
         cpu: tables::cpu() as u16,
     };
-    run(&frame, &SkbPayload(&ctx), Way::Egress, &arrival, packet);
+    let _verdict = run(&frame, &SkbPayload(&ctx), Way::Egress, &arrival, packet);
+    #[cfg(feature = "kernel-log")]
+    log::packet(&ctx, Way::Egress, packet, _verdict);
     TC_ACT_UNSPEC
 }
 
@@ -92,11 +96,16 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
     };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
     if tables::datapath(arrival.cpu as u32).drops_at_once(&frame, &arrival) {
+        #[cfg(feature = "kernel-log")]
+        log::dropped_at_once(ctx);
         return xdp_action::XDP_DROP;
     }
     let (start, end) = frame::bounds(ctx);
     let frame = LinearFrame::new(start, end);
-    match run(&frame, &XdpPayload(ctx), Way::Ingress, &arrival, packet) {
+    let verdict = run(&frame, &XdpPayload(ctx), Way::Ingress, &arrival, packet);
+    #[cfg(feature = "kernel-log")]
+    log::packet(ctx, Way::Ingress, packet, verdict);
+    match verdict {
         Verdict::Pass => globals::pass_action(),
         Verdict::Drop => xdp_action::XDP_DROP,
     }

@@ -84,6 +84,9 @@ unsafe impl AyaPod for CountValue {}
 /// The loaded program with its maps. Nothing is attached yet.
 pub struct Kernel {
     pub ebpf: Ebpf,
+    /// What the program tells of each packet.
+    #[cfg(feature = "kernel-log")]
+    told: aya_log::EbpfLogger<&'static dyn log::Log>,
     flows: SharedArray<Bucket>,
     buckets_per_cpu: usize,
     local: SharedArray<HostRow>,
@@ -195,6 +198,9 @@ impl Kernel {
                 false,
             )?,
         );
+        #[cfg(feature = "kernel-log")]
+        let told =
+            aya_log::EbpfLogger::init(&mut ebpf).context("the program's log can't be read")?;
         let ring = take_ring(&mut ebpf, "FLOW_RING")?;
         let events = take_ring(&mut ebpf, "EVENT_RING")?;
         let counters =
@@ -208,6 +214,8 @@ impl Kernel {
         };
         Ok(Self {
             ebpf,
+            #[cfg(feature = "kernel-log")]
+            told,
             flows,
             buckets_per_cpu: n_buckets as usize,
             local,
@@ -266,6 +274,8 @@ impl Kernel {
 
     /// Hands out every event that its ring holds, with event time.
     pub fn drain_events(&mut self, mut take: impl FnMut(&Sample<'_>)) -> u64 {
+        #[cfg(feature = "kernel-log")]
+        self.told.flush();
         let mut n_events = 0;
         while let Some(item) = self.events.next() {
             let Some((head, payload)) = item.split_at_checked(size_of::<EventHead>()) else {

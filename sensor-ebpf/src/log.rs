@@ -1,0 +1,29 @@
+//! What the program tells of each packet, for debugging it. Compiled in by the feature `kernel-log`
+//! alone.
+
+use aya_ebpf::EbpfContext;
+use aya_log_ebpf::debug;
+use sensor_common::datapath::{Verdict, Way};
+use sensor_common::packet::Packet;
+
+/// One line about a packet that went all the way. `outcome` is a number of
+/// [`sensor_common::counters::Outcome`].
+#[inline(always)]
+pub fn packet<C: EbpfContext>(ctx: &C, way: Way, packet: &Packet, verdict: Verdict) {
+    debug!(
+        ctx,
+        "egress {} outcome {} protocol {} ports {} to {} dropped {}",
+        way as u32,
+        packet.outcome,
+        packet.protocol,
+        packet.source_port,
+        packet.destination_port,
+        u32::from(verdict == Verdict::Drop)
+    );
+}
+
+/// One line about a packet that was dropped unread, its source being blocked.
+#[inline(always)]
+pub fn dropped_at_once<C: EbpfContext>(ctx: &C) {
+    debug!(ctx, "dropped by its source");
+}
