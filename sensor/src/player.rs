@@ -24,6 +24,11 @@ pub const FLOW_TICKS: u64 = 10;
 /// Event time goes on this long after the last packet: what a live sensor says a moment later, a
 /// replay says, too (an attempt is unanswered after a second).
 const AFTER_NS: u64 = 5_000_000_000;
+/// After so long without a packet nothing is open any more, no window, no memory of a slow scan: time
+/// leaps to the next packet. Captures of different years, or one absurd time stamp, cost no more.
+const LEAP_AFTER_NS: u64 = 48 * 3_600 * 1_000_000_000;
+/// What is left of the time after a leap.
+const LEAP_SHORT_NS: u64 = 60_000_000_000;
 /// Packets out of order are stamped less than this before their predecessors; more is a clock that
 /// was set back.
 const MOST_DISORDER_NS: u64 = 1_000_000_000;
@@ -274,7 +279,11 @@ impl<L: Listener> Player<L> {
     /// The ticks of a time without packets. Looks at hosts would find nothing: only the last is
     /// said, so that the next one covers no more time than its own.
     fn idle_until(&mut self, at_ns: u64) -> io::Result<()> {
+        let leap_ns = self.next_tick_ns.saturating_add(LEAP_AFTER_NS);
         loop {
+            if self.next_tick_ns >= leap_ns {
+                self.leap_towards(at_ns);
+            }
             let n_left = at_ns.saturating_sub(self.next_tick_ns) / HOST_TICK_NS;
             let n_to_flows = self.n_ticks.next_multiple_of(FLOW_TICKS) - self.n_ticks;
             self.step(n_to_flows.min(n_left));
@@ -293,6 +302,13 @@ impl<L: Listener> Player<L> {
                 return Ok(());
             }
         }
+    }
+
+    /// Leaves ticks out, as many as a whole number of looks at flows, up to shortly before `at_ns`.
+    fn leap_towards(&mut self, at_ns: u64) {
+        let left_ns = at_ns.saturating_sub(self.next_tick_ns);
+        let n_ticks = left_ns.saturating_sub(LEAP_SHORT_NS) / HOST_TICK_NS;
+        self.step(n_ticks - n_ticks % FLOW_TICKS);
     }
 
     fn tick(&mut self, at_ns: u64) -> io::Result<()> {
@@ -366,5 +382,82 @@ impl<L: Listener> Player<L> {
         self.scan(at_ns);
         self.listener.finish(at_ns);
         self.listener.deliver(at_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::pcap::LinkType;
+
+    /// Counts what it is told.
+    #[derive(Default)]
+    struct Counted {
+        n_deliveries: u64,
+        last_ns: u64,
+        n_flows: usize,
+    }
+
+    impl Listener for Counted {
+        fn feed(&mut self, at_ns: u64, input: Input<'_>) {
+            assert!(at_ns >= self.last_ns, "time runs back");
+            self.last_ns = at_ns;
+            if let Input::FlowsSent(flows) = input {
+                self.n_flows += flows.len();
+            }
+        }
+
+        fn wants_flows(&self) -> bool {
+            false
+        }
+
+        fn deliver(&mut self, _at_ns: u64) -> io::Result<()> {
+            self.n_deliveries += 1;
+            Ok(())
+        }
+
+        fn finish(&mut self, _at_ns: u64) {}
+    }
+
+    /// Two packets, so long apart.
+    fn played(apart_ns: u64) -> Counted {
+        let mut data = [0; 60];
+        data[12..14].copy_from_slice(&[0x08, 0x00]);
+        data[14..24].copy_from_slice(&[0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17]);
+        data[26..34].copy_from_slice(&[192, 0, 2, 1, 192, 0, 2, 2]);
+        let first_ns = 1_600_000_000 * 1_000_000_000;
+        let mut player = Player::new(Counted::default());
+        for (number, at_ns) in [(1, first_ns), (2, first_ns + apart_ns)] {
+            let frame = Frame {
+                at_ns,
+                link: LinkType::Ethernet,
+                data: &data,
+                wire_len: 60,
+                number,
+            };
+            player.take(&frame).expect("counted");
+        }
+        assert_eq!(player.listener.last_ns / 1_000_000_000, {
+            let at_ns = player.played.last_ns;
+            at_ns / 1_000_000_000
+        });
+        player.finish().expect("counted");
+        player.listener
+    }
+
+    const DAY_NS: u64 = 86_400_000_000_000;
+
+    #[test]
+    fn a_quiet_day_is_walked_a_quiet_century_is_not() {
+        let day = played(DAY_NS);
+        assert!(day.n_deliveries >= 86_400, "{}", day.n_deliveries);
+        let century = played(100 * 365 * DAY_NS);
+        assert!(
+            century.n_deliveries < 3 * 86_400,
+            "{}",
+            century.n_deliveries
+        );
+        let most = played(u64::MAX / 2);
+        assert!(most.n_deliveries < 3 * 86_400, "{}", most.n_deliveries);
     }
 }
