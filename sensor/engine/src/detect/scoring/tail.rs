@@ -18,6 +18,12 @@ pub(crate) struct Tail {
     scale: f32,
     n_learned: u64,
     n_fresh: u32,
+    /// What was replaced in a full sample since the last fit, and by what: `sorted` is brought up to
+    /// date by them. Not kept over restarts; then all is sorted.
+    #[serde(skip)]
+    replaced: Vec<f32>,
+    #[serde(skip)]
+    fresh: Vec<f32>,
     /// Scores that are all taken, since those before are out of date.
     n_hasty: u32,
     rng: Rng,
@@ -46,6 +52,8 @@ impl Tail {
             scale: 1.0,
             n_learned: 0,
             n_fresh: 0,
+            replaced: Vec::new(),
+            fresh: Vec::new(),
             n_hasty: 0,
             rng: Rng::new(seed),
         }
@@ -65,6 +73,8 @@ impl Tail {
         } else if self.n_hasty > 0 || self.n_learned.is_multiple_of(ONE_OF) {
             self.n_hasty = self.n_hasty.saturating_sub(1);
             let place = self.rng.below(SAMPLE);
+            self.replaced.push(self.sample[place]);
+            self.fresh.push(score);
             self.sample[place] = score;
         } else {
             return;
@@ -76,10 +86,24 @@ impl Tail {
         }
     }
 
-    fn fit(&mut self) {
+    /// Brings `sorted` up to date with the sample.
+    fn sort(&mut self) {
+        let is_known = self.fresh.len() == self.n_fresh as usize;
+        if is_known && self.sorted.len() == self.sample.len() {
+            self.replaced.sort_unstable_by(f32::total_cmp);
+            self.fresh.sort_unstable_by(f32::total_cmp);
+            self.sorted = exchanged(&self.sorted, &self.fresh, &self.replaced);
+        } else {
+            self.sorted.clone_from(&self.sample);
+            self.sorted.sort_unstable_by(f32::total_cmp);
+        }
+        self.replaced.clear();
+        self.fresh.clear();
         self.n_fresh = 0;
-        self.sorted.clone_from(&self.sample);
-        self.sorted.sort_unstable_by(f32::total_cmp);
+    }
+
+    fn fit(&mut self) {
+        self.sort();
         let n = self.sorted.len();
         let cut = ((n as f32 * BODY) as usize).min(n - 1);
         self.threshold = self.sorted[cut];
@@ -122,6 +146,28 @@ impl Tail {
         let beyond = (1.0 + self.shape * excess).log10() / self.shape;
         (-(1.0 - BODY).log10() + beyond).min(MOST)
     }
+}
+
+/// `sorted` with `more` and without `less`, each in order: what is in `less` is in one of them.
+fn exchanged(sorted: &[f32], more: &[f32], less: &[f32]) -> Vec<f32> {
+    let mut result = Vec::with_capacity(SAMPLE);
+    let (mut more, mut less) = (more.iter().peekable(), less.iter().peekable());
+    let mut take = |score: f32| {
+        if less
+            .next_if(|gone| gone.total_cmp(&score).is_eq())
+            .is_none()
+        {
+            result.push(score);
+        }
+    };
+    for score in sorted {
+        while let Some(fresh) = more.next_if(|fresh| fresh.total_cmp(score).is_lt()) {
+            take(*fresh);
+        }
+        take(*score);
+    }
+    more.for_each(|fresh| take(*fresh));
+    result
 }
 
 #[cfg(test)]
@@ -169,6 +215,26 @@ mod tests {
                 share < 3.0 * expected && share > expected / 3.0,
                 "{limit}: {share}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_exchanged_stays_in_order() {
+        let (mut tail, mut rng) = (Tail::new(1), Rng::new(3));
+        for n in 0..20_000 {
+            // Many equal ones, and times when all are taken.
+            tail.learn((8.0 * exponential(&mut rng)).floor());
+            if n % 3_000 == 2_999 {
+                tail.hasten();
+            }
+            if tail.n_fresh == 0
+                && !tail.sorted.is_empty()
+                && tail.sorted.len() == tail.sample.len()
+            {
+                let mut all = tail.sample.clone();
+                all.sort_unstable_by(f32::total_cmp);
+                assert_eq!(tail.sorted, all, "after {n}");
+            }
         }
     }
 
