@@ -313,3 +313,79 @@ fn mail_to_everybody() {
     finds("spam", mails(false), &["host_sweep"]);
     finds("mail-server", mails(true), &[]);
 }
+
+/// One packet each `gap_ms`, made by `make` of its number.
+fn each(gap_us: u64, n: u64, make: impl Fn(u64) -> Vec<u8>) -> Vec<Frame> {
+    let frame = |i| (START_US + i * gap_us, make(i));
+    (0..n).map(frame).collect()
+}
+
+#[test]
+fn datagrams_of_many_sources() {
+    let flood = |i| udp((scattered(i), port(i)), (SERVER, 9_999), 100);
+    finds("many-datagrams", each(5 * MS, 2_000, flood), &["udp_flood"]);
+    // As many clients of a server that answers.
+    let asked = (0..1_000).flat_map(|i| {
+        let at_us = START_US + i * 10 * MS;
+        let client = (scattered(i), port(i));
+        let question = (at_us, udp(client, (SERVER, 9_999), 100));
+        [question, (at_us + MS, udp((SERVER, 9_999), client, 100))]
+    });
+    finds("answered-datagrams", asked.collect(), &[]);
+}
+
+#[test]
+fn echoes_of_many_sources() {
+    let flood = |i| echo(scattered(i), SERVER, 8);
+    finds("many-echoes", each(10 * MS, 1_000, flood), &["icmp_flood"]);
+    // Probes of a few monitors, which are answered.
+    let monitored = (0..600).flat_map(|i| {
+        let at_us = START_US + i * 100 * MS;
+        let monitor = scattered(i % 5);
+        let question = (at_us, echo(monitor, SERVER, 8));
+        [question, (at_us + MS, echo(SERVER, monitor, 0))]
+    });
+    finds("monitors", monitored.collect(), &[]);
+}
+
+#[test]
+fn segments_of_no_connection() {
+    let stray = (0..1_500).flat_map(|i| {
+        let at_us = START_US + i * 10 * MS;
+        let source = (scattered(i), port(i));
+        let refused = tcp((SERVER, 443), source, 0x04, 0, 0);
+        [
+            (at_us, tcp(source, (SERVER, 443), ACK, 0, 0)),
+            (at_us + 100, refused),
+        ]
+    });
+    finds("stray", stray.collect(), &["ack_flood"]);
+}
+
+#[test]
+fn odd_flags_at_rate() {
+    // All bits that a Christmas tree has, from ports and addresses made up.
+    let odd = |i| tcp((scattered(i), port(i)), (SERVER, 80), 0x29, 0, 0);
+    let path = capture("shape-odd-flags", &each(100, 20_000, odd));
+    let found = families(&replay(&[&path]));
+    // They are attempts of a kind, too: who counts those says so a moment later.
+    assert_eq!(found.first().map(String::as_str), Some("ack_flood"));
+}
+
+#[test]
+fn icmpv6_behind_extension_headers() {
+    use sensor_tests::frames;
+
+    let echo = |n_headers: u8| {
+        let mut packet = frames::icmp(128, 0);
+        let mut next = 58;
+        for _ in 0..n_headers {
+            packet = frames::extension(next, 1, &packet);
+            next = 60;
+        }
+        frames::ethernet(0x86dd, &frames::ipv6(next, (1, 2), &packet))
+    };
+    let chains = each(100 * MS, 15, |_| echo(3));
+    finds("chains", chains, &["malformed_traffic"]);
+    finds("plain-icmpv6", each(1_000 * MS, 60, |_| echo(0)), &[]);
+}
