@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::config::OutputSettings;
 use crate::output;
-use crate::player::Listener;
+use sensor_capture::player::Listener;
 use crate::print::Sink;
 use crate::respond::Respond;
 

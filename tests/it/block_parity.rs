@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sensor::capture::kernel::{BlockArrays, LoadOptions, SharedArray};
-use sensor::capture::software::BlockSet;
+use sensor_capture::kernel::{BlockArrays, LoadOptions, SharedArray};
+use sensor_capture::software::BlockSet;
 use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
 use sensor_common::Pod;
 use sensor_common::counters::Event;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sensor::capture::kernel::LoadOptions;
+use sensor_capture::kernel::LoadOptions;
 use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_common::datapath::{Verdict, Way};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use sensor::capture::kernel::{Kernel, LoadOptions, SharedArray};
+use sensor_capture::kernel::{Kernel, LoadOptions, SharedArray};
 use sensor_common::counters::Event;
 use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord};
 use sensor_common::host::{HostRow, HostSide};

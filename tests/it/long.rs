@@ -3,8 +3,8 @@
 use std::io;
 use std::process::Command;
 
-use sensor::capture::pcap::{Frame, LinkType};
-use sensor::player::{Listener, Player};
+use sensor_capture::pcap::{Frame, LinkType};
+use sensor_capture::player::{Listener, Player};
 use sensor_engine::{Config, Engine, Input, Output};
 use sensor_tests::engine_load::resident_bytes;
 

@@ -1,8 +1,8 @@
 //! Golden replays of the models: each, alone, is silent on an hour of ordinary traffic, and fires on
 //! a host of it that begins to do what none did before.
 
-use sensor::capture::pcap::{Frame, LinkType};
-use sensor::player::{Listener, Player};
+use sensor_capture::pcap::{Frame, LinkType};
+use sensor_capture::player::{Listener, Player};
 use sensor_engine::{Config, Engine, Family, Incident, Input, ModelKind, Output, State};
 
 use crate::content::{START_US, ipv4};

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sensor::capture::kernel::LoadOptions;
-use sensor::capture::pcap::{CaptureReader, to_ethernet};
+use sensor_capture::kernel::LoadOptions;
+use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use sensor_common::counters::{Event, Outcome};
 use sensor_common::datapath::Way;
 use sensor_common::packet::{Decapsulate, Packet, parse};

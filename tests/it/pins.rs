@@ -339,10 +339,10 @@ fn every_map_has_its_place() {
         return;
     }
     let kernel =
-        sensor::capture::kernel::Kernel::load(&sensor::capture::kernel::LoadOptions::fixed())
+        sensor_capture::kernel::Kernel::load(&sensor_capture::kernel::LoadOptions::fixed())
             .unwrap();
     let names = kernel.ebpf.maps().map(|(name, _)| name);
-    let unknown = sensor::capture::kernel::unknown_maps(names);
+    let unknown = sensor_capture::kernel::unknown_maps(names);
     assert!(
         unknown.is_empty(),
         "name them in capture/kernel/pin.rs: {unknown:?}"

@@ -8,8 +8,8 @@ use std::fmt::Debug;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
-use sensor::capture::kernel::{Kernel, LoadOptions};
-use sensor::capture::software::Software;
+use sensor_capture::kernel::{Kernel, LoadOptions};
+use sensor_capture::software::Software;
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_common::datapath::{Clock, Told, Verdict, Way};
 use sensor_common::event::{EventHead, Sample};

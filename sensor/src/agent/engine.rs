@@ -23,13 +23,13 @@ use super::queue::{Closed, Drain};
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks, Verdicts};
 use super::{Ask, GivenOpinion, GivenOrder, Reload, Reply, orders};
-use crate::capture::batch::Batch;
-use crate::capture::kernel::{Attachment, Kernel};
+use sensor_capture::batch::Batch;
+use sensor_capture::kernel::{Attachment, Kernel};
 use crate::checkpoint::Checkpoint;
 use crate::config::Settings;
 use crate::output::{self, timestamp};
 use crate::pipeline::{Pipeline, Show};
-use crate::player::Listener;
+use sensor_capture::player::Listener;
 use crate::print::{Format, Sink as _};
 use crate::respond::KernelRespond;
 

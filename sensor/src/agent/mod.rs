@@ -32,7 +32,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use crate::capture::kernel::{Attachment, Kernel};
+use sensor_capture::kernel::{Attachment, Kernel};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Settings, Sources};
 use crate::pipeline::{Pipeline, Show};

@@ -9,7 +9,7 @@ use sensor_engine::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::capture::kernel::monotonic_ns;
+use sensor_capture::kernel::monotonic_ns;
 use crate::output::transport;
 use crate::respond::{KernelRespond, Listed, Measure, Network, Origin, Request, Shown};
 

@@ -7,9 +7,9 @@ use sensor_common::datapath::Way;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use crate::capture::kernel::interface::Interface;
-use crate::capture::kernel::verify::{News, Others, Probation, Reading};
-use crate::capture::kernel::{Attachment, Kernel, detach};
+use sensor_capture::kernel::interface::Interface;
+use sensor_capture::kernel::verify::{News, Others, Probation, Reading};
+use sensor_capture::kernel::{Attachment, Kernel, detach};
 use crate::output::timestamp;
 
 /// Every attachment, until it proves broken.

@@ -11,7 +11,7 @@ use sensor_common::datapath::Way;
 use sensor_engine::{Stats, TableUse};
 
 use super::queue::Gauge;
-use crate::capture::kernel::{Attachment, Kernel};
+use sensor_capture::kernel::{Attachment, Kernel};
 use crate::config::Settings;
 use crate::respond::Mode;
 

@@ -11,7 +11,7 @@ use sensor_engine::to_ip;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::capture::kernel::Tables;
+use sensor_capture::kernel::Tables;
 use crate::output::transport;
 
 /// Hosts, or flows.

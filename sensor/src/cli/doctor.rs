@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::EXIT_FAILED;
-use crate::capture::kernel::interface::{expand, names};
+use sensor_capture::kernel::interface::{expand, names};
 
 #[derive(Args)]
 #[command(

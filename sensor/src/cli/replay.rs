@@ -14,11 +14,11 @@ use serde_json::json;
 use tracing::error;
 
 use super::{EXIT_BAD_INPUT, EXIT_USAGE};
-use crate::capture::pcap::CaptureReader;
+use sensor_capture::pcap::CaptureReader;
 use crate::naming;
 use crate::output::timestamp;
 use crate::pipeline::{Pipeline, Show};
-use crate::player::{ClockFaults, Player};
+use sensor_capture::player::{ClockFaults, Player};
 use crate::print::{Format, Printer};
 use crate::respond::NoRespond;
 

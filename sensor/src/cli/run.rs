@@ -12,8 +12,8 @@ use tracing::warn;
 
 use super::{consent, logs};
 use crate::agent::{self, LogTail, SetFilter, Setup, View};
-use crate::capture::kernel::interface::expand;
-use crate::capture::kernel::{
+use sensor_capture::kernel::interface::expand;
+use sensor_capture::kernel::{
     Egress, Kernel, LoadOptions, Mode as AttachMode, Pins, Wanted, attach, random,
 };
 use crate::config::{

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::Subject;
 use super::parts::Parts;
 use super::table::Table;
-use crate::capture::pcap::CaptureReader;
-use crate::player::{Listener, Player};
+use sensor_capture::pcap::CaptureReader;
+use sensor_capture::player::{Listener, Player};
 
 /// Vectors that are measured with, at most.
 const MOST_VECTORS: usize = 40_000;

@@ -11,9 +11,9 @@ use sensor_engine::{Config, Engine, Incident, Input, Output, from_ip};
 
 use super::roc::Scores;
 use super::truth::{Mac, Truth};
-use crate::capture::pcap::{CaptureReader, to_ethernet};
+use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use crate::output;
-use crate::player::{ClockFaults, Listener, Played, Player};
+use sensor_capture::player::{ClockFaults, Listener, Played, Player};
 
 /// An incident at one publication.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use sensor_engine::{from_ip, to_ip};
 
 use super::entry::{BlockError, canonical};
 use super::filter::Filter;
-use crate::capture::kernel::SharedArray;
+use sensor_capture::kernel::SharedArray;
 
 /// The networks, with why each is there, and their image in the kernel.
 pub struct Allowlist {

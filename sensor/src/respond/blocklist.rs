@@ -17,7 +17,7 @@ use sensor_engine::{Scope, from_ip};
 use super::entry::{BlockError, Listed, MAX_TTL, Measure, Origin, Request, canonical};
 use super::filter::Filter;
 use super::table::{Place, Table, amend};
-use crate::capture::kernel::{BlockArrays, SharedArray};
+use sensor_capture::kernel::{BlockArrays, SharedArray};
 
 /// What user space knows of an entry beside what lies in the kernel's memory.
 struct Note {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use sensor_common::block::prefilter::{Plane, top_bits};
 use sensor_engine::from_ip;
 
-use crate::capture::kernel::SharedArray;
+use sensor_capture::kernel::SharedArray;
 
 /// A filter with what stands behind its bits.
 pub struct Filter {

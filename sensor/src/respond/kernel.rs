@@ -20,7 +20,7 @@ use super::guard::{ALLOWED, Guard};
 use super::saved::{Saved, Store};
 use super::watch::GuardWatch;
 use super::{Mode, Respond, Verdict};
-use crate::capture::kernel::{Kernel, monotonic_ns};
+use sensor_capture::kernel::{Kernel, monotonic_ns};
 
 /// What the response is set up with.
 #[derive(Clone, Debug)]

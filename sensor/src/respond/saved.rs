@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use super::entry::{Listed, Measure, Network, Origin, Request};
-use crate::capture::kernel::monotonic_ns;
+use sensor_capture::kernel::monotonic_ns;
 
 const VERSION: u32 = 1;
 const NAME: &str = "respond.json";

@@ -10,7 +10,7 @@ use std::mem::offset_of;
 use sensor_common::block::list::{Key, SLOTS, SourceBucket};
 use sensor_common::block::{ACTION_NONE, BlockEntry};
 
-use crate::capture::kernel::SharedArray;
+use sensor_capture::kernel::SharedArray;
 
 /// Where an entry lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,13 +10,13 @@ use sensor_engine::{Config, Engine, Family, Input, Inputs, Output, SECOND_NS, Ve
 use sha2::{Digest as _, Sha256};
 
 use super::groups::fingerprint;
-use crate::capture::pcap::{CaptureReader, to_ethernet};
+use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use crate::eval::families::kind_of;
 use crate::eval::labels::Labels;
 use crate::eval::roc::ordered;
 use crate::eval::truth::{Event, Truth, WINDOW_NS};
 use crate::eval::{Progress, Subject};
-use crate::player::{Listener, Player};
+use sensor_capture::player::{Listener, Player};
 
 /// Rows of one class and kind of subject that one capture gives; of more, every nth.
 const MAX_ROWS: usize = 200;

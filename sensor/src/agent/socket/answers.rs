@@ -16,7 +16,7 @@ use crate::agent::search::FlowQuery;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenOpinion, GivenOrder};
-use crate::capture::kernel::Tables;
+use sensor_capture::kernel::Tables;
 use crate::explain;
 use crate::output::{self, timestamp};
 use crate::respond::Origin;

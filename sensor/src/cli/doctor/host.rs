@@ -8,7 +8,7 @@ use sensor_common::host::HostRow;
 use sensor_common::limits;
 
 use super::Finding;
-use crate::capture::kernel::{Kernel, LoadOptions};
+use sensor_capture::kernel::{Kernel, LoadOptions};
 
 /// Oldest kernel that the program is written for.
 const LEAST_KERNEL: (u32, u32) = (5, 15);

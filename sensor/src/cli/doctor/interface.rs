@@ -3,8 +3,8 @@
 use std::thread::available_parallelism;
 
 use super::Finding;
-use crate::capture::kernel::interface::{Interface, LINEAR_MTU};
-use crate::capture::kernel::{egress_filters, resident};
+use sensor_capture::kernel::interface::{Interface, LINEAR_MTU};
+use sensor_capture::kernel::{egress_filters, resident};
 
 pub fn examine(name: &str) -> Vec<Finding> {
     let interface = match Interface::open(name) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use sensor::capture::kernel::{Kernel, LoadOptions};
+use sensor_capture::kernel::{Kernel, LoadOptions};
 use sensor_common::flow::{Direction, Flow, FlowRecord};
 use sensor_common::v4_mapped;
 use sensor_engine::{Config, Engine, Input};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::ProgramFd;
-use sensor::capture::kernel::{Kernel, LoadOptions};
+use sensor_capture::kernel::{Kernel, LoadOptions};
 use sensor::respond::{Guard, KernelRespond, Measure, Mode, Options, Origin, Request};
 use sensor_common::counters::Event;
 use sensor_engine::Scope;

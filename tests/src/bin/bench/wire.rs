@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::Ebpf;
 use aya::maps::Array;
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, XdpMode};
-use sensor::capture::kernel::LoadOptions;
+use sensor_capture::kernel::LoadOptions;
 use sensor_tests::run;
 use serde_json::{Value, json};
 

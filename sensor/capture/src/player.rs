@@ -12,10 +12,10 @@ use sensor_common::host::HostRow;
 use sensor_common::packet::Packet;
 use sensor_engine::Input;
 
-use crate::capture::batch::Batch;
-use crate::capture::kernel::LoadOptions;
-use crate::capture::pcap::{EthernetFrame, FRAMES, Frame, to_ethernet};
-use crate::capture::software::Software;
+use crate::batch::Batch;
+use crate::kernel::LoadOptions;
+use crate::pcap::{EthernetFrame, FRAMES, Frame, to_ethernet};
+use crate::software::Software;
 
 /// Host rows are looked at this often, event time.
 pub const HOST_TICK_NS: u64 = 100_000_000;
@@ -388,7 +388,7 @@ impl<L: Listener> Player<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::pcap::LinkType;
+    use crate::pcap::LinkType;
 
     /// Counts what it is told.
     #[derive(Default)]

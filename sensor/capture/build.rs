@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 
 fn main() -> anyhow::Result<()> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../sensor-ebpf");
-    println!("cargo:rerun-if-changed=../sensor-common/src");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sensor-ebpf");
+    println!("cargo:rerun-if-changed=../../sensor-common/src");
     // SAFETY: a build script has one thread here. The eBPF target needs core built from source,
     // which a stable toolchain only does when told so; nothing else in the build is.
     unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };

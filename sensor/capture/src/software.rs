@@ -16,7 +16,7 @@ use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
 use sensor_common::packet::{Packet, parse};
 use sensor_common::{Address, hash_address};
 
-use crate::capture::kernel::LoadOptions;
+use crate::kernel::LoadOptions;
 
 /// Places handed out at a time: all are brought near before the first is read.
 const TOUCHED: usize = 16;
