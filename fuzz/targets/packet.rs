@@ -1,4 +1,4 @@
 //! The packet parser.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| sensor_common::packet::laws::check(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sensor_common::packet::invariants::check(data));

@@ -1,25 +1,16 @@
 //! The way of one packet: parse, block check, flow cache, host counters. Generic over where the
 //! tables live, so that the kernel and replay run the same steps in the same order.
 
+use crate::arrival::{Arrival, Way};
 use crate::block::list::Key;
 use crate::block::{self, BlockTable, Ruling};
 use crate::counters::{Event, Outcome};
 use crate::event::{self, Budgets, Kind, Notice};
-use crate::flow::{
-    self, Admit, Arrival, Bucket, Cached, Due, FlowSink, Held, Sequence, Taken, is_plain,
-};
+use crate::flow::{self, Admit, Bucket, Cached, Due, FlowSink, Held, Sequence, Taken, is_plain};
 use crate::host::{Contact, HostRow, Policy};
 use crate::packet::{Age, Decapsulate, Frame, Glimpse, Halves, Packet, glimpse};
 use crate::{Address, hash_address};
 use core::marker::PhantomData;
-
-/// Which way a packet goes, seen from the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Way {
-    Ingress = 0,
-    Egress = 1,
-}
 
 /// Where the kernel program takes the time from.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -29,7 +20,7 @@ pub enum Clock {
     #[default]
     Coarse = 0,
     Precise = 1,
-    /// From what comes with the frame, for tests: [`Told`] in the metadata on ingress, the
+    /// From what comes with the frame, for tests: [`FrameMetadata`] in the metadata on ingress, the
     /// buffer's time stamp on egress.
     Frame = 2,
 }
@@ -38,15 +29,15 @@ pub enum Clock {
 /// frame brings its own time, and may be shorter than it was on the wire.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Told {
+pub struct FrameMetadata {
     pub now_ns: u64,
     pub bytes: u32,
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Told>() == 16);
+const _: () = assert!(size_of::<FrameMetadata>() == 16);
 // SAFETY: integers; the size assertion rules padding out.
-unsafe impl crate::Pod for Told {}
+unsafe impl crate::Pod for FrameMetadata {}
 
 /// Fixed at load.
 #[derive(Clone, Copy, Debug)]

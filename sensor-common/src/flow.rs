@@ -19,6 +19,7 @@
 //! full barrier.
 
 use crate::Address;
+use crate::arrival::Arrival;
 use crate::limits::FLOW_WAYS;
 use crate::packet::{Packet, tcp_flags};
 
@@ -278,35 +279,6 @@ impl Sequence for Unshared {
 /// Where records of evicted and full flows go. `false`: there was no room.
 pub trait FlowSink {
     fn send(&mut self, head: &Head, directions: &[Direction; 2], why: Sent) -> bool;
-}
-
-/// What a packet brings besides its headers.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    pub now_ns: u64,
-    /// Frame bytes on the wire, of all segments.
-    pub bytes: u32,
-    /// Segments that this buffer will become (segmentation offload), at least 1.
-    pub segments: u16,
-    pub ifindex: u32,
-    pub cpu: u16,
-}
-
-impl Arrival {
-    /// Bytes of each segment, as far as they fit the counters.
-    #[inline(always)]
-    fn length(&self) -> u16 {
-        let length = if self.segments <= 1 {
-            self.bytes
-        } else {
-            self.bytes / self.segments as u32
-        };
-        if length > u16::MAX as u32 {
-            u16::MAX
-        } else {
-            length as u16
-        }
-    }
 }
 
 /// Time of the last packet of either direction.

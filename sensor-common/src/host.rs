@@ -6,8 +6,9 @@
 //! (Flajolet et al. 2007) with 64 registers, about 13 % standard error, and are only touched by
 //! packets that begin a flow: the others bring nothing new.
 
+use crate::arrival::Arrival;
 use crate::counters::Outcome;
-use crate::flow::{Arrival, Due, Sequence};
+use crate::flow::{Due, Sequence};
 use crate::packet::{Packet, protocol, tcp_flags};
 use crate::{Address, mix};
 

@@ -3,8 +3,9 @@
 //!
 //! Nothing in here allocates, panics on input, or knows whether it runs in the kernel. Map values
 //! are integers and byte arrays with explicit padding; enums only come out of a `match`.
-#![cfg_attr(not(any(test, feature = "laws")), no_std)]
+#![cfg_attr(not(any(test, feature = "invariants")), no_std)]
 
+pub mod arrival;
 pub mod block;
 pub mod counters;
 pub mod datapath;

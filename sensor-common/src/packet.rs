@@ -281,7 +281,7 @@ fn layers<F: Frame + ?Sized>(
     transport::transport(frame, tunnels, packet)
 }
 
-#[cfg(any(test, feature = "laws"))]
-pub mod laws;
+#[cfg(any(test, feature = "invariants"))]
+pub mod invariants;
 #[cfg(test)]
 mod tests;

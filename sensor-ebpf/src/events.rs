@@ -4,10 +4,10 @@ use core::arch::asm;
 
 use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_skb_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use sensor_common::arrival::{Arrival, Way};
 use sensor_common::counters::Event;
-use sensor_common::datapath::{Counters as _, Way};
+use sensor_common::datapath::Counters as _;
 use sensor_common::event::{EventHead, EventRecord, MAX_BYTES, Notice, STEP};
-use sensor_common::flow::Arrival;
 use sensor_common::packet::{Frame as _, Packet};
 
 use crate::frame::{self, LinearFrame};

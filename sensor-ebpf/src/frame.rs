@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::programs::XdpContext;
-use sensor_common::datapath::Told;
+use sensor_common::datapath::FrameMetadata;
 use sensor_common::packet::{Frame, Packet};
 
 use crate::globals::barrier;
@@ -59,10 +59,10 @@ pub fn bounds(ctx: &XdpContext) -> (usize, usize) {
 
 /// What a test put in front of the frame, where the kernel keeps a driver's metadata.
 #[inline(always)]
-pub fn told(metadata: usize, data: usize) -> Option<Told> {
-    if metadata + size_of::<Told>() > data {
+pub fn metadata(start: usize, data: usize) -> Option<FrameMetadata> {
+    if start + size_of::<FrameMetadata>() > data {
         return None;
     }
     // SAFETY: within the metadata by the check above, which the verifier proves again.
-    Some(unsafe { *(metadata as *const Told) })
+    Some(unsafe { *(start as *const FrameMetadata) })
 }

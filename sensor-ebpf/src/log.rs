@@ -3,7 +3,8 @@
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
-use sensor_common::datapath::{Verdict, Way};
+use sensor_common::arrival::Way;
+use sensor_common::datapath::Verdict;
 use sensor_common::packet::Packet;
 
 /// One line about a packet that went all the way. `outcome` is a number of

@@ -20,8 +20,8 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use events::{Payload, SkbPayload, XdpPayload};
 use frame::LinearFrame;
 use maps::Scratch;
-use sensor_common::datapath::{Verdict, Way};
-use sensor_common::flow::Arrival;
+use sensor_common::arrival::{Arrival, Way};
+use sensor_common::datapath::Verdict;
 use sensor_common::packet::{Decapsulate, Packet, parse};
 
 /// Ingress on interfaces whose frames fit one buffer.
@@ -77,13 +77,13 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
     let Some(Scratch { packet, tick }) = tables::scratch() else {
         return globals::pass_action();
     };
-    let told = if globals::frames_tell_time() {
-        frame::told(ctx.metadata(), ctx.data())
+    let metadata = if globals::frames_tell_time() {
+        frame::metadata(ctx.metadata(), ctx.data())
     } else {
         None
     };
-    let (now_ns, bytes) = match told {
-        Some(told) => (told.now_ns, told.bytes),
+    let (now_ns, bytes) = match metadata {
+        Some(metadata) => (metadata.now_ns, metadata.bytes),
         None => (globals::now_ns(tick), bytes),
     };
     let arrival = Arrival {

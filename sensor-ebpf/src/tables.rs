@@ -5,9 +5,10 @@ use core::arch::asm;
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::maps::Array;
+use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
 use sensor_common::datapath::{
-    Admission, Counters, Datapath, Events, FlowTable, HostTable, Settings, Way,
+    Admission, Counters, Datapath, Events, FlowTable, HostTable, Settings,
 };
 use sensor_common::event::Budgets;
 use sensor_common::flow::{Bucket, Direction, FlowSink, Head, Sent, SentFlow, mark};

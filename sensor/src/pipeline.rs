@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::config::OutputSettings;
 use crate::output;
-use sensor_capture::player::Listener;
 use crate::print::Sink;
 use crate::respond::Respond;
+use sensor_capture::player::Listener;
 
 /// What is put out besides incidents and decisions.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
 use sensor_capture::kernel::{BlockArrays, LoadOptions, SharedArray};
 use sensor_capture::software::BlockSet;
-use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
 use sensor_common::Pod;
 use sensor_common::counters::Event;
 use sensor_engine::{Scope, from_ip};

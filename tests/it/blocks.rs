@@ -7,10 +7,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sensor_capture::kernel::LoadOptions;
 use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
+use sensor_capture::kernel::LoadOptions;
+use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, Event, Outcome};
-use sensor_common::datapath::{Verdict, Way};
+use sensor_common::datapath::Verdict;
 use sensor_common::event::Kind;
 use sensor_common::packet::protocol;
 use sensor_engine::Scope;

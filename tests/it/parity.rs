@@ -8,8 +8,8 @@ use std::process::Command;
 
 use sensor_capture::kernel::LoadOptions;
 use sensor_capture::pcap::{CaptureReader, to_ethernet};
+use sensor_common::arrival::Way;
 use sensor_common::counters::{Event, Outcome};
-use sensor_common::datapath::Way;
 use sensor_common::packet::{Decapsulate, Packet, parse};
 use sensor_tests::frames::{Dice, mutate, random_frame, specimens};
 use sensor_tests::is_root;

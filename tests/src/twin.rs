@@ -10,10 +10,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use sensor_capture::kernel::{Kernel, LoadOptions};
 use sensor_capture::software::Software;
+use sensor_common::arrival::{Arrival, Way};
 use sensor_common::counters::{Count, Event, Outcome};
-use sensor_common::datapath::{Clock, Told, Verdict, Way};
+use sensor_common::datapath::{Clock, FrameMetadata, Verdict};
 use sensor_common::event::{EventHead, Sample};
-use sensor_common::flow::{Arrival, Flow};
+use sensor_common::flow::Flow;
 
 /// Longest frame that `BPF_PROG_TEST_RUN` keeps in one buffer; of a longer one the kernel program
 /// reads that much, as it would of a jumbo frame from a driver. A page of 4 KiB less the headroom and
@@ -176,19 +177,23 @@ impl Twin {
         } else {
             "sensor_xdp"
         };
-        let told = Told {
+        let metadata = FrameMetadata {
             now_ns: case.at_ns,
             bytes: case.wire_bytes,
             reserved: 0,
         };
         self.data.clear();
-        self.data.extend(told.now_ns.to_ne_bytes());
-        self.data.extend(told.bytes.to_ne_bytes());
-        self.data.extend(told.reserved.to_ne_bytes());
+        self.data.extend(metadata.now_ns.to_ne_bytes());
+        self.data.extend(metadata.bytes.to_ne_bytes());
+        self.data.extend(metadata.reserved.to_ne_bytes());
         // Enough to need several buffers.
         self.data.extend(case.data.iter().take(4 * LINEAR_BYTES));
         let mut context = [0; XDP_MD_BYTES];
-        put(&mut context, xdp_md::DATA, size_of::<Told>() as u32);
+        put(
+            &mut context,
+            xdp_md::DATA,
+            size_of::<FrameMetadata>() as u32,
+        );
         put(&mut context, xdp_md::DATA_END, self.data.len() as u32);
         let mut options = TestRunOptions::new();
         options.data_in = Some(&self.data);

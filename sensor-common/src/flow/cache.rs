@@ -1,8 +1,8 @@
 //! Finding a packet's flow in its bucket, admitting and evicting.
 
 use super::held::Due;
-use super::{Arrival, Bucket, Direction, FlowSink, Head, Held, Sent, Sequence, is_plain, mark};
-use crate::datapath::Way;
+use super::{Bucket, Direction, FlowSink, Head, Held, Sent, Sequence, is_plain, mark};
+use crate::arrival::{Arrival, Way};
 use crate::packet::Packet;
 use crate::{Address, mix};
 

@@ -6,9 +6,8 @@
 //! [`WINDOW_SHIFT`], and when the flow is evicted. All other packets count in the row at once. So a
 //! row lags by less than half of a flow and by at most 15 packets of it, and nothing is lost.
 
-use super::Arrival;
+use crate::arrival::{Arrival, Way};
 use crate::counters::Outcome;
-use crate::datapath::Way;
 use crate::packet::{Packet, tcp_flags};
 
 /// Packets at which they go on.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::datapath::Way;
+use crate::arrival::{Arrival, Way};
 use crate::v4_mapped;
 
 /// Records sent, and what evicted flows still held.

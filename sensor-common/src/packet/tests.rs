@@ -209,7 +209,7 @@ fn agree(frame: &[u8]) -> u32 {
 }
 
 #[test]
-fn laws_hold_on_whole_and_broken_frames() {
+fn invariants_hold_on_whole_and_broken_frames() {
     let segment = tcp(tcp_flags::SYN);
     let v4 = ethernet(0x0800, &ipv4(6, &segment));
     let v6 = ethernet(0x86dd, &ipv6(6, &segment));
@@ -221,7 +221,7 @@ fn laws_hold_on_whole_and_broken_frames() {
             for byte in [0, 4, 17, 44, 0x60, 0xff] {
                 let mut changed = frame.clone();
                 changed[at] = byte;
-                laws::check(&changed);
+                invariants::check(&changed);
             }
         }
     }

@@ -2,9 +2,9 @@
 //! feeds the engine from captures.
 
 pub mod batch;
+#[cfg(any(test, feature = "invariants"))]
+pub mod invariants;
 pub mod kernel;
-#[cfg(any(test, feature = "laws"))]
-pub mod laws;
 pub mod pcap;
 pub mod player;
 pub mod software;

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use sensor_common::arrival::{Arrival, Way};
 use sensor_common::counters::{Count, Event, Outcome};
-use sensor_common::datapath::Way;
-use sensor_common::flow::{Arrival, Flow};
+use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
 use sensor_common::packet::Packet;
 use sensor_engine::Input;

@@ -3,14 +3,15 @@
 
 use std::collections::HashSet;
 
+use sensor_common::arrival::{Arrival, Way};
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{self, Asked, BlockTable, Gate, Packed};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{
-    Admission, Counters, Datapath, FlowTable, HostTable, Settings, Verdict, Way,
+    Admission, Counters, Datapath, FlowTable, HostTable, Settings, Verdict,
 };
 use sensor_common::event::{Budgets, EventHead, MAX_BYTES, Notice, Sample};
-use sensor_common::flow::{self, Arrival, Bucket, Direction, Flow, FlowSink, Head, Sent, Unshared};
+use sensor_common::flow::{self, Bucket, Direction, Flow, FlowSink, Head, Sent, Unshared};
 use sensor_common::host::HostRow;
 use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
 use sensor_common::packet::{Packet, parse};

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use sensor_common::arrival::Way;
 use sensor_common::counters::Event;
-use sensor_common::datapath::Way;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
 use sensor_engine::{Input, OPINION_NS};
@@ -23,15 +23,15 @@ use super::queue::{Closed, Drain};
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks, Verdicts};
 use super::{Ask, GivenOpinion, GivenOrder, Reload, Reply, orders};
-use sensor_capture::batch::Batch;
-use sensor_capture::kernel::{Attachment, Kernel};
 use crate::checkpoint::Checkpoint;
 use crate::config::Settings;
 use crate::output::{self, timestamp};
 use crate::pipeline::{Pipeline, Show};
-use sensor_capture::player::Listener;
 use crate::print::{Format, Sink as _};
 use crate::respond::KernelRespond;
+use sensor_capture::batch::Batch;
+use sensor_capture::kernel::{Attachment, Kernel};
+use sensor_capture::player::Listener;
 
 /// Everything that the thread owns.
 pub struct EngineThread {

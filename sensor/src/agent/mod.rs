@@ -32,7 +32,6 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use sensor_capture::kernel::{Attachment, Kernel};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Settings, Sources};
 use crate::pipeline::{Pipeline, Show};
@@ -44,6 +43,7 @@ use queue::Policy;
 use recent::Recent;
 use screen::Screen;
 use search::Found;
+use sensor_capture::kernel::{Attachment, Kernel};
 use snapshot::About;
 use socket::Answers;
 

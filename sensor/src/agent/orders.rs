@@ -9,9 +9,9 @@ use sensor_engine::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use sensor_capture::kernel::monotonic_ns;
 use crate::output::transport;
 use crate::respond::{KernelRespond, Listed, Measure, Network, Origin, Request, Shown};
+use sensor_capture::kernel::monotonic_ns;
 
 /// Targets of one order: more come in several.
 pub const MAX_TARGETS: usize = 1_000;

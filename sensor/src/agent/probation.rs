@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use sensor_common::datapath::Way;
+use sensor_common::arrival::Way;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
+use crate::output::timestamp;
 use sensor_capture::kernel::interface::Interface;
 use sensor_capture::kernel::verify::{News, Others, Probation, Reading};
 use sensor_capture::kernel::{Attachment, Kernel, detach};
-use crate::output::timestamp;
 
 /// Every attachment, until it proves broken.
 pub struct Watch {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, Event, Outcome};
-use sensor_common::datapath::Way;
 use sensor_engine::{Stats, TableUse};
 
 use super::queue::Gauge;
-use sensor_capture::kernel::{Attachment, Kernel};
 use crate::config::Settings;
 use crate::respond::Mode;
+use sensor_capture::kernel::{Attachment, Kernel};
 
 /// What stays the same while the agent runs.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use sensor_engine::to_ip;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use sensor_capture::kernel::Tables;
 use crate::output::transport;
+use sensor_capture::kernel::Tables;
 
 /// Hosts, or flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -8,9 +8,9 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
+use crate::config::{self, Sources};
 use sensor_capture::kernel::interface::Interface;
 use sensor_capture::kernel::{Pins, is_pinned, resident, take_off_left_over, wait_until_free};
-use crate::config::{self, Sources};
 
 /// Ends what a sensor left at work: one that was killed, or that ran with --keep-enforcing. Its
 /// blocks end at once, its counters and flows are forgotten. A sensor that runs is left alone.

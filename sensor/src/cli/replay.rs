@@ -14,13 +14,13 @@ use serde_json::json;
 use tracing::error;
 
 use super::{EXIT_BAD_INPUT, EXIT_USAGE};
-use sensor_capture::pcap::CaptureReader;
 use crate::naming;
 use crate::output::timestamp;
 use crate::pipeline::{Pipeline, Show};
-use sensor_capture::player::{ClockFaults, Player};
 use crate::print::{Format, Printer};
 use crate::respond::NoRespond;
+use sensor_capture::pcap::CaptureReader;
+use sensor_capture::player::{ClockFaults, Player};
 
 #[derive(Args)]
 #[command(after_help = "Example: sensor replay --json --flows office.pcap.zst | jq .kind")]

@@ -12,16 +12,16 @@ use tracing::warn;
 
 use super::{consent, logs};
 use crate::agent::{self, LogTail, SetFilter, Setup, View};
-use sensor_capture::kernel::interface::expand;
-use sensor_capture::kernel::{
-    Egress, Kernel, LoadOptions, Mode as AttachMode, Pins, Wanted, attach, random,
-};
 use crate::config::{
     self, AttachChoice, Capture, EgressChoice, LogFormat, Override, RespondSettings, Settings,
     Sources,
 };
 use crate::print::Format;
 use crate::respond::{Guard, KernelRespond, Mode, Network, Options};
+use sensor_capture::kernel::interface::expand;
+use sensor_capture::kernel::{
+    Egress, Kernel, LoadOptions, Mode as AttachMode, Pins, Wanted, attach, random,
+};
 
 /// Flags win over the configuration.
 #[derive(Args)]

@@ -11,8 +11,8 @@ use sensor_engine::{Config, Engine, Incident, Input, Output, from_ip};
 
 use super::roc::Scores;
 use super::truth::{Mac, Truth};
-use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use crate::output;
+use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use sensor_capture::player::{ClockFaults, Listener, Played, Player};
 
 /// An incident at one publication.

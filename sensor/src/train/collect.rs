@@ -10,12 +10,12 @@ use sensor_engine::{Config, Engine, Family, Input, Inputs, Output, SECOND_NS, Ve
 use sha2::{Digest as _, Sha256};
 
 use super::groups::fingerprint;
-use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use crate::eval::families::kind_of;
 use crate::eval::labels::Labels;
 use crate::eval::roc::ordered;
 use crate::eval::truth::{Event, Truth, WINDOW_NS};
 use crate::eval::{Progress, Subject};
+use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use sensor_capture::player::{Listener, Player};
 
 /// Rows of one class and kind of subject that one capture gives; of more, every nth.

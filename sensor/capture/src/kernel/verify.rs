@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use sensor_common::datapath::Way;
+use sensor_common::arrival::Way;
 
 use super::attach::AtStart;
 use super::interface::Interface;

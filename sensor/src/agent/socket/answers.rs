@@ -16,10 +16,10 @@ use crate::agent::search::FlowQuery;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenOpinion, GivenOrder};
-use sensor_capture::kernel::Tables;
 use crate::explain;
 use crate::output::{self, timestamp};
 use crate::respond::Origin;
+use sensor_capture::kernel::Tables;
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]

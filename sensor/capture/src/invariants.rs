@@ -6,10 +6,11 @@ use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::path::Path;
 
+use sensor_common::arrival::{Arrival, Way};
 use sensor_common::counters::{Event, Outcome};
-use sensor_common::datapath::{Verdict, Way};
-use sensor_common::flow::{Arrival, Direction, Flow};
-use sensor_common::packet::laws;
+use sensor_common::datapath::Verdict;
+use sensor_common::flow::{Direction, Flow};
+use sensor_common::packet::invariants;
 
 use super::kernel::LoadOptions;
 use super::pcap::{CaptureReader, MAX_FRAME_LEN, to_ethernet};
@@ -132,7 +133,7 @@ pub fn check_capture(data: &[u8]) {
         assert!(frame.wire_len as usize >= frame.data.len(), "{frame:?}");
         let ethernet = to_ethernet(&frame, &mut scratch);
         if ethernet.data.len() < 512 {
-            laws::check(ethernet.data);
+            invariants::check(ethernet.data);
         }
     }
 }
