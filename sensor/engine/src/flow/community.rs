@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sensor_common::packet::protocol;
+use sha1::{Digest as _, Sha1};
 
 /// What identifies a flow to other tools. For ICMP the ports are `type << 8 | code`, as in the
 /// flow record, and the source is the one that sent that type.
@@ -36,22 +38,32 @@ pub fn community_id(tuple: &Tuple) -> String {
     } else {
         ((tuple.destination, to), (tuple.source, from))
     };
-    let mut message = Vec::with_capacity(40);
-    message.extend_from_slice(&[0, 0]);
-    push_ip(&mut message, low.0);
-    push_ip(&mut message, high.0);
-    message.extend_from_slice(&[tuple.protocol, 0]);
-    message.extend_from_slice(&low.1.to_be_bytes());
-    message.extend_from_slice(&high.1.to_be_bytes());
+    let mut hash = Sha1::new();
+    hash.update([0, 0]);
+    hash_address(&mut hash, low.0);
+    hash_address(&mut hash, high.0);
+    hash.update([tuple.protocol, 0]);
+    if has_ports(tuple.protocol) {
+        hash.update(low.1.to_be_bytes());
+        hash.update(high.1.to_be_bytes());
+    }
     let mut id = String::from("1:");
-    base64(&sha1(&message), &mut id);
+    BASE64_STANDARD.encode_string(hash.finalize(), &mut id);
     id
 }
 
-fn push_ip(message: &mut Vec<u8>, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(v4) => message.extend_from_slice(&v4.octets()),
-        IpAddr::V6(v6) => message.extend_from_slice(&v6.octets()),
+/// The specification hashes no ports where a protocol has none, instead of zeros.
+const fn has_ports(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ICMP | protocol::ICMPV6
+    )
+}
+
+fn hash_address(hash: &mut Sha1, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => hash.update(v4.octets()),
+        IpAddr::V6(v6) => hash.update(v6.octets()),
     }
 }
 
@@ -90,78 +102,6 @@ const fn icmp6_answer(kind: u16) -> Option<u16> {
     })
 }
 
-/// SHA-1 (FIPS 180-4). Broken as a signature, and used here only because the specification of the
-/// identifier names it.
-fn sha1(message: &[u8]) -> [u8; 20] {
-    let mut padded = message.to_vec();
-    padded.push(0x80);
-    while padded.len() % 64 != 56 {
-        padded.push(0);
-    }
-    padded.extend_from_slice(&(message.len() as u64).wrapping_mul(8).to_be_bytes());
-    let mut state = [
-        0x6745_2301_u32,
-        0xefcd_ab89,
-        0x98ba_dcfe,
-        0x1032_5476,
-        0xc3d2_e1f0,
-    ];
-    for block in padded.chunks_exact(64) {
-        sha1_block(&mut state, block);
-    }
-    let mut digest = [0u8; 20];
-    for (chunk, word) in digest.chunks_exact_mut(4).zip(state) {
-        chunk.copy_from_slice(&word.to_be_bytes());
-    }
-    digest
-}
-
-fn sha1_block(state: &mut [u32; 5], block: &[u8]) {
-    let mut w = [0u32; 80];
-    for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
-        *word = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    }
-    for i in 16..80 {
-        w[i] = (w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16]).rotate_left(1);
-    }
-    let [mut a, mut b, mut c, mut d, mut e] = *state;
-    for (i, word) in w.iter().enumerate() {
-        let (f, k) = match i / 20 {
-            0 => ((b & c) | (!b & d), 0x5a82_7999_u32),
-            1 => (b ^ c ^ d, 0x6ed9_eba1),
-            2 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
-            _ => (b ^ c ^ d, 0xca62_c1d6),
-        };
-        let next = a
-            .rotate_left(5)
-            .wrapping_add(f)
-            .wrapping_add(e)
-            .wrapping_add(k)
-            .wrapping_add(*word);
-        (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
-    }
-    for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
-        *sum = sum.wrapping_add(part);
-    }
-}
-
-/// Base64 with padding (RFC 4648 4).
-fn base64(bytes: &[u8], text: &mut String) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4usize {
-            if i <= chunk.len() {
-                let index = (word >> (18 - 6 * i)) & 63;
-                text.push(char::from(ALPHABET[index as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +119,7 @@ mod tests {
 
     /// Vectors of the specification's baseline files (seed 0).
     #[test]
-    fn vectors_of_the_specification() {
+    fn ids_equal_the_vectors_of_the_specification() {
         let (tcp, udp) = (protocol::TCP, protocol::UDP);
         let a = ("128.232.110.120", 34855);
         let b = ("66.35.250.204", 80);
@@ -195,10 +135,36 @@ mod tests {
             ("192.168.0.1", echo),
             "1:X0snYXpgwiv9TZtqg64sgzUn6Dk=",
         );
+        check(
+            protocol::SCTP,
+            ("192.168.170.8", 7),
+            ("192.168.170.56", 80),
+            "1:jQgCxbku+pNGw8WPbEc/TS/uTpQ=",
+        );
+    }
+
+    /// As version 1.5.0 of the specification's Python package (`communityid`) says.
+    #[test]
+    fn ids_equal_those_of_the_python_package() {
+        let (icmp, icmp6) = (protocol::ICMP, protocol::ICMPV6);
+        let (a, b) = ("fe80::200:86ff:fe05:80da", "fe80::260:97ff:fe07:69ea");
+        let id = "1:dGHyGvjMfljg6Bppwm3bg0LO8TY=";
+        check(icmp6, (a, 135 << 8), (b, 135 << 8), id);
+        check(icmp6, (b, 136 << 8), (a, 136 << 8), id);
+        let (a, b) = (("10.0.0.1", 3 << 8 | 1), ("10.0.0.2", 3 << 8 | 1));
+        check(icmp, a, b, "1:gkoOC4ouXvyYq0Ek/WqwbLoqcxM=");
+        check(
+            protocol::TCP,
+            ("fe80:1:203:405:607:809:a0b:c0d", 10),
+            ("fe80:1011:1213:1415:1617:1819:1a1b:1c1d", 11),
+            "1:PT0zkoXvnKB5YsYqGlrHpCusXx0=",
+        );
     }
 
     #[test]
-    fn sha1_of_abc() {
-        assert_eq!(sha1(b"abc")[..4], [0xa9, 0x99, 0x3e, 0x36]);
+    fn a_protocol_without_ports_hashes_none() {
+        const RSVP: u8 = 46;
+        let (a, b) = (("10.1.24.4", 0), ("10.1.12.1", 0));
+        check(RSVP, a, b, "1:/nQI4Rh/TtY3mf0R2gJFBkVlgS4=");
     }
 }
