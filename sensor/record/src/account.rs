@@ -1,0 +1,183 @@
+//! Incidents by their identifier, each with what was decided about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::decision::Decision;
+use crate::entity::engine_entity;
+use crate::feedback::Feedback;
+use crate::incident::Incident;
+use crate::record::Record;
+
+/// Decisions kept of one incident.
+pub const MAX_DECISIONS: usize = 10;
+/// Incidents whose identifier begins as wanted, and identifiers that may be meant instead.
+const MAX_KEPT: usize = 64;
+const MAX_IDS: usize = 100_000;
+/// Other identifiers that an error names.
+const N_NEAREST: usize = 3;
+
+/// What is known of an incident.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// Its latest state.
+    pub incident: Incident,
+    /// What was decided.
+    pub decided: Decided,
+    /// What a person said of it last.
+    pub feedback: Option<Feedback>,
+}
+
+/// The first few decisions, and how many there were.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decided {
+    pub decisions: Vec<Decision>,
+    pub n_decisions: u64,
+}
+
+impl Decided {
+    pub fn add(&mut self, decision: &Decision) {
+        self.n_decisions += 1;
+        if self.decisions.len() < MAX_DECISIONS {
+            self.decisions.push(decision.clone());
+        }
+    }
+}
+
+impl Account {
+    pub fn new(incident: Incident) -> Self {
+        Self {
+            incident,
+            decided: Decided::default(),
+            feedback: None,
+        }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.incident.id
+    }
+
+    /// Whom it is about, as the engine knows them; none for a station, of which nothing is learned.
+    pub fn entity(&self) -> Option<sensor_engine::Entity> {
+        let (entity, kind) = (self.incident.entity?, self.incident.entity_kind?);
+        engine_entity(entity, kind).filter(|entity| entity.station().is_none())
+    }
+}
+
+/// There is no such incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    pub wanted: String,
+    /// The nearest of those that there are.
+    pub nearest: Vec<String>,
+}
+
+impl Missing {
+    /// Nearest by the edits that make one the other; those that begin as wanted come first.
+    pub fn new<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let mut known: Vec<(bool, usize, &str)> = known
+            .map(|id| (!id.starts_with(wanted), strsim::levenshtein(wanted, id), id))
+            .collect();
+        known.sort_unstable();
+        Self {
+            wanted: wanted.to_owned(),
+            nearest: known
+                .iter()
+                .take(N_NEAREST)
+                .map(|(_, _, id)| (*id).to_owned())
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nearest.is_empty() {
+            return write!(f, "no incident {}: there is none at all", self.wanted);
+        }
+        write!(
+            f,
+            "no incident {}, or more than one; the nearest: {}",
+            self.wanted,
+            self.nearest.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for Missing {}
+
+/// Looks for one incident among records.
+#[derive(Debug)]
+pub struct Accounts {
+    wanted: String,
+    found: BTreeMap<String, (Option<Incident>, Decided)>,
+    ids: BTreeSet<String>,
+}
+
+impl Accounts {
+    /// `wanted` is an identifier, or the beginning of one that no other begins with.
+    pub fn new(wanted: &str) -> Self {
+        Self {
+            wanted: wanted.to_owned(),
+            found: BTreeMap::new(),
+            ids: BTreeSet::new(),
+        }
+    }
+
+    pub fn take(&mut self, record: Record) {
+        match record {
+            Record::Incident(incident) => {
+                if self.ids.len() < MAX_IDS {
+                    self.ids.insert(incident.id.clone());
+                }
+                if let Some((latest, _)) = self.find(&incident.id) {
+                    *latest = Some(*incident);
+                }
+            }
+            Record::Decision(decision) => {
+                if let Some((_, decided)) = self.find(&decision.incident_id) {
+                    decided.add(&decision);
+                }
+            }
+            Record::Sensor(_)
+            | Record::Flow(_)
+            | Record::Finding(_)
+            | Record::Event(_)
+            | Record::Loss(_)
+            | Record::Summary(_) => {}
+        }
+    }
+
+    fn find(&mut self, id: &str) -> Option<&mut (Option<Incident>, Decided)> {
+        let is_wanted = id.starts_with(&self.wanted);
+        let has_room = self.found.len() < MAX_KEPT || id == self.wanted;
+        if !is_wanted || !(has_room || self.found.contains_key(id)) {
+            return None;
+        }
+        Some(self.found.entry(id.to_owned()).or_default())
+    }
+
+    /// The one that was wanted.
+    ///
+    /// # Errors
+    /// When there is none, or when several begin so.
+    pub fn finish(self) -> Result<Account, Missing> {
+        let missing = || Missing::new(&self.wanted, self.ids.iter().map(String::as_str));
+        let mut accounts: Vec<Account> = self
+            .found
+            .into_values()
+            .filter_map(|(incident, decided)| {
+                Some(Account {
+                    decided,
+                    ..Account::new(incident?)
+                })
+            })
+            .collect();
+        let exact = accounts.iter().position(|a| a.id() == self.wanted);
+        match (exact, accounts.len()) {
+            (Some(at), _) => Ok(accounts.swap_remove(at)),
+            (None, 1) if !self.wanted.is_empty() => Ok(accounts.swap_remove(0)),
+            _ => Err(missing()),
+        }
+    }
+}

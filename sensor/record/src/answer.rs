@@ -1,0 +1,392 @@
+//! What the running agent answers.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::account::{Account, Decided};
+use crate::decision::{Decision, Mode, Outcome};
+use crate::feedback::Feedback;
+use crate::flow::Flow;
+use crate::head::Sensor;
+use crate::incident::Incident;
+use crate::lifecycle::Attached;
+use crate::list::{Allowed, Block};
+use crate::summary::Counts;
+use crate::text::explain;
+use crate::time::{Timestamp, Zone};
+
+/// The agent in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "status")]
+pub struct Status {
+    #[serde(flatten)]
+    pub sensor: Arc<Sensor>,
+    /// Version of the program
+    #[serde(rename = "sensor.version")]
+    pub version: String,
+    /// Number of its process
+    #[serde(rename = "process.pid")]
+    pub pid: u32,
+    /// Start of the agent
+    #[serde(rename = "event.start")]
+    pub start: Timestamp,
+    /// Time since then
+    #[schemars(extend("x-unit" = "s"))]
+    pub uptime_s: f64,
+    /// Mode of the response
+    pub mode: Mode,
+    /// Hash of the configuration in force
+    #[serde(rename = "config.hash")]
+    pub config_hash: String,
+    /// Interfaces that are watched
+    pub attach: Vec<Attached>,
+    /// What came in
+    pub ingress: Load,
+    /// What went out
+    pub egress: Load,
+    /// Number of flows that are followed
+    pub flows: u64,
+    /// Number of flow records exported
+    pub flows_ended: u64,
+    /// Number of times that the traffic changed so that scores were calibrated anew
+    pub drifts: u64,
+    /// Kinds of subjects whose scores are being calibrated anew
+    pub models_adapting: u64,
+    /// Number of incidents opened, by family
+    pub incidents: Counts,
+    /// Number of incidents that are open
+    pub incidents_open: u64,
+    /// Number of incidents that gave way to newer ones
+    pub incidents_forgotten: u64,
+    /// Number of block entries
+    pub blocks: u64,
+    /// Number of decisions, by what became of them
+    pub decisions: Outcomes,
+    /// Packets that the kernel program dropped, let through or shed, by event
+    #[schemars(extend("x-unit" = "packets"))]
+    pub events: Counts,
+    /// Packets that could not be read, by reason
+    #[schemars(extend("x-unit" = "packets"))]
+    pub malformed: Counts,
+    /// Queues between the agent's threads
+    pub queues: BTreeMap<Cow<'static, str>, Queue>,
+    /// How long the looks at the kernel's tables took
+    pub tick_ms: Ticks,
+    /// Number of clients that found all places taken
+    pub clients_refused: u64,
+}
+
+/// Load of one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Load {
+    /// Number of packets
+    #[schemars(extend("x-unit" = "packets"))]
+    pub packets: u64,
+    /// Bytes from the Ethernet header on
+    #[schemars(extend("x-unit" = "bytes"))]
+    pub bytes: u64,
+    /// Packets in the last second
+    #[schemars(extend("x-unit" = "packets/s"))]
+    pub packets_per_s: f64,
+    /// Bytes in the last second
+    #[schemars(extend("x-unit" = "bytes/s"))]
+    pub bytes_per_s: f64,
+}
+
+/// Numbers of decisions by [`Outcome`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Outcomes {
+    /// In force
+    #[serde(default)]
+    pub applied: u64,
+    /// Counted only
+    #[serde(default)]
+    pub monitored: u64,
+    /// Waiting for a yes
+    #[serde(default)]
+    pub proposed: u64,
+    /// Refused by a rule
+    pub refused: u64,
+    /// Could not be carried out
+    pub failed: u64,
+    /// Applied, monitored and proposed ones together, until version 2
+    pub allowed: u64,
+}
+
+impl Outcomes {
+    pub const fn count(&mut self, outcome: &Outcome) {
+        let number = match outcome {
+            Outcome::Applied => &mut self.applied,
+            Outcome::Monitored => &mut self.monitored,
+            Outcome::Proposed => &mut self.proposed,
+            Outcome::Refused { .. } => &mut self.refused,
+            Outcome::Failed { .. } => &mut self.failed,
+        };
+        *number += 1;
+        self.allowed = self.applied + self.monitored + self.proposed;
+    }
+
+    /// Each with the word of its outcome.
+    pub const fn named(&self) -> [(&'static str, u64); 5] {
+        [
+            ("applied", self.applied),
+            ("monitored", self.monitored),
+            ("proposed", self.proposed),
+            ("refused", self.refused),
+            ("failed", self.failed),
+        ]
+    }
+}
+
+/// A bounded queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Queue {
+    /// Items that wait
+    pub depth: u64,
+    /// Items that fit
+    pub capacity: u64,
+    /// What happens to one that finds no room
+    pub policy: Cow<'static, str>,
+    /// Items that found no room
+    pub shed: u64,
+}
+
+/// How long the looks took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Ticks {
+    /// At host rows, median
+    #[serde(rename = "hosts.p50")]
+    #[schemars(extend("x-unit" = "ms"))]
+    pub hosts_p50: f64,
+    /// At host rows, 99 of 100
+    #[serde(rename = "hosts.p99")]
+    #[schemars(extend("x-unit" = "ms"))]
+    pub hosts_p99: f64,
+    /// At flows, median
+    #[serde(rename = "flows.p50")]
+    #[schemars(extend("x-unit" = "ms"))]
+    pub flows_p50: f64,
+    /// At flows, 99 of 100
+    #[serde(rename = "flows.p99")]
+    #[schemars(extend("x-unit" = "ms"))]
+    pub flows_p99: f64,
+    /// Number of looks that took longer than the time from one to the next
+    pub late: u64,
+}
+
+/// Live flows that were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Flows {
+    /// The greatest of those that match
+    pub flows: Vec<Flow>,
+    /// Number of flows that match
+    pub matched: u64,
+    /// Number of flows in the table
+    pub of: u64,
+}
+
+/// Hosts, or flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum TopWhat {
+    #[default]
+    Hosts,
+    Flows,
+}
+
+/// Who talks most.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Top {
+    /// What the rows are
+    pub what: TopWhat,
+    /// Time that the rates are over
+    #[schemars(extend("x-unit" = "s"))]
+    pub window_s: f64,
+    /// The greatest first
+    pub rows: TopRows,
+}
+
+/// Rows of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum TopRows {
+    Hosts(Vec<TopHost>),
+    Flows(Vec<TopFlow>),
+}
+
+impl Default for TopRows {
+    fn default() -> Self {
+        Self::Hosts(Vec::new())
+    }
+}
+
+/// Load of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TopHost {
+    /// Address
+    #[serde(rename = "host.ip")]
+    pub ip: IpAddr,
+    /// Packets towards it
+    #[serde(rename = "in.packets_per_s")]
+    #[schemars(extend("x-unit" = "packets/s"))]
+    pub in_packets_per_s: f64,
+    /// Bytes towards it
+    #[serde(rename = "in.bytes_per_s")]
+    #[schemars(extend("x-unit" = "bytes/s"))]
+    pub in_bytes_per_s: f64,
+    /// Packets from it
+    #[serde(rename = "out.packets_per_s")]
+    #[schemars(extend("x-unit" = "packets/s"))]
+    pub out_packets_per_s: f64,
+    /// Bytes from it
+    #[serde(rename = "out.bytes_per_s")]
+    #[schemars(extend("x-unit" = "bytes/s"))]
+    pub out_bytes_per_s: f64,
+}
+
+/// Load of a flow; `a` is the end with the lower address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TopFlow {
+    /// Address of one end
+    #[serde(rename = "a.ip")]
+    pub a_ip: IpAddr,
+    /// Port of it
+    #[serde(rename = "a.port")]
+    pub a_port: u16,
+    /// Address of the other end
+    #[serde(rename = "b.ip")]
+    pub b_ip: IpAddr,
+    /// Port of it
+    #[serde(rename = "b.port")]
+    pub b_port: u16,
+    /// Name of the IP protocol, else its number
+    #[serde(rename = "network.transport")]
+    pub transport: Cow<'static, str>,
+    /// Packets from `a` to `b`
+    #[serde(rename = "a.packets_per_s")]
+    #[schemars(extend("x-unit" = "packets/s"))]
+    pub a_packets_per_s: f64,
+    /// Bytes from `a` to `b`
+    #[serde(rename = "a.bytes_per_s")]
+    #[schemars(extend("x-unit" = "bytes/s"))]
+    pub a_bytes_per_s: f64,
+    /// Packets from `b` to `a`
+    #[serde(rename = "b.packets_per_s")]
+    #[schemars(extend("x-unit" = "packets/s"))]
+    pub b_packets_per_s: f64,
+    /// Bytes from `b` to `a`
+    #[serde(rename = "b.bytes_per_s")]
+    #[schemars(extend("x-unit" = "bytes/s"))]
+    pub b_bytes_per_s: f64,
+}
+
+/// An incident with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "explanation")]
+pub struct Explanation {
+    #[serde(flatten)]
+    pub sensor: Arc<Sensor>,
+    /// Its latest state
+    pub incident: Incident,
+    /// The first few decisions
+    pub decisions: Vec<Decision>,
+    /// Number of decisions
+    #[serde(rename = "decisions.count")]
+    pub n_decisions: u64,
+    /// What a person said of it last
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<Feedback>,
+    /// The same in words; times are UTC
+    pub sentences: Vec<String>,
+}
+
+impl From<Account> for Explanation {
+    fn from(account: Account) -> Self {
+        let sentences = explain::sentences(&account, &Zone::utc());
+        Self {
+            sensor: Arc::clone(&account.incident.head.sensor),
+            incident: account.incident,
+            decisions: account.decided.decisions,
+            n_decisions: account.decided.n_decisions,
+            feedback: account.feedback,
+            sentences,
+        }
+    }
+}
+
+impl From<Explanation> for Account {
+    fn from(explanation: Explanation) -> Self {
+        Self {
+            incident: explanation.incident,
+            decided: Decided {
+                decisions: explanation.decisions,
+                n_decisions: explanation.n_decisions,
+            },
+            feedback: explanation.feedback,
+        }
+    }
+}
+
+/// What became of a wish to block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BlockAdded {
+    /// Number of entries made
+    pub n_added: u64,
+    /// Why others were not made
+    pub refused: Vec<String>,
+    /// Mode of the response
+    pub mode: Mode,
+}
+
+/// Entries that were taken off the block-list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BlockRemoved {
+    /// Entries as they were
+    pub removed: Vec<Block>,
+}
+
+/// The block-list, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BlockListed {
+    /// Entries, by address
+    pub entries: Vec<Block>,
+    /// Number of entries on the list
+    pub of: u64,
+    /// Mode of the response
+    pub mode: Mode,
+}
+
+/// How many entries a flush took away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BlockFlushed {
+    /// Number of entries removed
+    pub n_removed: u64,
+}
+
+/// Blocks that went when something was allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AllowAdded {
+    /// Entries as they were
+    pub unblocked: Vec<Block>,
+}
+
+/// The allow-list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AllowListed {
+    /// Entries, by address
+    pub entries: Vec<Allowed>,
+}
+
+/// Done, and nothing to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Done {}

@@ -1,0 +1,107 @@
+//! Lines of the audit log: what was done to somebody's packets, or refused.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::decision::{Mode, Outcome};
+use crate::feedback::Feedback;
+use crate::head::Head;
+use crate::list::Measure;
+use crate::network::Network;
+use crate::origin::Origin;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum AuditAction {
+    Block,
+    Refuse,
+    Remove,
+    Expire,
+    Flush,
+    BulkLoad,
+    Allow,
+    Disallow,
+    ModeChange,
+    Restore,
+    Adopt,
+    Feedback,
+}
+
+/// One line; what is absent does not apply.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "audit")]
+pub struct AuditLine {
+    #[serde(flatten)]
+    pub head: Head,
+    /// What happened
+    #[serde(rename = "event.action")]
+    pub action: AuditAction,
+    /// Mode of the response
+    pub mode: Mode,
+    #[serde(flatten)]
+    pub about: About,
+}
+
+/// What a line is about.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct About {
+    /// Address or network
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Network>,
+    /// IP protocol that an entry is limited to; 0 is any
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u8>,
+    /// Local port that an entry is limited to; 0 is any
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_port: Option<u16>,
+    /// What is done to packets
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure: Option<Measure>,
+    /// How long an entry holds
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "s"))]
+    pub ttl_s: Option<u64>,
+    /// Who made the entry, or ordered it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Who ended the entry
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<Origin>,
+    /// Reason for the entry, or for its end
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What became of it
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Packets that the entry stopped
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "packets"))]
+    pub packets: Option<u64>,
+    /// Bytes of those packets
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "bytes"))]
+    pub bytes: Option<u64>,
+    /// Number of entries made
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_added: Option<u64>,
+    /// Number of entries removed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_removed: Option<u64>,
+    /// Number of entries refused
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_refused: Option<u64>,
+    /// The first of the refusals
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+    /// Mode before a change
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Mode>,
+    /// Mode after a change
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Mode>,
+    /// What a person said of an incident
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<Feedback>,
+}

@@ -1,0 +1,275 @@
+//! What was decided about a source, and what became of it.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::head::Head;
+
+/// What is done about somebody's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Action {
+    Observe,
+    // Of sensors before version 1 of the contract.
+    #[serde(alias = "rate_limit")]
+    Limit,
+    Challenge,
+    Quarantine,
+    Drop,
+    Shield,
+}
+
+impl Action {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Limit => "limit",
+            Self::Challenge => "challenge",
+            Self::Quarantine => "quarantine",
+            Self::Drop => "drop",
+            Self::Shield => "shield",
+        }
+    }
+}
+
+impl From<sensor_engine::Action> for Action {
+    fn from(action: sensor_engine::Action) -> Self {
+        match action {
+            sensor_engine::Action::Drop => Self::Drop,
+            sensor_engine::Action::RateLimit => Self::Limit,
+        }
+    }
+}
+
+/// What the sensor was allowed to do when it decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Mode {
+    /// Count what would be dropped; drop nothing.
+    Monitor,
+    /// Drop.
+    Enforce,
+    /// Ask first.
+    Proposed,
+}
+
+impl Mode {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Monitor => "monitor",
+            Self::Enforce => "enforce",
+            Self::Proposed => "proposed",
+        }
+    }
+}
+
+/// What became of a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "OutcomeFields", try_from = "OutcomeFields")]
+pub enum Outcome {
+    /// It is in force.
+    Applied,
+    /// It is counted what it would do; nothing is done.
+    Monitored,
+    /// It waits for a yes.
+    Proposed,
+    /// A rule says that the target must stay reachable.
+    Refused { rule: Cow<'static, str> },
+    /// It could not be carried out.
+    Failed { cause: String },
+}
+
+impl Outcome {
+    pub const fn label(&self) -> &'static str {
+        self.word().label()
+    }
+
+    const fn word(&self) -> OutcomeWord {
+        match self {
+            Self::Applied => OutcomeWord::Applied,
+            Self::Monitored => OutcomeWord::Monitored,
+            Self::Proposed => OutcomeWord::Proposed,
+            Self::Refused { .. } => OutcomeWord::Refused,
+            Self::Failed { .. } => OutcomeWord::Failed,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum OutcomeWord {
+    Applied,
+    Monitored,
+    Proposed,
+    Refused,
+    Failed,
+}
+
+impl OutcomeWord {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Monitored => "monitored",
+            Self::Proposed => "proposed",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An outcome as it lies in a decision.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct OutcomeFields {
+    /// What became of it
+    #[serde(rename = "decision.outcome", default)]
+    outcome: Option<OutcomeWord>,
+    /// Rule by which it was refused, or cause why it failed
+    #[serde(
+        rename = "decision.outcome.reason",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    reason: Option<String>,
+    /// Older form of the outcome, until version 2: `allowed`, `refused: …`, `failed: …`
+    #[serde(default)]
+    guard: String,
+}
+
+impl JsonSchema for Outcome {
+    fn schema_name() -> Cow<'static, str> {
+        "Outcome".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        OutcomeFields::json_schema(generator)
+    }
+}
+
+impl From<Outcome> for OutcomeFields {
+    fn from(outcome: Outcome) -> Self {
+        let word = outcome.word();
+        let (reason, guard) = match outcome {
+            Outcome::Applied | Outcome::Monitored | Outcome::Proposed => {
+                (None, "allowed".to_owned())
+            }
+            Outcome::Refused { rule } => {
+                let guard = format!("refused: {rule}");
+                (Some(rule.into_owned()), guard)
+            }
+            Outcome::Failed { cause } => {
+                let guard = format!("failed: {cause}");
+                (Some(cause), guard)
+            }
+        };
+        Self {
+            outcome: Some(word),
+            reason,
+            guard,
+        }
+    }
+}
+
+impl TryFrom<OutcomeFields> for Outcome {
+    type Error = String;
+
+    fn try_from(fields: OutcomeFields) -> Result<Self, String> {
+        let OutcomeFields {
+            outcome,
+            reason,
+            guard,
+        } = fields;
+        let reason = reason.unwrap_or_default();
+        match outcome {
+            Some(OutcomeWord::Applied) => Ok(Self::Applied),
+            Some(OutcomeWord::Monitored) => Ok(Self::Monitored),
+            Some(OutcomeWord::Proposed) => Ok(Self::Proposed),
+            Some(OutcomeWord::Refused) => Ok(Self::Refused {
+                rule: Cow::Owned(reason),
+            }),
+            Some(OutcomeWord::Failed) => Ok(Self::Failed { cause: reason }),
+            None => of_guard(&guard),
+        }
+    }
+}
+
+/// Of lines from before there was an outcome: what was allowed was at least monitored.
+fn of_guard(guard: &str) -> Result<Outcome, String> {
+    match guard.split_once(": ") {
+        None if guard == "allowed" => Ok(Outcome::Monitored),
+        Some(("refused", rule)) => Ok(Outcome::Refused {
+            rule: Cow::Owned(rule.to_owned()),
+        }),
+        Some(("failed", cause)) => Ok(Outcome::Failed {
+            cause: cause.to_owned(),
+        }),
+        _ => Err("missing field `decision.outcome`".to_owned()),
+    }
+}
+
+/// A decision with its outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "decision")]
+pub struct Decision {
+    #[serde(flatten)]
+    pub head: Head,
+    /// Identifier
+    #[serde(rename = "decision.id")]
+    pub id: String,
+    /// Incident that it was made for
+    #[serde(rename = "incident.id")]
+    pub incident_id: String,
+    /// What is done to the target's packets
+    #[serde(rename = "decision.action")]
+    pub action: Action,
+    /// Source that it is about
+    #[serde(rename = "decision.target")]
+    pub target: IpAddr,
+    /// IP protocol that it is limited to; 0 is any
+    #[serde(rename = "decision.protocol", default)]
+    pub protocol: u8,
+    /// Local port that it is limited to; 0 is any
+    #[serde(rename = "decision.port", default)]
+    pub port: u16,
+    /// How long it holds
+    #[serde(rename = "decision.ttl_s")]
+    #[schemars(extend("x-unit" = "s"))]
+    pub ttl_s: u64,
+    /// One sentence: why
+    #[serde(rename = "decision.reason")]
+    pub reason: String,
+    /// What the sensor was allowed to do
+    #[serde(rename = "decision.mode")]
+    pub mode: Mode,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+impl Decision {
+    /// Of the engine, with what became of it.
+    pub fn new(
+        head: Head,
+        decision: &sensor_engine::Decision,
+        mode: Mode,
+        outcome: Outcome,
+    ) -> Self {
+        Self {
+            head,
+            id: decision.id.clone(),
+            incident_id: decision.incident_id.clone(),
+            action: decision.action.into(),
+            target: decision.target,
+            protocol: decision.scope.protocol,
+            port: decision.scope.local_port,
+            ttl_s: decision.ttl_s.into(),
+            reason: decision.reason.clone(),
+            mode,
+            outcome,
+        }
+    }
+}

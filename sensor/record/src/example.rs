@@ -1,0 +1,409 @@
+//! One record of each kind with every field filled: the contract by example. `docs/records.md` shows
+//! their values, and a golden file holds their JSON.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use crate::answer::{Load, Outcomes, Queue, Status, Ticks};
+use crate::audit::{About, AuditAction, AuditLine};
+use crate::decision::{Action, Decision, Mode, Outcome};
+use crate::entity::{Entity, EntityKind};
+use crate::event::{Direction, Event, EventAction};
+use crate::evidence::Evidence;
+use crate::feedback::{Feedback, Said};
+use crate::finding::{Finding, Window};
+use crate::flow::{Flow, Side};
+use crate::head::{Head, Sensor};
+use crate::incident::{Incident, Lowered, Severity, State};
+use crate::lifecycle::{Adopted, Attached, Reloaded, SensorAction, SensorEvent};
+use crate::list::{Allowed, Block, Measure};
+use crate::loss::Loss;
+use crate::mac::Mac;
+use crate::network::Network;
+use crate::notes::{NAMES, Notes};
+use crate::origin::Origin;
+use crate::record::Record;
+use crate::summary::{Counts, Summary, Volume};
+use crate::time::Timestamp;
+
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+const VICTIM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// 2026-01-02T03:04:05Z.
+const START: Timestamp = Timestamp(1_767_323_045_000_000_000);
+const END: Timestamp = Timestamp(1_767_323_048_500_000_000);
+const INCIDENT: &str = "000007-00000000000000aa";
+
+fn head() -> Head {
+    let sensor = Arc::new(Sensor::new("edge-1", "5ae0c3f1b2d44c6e8f0a7b9d1e2f3a4b"));
+    sensor.head(1_767_323_049_000_000_000)
+}
+
+fn counts(named: &[(&'static str, u64)]) -> Counts {
+    named
+        .iter()
+        .map(|(name, n)| (Cow::Borrowed(*name), *n))
+        .collect()
+}
+
+fn evidence() -> Vec<Evidence> {
+    let one = |name, observed, expected, share| Evidence {
+        name: Cow::Borrowed(name),
+        observed,
+        expected,
+        share,
+    };
+    vec![
+        one("ports_failed", 900.0, 15.0, 0.8),
+        one("failed_ratio", 0.97, 0.1, 0.2),
+    ]
+}
+
+/// What packets say, a value for each name; the record is none that a single behaviour would give.
+fn notes() -> Notes {
+    let value = |name: &str| match name {
+        "network.protocol" => "tls",
+        "tls.client.server_name" | "url.domain" | "dns.question.name" => "www.example.org",
+        "dns.question.registered_domain" => "example.org",
+        "dns.question.type" => "A",
+        "dns.response_code" => "NOERROR",
+        "http.request.method" => "GET",
+        "http.response.status_code" => "401",
+        "injection.kind" => "sql",
+        "sensor.models" => "kitnet 3.1, clusters 2.0",
+        "ssh.client.banner" | "ssh.server.banner" => "SSH-2.0-OpenSSH_9.2",
+        "tls.client.ja4" => "t13d1516h2_8daaf6152771_02713d6af862",
+        "tls.client.version_offered" => "1.3",
+        "url.path" => "/login?next=/",
+        "user_agent.original" => "curl/8.5.0",
+        _ => "the traffic changed lately, and scores are calibrated anew",
+    };
+    let named = NAMES
+        .iter()
+        .map(|(name, _)| (Cow::Borrowed(*name), value(name).to_owned()));
+    Notes(named.collect())
+}
+
+pub fn incident() -> Incident {
+    Incident {
+        head: head(),
+        id: INCIDENT.to_owned(),
+        state: State::Updated,
+        family: Cow::Borrowed("port_scan"),
+        found_as: Some(Cow::Borrowed("behaviour_anomaly")),
+        start: START,
+        end: END,
+        sources: vec![SOURCE],
+        n_sources: 1,
+        is_spoofed: false,
+        source_mac: Some(Mac([0, 0, 0x5e, 0, 0x53, 0x23])),
+        destinations: vec![VICTIM],
+        n_destinations: 1,
+        ports: vec![1, 2, 3, 4, 5, 6],
+        n_ports: 900,
+        score: 34.2,
+        severity: Severity::Medium,
+        technique: Cow::Borrowed("T1046"),
+        technique_name: Cow::Borrowed("Network Service Discovery"),
+        explanation: "198.51.100.7 tried 900 ports of 192.0.2.1".to_owned(),
+        detectors: vec![Cow::Borrowed("scan")],
+        features: evidence(),
+        window_s: 30.0,
+        entity: Some(Entity::Address(SOURCE)),
+        entity_kind: Some(EntityKind::Source),
+        schema_hash: "5d1c26b6b7c4fbb3".to_owned(),
+        confidence: Some(0.63),
+        lowered_by: vec![
+            Lowered::WarmUp,
+            Lowered::Loss {
+                stage: Cow::Borrowed("flow"),
+                reason: Cow::Borrowed("table_full"),
+            },
+        ],
+        counters: counts(&[("flows", 900), ("packets_out", 1_800), ("windows", 2)]),
+        models: BTreeMap::from([
+            (Cow::Borrowed("clusters"), 0.4),
+            (Cow::Borrowed("kitnet"), 3.1),
+        ]),
+        naming_family: Some(Cow::Borrowed("port_scan")),
+        naming_probability: Some(0.91),
+        naming_model: Some("00000000abcdef01".to_owned()),
+        notes: notes(),
+    }
+}
+
+pub fn finding() -> Finding {
+    Finding {
+        head: head(),
+        detector: Cow::Borrowed("scan"),
+        family: Cow::Borrowed("port_scan"),
+        entity: Entity::Address(SOURCE),
+        entity_kind: EntityKind::Source,
+        window: Window { seconds: 30.0 },
+        score: 34.2,
+        p_value: 6.3e-35,
+        features: evidence(),
+        notes: notes(),
+    }
+}
+
+pub fn decision() -> Decision {
+    Decision {
+        head: head(),
+        id: "d000003-00000000000000ff".to_owned(),
+        incident_id: INCIDENT.to_owned(),
+        action: Action::Drop,
+        target: SOURCE,
+        protocol: 6,
+        port: 22,
+        ttl_s: 300,
+        reason: "port_scan: 198.51.100.7 tried 900 ports of 192.0.2.1".to_owned(),
+        mode: Mode::Enforce,
+        outcome: Outcome::Refused {
+            rule: Cow::Borrowed("gateway"),
+        },
+    }
+}
+
+pub fn flow() -> Flow {
+    let side = |packets, bytes| Side {
+        packets,
+        bytes,
+        length_min: 60,
+        length_max: 1_514,
+        tcp_flags: 0x1b,
+        ttl: 64,
+        length_histogram: [packets - 6, 1, 2, 3],
+    };
+    Flow {
+        head: head(),
+        source: SOURCE,
+        source_port: 51_234,
+        source_bytes: 3_400,
+        source_packets: 12,
+        destination: VICTIM,
+        destination_port: 443,
+        destination_bytes: 8_200,
+        destination_packets: 10,
+        transport: Cow::Borrowed("tcp"),
+        community_id: "1:hO+sN4H+MG5MY/8hIrXPqc4ZQz0=".to_owned(),
+        end_reason: Some(Cow::Borrowed("end of flow detected")),
+        start: START,
+        end: END,
+        forward: side(12, 3_400),
+        backward: side(10, 8_200),
+        notes: notes(),
+    }
+}
+
+pub fn event() -> Event {
+    Event {
+        head: head(),
+        action: EventAction::BlockHit,
+        sequence: 42,
+        cpu: 1,
+        direction: Direction::Ingress,
+        source: SOURCE,
+        source_port: 51_234,
+        destination: VICTIM,
+        destination_port: 443,
+        transport: Cow::Borrowed("tcp"),
+        bytes: 74,
+        interface: Some("eth1".to_owned()),
+        mode: Some(Mode::Monitor),
+        block_origin: Some("00000000000000ff".to_owned()),
+    }
+}
+
+pub fn loss() -> Loss {
+    Loss::new(head(), "output", "queue_full", 17)
+}
+
+pub fn summary() -> Summary {
+    let volume = |packets, bytes| Some(Volume { packets, bytes });
+    Summary {
+        head: head(),
+        packets: 2_000,
+        bytes: 148_000,
+        flows: 900,
+        malformed: counts(&[("ipv4_truncated", 3)]),
+        incidents: counts(&[("port_scan", 1)]),
+        shed: counts(&[("host_not_admitted", 0), ("not_admitted_rate", 5)]),
+        wall_time_s: 0.25,
+        start: START,
+        end: END,
+        packets_back_in_time: Some(1),
+        ingress: volume(1_100, 81_400),
+        egress: volume(900, 66_600),
+        events: Some(counts(&[("dropped", 12), ("would_drop", 0)])),
+        unstable_reads: Some(0),
+        lines_shed: Some(17),
+    }
+}
+
+pub fn sensor() -> SensorEvent {
+    let keys = |key: &str| Some(vec![key.to_owned()]);
+    SensorEvent {
+        config_hash: Some("9a0b1c2d3e4f5061".to_owned()),
+        schema_hash: Some("5d1c26b6b7c4fbb3".to_owned()),
+        models: Some(vec![Cow::Borrowed("kitnet"), Cow::Borrowed("clusters")]),
+        mode: Some(Mode::Enforce),
+        attach: Some(vec![Attached {
+            interface: "eth1".to_owned(),
+            mode: Cow::Borrowed("generic"),
+            reason: "the driver has no XDP".to_owned(),
+            egress: Cow::Borrowed("tcx"),
+            taken_over: false,
+        }]),
+        adopted: Some(Adopted {
+            lists: true,
+            counts: false,
+        }),
+        reloaded: Reloaded {
+            applied: keys("respond.mode"),
+            needs_restart: keys("capture.interfaces"),
+            errors: keys("sensor.toml:3: respond.modus is no setting"),
+        },
+        ..SensorEvent::of_interface(
+            head(),
+            SensorAction::Reload,
+            "eth1",
+            "no packet came in yet",
+        )
+    }
+}
+
+pub fn block() -> Block {
+    Block {
+        head: head(),
+        target: Network(SOURCE.into()),
+        action: Action::Limit,
+        rate_packets_per_s: Some(100),
+        protocol: 6,
+        transport: Some(Cow::Borrowed("tcp")),
+        port: 22,
+        ttl_s: 290,
+        packets: 12,
+        bytes: 888,
+        origin: Origin::Operator { uid: 1_000 },
+        reason: "scans us".to_owned(),
+    }
+}
+
+pub fn allowed() -> Allowed {
+    Allowed {
+        head: head(),
+        network: Network(VICTIM.into()),
+        why: Cow::Borrowed("allow-list"),
+        origin: Some(Origin::Config),
+    }
+}
+
+pub fn feedback() -> Feedback {
+    Feedback {
+        incident_id: INCIDENT.to_owned(),
+        entity: Entity::Address(SOURCE),
+        entity_kind: EntityKind::Source,
+        said: Said::Benign,
+        until: Timestamp(START.0 + 86_400_000_000_000),
+        by: Origin::Operator { uid: 1_000 },
+    }
+}
+
+pub fn audit() -> AuditLine {
+    let origin = Origin::Incident {
+        incident_id: INCIDENT.to_owned(),
+        decision_id: "d000003-00000000000000ff".to_owned(),
+    };
+    AuditLine {
+        head: head(),
+        action: AuditAction::Refuse,
+        mode: Mode::Enforce,
+        about: About {
+            target: Some(Network(SOURCE.into())),
+            protocol: Some(6),
+            local_port: Some(22),
+            measure: Some(Measure::RateLimit { packets_per_s: 100 }),
+            ttl_s: Some(300),
+            origin: Some(origin),
+            ended_by: Some(Origin::Sensor),
+            reason: Some("scans us".to_owned()),
+            outcome: Some(Outcome::Refused {
+                rule: Cow::Borrowed("gateway"),
+            }),
+            packets: Some(12),
+            bytes: Some(888),
+            n_added: Some(1),
+            n_removed: Some(1),
+            n_refused: Some(1),
+            refused: vec!["192.0.2.1 must stay reachable (gateway)".to_owned()],
+            from: Some(Mode::Monitor),
+            to: Some(Mode::Enforce),
+            feedback: Some(feedback()),
+        },
+    }
+}
+
+pub fn status() -> Status {
+    let load = |packets, bytes| Load {
+        packets,
+        bytes,
+        packets_per_s: 120.5,
+        bytes_per_s: 9_000.0,
+    };
+    let queue = Queue {
+        depth: 0,
+        capacity: 16_384,
+        policy: Cow::Borrowed("drop_newest"),
+        shed: 0,
+    };
+    let mut decisions = Outcomes::default();
+    decisions.count(&Outcome::Applied);
+    Status {
+        sensor: head().sensor,
+        version: "0.1.0".to_owned(),
+        pid: 4_242,
+        start: START,
+        uptime_s: 3_600.5,
+        mode: Mode::Enforce,
+        config_hash: "9a0b1c2d3e4f5061".to_owned(),
+        attach: sensor().attach.unwrap_or_default(),
+        ingress: load(1_100, 81_400),
+        egress: load(900, 66_600),
+        flows: 31,
+        flows_ended: 900,
+        drifts: 1,
+        models_adapting: 0,
+        incidents: counts(&[("port_scan", 1)]),
+        incidents_open: 1,
+        incidents_forgotten: 0,
+        blocks: 1,
+        decisions,
+        events: counts(&[("dropped", 12), ("would_drop", 0)]),
+        malformed: counts(&[("ipv4_truncated", 3)]),
+        queues: BTreeMap::from([(Cow::Borrowed("lines"), queue)]),
+        tick_ms: Ticks {
+            hosts_p50: 0.2,
+            hosts_p99: 0.9,
+            flows_p50: 1.5,
+            flows_p99: 4.0,
+            late: 0,
+        },
+        clients_refused: 0,
+    }
+}
+
+/// Every kind of [`Record`], in the order of [`Record::KINDS`].
+pub fn records() -> Vec<Record> {
+    vec![
+        sensor().into(),
+        flow().into(),
+        finding().into(),
+        incident().into(),
+        decision().into(),
+        event().into(),
+        loss().into(),
+        summary().into(),
+    ]
+}

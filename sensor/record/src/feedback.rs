@@ -1,0 +1,67 @@
+//! What a person says of an incident.
+
+use schemars::JsonSchema;
+use sensor_engine::Opinion;
+use serde::{Deserialize, Serialize};
+
+use crate::entity::{Entity, EntityKind};
+use crate::origin::Origin;
+use crate::time::Timestamp;
+
+/// Word of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Said {
+    /// What it does is normal: it is learned from.
+    Benign,
+    /// Nothing of it is learned.
+    Attack,
+}
+
+impl Said {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Benign => "benign",
+            Self::Attack => "attack",
+        }
+    }
+}
+
+impl From<Opinion> for Said {
+    fn from(opinion: Opinion) -> Self {
+        match opinion {
+            Opinion::Benign => Self::Benign,
+            Opinion::Attack => Self::Attack,
+        }
+    }
+}
+
+impl From<Said> for Opinion {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Benign => Self::Benign,
+            Said::Attack => Self::Attack,
+        }
+    }
+}
+
+/// What was said of an incident, until when it holds, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Feedback {
+    /// Incident that it was said of
+    #[serde(rename = "incident.id")]
+    pub incident_id: String,
+    /// Whom it holds for
+    pub entity: Entity,
+    /// In which part the entity is meant
+    #[serde(rename = "entity.kind")]
+    pub entity_kind: EntityKind,
+    /// What it was
+    #[serde(rename = "feedback", alias = "opinion")]
+    pub said: Said,
+    /// Event time until which it holds
+    pub until: Timestamp,
+    /// Who said it
+    pub by: Origin,
+}

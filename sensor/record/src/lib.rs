@@ -1,0 +1,68 @@
+//! The outside contract: what the sensor puts out, answers and writes, as plain values.
+//!
+//! Stages and printers hand these values on; they become JSON in [`json`] and words in [`text`], and
+//! nowhere else. Field names follow the Elastic Common Schema where it has one; `docs/records.md` is
+//! written from the types.
+#![forbid(unsafe_code)]
+
+mod account;
+pub mod answer;
+mod audit;
+mod bound;
+mod decision;
+mod entity;
+mod escape;
+mod event;
+mod evidence;
+pub mod example;
+mod feedback;
+mod finding;
+mod flow;
+mod head;
+mod incident;
+pub mod json;
+mod lifecycle;
+mod list;
+mod loss;
+mod mac;
+mod network;
+mod notes;
+mod origin;
+mod page;
+mod record;
+mod summary;
+mod technique;
+pub mod text;
+mod time;
+mod transport;
+pub mod unit;
+
+#[cfg(test)]
+mod tests;
+
+pub use account::{Account, Accounts, Decided, MAX_DECISIONS, Missing};
+pub use audit::{About, AuditAction, AuditLine};
+pub use bound::{MAX_NAME_BYTES, MAX_REASON_BYTES, Name, Reason, TooLong};
+pub use decision::{Action, Decision, Mode, Outcome};
+pub use entity::{Entity, EntityKind, engine_entity, entity};
+pub use escape::{escape, escape_lines, is_hidden};
+pub use event::{Direction, Event, EventAction};
+pub use evidence::Evidence;
+pub use feedback::{Feedback, Said};
+pub use finding::{Finding, Window};
+pub use flow::{Flow, Side};
+pub use head::{Head, SCHEMA_VERSION, Sensor};
+pub use incident::{Incident, Lowered, Severity, State};
+pub use lifecycle::{Adopted, Attached, Reloaded, SensorAction, SensorEvent};
+pub use list::{Allowed, Block, Measure};
+pub use loss::Loss;
+pub use mac::Mac;
+pub use network::{Network, Shown, canonical, parse_network};
+pub use notes::{NAMES, Notes};
+pub use origin::Origin;
+pub use page::reference;
+pub use record::{BadLine, Record};
+pub use summary::{Counts, Summary, Volume};
+pub use technique::technique_name;
+pub use time::{Timestamp, Zone};
+pub use transport::{protocol, transport};

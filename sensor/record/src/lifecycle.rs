@@ -1,0 +1,158 @@
+//! What happens to the sensor itself.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::decision::Mode;
+use crate::head::Head;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum SensorAction {
+    Start,
+    Stop,
+    Reload,
+    AttachVerified,
+    AttachUnverified,
+    AttachUndone,
+    EgressVerified,
+    EgressUnverified,
+}
+
+/// How the programs hang on an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Attached {
+    /// Name of the interface
+    pub interface: String,
+    /// Mode of the ingress program: native or generic
+    pub mode: Cow<'static, str>,
+    /// Reason why it is no better mode; empty when native
+    pub reason: String,
+    /// Way that the egress program hangs: tcx or clsact
+    pub egress: Cow<'static, str>,
+    /// Says that it took the place of a run before
+    #[serde(default)]
+    pub taken_over: bool,
+}
+
+/// What was taken over from a run before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Adopted {
+    /// Block-list and allow-list
+    pub lists: bool,
+    /// Flows, hosts and counters
+    pub counts: bool,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reloaded {
+    /// Keys that changed; of a reload
+    #[serde(
+        rename = "config.applied",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub applied: Option<Vec<String>>,
+    /// Keys that differ now but hold from the next start; of a reload
+    #[serde(
+        rename = "config.needs_restart",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub needs_restart: Option<Vec<String>>,
+    /// Faults for which the configuration was refused; of a reload
+    #[serde(
+        rename = "config.errors",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub errors: Option<Vec<String>>,
+}
+
+/// Start, stop, reload, and what becomes of an attachment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "sensor")]
+pub struct SensorEvent {
+    #[serde(flatten)]
+    pub head: Head,
+    /// What happened
+    #[serde(rename = "event.action")]
+    pub action: SensorAction,
+    /// Version of the program
+    #[serde(rename = "sensor.version")]
+    pub version: Cow<'static, str>,
+    /// Hash of the configuration in force; of start, stop and reload
+    #[serde(
+        rename = "config.hash",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub config_hash: Option<String>,
+    /// Hash of the feature schema; of start, stop and reload
+    #[serde(
+        rename = "schema.hash",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub schema_hash: Option<String>,
+    /// Streaming models that score; of start, stop and reload
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<Cow<'static, str>>>,
+    /// Mode of the response; of start, stop and reload
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Interfaces that are watched; of start, stop and reload
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach: Option<Vec<Attached>>,
+    /// What was taken over from a run before; of start, stop and reload
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adopted>,
+    #[serde(flatten)]
+    pub reloaded: Reloaded,
+    /// Interface that it is about; of attachments
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Reason; of attachments
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl SensorEvent {
+    /// With nothing but what every one has.
+    pub const fn new(head: Head, action: SensorAction) -> Self {
+        Self {
+            head,
+            action,
+            version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
+            config_hash: None,
+            schema_hash: None,
+            models: None,
+            mode: None,
+            attach: None,
+            adopted: None,
+            reloaded: Reloaded {
+                applied: None,
+                needs_restart: None,
+                errors: None,
+            },
+            interface: None,
+            reason: None,
+        }
+    }
+
+    /// News of one attachment.
+    pub fn of_interface(head: Head, action: SensorAction, interface: &str, reason: &str) -> Self {
+        Self {
+            interface: Some(interface.to_owned()),
+            reason: Some(reason.to_owned()),
+            ..Self::new(head, action)
+        }
+    }
+}

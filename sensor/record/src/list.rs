@@ -1,0 +1,93 @@
+//! Entries of the block-list and the allow-list.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::decision::Action;
+use crate::head::Head;
+use crate::network::Network;
+use crate::origin::Origin;
+
+/// What is done to packets that an entry covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "action")]
+pub enum Measure {
+    Drop,
+    /// Lets through so many packets a second, and as many at once.
+    RateLimit {
+        packets_per_s: u32,
+    },
+}
+
+impl Measure {
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Drop => Action::Drop,
+            Self::RateLimit { .. } => Action::Limit,
+        }
+    }
+
+    pub const fn rate_packets_per_s(self) -> Option<u32> {
+        match self {
+            Self::Drop => None,
+            Self::RateLimit { packets_per_s } => Some(packets_per_s),
+        }
+    }
+}
+
+/// Source that is blocked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "block")]
+pub struct Block {
+    #[serde(flatten)]
+    pub head: Head,
+    /// Address or network
+    pub target: Network,
+    /// What is done to its packets
+    pub action: Action,
+    /// Packets a second that are let through, where some are
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "packets/s"))]
+    pub rate_packets_per_s: Option<u32>,
+    /// IP protocol that it is limited to; 0 is any
+    pub protocol: u8,
+    /// Name of that protocol, where there is one
+    #[serde(
+        rename = "network.transport",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub transport: Option<Cow<'static, str>>,
+    /// Local port that it is limited to; 0 is any
+    pub port: u16,
+    /// Time that is left
+    #[schemars(extend("x-unit" = "s"))]
+    pub ttl_s: u64,
+    /// Packets that were dropped, or, when monitoring, would have been
+    #[schemars(extend("x-unit" = "packets"))]
+    pub packets: u64,
+    /// Bytes of those packets
+    #[schemars(extend("x-unit" = "bytes"))]
+    pub bytes: u64,
+    /// Who made the entry
+    pub origin: Origin,
+    /// Reason that was given
+    pub reason: String,
+}
+
+/// Network that is never blocked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "allow")]
+pub struct Allowed {
+    #[serde(flatten)]
+    pub head: Head,
+    /// Address or network
+    pub network: Network,
+    /// Reason why it must stay reachable
+    pub why: Cow<'static, str>,
+    /// Who put it on the list; absent for what the host itself needs
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}

@@ -1,0 +1,33 @@
+//! What a stage shed.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::head::Head;
+
+/// Something that was shed, told once a second at most.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "loss")]
+pub struct Loss {
+    #[serde(flatten)]
+    pub head: Head,
+    /// Stage that shed it
+    pub stage: Cow<'static, str>,
+    /// Cause of the loss
+    pub reason: Cow<'static, str>,
+    /// Number of what was shed since the last word on it
+    pub count: u64,
+}
+
+impl Loss {
+    pub const fn new(head: Head, stage: &'static str, reason: &'static str, count: u64) -> Self {
+        Self {
+            head,
+            stage: Cow::Borrowed(stage),
+            reason: Cow::Borrowed(reason),
+            count,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Names of MITRE ATT&CK techniques (enterprise matrix).
+
+/// Its name; empty for one that no detector speaks of.
+pub fn technique_name(id: &str) -> &'static str {
+    match id {
+        "T1018" => "Remote System Discovery",
+        "T1021" => "Remote Services",
+        "T1041" => "Exfiltration Over C2 Channel",
+        "T1046" => "Network Service Discovery",
+        "T1048" => "Exfiltration Over Alternative Protocol",
+        "T1071" => "Application Layer Protocol",
+        "T1071.001" => "Application Layer Protocol: Web Protocols",
+        "T1071.004" => "Application Layer Protocol: DNS",
+        "T1095" => "Non-Application Layer Protocol",
+        "T1110" => "Brute Force",
+        "T1190" => "Exploit Public-Facing Application",
+        "T1498" => "Network Denial of Service",
+        "T1498.001" => "Network Denial of Service: Direct Network Flood",
+        "T1498.002" => "Network Denial of Service: Reflection Amplification",
+        "T1499.001" => "Endpoint Denial of Service: OS Exhaustion Flood",
+        "T1499.002" => "Endpoint Denial of Service: Service Exhaustion Flood",
+        "T1499.003" => "Endpoint Denial of Service: Application Exhaustion Flood",
+        "T1499.004" => "Endpoint Denial of Service: Application or System Exploitation",
+        "T1557.002" => "Adversary-in-the-Middle: ARP Cache Poisoning",
+        "T1568.002" => "Dynamic Resolution: Domain Generation Algorithms",
+        "T1571" => "Non-Standard Port",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sensor_engine::Family;
+
+    #[test]
+    fn every_family_has_a_technique_with_a_name() {
+        for family in Family::ALL {
+            let id = family.technique();
+            assert!(!technique_name(id).is_empty(), "{}: {id}", family.label());
+        }
+    }
+}

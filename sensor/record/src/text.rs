@@ -1,0 +1,74 @@
+//! Records in words: the one place where they become sentences, for lines of output, `explain`, the
+//! live view and the log. What comes out is escaped ([`crate::escape`]) and may go to a terminal.
+
+pub mod explain;
+mod line;
+mod table;
+
+use crate::decision::{Decision, Outcome};
+use crate::origin::Origin;
+use crate::transport::transport;
+use crate::unit::number;
+
+pub use line::{line, summary};
+pub use table::Table;
+
+/// Scores above this say no more.
+pub const SCORE_CEILING: f64 = 300.0;
+
+/// A score with its ceiling and a plain word.
+pub fn score(score: f64) -> String {
+    let word = match score {
+        s if s >= 100.0 => "overwhelming",
+        s if s >= 10.0 => "very strong",
+        s if s >= 4.0 => "strong",
+        s if s >= 2.0 => "moderate",
+        _ => "weak",
+    };
+    format!("{} of {SCORE_CEILING:.0}, {word}", number(score))
+}
+
+/// `drop 198.51.100.7 for 5m`, with what of its traffic is meant.
+pub fn measure(decision: &Decision) -> String {
+    let d = decision;
+    let what = match (d.protocol, d.port) {
+        (0, 0) => String::new(),
+        (0, port) => format!(" (port {port})"),
+        (protocol, 0) => format!(" ({})", transport(protocol)),
+        (protocol, port) => format!(" ({} port {port})", transport(protocol)),
+    };
+    format!("{} {}{what} for {} s", d.action.label(), d.target, d.ttl_s)
+}
+
+/// What became of a decision.
+pub fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Applied => "carried out".to_owned(),
+        Outcome::Monitored => "monitor mode: nothing is dropped".to_owned(),
+        Outcome::Proposed => "proposed: it waits for a yes".to_owned(),
+        Outcome::Refused { rule } => format!("refused: {rule}"),
+        Outcome::Failed { cause } => format!("failed: {cause}"),
+    }
+}
+
+/// Who made an entry.
+pub fn by(origin: &Origin) -> String {
+    match origin {
+        Origin::Incident { incident_id, .. } => format!("incident {incident_id}"),
+        Origin::Operator { uid } => format!("user {uid}"),
+        Origin::Config => "config".to_owned(),
+        Origin::Adopted { .. } => "adopted".to_owned(),
+        Origin::Sensor => "sensor".to_owned(),
+    }
+}
+
+/// `address:port`, or the address alone where there is no port.
+pub fn end(ip: std::net::IpAddr, port: u16) -> String {
+    match port {
+        0 => ip.to_string(),
+        port => std::net::SocketAddr::new(ip, port).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! An incident in sentences: what moved it, who agreed, what lowered the confidence, what was
+//! decided and why, what to do next.
+
+use std::fmt::Write as _;
+
+use sensor_engine::FEATURES;
+
+use crate::account::Account;
+use crate::entity::EntityKind;
+use crate::escape::escape;
+use crate::evidence::Evidence;
+use crate::feedback::Said;
+use crate::incident::{Incident, Lowered};
+use crate::technique::technique_name;
+use crate::text::{by, measure, outcome, score};
+use crate::time::Zone;
+use crate::unit::number;
+
+/// Paragraphs; tables are lines of their own.
+pub fn sentences(account: &Account, zone: &Zone) -> Vec<String> {
+    let incident = &account.incident;
+    let mut told = vec![headline(incident), what(incident), when(incident, zone)];
+    told.push(format!("Who: {}.", who(incident)));
+    told.extend(moved_by(incident));
+    told.extend(counters(incident));
+    told.push(found_by(incident));
+    told.push(naming(incident));
+    told.extend(confidence(incident));
+    told.push(decided(account));
+    told.extend(feedback(account, zone));
+    told.push("Next:".to_owned());
+    told.extend(next(incident).into_iter().map(|line| format!("  {line}")));
+    told.iter().map(|line| escape(line).into_owned()).collect()
+}
+
+fn headline(incident: &Incident) -> String {
+    let technique = match (&*incident.technique, technique_name(&incident.technique)) {
+        ("", _) => String::new(),
+        (id, "") => format!(", MITRE ATT&CK {id}"),
+        (id, name) => format!(", MITRE ATT&CK {id} ({name})"),
+    };
+    format!(
+        "Incident {}: {}, severity {}, {}{technique}.",
+        incident.id,
+        incident.family,
+        incident.severity.label(),
+        incident.state.label(),
+    )
+}
+
+fn what(incident: &Incident) -> String {
+    format!("What: {}.", incident.explanation)
+}
+
+fn when(incident: &Incident, zone: &Zone) -> String {
+    format!(
+        "When: from {} to {}; last word on it {}.",
+        zone.millisecond(incident.start),
+        zone.millisecond(incident.end),
+        zone.millisecond(incident.head.at)
+    )
+}
+
+/// The first few of a list, with how many there are.
+fn list<T: ToString>(items: &[T], n: u64) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = items.iter().take(SHOWN).map(T::to_string).collect();
+    let n = usize::try_from(n).unwrap_or(usize::MAX).max(items.len());
+    match n.saturating_sub(shown.len()) {
+        _ if shown.is_empty() => n.to_string(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn who(incident: &Incident) -> String {
+    let mut told = match (incident.is_spoofed, incident.n_sources, incident.source_mac) {
+        (_, 0, Some(mac)) => format!("from station {mac}"),
+        (true, n, _) => format!("from about {n} sources, spoofed or scattered"),
+        (false, 0, None) => "no source that could be blamed".to_owned(),
+        (false, n, _) => format!("from {}", list(&incident.sources, n)),
+    };
+    if let Some(mac) = incident.source_mac.filter(|_| incident.n_sources > 0) {
+        let _infallible = write!(told, " (station {mac})");
+    }
+    if incident.n_destinations > 0 {
+        let hosts = list(&incident.destinations, incident.n_destinations);
+        let _infallible = write!(told, " to {hosts}");
+    }
+    if incident.n_ports > 0 {
+        let ports = list(&incident.ports, incident.n_ports);
+        let _infallible = write!(told, ", ports {ports}");
+    }
+    told
+}
+
+/// One line for each feature that moved the score.
+fn moved_by(incident: &Incident) -> Vec<String> {
+    if incident.features.is_empty() {
+        return Vec::new();
+    }
+    let mut told = vec![format!(
+        "Why: score {}, judged over {} s. What moved it:",
+        score(incident.score),
+        number(incident.window_s),
+    )];
+    told.extend(incident.features.iter().map(feature));
+    told
+}
+
+fn feature(evidence: &Evidence) -> String {
+    let known = FEATURES.iter().find(|known| known.name == evidence.name);
+    let meaning = known.map_or(String::new(), |known| {
+        let span = known.span.label();
+        format!(" [{}, {}; {span}]", known.help, known.unit)
+    });
+    format!(
+        "  {}: {} observed, up to {} expected, {:.0} % of the score{meaning}",
+        evidence.name,
+        number(evidence.observed),
+        number(evidence.expected),
+        100.0 * evidence.share,
+    )
+}
+
+fn counters(incident: &Incident) -> Option<String> {
+    let n = incident.counters.get("windows")?;
+    let rest = incident
+        .counters
+        .iter()
+        .filter(|(name, _)| *name != "windows");
+    let rest: Vec<String> = rest
+        .map(|(name, value)| format!("{} {value}", name.replace('_', " ")))
+        .collect();
+    let kind = incident.entity_kind.map_or("", EntityKind::label);
+    let entity = incident.entity.map(|entity| entity.to_string());
+    Some(format!(
+        "Counted of {kind} {} in {n} windows of 10 s: {}.",
+        entity.unwrap_or_default(),
+        rest.join(", ")
+    ))
+}
+
+fn found_by(incident: &Incident) -> String {
+    // One window in thirty is as odd by chance.
+    const ODD: f64 = 1.5;
+    let detectors = list(&incident.detectors, 0);
+    let schema = match incident.schema_hash.as_str() {
+        "" => String::new(),
+        hash => format!(" Feature schema {hash}."),
+    };
+    if incident.models.is_empty() {
+        return format!("Found by: {detectors}.{schema}");
+    }
+    let (odd, calm): (Vec<_>, Vec<_>) = incident
+        .models
+        .iter()
+        .partition(|(_, surprise)| **surprise >= ODD);
+    let join = |some: &[(&_, &f64)]| {
+        let one = |(name, surprise): &(&std::borrow::Cow<'_, str>, &f64)| {
+            format!("{name} {}", number(**surprise))
+        };
+        some.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let (odd_told, calm_told) = (join(&odd), join(&calm));
+    let agreed = match (odd.is_empty(), calm.is_empty()) {
+        (true, _) => format!("none finds it odd: {calm_told}"),
+        (false, true) => format!("all find it odd: {odd_told}"),
+        (false, false) => format!("{odd_told} agree, {calm_told} do not"),
+    };
+    format!(
+        "Found by: {detectors}; of the models (-log10 p in the oddest window) {agreed}.{schema}"
+    )
+}
+
+fn naming(incident: &Incident) -> String {
+    let Some(family) = &incident.naming_family else {
+        return "Named: the naming model gives no name: there is no vector of it, it looks benign, \
+                or like several families."
+            .to_owned();
+    };
+    let agrees = if *family == incident.family {
+        ""
+    } else {
+        "; the detector's word stands"
+    };
+    format!(
+        "Named: {family} by {:.0} % of the trees of model {}{agrees}.",
+        100.0 * incident.naming_probability.unwrap_or(0.0),
+        incident.naming_model.as_deref().unwrap_or_default(),
+    )
+}
+
+fn confidence(incident: &Incident) -> Option<String> {
+    let value = incident.confidence?;
+    let reasons: Vec<String> = incident.lowered_by.iter().map(lowered).collect();
+    Some(match reasons.is_empty() {
+        true => format!("Confidence: {value:.2}, nothing lowered it."),
+        false => format!(
+            "Confidence: {value:.2}, lowered by: {}.",
+            reasons.join("; ")
+        ),
+    })
+}
+
+fn lowered(by: &Lowered) -> String {
+    match by {
+        Lowered::WarmUp => {
+            "less than ten minutes of traffic seen, limits are priors still".to_owned()
+        }
+        Lowered::Drift => "the traffic changed lately, and scores are calibrated anew".to_owned(),
+        Lowered::Loss { stage, reason } => {
+            format!("{stage} shed something within the minute before ({reason})")
+        }
+    }
+}
+
+fn decided(account: &Account) -> String {
+    let decided = &account.decided;
+    if decided.decisions.is_empty() {
+        return format!("Decided: nothing. {}.", why_nothing(&account.incident));
+    }
+    let one = |decision| format!("{} ({})", measure(decision), outcome(&decision.outcome));
+    let listed: Vec<String> = decided.decisions.iter().map(one).collect();
+    let more = decided.n_decisions.saturating_sub(listed.len() as u64);
+    let more = match more {
+        0 => String::new(),
+        n => format!("; and {n} more"),
+    };
+    format!("Decided: {}{more}.", listed.join("; "))
+}
+
+fn feedback(account: &Account, zone: &Zone) -> Option<String> {
+    let said = account.feedback.as_ref()?;
+    let effect = match said.said {
+        Said::Benign => "what it does is learned as normal",
+        Said::Attack => "nothing of it is learned",
+    };
+    Some(format!(
+        "Said: {} by {}; until {} {effect}.",
+        said.said.label(),
+        by(&said.by),
+        zone.second(said.until),
+    ))
+}
+
+fn why_nothing(incident: &Incident) -> &'static str {
+    if matches!(incident.found_as(), "behaviour_anomaly" | "volume_anomaly") {
+        "What is odd but has no shape is told, not acted on"
+    } else if incident.is_spoofed {
+        "Sources are spoofed or scattered: blocking them would hit others"
+    } else if incident.n_sources == 0 {
+        "There is no source to act on"
+    } else {
+        "Its sources are local, were acted on a moment ago, or the score is below \
+         engine.decide.min_score"
+    }
+}
+
+fn next(incident: &Incident) -> Vec<String> {
+    let source = incident.sources.first();
+    let mut told = Vec::new();
+    if let Some(address) = source.or_else(|| incident.destinations.first()) {
+        told.push(format!(
+            "sensor flows --network {address}   what it does right now"
+        ));
+    }
+    if let Some(address) = source.filter(|_| !incident.is_spoofed) {
+        told.push(format!(
+            "sensor block add {address} --ttl 1h   if it is an attacker"
+        ));
+        told.push(format!(
+            "sensor allow add {address}   if it is known and harmless"
+        ));
+    }
+    if incident.entity_kind != Some(EntityKind::Station) {
+        let id = &incident.id;
+        told.push(format!(
+            "sensor feedback {id} benign   learn from it, or attack: don't"
+        ));
+    }
+    told.push("sensor incidents   what else goes on".to_owned());
+    told
+}

@@ -1,0 +1,208 @@
+use std::borrow::Cow;
+
+use super::*;
+use crate::account::{Account, Accounts};
+use crate::entity::{Entity, EntityKind};
+use crate::example;
+use crate::incident::{Incident, Lowered};
+use crate::mac::Mac;
+use crate::record::Record;
+use crate::time::Zone;
+
+fn incident() -> Incident {
+    Incident {
+        source_mac: None,
+        found_as: None,
+        ..example::incident()
+    }
+}
+
+fn decision(target: [u8; 4], outcome: Outcome) -> Record {
+    Decision {
+        target: target.into(),
+        protocol: 0,
+        port: 0,
+        outcome,
+        ..example::decision()
+    }
+    .into()
+}
+
+fn told(account: &Account) -> String {
+    explain::sentences(account, &Zone::utc()).join("\n")
+}
+
+#[test]
+fn everything_that_matters_is_told() {
+    let mut accounts = Accounts::new("000007");
+    accounts.take(incident().into());
+    accounts.take(decision([198, 51, 100, 7], Outcome::Applied));
+    let rule = Cow::Borrowed("resolver");
+    accounts.take(decision([192, 0, 2, 53], Outcome::Refused { rule }));
+    let mut account = accounts.finish().unwrap();
+    account.feedback = Some(example::feedback());
+    let told = told(&account);
+    for part in [
+        "Incident 000007-00000000000000aa: port_scan, severity medium, updated, MITRE ATT&CK T1046 (Network Service Discovery).",
+        "What: 198.51.100.7 tried 900 ports of 192.0.2.1.",
+        "from 2026-01-02 03:04:05.000Z to 2026-01-02 03:04:08.500Z; last word on it 2026-01-02 03:04:09.000Z.",
+        "from 198.51.100.7 to 192.0.2.1, ports 1, 2, 3, 4, 5 and 895 more",
+        "score 34.2 of 300, very strong, judged over 30 s",
+        "ports_failed: 900 observed, up to 15 expected, 80 % of the score",
+        "failed_ratio: 0.970 observed, up to 0.100 expected, 20 % of the score [attempts refused",
+        "Counted of source 198.51.100.7 in 2 windows of 10 s: flows 900, packets out 1800.",
+        "kitnet 3.1 agree, clusters 0.400 do not. Feature schema 5d1c26b6b7c4fbb3.",
+        "Named: port_scan by 91 % of the trees of model 00000000abcdef01.",
+        "Confidence: 0.63, lowered by: less than ten minutes of traffic seen, limits are priors still; flow shed something within the minute before (table_full).",
+        "drop 198.51.100.7 for 300 s (carried out); drop 192.0.2.53 for 300 s (refused: resolver).",
+        "Said: benign by user 1000; until 2026-01-03 03:04:05Z what it does is learned as normal.",
+        "sensor block add 198.51.100.7 --ttl 1h",
+        "sensor feedback 000007-00000000000000aa benign",
+    ] {
+        assert!(told.contains(part), "{part}\nnot in\n{told}");
+    }
+}
+
+#[test]
+fn drift_is_no_loss() {
+    let account = Account::new(Incident {
+        lowered_by: vec![Lowered::Drift],
+        ..incident()
+    });
+    let told = told(&account);
+    assert!(
+        told.contains("lowered by: the traffic changed lately, and scores are calibrated anew.")
+    );
+    assert!(!told.contains("shed"), "{told}");
+}
+
+#[test]
+fn a_station_is_told_by_its_own_address() {
+    let mac = Mac([0, 0, 0x5e, 0, 0x53, 0x23]);
+    let account = Account::new(Incident {
+        sources: Vec::new(),
+        n_sources: 0,
+        source_mac: Some(mac),
+        entity: Some(Entity::Station(mac)),
+        entity_kind: Some(EntityKind::Station),
+        ..incident()
+    });
+    let told = told(&account);
+    assert!(
+        told.contains("Who: from station 00-00-5E-00-53-23 to 192.0.2.1"),
+        "{told}"
+    );
+    assert!(
+        told.contains("Counted of station 00-00-5E-00-53-23"),
+        "{told}"
+    );
+    assert!(
+        !told.contains("fe80") && !told.contains("sensor feedback"),
+        "{told}"
+    );
+}
+
+#[test]
+fn nothing_decided_is_explained() {
+    let why = |incident| told(&Account::new(incident));
+    let odd = Some(Cow::Borrowed("behaviour_anomaly"));
+    let named = Incident {
+        found_as: odd,
+        ..incident()
+    };
+    assert!(why(named).contains("no shape"));
+    let spoofed = Incident {
+        is_spoofed: true,
+        n_sources: 4_000,
+        ..incident()
+    };
+    let told = why(spoofed);
+    assert!(told.contains("would hit others"), "{told}");
+    assert!(
+        told.contains("from about 4000 sources, spoofed or scattered"),
+        "{told}"
+    );
+    let nobody = Incident {
+        n_sources: 0,
+        sources: Vec::new(),
+        ..incident()
+    };
+    assert!(why(nobody).contains("no source to act on"));
+    assert!(why(incident()).contains("min_score"));
+}
+
+#[test]
+fn lines_say_what_became_of_a_decision() {
+    let of = |outcome| line(&decision([198, 51, 100, 7], outcome), &Zone::utc()).unwrap();
+    let time = "2026-01-02 03:04:09.000Z  decided ";
+    assert_eq!(
+        of(Outcome::Applied),
+        format!("{time} drop 198.51.100.7 for 300 s: carried out  [d000003-00000000000000ff]")
+    );
+    assert!(of(Outcome::Monitored).contains("monitor mode: nothing is dropped"));
+    let cause = "the list\x1b[2J is full".to_owned();
+    let failed = of(Outcome::Failed { cause });
+    assert!(
+        failed.contains("failed: the list\\u{1b}[2J is full"),
+        "{failed}"
+    );
+}
+
+#[test]
+fn other_records_are_lines_in_words() {
+    let zone = Zone::utc();
+    let parts = [
+        ("sensor", ""),
+        (
+            "flow",
+            "tcp 198.51.100.7:51234 > 192.0.2.1:443  12 packets, 3400 B out; 10 packets, 8200 B back; 3.5 s, end of flow detected",
+        ),
+        (
+            "finding",
+            "source 198.51.100.7 by scan: score 34.2 of 300, very strong; ports_failed 900 (up to 15)",
+        ),
+        (
+            "incident",
+            "updated  medium   port_scan        198.51.100.7 tried 900 ports",
+        ),
+        (
+            "decision",
+            "drop 198.51.100.7 (tcp port 22) for 300 s: refused: gateway",
+        ),
+        (
+            "event",
+            "block_hit     tcp 198.51.100.7:51234 > 192.0.2.1:443  74 bytes",
+        ),
+        ("loss", ""),
+        ("summary", "2000 packets, 148000 bytes, 900 flows in 0.25 s"),
+    ];
+    for (record, (kind, part)) in example::records().iter().zip(parts) {
+        assert_eq!(record.kind(), kind);
+        let line = line(record, &zone);
+        assert_eq!(line.is_none(), part.is_empty(), "{kind}");
+        let line = line.unwrap_or_default();
+        assert!(line.contains(part), "{part}\nnot in\n{line}");
+        assert!(!line.contains('{'), "{line}");
+    }
+}
+
+#[test]
+fn an_unknown_incident_is_an_error_with_the_nearest() {
+    let of = |wanted: &str| {
+        let mut accounts = Accounts::new(wanted);
+        for id in ["000001-aa", "000002-bb", "000012-cc", "000112-dd"] {
+            let id = id.to_owned();
+            accounts.take(Incident { id, ..incident() }.into());
+        }
+        accounts.finish()
+    };
+    assert_eq!(of("000012").unwrap().id(), "000012-cc");
+    let missing = of("000003-bb").unwrap_err();
+    assert_eq!(missing.nearest[0], "000002-bb");
+    assert_eq!(missing.nearest.len(), 3);
+    assert!(missing.to_string().contains("the nearest: 000002-bb"));
+    // Several begin so.
+    assert!(of("0000").is_err() && of("").is_err());
+    let nothing = Accounts::new("1").finish().unwrap_err().to_string();
+    assert!(nothing.contains("none at all"));
+}
