@@ -5,6 +5,7 @@ pub mod batch;
 #[cfg(any(test, feature = "invariants"))]
 pub mod invariants;
 pub mod kernel;
+pub mod netlink;
 pub mod pcap;
 pub mod player;
 pub mod software;

@@ -55,11 +55,10 @@ impl Watch {
         let mut broken = Vec::new();
         for (n, (at, probation)) in self.entries.iter_mut().enumerate() {
             // An interface that is gone took its programs along.
-            let Ok(reading) = Interface::open(&at.interface)
-                .and_then(|interface| Reading::of(&interface, counted))
-            else {
+            let Ok(interface) = Interface::open(&at.interface) else {
                 continue;
             };
+            let reading = Reading::of(&interface, counted);
             let Some(news) = probation.look(Instant::now(), reading, others) else {
                 continue;
             };

@@ -4,9 +4,9 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use sensor_capture::netlink;
 
 /// Why an interface matters to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +28,14 @@ enum Step {
 /// refused, and the default route is taken to be meant.
 ///
 /// # Errors
-/// With the remedy, when the answer is no or there is nobody to ask.
+/// With the remedy, when the answer is no, there is nobody to ask, or it can't be told what an
+/// interface carries.
 pub fn ask(chosen: &[String]) -> Result<()> {
     let is_terminal = std::io::stdin().is_terminal();
-    let connection = connection_interface();
-    let default = default_interface();
+    let unknown = "it is not known which interface carries your connection: say --yes to attach \
+                   natively all the same, or --attach generic to leave the driver alone";
+    let connection = connection_interface().context(unknown)?;
+    let default = default_interface().context(unknown)?;
     for iface in chosen {
         let carries = carries(iface, connection.as_deref(), default.as_deref());
         let what = match carries {
@@ -81,17 +84,29 @@ fn question(iface: &str, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Interface towards the other end of the SSH connection of this session.
-fn connection_interface() -> Option<String> {
+/// Interface towards the other end of the SSH connection of this session; `None` without one.
+fn connection_interface() -> Result<Option<String>> {
     let connection = std::env::var("SSH_CONNECTION").ok();
-    let client = client_of(&connection.or_else(connection_of_parents)?)?;
-    device_of(&["route", "get", &client.to_string()])
+    let Some(client) = connection.or_else(connection_of_parents) else {
+        return Ok(None);
+    };
+    let (client, link) = client_of(&client)
+        .with_context(|| format!("SSH_CONNECTION: \"{client}\" begins with no address"))?;
+    if link.is_some() {
+        return Ok(link);
+    }
+    let link = netlink::link_towards(client)?;
+    Ok(link.map(|link| link.name))
 }
 
 /// The first word is the client's address (ssh(1)); a link-local one names its interface.
-fn client_of(connection: &str) -> Option<IpAddr> {
-    let address = connection.split_whitespace().next()?;
-    address.split('%').next()?.parse().ok()
+fn client_of(connection: &str) -> Option<(IpAddr, Option<String>)> {
+    let client = connection.split_whitespace().next()?;
+    let (address, link) = match client.split_once('%') {
+        Some((address, link)) => (address, Some(link.to_owned())),
+        None => (client, None),
+    };
+    Some((address.parse().ok()?, link))
 }
 
 /// sudo drops the variable, but the shell that it was called from has it.
@@ -119,16 +134,12 @@ fn parent(process: u32) -> Option<u32> {
     line.trim().parse().ok().filter(|parent| *parent > 1)
 }
 
-/// Interface of the default route.
-pub fn default_interface() -> Option<String> {
-    device_of(&["-4", "route", "show", "default"])
-        .or_else(|| device_of(&["-6", "route", "show", "default"]))
-}
-
-fn device_of(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("ip").arg("-json").args(arguments).output();
-    let routes: serde_json::Value = serde_json::from_slice(&output.ok()?.stdout).ok()?;
-    routes[0]["dev"].as_str().map(str::to_owned)
+/// Interface of the default route; `None` without one.
+///
+/// # Errors
+/// When routes can't be read.
+pub fn default_interface() -> Result<Option<String>> {
+    Ok(netlink::default_link()?.map(|link| link.name))
 }
 
 #[cfg(test)]
@@ -155,14 +166,14 @@ mod tests {
 
     #[test]
     fn reads_the_client_of_a_connection() {
-        let client = |text| client_of(text).map(|address| address.to_string());
+        let client = |text| client_of(text).map(|(address, link)| (address.to_string(), link));
         assert_eq!(
-            client("192.0.2.7 51234 198.51.100.1 22").as_deref(),
-            Some("192.0.2.7")
+            client("192.0.2.7 51234 198.51.100.1 22"),
+            Some(("192.0.2.7".to_owned(), None))
         );
         assert_eq!(
-            client("fe80::1%eth0 51234 fe80::2%eth0 22").as_deref(),
-            Some("fe80::1")
+            client("fe80::1%eth0 51234 fe80::2%eth0 22"),
+            Some(("fe80::1".to_owned(), Some("eth0".to_owned())))
         );
         assert_eq!(client(""), None);
     }

@@ -104,7 +104,7 @@ impl Finding {
 impl Doctor {
     pub fn execute(self) -> Result<ExitCode> {
         let ifaces = if self.ifaces.is_empty() {
-            names()
+            names()?
         } else {
             expand(&self.ifaces)?
         };

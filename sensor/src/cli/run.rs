@@ -141,7 +141,8 @@ impl Run {
     /// The interfaces to attach to, each with the consent that it takes.
     fn interfaces(&self, capture: &Capture) -> Result<Vec<String>> {
         let chosen = if capture.interfaces.is_empty() {
-            let default = consent::default_interface();
+            let default = consent::default_interface()
+                .context("the default route is not known; name an interface with --iface")?;
             vec![default.context("no default route; name an interface with --iface")?]
         } else {
             expand(&capture.interfaces)?

@@ -2,18 +2,19 @@
 //! mode is tried before generic, what a killed sensor left behind is taken off, and what turns out
 //! not to work is detached again ([`super::verify`]).
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::xdp::XdpLinkId;
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, tc};
-use serde_json::Value;
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs, tc,
+};
 use tracing::{info, warn};
 
-use super::interface::{Interface, LINEAR_MTU, link_facts};
+use super::interface::{Interface, LINEAR_MTU};
 use super::load::Kernel;
+use crate::netlink::{self, Filter, Hook, XdpMode as AttachedMode};
 
 /// How the ingress program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,14 +166,14 @@ fn without_trace(error: ProgramError) -> anyhow::Error {
 pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachment> {
     let interface = Interface::open(name)?;
     let had_carrier = interface.has_carrier();
-    let received_before = interface.received_packets()?;
+    let received_before = interface.received_packets();
     let at_hand = take_over_ingress(kernel, &interface, wanted.mode)?;
     let is_taken_over = at_hand.is_some();
     let (program, ingress, mode, reason) = match at_hand {
         Some(ingress) => ingress,
         None => attach_ingress(kernel, &interface, wanted.mode)?,
     };
-    let egress = keeps_carrier(&interface, had_carrier)
+    let egress = keeps_carrier(name, had_carrier)
         .and_then(|()| take_or_attach_egress(kernel, &interface, wanted.egress));
     let (egress, way, made_clsact) = match egress {
         Ok(attached) => attached,
@@ -186,7 +187,7 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
             return Err(cause);
         }
     };
-    let ifindex = interface.index()?;
+    let ifindex = interface.index();
     let links = Links {
         program,
         ingress,
@@ -194,6 +195,7 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
         made_clsact,
     };
     kernel.links.insert(ifindex, links);
+    let interface = Interface::open(name)?;
     Ok(Attachment {
         interface: name.to_owned(),
         ifindex,
@@ -204,8 +206,8 @@ pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachm
         at_start: AtStart {
             had_carrier,
             received_before,
-            received: interface.received_packets()?,
-            sent: interface.sent_packets()?,
+            received: interface.received_packets(),
+            sent: interface.sent_packets(),
         },
     })
 }
@@ -217,7 +219,7 @@ fn take_over_ingress(
     interface: &Interface,
     wanted: Option<Mode>,
 ) -> Result<Option<Ingress>> {
-    let (name, ifindex) = (interface.name(), interface.index()?);
+    let (name, ifindex) = (interface.name(), interface.index());
     let pins = kernel.pins.as_ref();
     let Some(link) = pins.and_then(|pins| pins.link(name, ifindex, "ingress")) else {
         return Ok(None);
@@ -226,7 +228,7 @@ fn take_over_ingress(
     if wanted.is_some_and(|wanted| wanted != mode) {
         info!(interface = name, "attached anew, in another mode");
     } else {
-        let program_name = ingress_name(interface)?;
+        let program_name = ingress_name(interface);
         let program = kernel.ingress_program(program_name)?;
         match program.attach_to_link(link.try_into()?) {
             Ok(id) => {
@@ -262,20 +264,20 @@ pub fn wait_until_free(name: &str) -> Result<()> {
 
 /// The mode in which an XDP program is attached to the interface.
 fn attached_mode(name: &str) -> Result<Mode> {
-    /// XDP_ATTACHED_SKB of `linux/if_link.h`.
-    const ATTACHED_SKB: u64 = 2;
-    let mode = link_facts(name)?["xdp"]["mode"].as_u64();
-    Ok(if mode == Some(ATTACHED_SKB) {
-        Mode::Generic
-    } else {
-        Mode::Native
+    let xdp = Interface::open(name)?.link().xdp;
+    Ok(match xdp.map(|xdp| xdp.mode) {
+        Some(AttachedMode::Generic) => Mode::Generic,
+        Some(AttachedMode::Driver | AttachedMode::Hardware) | None => Mode::Native,
     })
 }
 
 /// The program for frames of the interface's size.
-fn ingress_name(interface: &Interface) -> Result<&'static str> {
-    let is_long = interface.mtu()? > LINEAR_MTU;
-    Ok(if is_long { INGRESS_FRAGS } else { INGRESS })
+const fn ingress_name(interface: &Interface) -> &'static str {
+    if interface.mtu() > LINEAR_MTU {
+        INGRESS_FRAGS
+    } else {
+        INGRESS
+    }
 }
 
 type Ingress = (&'static str, XdpLinkId, Mode, String);
@@ -294,7 +296,7 @@ fn attach_ingress(
             id = program.id
         );
     }
-    let program_name = ingress_name(interface)?;
+    let program_name = ingress_name(interface);
     let program = kernel.ingress_program(program_name)?;
     let mut reason = String::new();
     if wanted != Some(Mode::Generic) {
@@ -341,14 +343,13 @@ fn pin_ingress(
 }
 
 /// Waits for the link to come back, where the driver took it down.
-fn keeps_carrier(interface: &Interface, had_carrier: bool) -> Result<()> {
+fn keeps_carrier(name: &str, had_carrier: bool) -> Result<()> {
     let start = Instant::now();
-    while had_carrier && !interface.has_carrier() {
+    while had_carrier && !Interface::open(name)?.has_carrier() {
         if start.elapsed() > CARRIER_LIMIT {
             bail!(
-                "{}: the link went down as the program was attached and did not come back, so it \
-                 was detached; try --attach generic",
-                interface.name()
+                "{name}: the link went down as the program was attached and did not come back, so \
+                 it was detached; try --attach generic"
             );
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -374,7 +375,7 @@ fn take_or_attach_egress(
     interface: &Interface,
     wanted: Option<Egress>,
 ) -> Result<Egresses> {
-    let (name, ifindex) = (interface.name(), interface.index()?);
+    let (name, ifindex) = (interface.name(), interface.index());
     let pins = kernel.pins.as_ref();
     if let Some(link) = pins.and_then(|pins| pins.link(name, ifindex, "egress")) {
         if wanted != Some(Egress::Clsact) {
@@ -444,30 +445,27 @@ pub fn detach(kernel: &mut Kernel, attachment: &Attachment) -> Result<()> {
     }
     let ingress = kernel.ingress_program(links.program)?.detach(links.ingress);
     let egress = kernel.egress_program()?.detach(links.egress);
-    if Interface::open(interface).is_err() {
+    let Some(link) = netlink::link(interface)? else {
         return Ok(());
-    }
+    };
     if links.made_clsact {
-        remove_empty_clsact(interface);
+        remove_empty_clsact(link.index);
     }
     let detached: Result<(), ProgramError> = ingress.and(egress);
     detached.with_context(|| format!("{interface}: could not be detached"))
 }
 
 /// Others may have put filters there meanwhile: the qdisc goes only when nobody uses it.
-fn remove_empty_clsact(name: &str) {
-    let is_empty = ["ingress", "egress"]
+fn remove_empty_clsact(index: u32) {
+    let is_empty = [Hook::Ingress, Hook::Egress]
         .iter()
-        .all(|way| filters(name, way).is_ok_and(|list| list.is_empty()));
-    if is_empty {
-        let arguments = ["qdisc", "del", "dev", name, "clsact"];
-        if let Err(cause) = tc_command(&arguments) {
-            warn!(
-                interface = name,
-                cause = format!("{cause:#}"),
-                "clsact stays"
-            );
-        }
+        .all(|hook| netlink::filters(index, *hook).is_ok_and(|filters| filters.is_empty()));
+    if is_empty && let Err(cause) = netlink::remove_clsact(index) {
+        warn!(
+            interface = index,
+            cause = format!("{cause:#}"),
+            "clsact stays"
+        );
     }
 }
 
@@ -491,42 +489,21 @@ pub fn take_off_left_over(name: &str) -> usize {
 /// Egress filters of a sensor on the clsact qdisc.
 ///
 /// # Errors
-/// When `tc` can't be run.
+/// When there is no such interface, or filters can't be read.
 pub fn egress_filters(name: &str) -> Result<usize> {
-    let ours = |filter: &&Value| {
-        let program = &filter["options"];
-        let name = program["bpf_name"].as_str();
-        let name = name.or_else(|| program["prog"]["name"].as_str());
-        // The kernel keeps fifteen characters of a program's name.
+    // The kernel keeps fifteen characters of a program's name.
+    let is_ours = |filter: &&Filter| {
+        let name = filter.name.as_deref();
         name.is_some_and(|name| name.starts_with(EGRESS))
     };
-    Ok(filters(name, "egress")?.iter().filter(ours).count())
-}
-
-fn filters(name: &str, way: &str) -> Result<Vec<Value>> {
-    let output = tc_command(&["-json", "filter", "show", "dev", name, way])?;
-    let filters: Vec<Value> = serde_json::from_slice(&output).unwrap_or_default();
-    Ok(filters
-        .into_iter()
-        .filter(|filter| filter["options"].is_object())
-        .collect())
-}
-
-fn tc_command(arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = Command::new("tc")
-        .args(arguments)
-        .output()
-        .context("`tc` could not be run: install iproute2")?;
-    if !output.status.success() {
-        bail!("tc: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(output.stdout)
+    let filters = netlink::filters(Interface::open(name)?.index(), Hook::Egress)?;
+    Ok(filters.iter().filter(is_ours).count())
 }
 
 /// An XDP program that is attached to an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resident {
-    pub id: u64,
+    pub id: u32,
     pub name: String,
 }
 
@@ -540,16 +517,19 @@ impl Resident {
 /// The XDP program that is attached to the interface.
 ///
 /// # Errors
-/// When `ip` can't be run or knows no such interface.
+/// When there is no such interface, or links can't be read.
 pub fn resident(name: &str) -> Result<Option<Resident>> {
-    let facts = link_facts(name)?;
-    let xdp = &facts["xdp"];
-    let program = [&xdp["prog"], &xdp["attached"][0]["prog"]]
-        .into_iter()
-        .find(|program| program["id"].is_u64());
-    Ok(program.map(|program| {
-        let id = program["id"].as_u64().unwrap_or_default();
-        let name = program["name"].as_str().unwrap_or("unnamed").to_owned();
-        Resident { id, name }
+    let xdp = Interface::open(name)?.link().xdp;
+    Ok(xdp.map(|xdp| Resident {
+        id: xdp.program_id,
+        name: program_name(xdp.program_id).unwrap_or_else(|| "unnamed".to_owned()),
     }))
+}
+
+/// The name that a program was loaded with; `None` also without the right to look at programs.
+fn program_name(id: u32) -> Option<String> {
+    let mut programs = loaded_programs().filter_map(Result::ok);
+    let program = programs.find(|program| program.id() == id)?;
+    let name = program.name_as_str()?;
+    (!name.is_empty()).then(|| name.to_owned())
 }

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use sensor_common::arrival::Way;
 
 use super::attach::AtStart;
@@ -30,16 +29,15 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// # Errors
-    /// When the interface is gone.
-    pub fn of(interface: &Interface, [counted, counted_out]: [u64; 2]) -> Result<Self> {
-        Ok(Self {
-            received: interface.received_packets()?,
-            sent: interface.sent_packets()?,
+    /// Counters of an interface beside those of the programs.
+    pub const fn of(interface: &Interface, [counted, counted_out]: [u64; 2]) -> Self {
+        Self {
+            received: interface.received_packets(),
+            sent: interface.sent_packets(),
             has_carrier: interface.has_carrier(),
             counted,
             counted_out,
-        })
+        }
     }
 }
 

@@ -33,7 +33,6 @@ pub fn examine() -> Vec<Finding> {
         memory_lock(version(&release)),
         memory(),
         unprivileged(),
-        iproute(),
     ];
     if is_allowed {
         findings.push(program());
@@ -219,23 +218,6 @@ fn unprivileged() -> Finding {
             "sysctl -w kernel.unprivileged_bpf_disabled=2",
         ),
         _ => Finding::ok(CHECK, "disabled"),
-    }
-}
-
-fn iproute() -> Finding {
-    const CHECK: &str = "iproute2";
-    let is_there = |name| {
-        let output = std::process::Command::new(name).arg("-V").output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    if is_there("ip") && is_there("tc") {
-        Finding::ok(CHECK, "present")
-    } else {
-        Finding::stops(
-            CHECK,
-            "`ip` or `tc` can't be run: resident programs, gateways and own addresses are unknown",
-            "apt install iproute2",
-        )
     }
 }
 

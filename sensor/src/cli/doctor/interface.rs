@@ -57,9 +57,7 @@ fn driver(interface: &Interface) -> Finding {
 
 fn mtu(interface: &Interface) -> Finding {
     const CHECK: &str = "mtu";
-    let Ok(mtu) = interface.mtu() else {
-        return Finding::degraded(CHECK, "unknown", "see `ip link`");
-    };
+    let mtu = interface.mtu();
     let features = interface.xdp_features();
     let lacks_fragments = features.is_some_and(|f| f.has_native() && !f.has_fragments());
     if mtu > LINEAR_MTU && lacks_fragments {
@@ -77,7 +75,7 @@ fn mtu(interface: &Interface) -> Finding {
 
 fn queues(interface: &Interface) -> Finding {
     const CHECK: &str = "queues";
-    let n_queues = interface.n_receive_queues();
+    let n_queues = interface.n_receive_queues() as usize;
     let n_cpus = available_parallelism().map_or(1, usize::from);
     let text = format!("{n_queues} to receive, {n_cpus} CPUs");
     if n_queues < n_cpus && interface.driver().as_deref() != Some("veth") {
