@@ -27,7 +27,10 @@ fn sensor(arguments: &[&str]) -> Output {
 
 #[test]
 fn a_wrong_configuration_is_usage_and_names_every_fault() {
-    let path = file("faults.toml", "[tick]\nhosts_ms = 5\nflow_ms = 1000\n");
+    let path = file(
+        "faults.toml",
+        "[tick]\nhosts_interval = \"5ms\"\nflow_ms = 1000\n",
+    );
     for command in [&["config", "check"][..], &["run"][..]] {
         let mut arguments = command.to_vec();
         arguments.extend(["--config", path.to_str().unwrap()]);
@@ -35,10 +38,13 @@ fn a_wrong_configuration_is_usage_and_names_every_fault() {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
-            told.contains("faults.toml:2: tick.hosts_ms: 5 is too small"),
+            told.contains("faults.toml:2: tick.hosts_interval: \"5ms\" is too small"),
             "{told}"
         );
-        assert!(told.contains("did you mean `tick.flows_ms`?"), "{told}");
+        assert!(
+            told.contains("did you mean `tick.flows_interval`?"),
+            "{told}"
+        );
     }
 }
 
@@ -46,15 +52,36 @@ fn a_wrong_configuration_is_usage_and_names_every_fault() {
 fn a_right_configuration_is_shown_with_its_origin() {
     let path = file("right.toml", "[tick]\nhosts_ms = 50\n");
     let path = path.to_str().unwrap();
+    let output = sensor(&["config", "check", "--config", path]);
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        sensor(&["config", "check", "--config", path])
-            .status
-            .success()
+        told.contains("warning: config:") && told.contains("write `hosts_interval = \"50ms\"`"),
+        "{told}"
     );
     let output = sensor(&["config", "show", "--changed", "--config", path]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.starts_with("tick.hosts_ms = 50  # "), "{told}");
+    assert!(
+        told.starts_with("tick.hosts_interval = \"50ms\"  # "),
+        "{told}"
+    );
     assert_eq!(told.lines().count(), 1, "{told}");
+    let set = [
+        "--set",
+        "tick.hosts_interval=20ms",
+        "--set",
+        "respond.allow=192.0.2.1,192.0.2.2",
+    ];
+    let output = sensor(&[&["config", "show", "--changed", "--config", path], &set[..]].concat());
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        told.contains("tick.hosts_interval = \"20ms\"  # --set"),
+        "{told}"
+    );
+    assert!(
+        told.contains("respond.allow = [\"192.0.2.1\",\"192.0.2.2\"]  # --set"),
+        "{told}"
+    );
 }
 
 /// Scans until a scan of forty ports is one, by the configuration that the sensor has then.

@@ -76,7 +76,7 @@ fn a_killed_agent_leaves_its_blocks_and_the_next_adopts_them() {
         eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
         return;
     }
-    let bpffs = Bpffs::new("adopt", "[engine.decide]\nttl_s = 600\n");
+    let bpffs = Bpffs::new("adopt", "[engine.decide]\nttl = \"10m\"\n");
     let network = Network::new().unwrap();
     let mut first = Running::start(&network, &bpffs.arguments()).unwrap();
     let all = [
@@ -355,7 +355,7 @@ fn blocks_of_a_killed_agent_end_in_time() {
         eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
         return;
     }
-    let bpffs = Bpffs::new("expire", "[engine.decide]\nttl_s = 15\n");
+    let bpffs = Bpffs::new("expire", "[engine.decide]\nttl = \"15s\"\n");
     let network = Network::new().unwrap();
     let mut sensor = Running::start(&network, &bpffs.arguments()).unwrap();
     let _flood = network

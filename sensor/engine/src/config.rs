@@ -2,15 +2,16 @@
 //! a field is a key, its docs are the key's, `range` is checked, and `x-restart` marks what a running
 //! engine can't change.
 
-mod shape;
-
-pub use self::shape::ShapeConfig;
 mod content;
+mod shape;
+mod words;
 
 pub use self::content::{
     ArpSpoofConfig, ArpSweepConfig, ContentConfig, DgaConfig, DnsTunnelConfig, ExtensionsConfig,
     FieldbusConfig, IcmpTunnelConfig, InjectionConfig, MqttConfig, RepliesConfig,
 };
+pub use self::shape::ShapeConfig;
+pub use self::words::{Size, Time, parse_size, parse_time, size_text, time_text};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,16 +63,22 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowConfig {
-    /// A flow is exported at least this often, ns (IPFIX flowActiveTimeout, RFC 5102 5.11.1).
-    #[schemars(range(min = 1))]
+    /// A flow is exported at least this often (IPFIX flowActiveTimeout, RFC 5102 5.11.1).
+    #[serde(rename = "active_timeout", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "active_timeout_ns", "x-minimum" = "1ns"))]
     pub active_timeout_ns: u64,
-    /// A flow ends after this much silence, ns (flowIdleTimeout, 5.11.2).
-    #[schemars(range(min = 1))]
+    /// A flow ends after this much silence (flowIdleTimeout, 5.11.2).
+    #[serde(rename = "idle_timeout", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "idle_timeout_ns", "x-minimum" = "1ns"))]
     pub idle_timeout_ns: u64,
-    /// A flow that FIN or RST closed is kept this long for stragglers, ns.
+    /// A flow that FIN or RST closed is kept this long for stragglers.
+    #[serde(rename = "linger", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "linger_ns"))]
     pub linger_ns: u64,
-    /// Without an answer for this long, an attempt counts as unanswered, ns. The first
+    /// Without an answer for this long, an attempt counts as unanswered. The first
     /// retransmission of a SYN comes after 1 s (RFC 6298).
+    #[serde(rename = "unanswered_after", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "unanswered_ns"))]
     pub unanswered_ns: u64,
     /// Flows held; 192 bytes each and about 10 of index: 202 MB for the default.
     #[schemars(range(min = 1), extend("x-restart" = true))]
@@ -220,7 +227,9 @@ impl Default for ScanConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VolumeConfig {
-    /// Event time to learn before the first finding, s.
+    /// Event time to learn before the first finding.
+    #[serde(rename = "warm_up", with = "Time::<SECOND_NS>")]
+    #[schemars(extend("x-former" = "warm_up_s"))]
     pub warm_up_s: u32,
     /// Median below which a host has no normal load to deviate from, packets a second.
     pub min_packets_per_s: f64,
@@ -252,9 +261,13 @@ impl Default for VolumeConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExfiltrationConfig {
-    /// Bytes below which nothing is one.
+    /// Upload below which nothing is one.
+    #[serde(rename = "min_upload", with = "Size")]
+    #[schemars(extend("x-former" = "least_bytes"))]
     pub least_bytes: u64,
     /// The same while the host has no past to be measured by.
+    #[serde(rename = "min_upload_unlearned", with = "Size")]
+    #[schemars(extend("x-former" = "unlearned_bytes"))]
     pub unlearned_bytes: u64,
     /// Times what came back.
     pub ratio: f64,
@@ -288,7 +301,9 @@ pub struct LateralConfig {
     /// The same of a host that somebody new entered within the last 30 minutes.
     #[schemars(range(min = 1))]
     pub hosts_after_entry: u32,
-    /// Event time to learn who administers what, ns.
+    /// Event time to learn who administers what.
+    #[serde(rename = "warm_up", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "known_ns"))]
     pub known_ns: u64,
     /// Ports by which hosts are entered.
     pub ports: Vec<u16>,
@@ -425,9 +440,13 @@ impl NamingConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecideConfig {
-    /// An incident closes after this much event time without findings, ns.
+    /// An incident closes after this much event time without findings.
+    #[serde(rename = "close_after", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "close_ns"))]
     pub close_ns: u64,
-    /// Least time between two updates, ns.
+    /// Least time between two updates.
+    #[serde(rename = "update_interval", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "update_ns"))]
     pub update_ns: u64,
     /// Addresses and ports listed per incident.
     #[schemars(range(min = 1))]
@@ -437,8 +456,9 @@ pub struct DecideConfig {
     pub max_incidents: usize,
     /// Fused score (-log10 p) from which a source is acted on.
     pub min_score: f64,
-    /// A block entry lasts this long, s.
-    #[schemars(range(min = 1))]
+    /// A block entry lasts this long.
+    #[serde(rename = "ttl", with = "Time::<SECOND_NS>")]
+    #[schemars(extend("x-former" = "ttl_s", "x-minimum" = "1ns"))]
     pub ttl_s: u32,
     /// Remembered decisions.
     #[schemars(range(min = 1), extend("x-restart" = true))]

@@ -27,7 +27,8 @@ pub use config::{
     ArpSpoofConfig, ArpSweepConfig, Config, ContentConfig, DecideConfig, DgaConfig,
     DnsTunnelConfig, ExfiltrationConfig, ExtensionsConfig, FieldbusConfig, FloodConfig, FlowConfig,
     IcmpTunnelConfig, InjectionConfig, LateralConfig, MqttConfig, NamingConfig, RepliesConfig,
-    SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, VectorConfig, VolumeConfig,
+    SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, Size, Time, VectorConfig, VolumeConfig,
+    parse_size, parse_time, size_text, time_text,
 };
 pub use decide::{Action, Confidence, Decision, Incident, Lowered, Scope, Severity, State};
 pub use detect::{

@@ -69,7 +69,10 @@ pub async fn on_hangup(
 
 fn read_again(running: &Settings, sources: &Sources) -> Reload {
     let new = match config::load(sources) {
-        Ok(loaded) => loaded.settings,
+        Ok(loaded) => {
+            loaded.warn();
+            loaded.settings
+        }
         Err(faults) => {
             for fault in &faults.0 {
                 error!("reload: {fault}");

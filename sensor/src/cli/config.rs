@@ -1,20 +1,19 @@
 //! `sensor config`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::config::{self, Loaded, Origin, Sources};
+use super::sources::ConfigFlags;
+use crate::config::{self, Kind, Loaded, Origin, Setting};
 
 #[derive(Args)]
 #[command(after_help = "Example: sensor config check --config new.toml")]
 pub struct Config {
-    /// Read this file instead of /etc/sensor/sensor.toml and /etc/sensor/conf.d.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFlags,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,13 +43,20 @@ enum Command {
 
 impl Config {
     pub fn execute(self) -> Result<ExitCode> {
-        let load = || config::load(&Sources::of_process(self.config.clone(), Vec::new()));
+        let load = || -> Result<Loaded> {
+            let loaded = config::load(&self.config.sources(Vec::new()))?;
+            for warning in &loaded.warnings {
+                eprintln!("warning: config: {warning}");
+            }
+            Ok(loaded)
+        };
         match self.command {
             Command::Check => {
                 let loaded = load()?;
                 println!(
-                    "configuration is right: {} settings differ from the defaults",
-                    loaded.origins.len()
+                    "configuration is valid: {} settings given, {} deprecated",
+                    loaded.origins.len(),
+                    loaded.warnings.len()
                 );
             }
             Command::Show { json, changed } => show(&load()?, json, changed),
@@ -63,26 +69,46 @@ impl Config {
 
 fn show(loaded: &Loaded, json: bool, changed: bool) {
     let tree = loaded.settings.tree();
-    let mut rows = serde_json::Map::new();
+    let mut rows = Vec::new();
     for setting in config::settings() {
-        let origin = loaded.origins.get(&setting.path);
+        let value = setting.path.split('.').fold(&tree, |tree, key| &tree[key]);
+        add_rows(&setting, setting.path.clone(), value, &mut rows);
+    }
+    let mut shown = serde_json::Map::new();
+    for (path, value) in rows {
+        let origin = loaded.origins.get(&path);
         if changed && origin.is_none() {
             continue;
         }
-        let value = setting
-            .path
-            .split('.')
-            .fold(&tree, |tree, key| &tree[key])
-            .clone();
         let origin = origin.unwrap_or(&Origin::Default).to_string();
-        rows.insert(setting.path, json!({"value": value, "origin": origin}));
+        shown.insert(path, json!({"value": value, "origin": origin}));
     }
     if json {
-        println!("{}", Value::Object(rows));
+        println!("{}", Value::Object(shown));
         return;
     }
-    for (path, row) in &rows {
+    for (path, row) in &shown {
         let origin = row["origin"].as_str().unwrap_or_default();
         println!("{path} = {}  # {origin}", row["value"]);
+    }
+}
+
+/// Adds a setting's value; of a list of tables each key of each table.
+fn add_rows(setting: &Setting, path: String, value: &Value, rows: &mut Vec<(String, Value)>) {
+    let items = value.as_array().filter(|items| {
+        // An empty list is shown as such.
+        setting.kind == Kind::Tables && !items.is_empty()
+    });
+    let Some(items) = items else {
+        rows.push((path, value.clone()));
+        return;
+    };
+    for (i, item) in items.iter().enumerate() {
+        for column in &setting.columns {
+            let inner = column.path.split('.').fold(item, |item, key| &item[key]);
+            if !inner.is_null() {
+                add_rows(column, format!("{path}[{i}].{}", column.path), inner, rows);
+            }
+        }
     }
 }

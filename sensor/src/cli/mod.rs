@@ -13,6 +13,7 @@ mod lists;
 mod logs;
 mod replay;
 mod run;
+mod sources;
 mod table;
 mod train;
 mod verdict;

@@ -10,6 +10,7 @@ use sensor_common::datapath::{Clock, Events};
 use serde_json::json;
 use tracing::warn;
 
+use super::sources::ConfigFlags;
 use super::{consent, logs};
 use crate::agent::{self, LogTail, SetFilter, Setup, View};
 use crate::config::{
@@ -27,9 +28,8 @@ use sensor_capture::kernel::{
 #[derive(Args)]
 #[command(after_help = "Example: sensor run --iface eth1 --mode enforce --allow 192.0.2.10")]
 pub struct Run {
-    /// Read this file instead of /etc/sensor/sensor.toml and /etc/sensor/conf.d.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFlags,
     /// Interfaces, patterns such as 'veth*' allowed; without, the one of the default route.
     #[arg(short, long = "iface", value_name = "NAME")]
     ifaces: Vec<String>,
@@ -74,13 +74,15 @@ pub struct Run {
 
 impl Run {
     pub fn execute(self) -> Result<ExitCode> {
-        let sources = Sources::of_process(self.config.clone(), self.overrides()?);
-        let settings = config::load(&sources)?.settings;
+        let sources = self.config.sources(self.overrides()?);
+        let loaded = config::load(&sources)?;
+        let settings = loaded.settings.clone();
         let view = self.view(settings.output.format);
         let set_filter = match &view {
             View::Lines => logs::start(&settings.log),
             View::Screen(tail) => logs::start_in(&settings.log, tail.clone()),
         };
+        loaded.warn();
         let ifaces = self.interfaces(&settings.capture)?;
         agent::run(set_up(settings, sources, &ifaces, (view, set_filter))?)?;
         Ok(ExitCode::SUCCESS)

@@ -4,63 +4,105 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::schema::{Setting, sections, settings};
+use super::schema::{Kind, Setting, sections, settings};
 
-/// `deploy/sensor.toml`: every setting, commented out, with its default.
+/// `deploy/sensor.toml`: every setting, commented out, with its default; of each list of tables one
+/// table, with examples.
 pub fn example() -> String {
     let mut text = String::from(
         "# Configuration of the sensor. Every setting is listed with its default; uncomment what you\n\
          # want to be different. `sensor config check` tells whether a file is right.\n",
     );
     for (section, help) in with_settings() {
-        let _infallible = write!(text, "\n# {help}\n[{section}]\n");
-        for setting in of_section(&section) {
-            for line in wrapped(&help_of(&setting), 96) {
-                let _infallible = writeln!(text, "# {line}");
+        let (lists, plain) = of_section(&section);
+        if !plain.is_empty() {
+            let _infallible = write!(text, "\n# {help}\n[{section}]\n");
+        }
+        for setting in plain {
+            comment(&mut text, &help_of(&setting));
+            let value = toml_value(&setting.default);
+            let _infallible = writeln!(text, "#{} = {value}", name(&setting));
+        }
+        for list in lists {
+            text.push('\n');
+            comment(&mut text, &help_of(&list));
+            let _infallible = writeln!(text, "#[[{}]]", list.path);
+            for column in &list.columns {
+                comment(&mut text, &help_of(column));
+                let value = toml_value(&column.example);
+                let _infallible = writeln!(text, "#{} = {value}", column.path);
             }
-            let _infallible = writeln!(text, "#{} = {}", name(&setting), toml_value(&setting));
         }
     }
     text
+}
+
+fn comment(text: &mut String, help: &str) {
+    for line in wrapped(help, 96) {
+        let _infallible = writeln!(text, "# {line}");
+    }
 }
 
 /// `docs/configuration.md`.
 pub fn reference() -> String {
     let mut text = String::from(include_str!("page.md"));
     for (section, help) in with_settings() {
-        let _infallible = write!(
-            text,
-            "\n## `[{section}]`\n\n{help}\n\n| key | default | what |\n|---|---|---|\n"
-        );
-        for setting in of_section(&section) {
-            let _infallible = writeln!(
-                text,
-                "| `{}` | `{}` | {} |",
-                name(&setting),
-                toml_value(&setting),
-                help_of(&setting).replace('|', "\\|")
+        let (lists, plain) = of_section(&section);
+        if !plain.is_empty() {
+            heading(&mut text, &format!("[{section}]"), &help, "default");
+        }
+        for setting in plain {
+            let default = format!("`{}`", toml_value(&setting.default));
+            row(&mut text, name(&setting), &default, &help_of(&setting));
+        }
+        for list in lists {
+            heading(
+                &mut text,
+                &format!("[[{}]]", list.path),
+                &help_of(&list),
+                "example",
             );
+            for column in &list.columns {
+                let example = format!("`{}`", toml_value(&column.example));
+                row(&mut text, &column.path, &example, &help_of(column));
+            }
         }
     }
     text
 }
 
+fn heading(text: &mut String, title: &str, help: &str, second: &str) {
+    let _infallible = write!(
+        text,
+        "\n## `{title}`\n\n{help}\n\n| key | {second} | description |\n|---|---|---|\n"
+    );
+}
+
+fn row(text: &mut String, key: &str, second: &str, help: &str) {
+    let help = help.replace('|', "\\|");
+    let _infallible = writeln!(text, "| `{key}` | {second} | {help} |");
+}
+
 /// Sections that hold settings of their own, not only other sections.
 fn with_settings() -> Vec<(String, String)> {
     let mut sections = sections();
-    sections.retain(|(section, _)| !of_section(section).is_empty());
+    sections.retain(|(section, _)| {
+        let (lists, plain) = of_section(section);
+        !lists.is_empty() || !plain.is_empty()
+    });
     sections
 }
 
-fn of_section(section: &str) -> Vec<Setting> {
-    let mut found = settings();
-    found.retain(|setting| {
+/// Lists of tables and other settings of a section.
+fn of_section(section: &str) -> (Vec<Setting>, Vec<Setting>) {
+    let is_inside = |setting: &Setting| {
         setting
             .path
             .rsplit_once('.')
             .is_some_and(|(s, _)| s == section)
-    });
-    found
+    };
+    let inside = settings().into_iter().filter(is_inside);
+    inside.partition(|setting| setting.kind == Kind::Tables)
 }
 
 fn name(setting: &Setting) -> &str {
@@ -73,14 +115,21 @@ fn help_of(setting: &Setting) -> String {
     if !setting.choices.is_empty() {
         let _infallible = write!(help, " One of: {}.", setting.choices.join(", "));
     }
+    let plain = |bound: &Value| match bound {
+        Value::String(words) => words.clone(),
+        number => number.to_string(),
+    };
     match (&setting.minimum, &setting.maximum) {
         (Some(least), Some(most)) => {
-            let _infallible = write!(help, " From {least} to {most}.");
+            let _infallible = write!(help, " From {} to {}.", plain(least), plain(most));
         }
         (Some(least), None) if least.as_f64() != Some(0.0) => {
-            let _infallible = write!(help, " At least {least}.");
+            let _infallible = write!(help, " At least {}.", plain(least));
         }
         _ => {}
+    }
+    if setting.is_required {
+        help.push_str(" Required.");
     }
     if setting.needs_restart {
         help.push_str(" Needs a restart.");
@@ -88,8 +137,8 @@ fn help_of(setting: &Setting) -> String {
     help
 }
 
-fn toml_value(setting: &Setting) -> String {
-    match &setting.default {
+fn toml_value(value: &Value) -> String {
+    match value {
         Value::Null => "\"\"".to_owned(),
         Value::Number(number) => grouped(&number.to_string()),
         Value::Array(items) => {

@@ -1,19 +1,29 @@
 //! The schema of the settings, as a tree for other programs and as a flat list for checks, the
 //! reference page and the example.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 use super::{Settings, get};
 
-/// What a setting holds.
+/// Type of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Integer,
     Number,
     Switch,
     Text,
+    /// Words with a unit, such as `15m`.
+    Time,
+    /// Words with a unit, such as `64MiB`, or bytes.
+    Size,
+    /// Plain values.
     List,
+    /// Tables of the same keys: `[[…]]`.
+    Tables,
 }
 
 impl Kind {
@@ -23,7 +33,10 @@ impl Kind {
             Self::Number => "a number",
             Self::Switch => "true or false",
             Self::Text => "text",
+            Self::Time => "a time",
+            Self::Size => "a size",
             Self::List => "a list",
+            Self::Tables => "a list of tables",
         }
     }
 }
@@ -31,40 +44,109 @@ impl Kind {
 /// One key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// Dotted.
+    /// Dotted; in a list of tables from the table on.
     pub path: String,
     pub help: String,
     pub kind: Kind,
     /// `Null`: not set.
     pub default: Value,
+    pub example: Value,
+    /// Of a time or a size in words.
     pub minimum: Option<Value>,
     pub maximum: Option<Value>,
-    /// The words that are allowed, of a text or of a list's items; empty: any.
+    /// Words that are allowed, of a text or of a list's items; empty: any.
     pub choices: Vec<String>,
     /// Not changed by a reload.
     pub needs_restart: bool,
+    /// Not to be left out.
+    pub is_required: bool,
+    /// Path under which a plain number was given before there were words; the number's unit is the
+    /// last part of it.
+    pub former: Option<String>,
+    /// Keys of one table of a list of tables.
+    pub columns: Vec<Setting>,
+}
+
+/// Settings that a type holds, and what that type refuses.
+pub struct Schema {
+    pub settings: Vec<Setting>,
+    refuse: fn(Value) -> Option<String>,
+}
+
+impl Schema {
+    pub fn of<T>() -> Self
+    where
+        T: JsonSchema + Serialize + DeserializeOwned + Default,
+    {
+        let defaults = serde_json::to_value(T::default()).unwrap_or_default();
+        let mut settings = Vec::new();
+        collect(&tree::<T>(), "", false, &defaults, &mut settings);
+        let refuse = |tree| {
+            serde_json::from_value::<T>(tree)
+                .err()
+                .map(|cause| cause.to_string())
+        };
+        Self { settings, refuse }
+    }
+
+    /// Message of the type about a tree of values.
+    pub fn refusal(&self, tree: Value) -> Option<String> {
+        (self.refuse)(tree)
+    }
+}
+
+fn tree<T: JsonSchema>() -> Value {
+    let generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator();
+    generator.into_root_schema_for::<T>().to_value()
 }
 
 /// JSON Schema (2020-12) of a configuration file.
 pub fn json_schema() -> Value {
-    let generator = SchemaSettings::draft2020_12()
-        .with(|settings| settings.inline_subschemas = true)
-        .into_generator();
-    generator.into_root_schema_for::<Settings>().to_value()
+    let mut schema = tree::<Settings>();
+    add_former_keys(&mut schema);
+    schema
+}
+
+/// Names former keys as deprecated, so that editors neither refuse nor offer them.
+fn add_former_keys(schema: &mut Value) {
+    if let Some(items) = schema.get_mut("items") {
+        add_former_keys(items);
+    }
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let mut former = Map::new();
+    for (key, inner) in properties.iter_mut() {
+        add_former_keys(inner);
+        if let Some(old) = inner["x-former"].as_str() {
+            let what = json!({
+                "type": "number",
+                "minimum": 0,
+                "deprecated": true,
+                "description": format!("Former name of `{key}`, in {}.", unit_of(old)),
+            });
+            former.insert(old.to_owned(), what);
+        }
+    }
+    properties.append(&mut former);
+}
+
+/// Unit of the plain numbers that a former key took.
+pub(super) fn unit_of(former: &str) -> &str {
+    former.rsplit('_').next().unwrap_or_default()
 }
 
 /// Every setting, in the order of the schema.
 pub fn settings() -> Vec<Setting> {
-    let defaults = Settings::default().tree();
-    let mut found = Vec::new();
-    collect(&json_schema(), "", false, &defaults, &mut found);
-    found
+    Schema::of::<Settings>().settings
 }
 
 /// Sections with their help, in the order of the schema.
 pub(super) fn sections() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    collect_sections(&json_schema(), "", &mut found);
+    collect_sections(&tree::<Settings>(), "", &mut found);
     found
 }
 
@@ -82,14 +164,16 @@ fn properties<'a>(
     prefix: &'a str,
 ) -> impl Iterator<Item = (String, &'a Value)> + 'a {
     let inside = schema["properties"].as_object().into_iter().flatten();
-    inside.map(move |(key, inner)| {
-        let path = if prefix.is_empty() {
-            key.clone()
-        } else {
-            format!("{prefix}.{key}")
-        };
-        (path, inner)
-    })
+    inside.map(move |(key, inner)| (join(prefix, key), inner))
+}
+
+/// A key below a path.
+pub(super) fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{prefix}.{key}")
+    }
 }
 
 fn text(schema: &Value, key: &str) -> String {
@@ -103,27 +187,56 @@ fn collect(
     defaults: &Value,
     found: &mut Vec<Setting>,
 ) {
+    let required = schema["required"].as_array();
     for (path, inner) in properties(schema, prefix) {
         let needs_restart = needs_restart || inner["x-restart"] == true;
         if inner["properties"].is_object() {
             collect(inner, &path, needs_restart, defaults, found);
             continue;
         }
-        let bound = |key: &str| Some(inner[key].clone()).filter(|bound| !bound.is_null());
+        let key = path.rsplit('.').next().unwrap_or_default();
+        let is_required = required.is_some_and(|names| names.iter().any(|name| name == key));
+        let default = get(defaults, &path).unwrap_or(&inner["default"]).clone();
         found.push(Setting {
-            help: text(inner, "description"),
-            kind: kind(inner),
-            default: get(defaults, &path).cloned().unwrap_or_default(),
-            minimum: bound("minimum"),
-            maximum: bound("maximum"),
-            choices: choices(inner),
+            is_required,
+            default,
             needs_restart,
-            path,
+            former: inner["x-former"].as_str().map(|old| join(prefix, old)),
+            ..setting(&path, inner)
         });
     }
 }
 
+/// What the schema says of one key alone.
+fn setting(path: &str, schema: &Value) -> Setting {
+    let bound = |keys: [&str; 2]| {
+        let mut found = keys.into_iter().map(|key| &schema[key]);
+        found.find(|bound| !bound.is_null()).cloned()
+    };
+    let mut columns = Vec::new();
+    collect(&schema["items"], "", false, &Value::Null, &mut columns);
+    Setting {
+        path: path.to_owned(),
+        help: text(schema, "description"),
+        kind: kind(schema),
+        default: Value::Null,
+        example: schema["examples"][0].clone(),
+        minimum: bound(["x-minimum", "minimum"]),
+        maximum: bound(["x-maximum", "maximum"]),
+        choices: choices(schema),
+        needs_restart: false,
+        is_required: false,
+        former: None,
+        columns,
+    }
+}
+
 fn kind(schema: &Value) -> Kind {
+    match schema["x-kind"].as_str() {
+        Some("time") => return Kind::Time,
+        Some("size") => return Kind::Size,
+        _ => {}
+    }
     let named = match &schema["type"] {
         // An optional value also has the type "null".
         Value::Array(types) => types.first().and_then(Value::as_str),
@@ -133,6 +246,7 @@ fn kind(schema: &Value) -> Kind {
         Some("integer") => Kind::Integer,
         Some("number") => Kind::Number,
         Some("boolean") => Kind::Switch,
+        Some("array") if schema["items"]["properties"].is_object() => Kind::Tables,
         Some("array") => Kind::List,
         _ => Kind::Text,
     }
@@ -148,53 +262,4 @@ fn choices(schema: &Value) -> Vec<String> {
         .filter_map(|word| Some(word.as_str()?.to_owned()))
         .chain(inside.flat_map(choices))
         .collect()
-}
-
-/// What is wrong with a value for a setting, and how to mend it.
-pub(super) fn check(setting: &Setting, value: &Value) -> Option<String> {
-    let choices = setting.choices.join(", ");
-    let words: Vec<&Value> = match value {
-        Value::Array(items) => items.iter().collect(),
-        one => vec![one],
-    };
-    let is_chosen = |word: &Value| {
-        word.as_str()
-            .is_some_and(|word| setting.choices.iter().any(|choice| choice == word))
-    };
-    if let Some(wrong) = words.iter().find(|word| !is_chosen(word))
-        && !choices.is_empty()
-    {
-        return Some(format!("{wrong} is not one of: {choices}"));
-    }
-    let number = value.as_f64();
-    let bound = |bound: &Option<Value>| bound.as_ref().and_then(Value::as_f64);
-    if matches!(setting.kind, Kind::Integer | Kind::Number) && number.is_none() {
-        let wanted = setting.kind.label();
-        return Some(format!(
-            "{value} is not {wanted}; the default is {}",
-            setting.default
-        ));
-    }
-    // Nothing here is meaningful below zero, unless its schema says so.
-    let least = bound(&setting.minimum).unwrap_or(0.0);
-    if number.is_some_and(|number| number < least) {
-        return Some(format!("{value} is too small; at least {least}"));
-    }
-    let most = bound(&setting.maximum).unwrap_or(f64::INFINITY);
-    if number.is_some_and(|number| number > most) {
-        return Some(format!("{value} is too large; at most {most}"));
-    }
-    refused_by_type(setting, value)
-}
-
-/// What the type itself says, asked with this one value set.
-fn refused_by_type(setting: &Setting, value: &Value) -> Option<String> {
-    let mut tree = serde_json::Map::new();
-    super::put(&mut tree, &setting.path, value.clone());
-    let cause = serde_json::from_value::<Settings>(Value::Object(tree)).err()?;
-    let mut message = cause.to_string();
-    if !setting.default.is_null() {
-        message = format!("{message}; the default is {}", setting.default);
-    }
-    Some(message)
 }

@@ -7,10 +7,14 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
+use sensor_engine::{Time, time_text};
 use serde::{Deserialize, Serialize};
 
 use crate::print::Format;
 use crate::respond::{Mode, Network};
+
+/// Nanoseconds of one millisecond.
+const MS_NS: u64 = 1_000_000;
 
 /// Where the agent is reached.
 pub const DEFAULT_SOCKET: &str = "/run/sensor/sensor.sock";
@@ -133,12 +137,22 @@ impl Capture {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TickSettings {
-    /// From one look at the host counters to the next, ms. Floods are seen by these; the thresholds
-    /// were tuned with the default.
-    #[schemars(range(min = 10, max = 1_000))]
+    /// Interval between two reads of the host counters, which show floods. The thresholds were tuned
+    /// with the default.
+    #[serde(rename = "hosts_interval", with = "Time::<MS_NS>")]
+    #[schemars(extend(
+        "x-former" = "hosts_ms",
+        "x-minimum" = "10ms",
+        "x-maximum" = "1s"
+    ))]
     pub hosts_ms: u64,
-    /// From one look at the flows to the next, ms; a multiple of `hosts_ms`.
-    #[schemars(range(min = 100, max = 10_000))]
+    /// Interval between two reads of the flows, a multiple of `hosts_interval`.
+    #[serde(rename = "flows_interval", with = "Time::<MS_NS>")]
+    #[schemars(extend(
+        "x-former" = "flows_ms",
+        "x-minimum" = "100ms",
+        "x-maximum" = "10s"
+    ))]
     pub flows_ms: u64,
 }
 
@@ -296,29 +310,33 @@ impl Default for LogSettings {
 
 impl Settings {
     /// Reads the naming model that the settings name: key and message where it can't be used.
-    pub(super) fn read_naming(&mut self) -> Result<(), (&'static str, String)> {
+    pub(super) fn read_naming(&mut self) -> Result<(), (String, String)> {
         let naming = &mut self.engine.naming;
         let file = &naming.model_file;
         if !naming.enabled || file.as_os_str().is_empty() {
             return Ok(());
         }
         let read = crate::naming::read(file);
-        let namer = read.map_err(|message| ("engine.naming.model_file", message))?;
+        let namer = read.map_err(|message| ("engine.naming.model_file".to_owned(), message))?;
         naming.namer = Some(namer);
         Ok(())
     }
 
     /// What doesn't go together: key and message.
-    pub(super) fn conflicts(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn conflicts(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
+        let mut add = |path: &str, message: String| found.push((path.to_owned(), message));
         let TickSettings { hosts_ms, flows_ms } = self.tick;
         if !flows_ms.is_multiple_of(hosts_ms) {
-            let message = format!("{flows_ms} is not a multiple of tick.hosts_ms = {hosts_ms}");
-            found.push(("tick.flows_ms", message));
+            let [flows, hosts] = [flows_ms, hosts_ms].map(|ms| time_text(ms.saturating_mul(MS_NS)));
+            add(
+                "tick.flows_interval",
+                format!("{flows} is not a multiple of tick.hosts_interval = {hosts}"),
+            );
         }
         if self.capture.interfaces.iter().any(String::is_empty) {
             let message = "an interface has no name; `ip link` lists them".to_owned();
-            found.push(("capture.interfaces", message));
+            add("capture.interfaces", message);
         }
         let metrics = &self.metrics;
         if metrics.enabled && !metrics.listen.ip().is_loopback() && !metrics.allow_remote {
@@ -326,19 +344,19 @@ impl Settings {
                 "{} can be reached by others; listen on 127.0.0.1, or set metrics.allow_remote = true",
                 metrics.listen
             );
-            found.push(("metrics.listen", message));
+            add("metrics.listen", message);
         }
         let flow = &self.engine.flow;
         if flow.unanswered_ns >= flow.idle_timeout_ns {
+            let [unanswered, idle] = [flow.unanswered_ns, flow.idle_timeout_ns].map(time_text);
             let message = format!(
-                "{} is not below engine.flow.idle_timeout_ns = {}: no attempt would ever count as \
-                 unanswered",
-                flow.unanswered_ns, flow.idle_timeout_ns
+                "{unanswered} is not below engine.flow.idle_timeout = {idle}: no attempt would ever \
+                 count as unanswered",
             );
-            found.push(("engine.flow.unanswered_ns", message));
+            add("engine.flow.unanswered_after", message);
         }
         if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {
-            found.push(("log.filter", format!("{cause}; try \"info\"")));
+            add("log.filter", format!("{cause}; try \"info\""));
         }
         found
     }

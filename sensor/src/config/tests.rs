@@ -1,6 +1,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
+use sensor_engine::Time;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::*;
@@ -34,11 +37,11 @@ fn nothing_set_gives_the_defaults() {
 fn later_layers_win() {
     let mut sources = sources(
         "layers",
-        "[tick]\nhosts_ms = 200\n[engine.scan]\nfast_ports = 7\n",
+        "[tick]\nhosts_interval = \"200ms\"\n[engine.scan]\nfast_ports = 7\n",
     );
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     sources.environment = vec![
-        variable("SENSOR__TICK__HOSTS_MS", "50"),
+        variable("SENSOR__TICK__HOSTS_INTERVAL", "50ms"),
         variable("SENSOR__CAPTURE__INTERFACES", "eth1, eth2"),
         variable("SENSOR__ENGINE__SCAN__AUTH_PORTS", "22,23"),
         variable("SENSOR__RESPOND__MODE", "monitor"),
@@ -61,23 +64,25 @@ fn later_layers_win() {
 
 #[test]
 fn every_fault_is_told_with_place_key_and_remedy() {
-    let text = "[tick]\nhosts_ms = \"fast\"\n\n[engine.flod]\nsyn_pps = 1.0\n\
+    let text = "[tick]\nhosts_interval = \"fast\"\n\n[engine.flod]\nsyn_pps = 1.0\n\
                 [engine.flood]\nsyn_psp = 1.0\nheavy_share = 1.5\n\
-                [respond]\nmode = \"enforced\"\nallow = [\"here\"]\n";
+                [respond]\nmode = \"enforced\"\nallow = [\"192.0.2.1\",\n\"here\", \"there\"]\n";
     let faults = faults("faults", text);
     let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let all = told.join("\n");
     for part in [
-        "faults:2: tick.hosts_ms: \"fast\" is not an integer; the default is 100",
+        "faults:2: tick.hosts_interval: \"fast\" is not a time, as \"250ms\", \"15m\" or \"1h 30m\"; the default \
+         is \"100ms\"",
         "faults:4: engine.flod: unknown key; did you mean `engine.flood`?",
         "faults:7: engine.flood.syn_psp: unknown key; did you mean `engine.flood.syn_pps`?",
         "faults:8: engine.flood.heavy_share: 1.5 is too large; at most 1",
         "faults:10: respond.mode: \"enforced\" is not one of: monitor, enforce",
-        "faults:11: respond.allow: \"here\" is neither an address nor a network, as 192.0.2.7 or 2001:db8::/48",
+        "faults:12: respond.allow[1]: \"here\" is neither an address nor a network, as 192.0.2.7 or 2001:db8::/48",
+        "faults:12: respond.allow[2]: \"there\" is neither",
     ] {
         assert!(all.contains(part), "{part} missing in:\n{all}");
     }
-    assert_eq!(faults.len(), 6, "{all}");
+    assert_eq!(faults.len(), 7, "{all}");
 }
 
 #[test]
@@ -88,7 +93,7 @@ fn a_key_in_the_wrong_section_is_found() {
 
 #[test]
 fn bad_syntax_is_told_with_its_line() {
-    let faults = faults("syntax", "[tick]\nhosts_ms = = 5\n");
+    let faults = faults("syntax", "[tick]\nhosts_interval = = 5\n");
     assert!(faults[0].place.ends_with("syntax:2"), "{faults:?}");
 }
 
@@ -102,8 +107,8 @@ fn values_below_zero_and_without_end_are_refused() {
 
 #[test]
 fn what_does_not_go_together_is_refused() {
-    let faults = faults("conflict", "[tick]\nflows_ms = 1050\n");
-    assert_eq!(faults[0].path, "tick.flows_ms");
+    let faults = faults("conflict", "[tick]\nflows_interval = \"1050ms\"\n");
+    assert_eq!(faults[0].path, "tick.flows_interval");
     assert!(faults[0].place.ends_with("conflict:2"));
 }
 
@@ -185,13 +190,255 @@ fn the_example_is_current_and_holds_the_defaults() {
     is_current("deploy/sensor.toml", &example());
     // Settings are commented out without a space after the sign.
     let is_setting = |line: &&str| line.strip_prefix('#').is_some_and(|l| !l.starts_with(' '));
-    let n_settings = example().lines().filter(is_setting).count();
-    assert_eq!(n_settings, settings().len());
     let live: String = example()
         .lines()
         .map(|line| format!("{}\n", if is_setting(&line) { &line[1..] } else { line }))
         .collect();
-    let loaded = load(&sources("example", &live)).unwrap();
+    let mut loaded = load(&sources("example", &live)).unwrap();
+    // Lists of tables are empty by default, and have one table there.
+    let (lists, plain): (Vec<_>, Vec<_>) = settings()
+        .into_iter()
+        .partition(|setting| setting.kind == Kind::Tables);
+    let n_columns: usize = lists.iter().map(|list| 2 + list.columns.len()).sum();
+    assert_eq!(loaded.origins.len(), plain.len() + n_columns);
+    let mut tree = loaded.settings.tree();
+    for list in &lists {
+        let items = get(&tree, &list.path).and_then(|list| list.as_array());
+        assert_eq!(items.map(Vec::len), Some(1), "{}", list.path);
+        let Value::Object(tree) = &mut tree else {
+            panic!("no table");
+        };
+        put(tree, &list.path, json!([]));
+    }
+    loaded.settings = serde_json::from_value(tree).unwrap();
     assert_eq!(loaded.settings, Settings::default());
-    assert_eq!(loaded.origins.len(), settings().len());
+}
+
+#[test]
+fn a_plain_number_under_a_former_name_holds_with_a_warning() {
+    let text = "[tick]\nhosts_ms = 50\n[engine.flow]\nidle_timeout_ns = 90_000_000_000\n\
+                [engine.exfiltration]\nleast_bytes = 64_000_000\n[engine.decide]\nttl_s = 600\n";
+    let mut sources = sources("former", text);
+    sources.environment = vec![("SENSOR__TICK__FLOWS_MS".to_owned(), "500".to_owned())];
+    let loaded = load(&sources).unwrap();
+    let settings = &loaded.settings;
+    assert_eq!((settings.tick.hosts_ms, settings.tick.flows_ms), (50, 500));
+    assert_eq!(settings.engine.flow.idle_timeout_ns, 90_000_000_000);
+    assert_eq!(settings.engine.exfiltration.least_bytes, 64_000_000);
+    assert_eq!(settings.engine.decide.ttl_s, 600);
+    let told: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let all = told.join("\n");
+    for part in [
+        "former:2: tick.hosts_ms: is now `hosts_interval` and has a unit; write `hosts_interval = \"50ms\"`",
+        "former:4: engine.flow.idle_timeout_ns: is now `idle_timeout` and has a unit; write \
+         `idle_timeout = \"1m 30s\"`",
+        "former:6: engine.exfiltration.least_bytes: is now `min_upload`",
+        "write `ttl = \"10m\"`",
+        "SENSOR__TICK__FLOWS_MS: tick.flows_ms: is now `flows_interval`",
+    ] {
+        assert!(all.contains(part), "{part} missing in:\n{all}");
+    }
+    assert_eq!(told.len(), 5, "{all}");
+}
+
+#[test]
+fn times_and_sizes_are_checked_as_such() {
+    let text = "[tick]\nhosts_interval = 50\nflows_interval = \"11s\"\n[engine.decide]\n\
+                ttl = \"1500ms\"\n[engine.flow]\nidle_timeout_ns = \"15s\"\nlinger = \"1s\"\nlinger_ns = 5\n\
+                [engine.exfiltration]\nmin_upload = \"20 parsecs\"\n";
+    let faults = faults("words", text);
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let all = told.join("\n");
+    for part in [
+        "words:2: tick.hosts_interval: 50 has no unit; write \"50s\" for seconds",
+        "words:3: tick.flows_interval: \"11s\" is too large; at most 10s",
+        "words:5: engine.decide.ttl: \"1500ms\" is not a multiple of 1s; the default is \"5m\"",
+        "words:7: engine.flow.idle_timeout_ns: \"15s\" is not a number of ns; write `idle_timeout = \"15s\"`",
+        "words:9: engine.flow.linger_ns: is the former name of `engine.flow.linger`, which is set, too",
+        "words:11: engine.exfiltration.min_upload: \"20 parsecs\" is not a size",
+    ] {
+        assert!(all.contains(part), "{part} missing in:\n{all}");
+    }
+    assert_eq!(faults.len(), 6, "{all}");
+}
+
+#[test]
+fn every_time_and_size_is_in_words() {
+    for setting in settings() {
+        let key = setting.path.rsplit('.').next().unwrap_or_default();
+        let unit = key.rsplit('_').next().unwrap_or_default();
+        let is_plain =
+            matches!(unit, "ns" | "us" | "ms" | "s" | "bytes") && !key.ends_with("_per_s");
+        // Of information in a name, on average.
+        let is_mean = key.ends_with("name_bytes");
+        assert!(
+            !is_plain || is_mean,
+            "{} has its unit in its name",
+            setting.path
+        );
+    }
+}
+
+/// Settings with lists of tables within lists of tables.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Probe {
+    sinks: Vec<Sink>,
+}
+
+/// A receiver.
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Sink {
+    /// Address.
+    #[schemars(example = "192.0.2.1:514")]
+    listen: std::net::SocketAddr,
+    /// Timeout.
+    #[serde(default, with = "Time::<1>")]
+    #[schemars(extend("x-former" = "timeout_ms", "x-minimum" = "1ms"))]
+    timeout: u64,
+    /// TLS.
+    #[serde(default)]
+    tls: Tls,
+    /// Routes.
+    #[serde(default)]
+    routes: Vec<Route>,
+}
+
+/// TLS.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Tls {
+    /// File.
+    ca_file: PathBuf,
+}
+
+/// Filter.
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Route {
+    /// Ports.
+    #[schemars(example = [514])]
+    ports: Vec<u16>,
+    /// Weight.
+    #[serde(default)]
+    #[schemars(range(max = 10))]
+    weight: u8,
+}
+
+/// Reads files one after the other.
+fn probe(files: &[(&str, &str)], sources: &Sources) -> (Checked, Vec<Fault>) {
+    let schema = Schema::of::<Probe>();
+    let mut checked = Checked::default();
+    let mut warnings = Vec::new();
+    let mut reader = Reader {
+        settings: &schema.settings,
+        faults: &mut checked.faults,
+        warnings: &mut warnings,
+    };
+    let mut layers = Layers::default();
+    for (name, text) in files {
+        layers.add_file(Path::new(name), text, &mut reader);
+    }
+    layers.add_assigned(sources, &mut reader);
+    checked.take(&schema, layers.into_leaves());
+    (checked, warnings)
+}
+
+#[test]
+fn tables_of_all_files_are_one_list() {
+    let files = [
+        (
+            "a.toml",
+            "[[sinks]]\nlisten = \"192.0.2.1:1\"\ntls.ca_file = \"/ca\"\n\
+             [[sinks.routes]]\nports = [1, 2]\n[[sinks.routes]]\nports = [3]\nweight = 4\n",
+        ),
+        (
+            "b.toml",
+            "[[sinks]]\nlisten = \"192.0.2.2:1\"\ntimeout_ms = 1500\n[[sinks]]\nlisten = \"192.0.2.3:1\"\n",
+        ),
+    ];
+    let (checked, warnings) = probe(&files, &Sources::default());
+    assert_eq!(checked.faults, []);
+    let told = warnings[0].to_string();
+    assert_eq!(
+        told,
+        "b.toml:3: sinks[1].timeout_ms: is now `timeout` and has a unit; write `timeout = \"1s 500ms\"`"
+    );
+    assert_eq!(
+        checked.origins["sinks[0].routes[1].weight"].to_string(),
+        "a.toml:8"
+    );
+    assert_eq!(checked.origins["sinks[2].listen"].to_string(), "b.toml:5");
+    let read: Probe = serde_json::from_value(Value::Object(checked.tree)).unwrap();
+    let ports: Vec<u16> = read.sinks.iter().map(|sink| sink.listen.port()).collect();
+    assert_eq!(ports, [1, 1, 1]);
+    assert_eq!(read.sinks[0].routes[1].weight, 4);
+    assert_eq!(read.sinks[0].tls.ca_file, Path::new("/ca"));
+    assert_eq!(read.sinks[1].timeout, 1_500_000_000);
+    // A stronger layer replaces them all.
+    let sources = Sources {
+        environment: vec![(
+            "SENSOR__SINKS".to_owned(),
+            "[{ listen = \"192.0.2.9:9\", routes = [{ ports = [9] }] }]".to_owned(),
+        )],
+        ..Sources::default()
+    };
+    let (checked, _) = probe(&files, &sources);
+    assert_eq!(checked.faults, []);
+    assert_eq!(
+        checked.origins["sinks[0].routes[0].ports"].to_string(),
+        "SENSOR__SINKS"
+    );
+    let read: Probe = serde_json::from_value(Value::Object(checked.tree)).unwrap();
+    assert_eq!(read.sinks.len(), 1);
+    assert_eq!(read.sinks[0].routes[0].ports, [9]);
+}
+
+#[test]
+fn every_fault_of_every_table_is_told_with_its_line() {
+    let first = "[[sinks]]\ntimeout = \"1us\"\n[sinks.tls]\nca_fil = 1\n\
+                 [[sinks.routes]]\nweight = 11\n[[sinks.routes]]\nports = [1, 70000, \"x\"]\n";
+    let second = "[[sinks]]\nlisten = \"here\"\ntimeuot = \"1s\"\nroutes = [5]\n";
+    let files = [("a.toml", first), ("b.toml", second)];
+    let (checked, _) = probe(&files, &Sources::default());
+    let told: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
+    let all = told.join("\n");
+    for part in [
+        "a.toml:1: sinks[0].listen: missing: Address.",
+        "a.toml:2: sinks[0].timeout: \"1us\" is too small; at least 1ms",
+        "a.toml:4: sinks[0].tls.ca_fil: unknown key; did you mean `tls.ca_file`?",
+        "a.toml:5: sinks[0].routes[0].ports: missing: Ports.",
+        "a.toml:6: sinks[0].routes[0].weight: 11 is too large; at most 10",
+        "a.toml:8: sinks[0].routes[1].ports[1]: ",
+        "a.toml:8: sinks[0].routes[1].ports[2]: ",
+        "b.toml:2: sinks[1].listen: invalid socket address",
+        "b.toml:3: sinks[1].timeuot: unknown key; did you mean `timeout`?",
+        "b.toml:4: sinks[1].routes[0]: is not a table; write { key = value",
+    ] {
+        assert!(all.contains(part), "{part} missing in:\n{all}");
+    }
+    assert_eq!(told.len(), 10, "{all}");
+    for (text, part) in [
+        (
+            "[sinks]\nlisten = \"192.0.2.1:1\"\n",
+            "1: sinks: is a list of tables; write [[sinks]]",
+        ),
+        (
+            "sinks = 5\n",
+            "1: sinks: is a list of tables; write [[sinks]]",
+        ),
+        ("sinks = [\n{ },\n{ }]\n", "3: sinks[1].listen: missing"),
+    ] {
+        let (checked, _) = probe(&[("c.toml", text)], &Sources::default());
+        let told = Faults(checked.faults).to_string();
+        assert!(told.contains(part), "{part} missing in:\n{told}");
+    }
+    let sources = Sources {
+        assignments: vec![("sinks".to_owned(), "[{ listen = }]".to_owned())],
+        ..Sources::default()
+    };
+    let (checked, _) = probe(&[], &sources);
+    let told = checked.faults[0].to_string();
+    assert!(told.starts_with("--set: sinks: is not TOML: "), "{told}");
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SECOND_NS;
+use super::{SECOND_NS, Time};
 
 /// Detectors that read packet samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,12 +46,17 @@ impl Default for ContentConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ArpSpoofConfig {
-    /// What a station did within this time counts together, ns.
-    #[schemars(range(min = 1))]
+    /// What a station did within this time counts together.
+    #[serde(rename = "window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "window_ns", "x-minimum" = "1ns"))]
     pub window_ns: u64,
-    /// A claim is remembered this long after it was last made, ns.
+    /// A claim is remembered this long after it was last made.
+    #[serde(rename = "claim_timeout", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "claim_ns"))]
     pub claim_ns: u64,
-    /// A reply is asked for if a request came at most this long before, ns.
+    /// A reply is asked for if a request came at most this long before.
+    #[serde(rename = "answer_timeout", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "answer_ns"))]
     pub answer_ns: u64,
     /// Rounds in which a station asks for the same two addresses again.
     #[schemars(range(min = 2))]
@@ -89,8 +94,9 @@ impl Default for ArpSpoofConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ArpSweepConfig {
-    /// Half a window, ns.
-    #[schemars(range(min = 1))]
+    /// Half a window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
     pub half_ns: u64,
     /// Distinct addresses asked for within a window, most of them in vain.
     #[schemars(range(min = 1))]
@@ -114,11 +120,13 @@ impl Default for ArpSweepConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DnsTunnelConfig {
-    /// Half a short window, ns.
-    #[schemars(range(min = 1))]
+    /// Half a short window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
     pub half_ns: u64,
-    /// Half a long window, for slow tunnels, which needs three times as many names, ns.
-    #[schemars(range(min = 1))]
+    /// Half a long window, for slow tunnels, which needs three times as many names.
+    #[serde(rename = "slow_half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1ns"))]
     pub slow_half_ns: u64,
     /// Distinct names of one zone that one client asks for in a window, by record types that
     /// programs hardly ever ask for.
@@ -160,11 +168,13 @@ impl Default for DnsTunnelConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DgaConfig {
-    /// Half a short window, ns.
-    #[schemars(range(min = 1))]
+    /// Half a short window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
     pub half_ns: u64,
-    /// Half a long window, which needs three times as many names, ns.
-    #[schemars(range(min = 1))]
+    /// Half a long window, which needs three times as many names.
+    #[serde(rename = "slow_half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1ns"))]
     pub slow_half_ns: u64,
     /// Distinct registered names that don't exist, asked for by one client in a window.
     #[schemars(range(min = 1))]
@@ -192,8 +202,9 @@ impl Default for DgaConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InjectionConfig {
-    /// Half a window, ns.
-    #[schemars(range(min = 1))]
+    /// Half a window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
     pub half_ns: u64,
     /// Such requests of one client to one server in a window.
     #[schemars(range(min = 1))]
@@ -217,8 +228,9 @@ impl Default for InjectionConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExtensionsConfig {
-    /// Half a window, ns.
-    #[schemars(range(min = 1))]
+    /// Half a window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
     pub half_ns: u64,
     /// Sampled packets of one host to another with more than 8 bytes of extension headers in a
     /// window.
@@ -243,11 +255,13 @@ impl Default for ExtensionsConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RepliesConfig {
-    /// Half a short window, ns.
-    #[schemars(range(min = 1))]
+    /// Half a short window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
     pub half_ns: u64,
-    /// Half a long window, which needs three times as many refusals, ns.
-    #[schemars(range(min = 1))]
+    /// Half a long window, which needs three times as many refusals.
+    #[serde(rename = "slow_half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1ns"))]
     pub slow_half_ns: u64,
     /// Logins of one client that one service refuses in a window.
     #[schemars(range(min = 1))]
@@ -284,8 +298,9 @@ impl Default for RepliesConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MqttConfig {
-    /// Half a window, ns.
-    #[schemars(range(min = 1))]
+    /// Half a window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
     pub half_ns: u64,
     /// Messages of one client to one broker that break the protocol, in a window.
     #[schemars(range(min = 1))]
@@ -309,16 +324,18 @@ impl Default for MqttConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FieldbusConfig {
-    /// Half a window, ns.
-    #[schemars(range(min = 1))]
+    /// Half a window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
     pub half_ns: u64,
     /// Requests of one master that one device refuses in a window.
     #[schemars(range(min = 1))]
     pub exceptions: u32,
     /// Share of refusals in all answers.
     pub exception_share: f64,
-    /// A device is known, and its masters with it, after this long, ns.
-    #[schemars(range(min = 1))]
+    /// A device is known, and its masters with it, after this long.
+    #[serde(rename = "known_after", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "known_ns", "x-minimum" = "1ns"))]
     pub known_ns: u64,
     /// Masters and devices held, 150 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
@@ -341,8 +358,9 @@ impl Default for FieldbusConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IcmpTunnelConfig {
-    /// Half a window, ns.
-    #[schemars(range(min = 1))]
+    /// Half a window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
     pub half_ns: u64,
     /// Replies in a window whose data is not that of their request.
     #[schemars(range(min = 1))]

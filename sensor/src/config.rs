@@ -2,9 +2,11 @@
 //! against the schema of [`Settings`], and turned into it. Every fault is reported, not only the
 //! first.
 
+mod check;
 mod fault;
 mod layers;
 mod page;
+mod read;
 mod reload;
 mod schema;
 mod settings;
@@ -18,6 +20,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
+use tracing::warn;
+
+use check::Checked;
+use layers::Layers;
+use read::Reader;
+use schema::Schema;
 
 pub use fault::{Fault, Faults};
 pub use layers::Origin;
@@ -48,9 +56,11 @@ pub struct Override {
 /// Where settings come from, weakest first.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// Instead of [`DEFAULT_FILE`] and [`DEFAULT_FOLDER`].
+    /// Read instead of [`DEFAULT_FILE`] and [`DEFAULT_FOLDER`].
     pub file: Option<PathBuf>,
     pub environment: Vec<(String, String)>,
+    /// Keys and texts of `--set`.
+    pub assignments: Vec<(String, String)>,
     pub overrides: Vec<Override>,
 }
 
@@ -65,6 +75,7 @@ impl Sources {
         Self {
             file,
             environment,
+            assignments: Vec::new(),
             overrides,
         }
     }
@@ -74,7 +85,19 @@ impl Sources {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub settings: Settings,
+    /// By path; tables of lists and their keys as `detect.except[0].reason`.
     pub origins: BTreeMap<String, Origin>,
+    /// What holds, but should be written otherwise.
+    pub warnings: Vec<Fault>,
+}
+
+impl Loaded {
+    /// Logs the warnings.
+    pub fn warn(&self) {
+        for warning in &self.warnings {
+            warn!("config: {warning}");
+        }
+    }
 }
 
 /// Reads and checks everything.
@@ -82,37 +105,40 @@ pub struct Loaded {
 /// # Errors
 /// All faults together, each with place, key and remedy.
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
-    let known = settings();
-    let mut faults = Vec::new();
-    let leaves = layers::read(sources, &known, &mut faults);
-    let mut tree = Map::new();
-    let mut origins = BTreeMap::new();
-    for leaf in leaves {
-        let setting = known.iter().find(|setting| setting.path == leaf.path);
-        let checked = setting.and_then(|setting| schema::check(setting, &leaf.value));
-        if let Some(message) = checked {
-            faults.push(Fault::at(&leaf.origin, &leaf.path, message));
-            continue;
-        }
-        put(&mut tree, &leaf.path, leaf.value);
-        origins.insert(leaf.path, leaf.origin);
-    }
-    let mut settings = match serde_json::from_value::<Settings>(Value::Object(tree)) {
+    let (mut checked, warnings) = check(&Schema::of::<Settings>(), sources);
+    let tree = Value::Object(std::mem::take(&mut checked.tree));
+    let mut settings = match serde_json::from_value::<Settings>(tree) {
         Ok(settings) => settings,
         Err(cause) => {
-            faults.push(Fault::anywhere(cause.to_string()));
-            return Err(Faults(faults));
+            checked.faults.push(Fault::anywhere(cause.to_string()));
+            return Err(Faults(checked.faults));
         }
     };
     let naming = settings.read_naming().err();
-    for (path, message) in settings.conflicts().into_iter().chain(naming) {
-        let origin = origins.get(path).cloned().unwrap_or(Origin::Default);
-        faults.push(Fault::at(&origin, path, message));
+    let conflicts = settings.conflicts().into_iter().chain(naming);
+    checked.add_conflicts(conflicts.collect());
+    if !checked.faults.is_empty() {
+        return Err(Faults(checked.faults));
     }
-    if !faults.is_empty() {
-        return Err(Faults(faults));
-    }
-    Ok(Loaded { settings, origins })
+    Ok(Loaded {
+        settings,
+        origins: checked.origins,
+        warnings,
+    })
+}
+
+/// Reads all layers and holds them against a schema; the second are warnings.
+fn check(schema: &Schema, sources: &Sources) -> (Checked, Vec<Fault>) {
+    let mut checked = Checked::default();
+    let mut warnings = Vec::new();
+    let mut reader = Reader {
+        settings: &schema.settings,
+        faults: &mut checked.faults,
+        warnings: &mut warnings,
+    };
+    let layers = Layers::read(sources, &mut reader);
+    checked.take(schema, layers.into_leaves());
+    (checked, warnings)
 }
 
 /// Puts a value at a dotted path.
