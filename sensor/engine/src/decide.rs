@@ -18,6 +18,7 @@ use crate::address::{Seeded, Table};
 use crate::config::{DecideConfig, SECOND_NS};
 use crate::detect::{Entity, Family, Finding, Profile};
 use crate::features::TableUse;
+use crate::losses::Loss;
 
 /// What the stage hands to the shell.
 pub(crate) enum Verdict {
@@ -61,13 +62,14 @@ impl DecideStage {
         self.decider.configure(config);
     }
 
-    pub(crate) fn usage(&self) -> TableUse {
-        TableUse {
+    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(TableUse {
             table: "incidents",
             n_entries: self.cases.len() as u64,
             capacity: self.config.max_incidents as u64,
             n_shed: self.n_shed,
-        }
+        });
+        self.decider.tables(out);
     }
 
     pub(crate) fn n_open(&self) -> usize {
@@ -85,8 +87,8 @@ impl DecideStage {
     }
 
     /// Remembers that a stage shed something: it lowers confidence.
-    pub(crate) fn note_loss(&mut self, at_ns: u64, stage: &'static str, reason: &'static str) {
-        self.doubts.note_loss(at_ns, stage, reason);
+    pub(crate) fn note_loss(&mut self, at_ns: u64, loss: Loss) {
+        self.doubts.note_loss(at_ns, loss);
     }
 
     /// Adds what vectors say of those that were found, before the findings of the models in the

@@ -6,22 +6,20 @@ use sensor_common::event::Sample;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
 
-use crate::address::from_ip;
-use crate::checkpoint::{CheckpointError, decode, encode};
+use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
 use crate::decide::{DecideStage, Decision, Incident, Verdict};
 use crate::detect::{
-    Blame, ContentDetectors, Detector, Entity, ExfiltrationDetector, Finding, FloodDetector,
-    LateralDetector, LearnedFloods, LearnedScoring, LearnedUploads, LearnedVolumes, LearnedWays,
-    Opinion, Profiles, RowScanDetector, ScanDetector, Score, Scoring, ShapeDetectors,
-    VolumeDetector,
+    Blame, Detector, Detectors, Entity, Finding, Learned, Opinion, Profiles, Score, Scoring,
 };
 use crate::features::{
-    EarlyLooks, HostLook, HostTracks, LearnedSubjects, Rank, Subjects, TableUse, Vector, Vouchers,
+    EarlyLooks, HostLook, HostTracks, Rank, Subjects, TableUse, Vector, Vouchers,
 };
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
+use crate::losses::{Loss, Losses};
 use crate::places::BATCH;
+use crate::stats::Stats;
 
 /// What the engine is fed.
 #[derive(Clone, Copy, Debug)]
@@ -92,77 +90,6 @@ pub enum Output {
     },
 }
 
-/// Counts for metrics and the summary.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    pub n_flows: u64,
-    pub n_flows_ended: u64,
-    pub n_findings: u64,
-    pub n_incidents_open: u64,
-    pub n_incidents: u64,
-    pub n_decisions: u64,
-    pub n_samples: u64,
-    pub n_samples_over_budget: u64,
-    pub n_samples_ring_full: u64,
-    pub n_flows_shed: u64,
-    pub n_hosts_shed: u64,
-    pub n_subjects_shed: u64,
-    pub n_vectors_skipped: u64,
-    /// Vectors scored, and those that nothing was learned from.
-    pub n_vectors: u64,
-    pub n_vectors_withheld: u64,
-    /// Changes of the models' input distribution that were noticed.
-    pub n_drifts: u64,
-    /// Kinds of subjects whose scores are being calibrated anew after such a change, now.
-    pub n_adapting: u64,
-    /// Looks at flows out of turn.
-    pub n_early_looks: u64,
-    pub n_baselines_shed: u64,
-    pub n_scan_windows_shed: u64,
-    pub n_content_shed: u64,
-    pub n_profiles_shed: u64,
-    /// Pairs and hosts whose uploads and logins were to be remembered.
-    pub n_habits_shed: u64,
-    pub n_incidents_shed: u64,
-    pub n_host_packets_dropped: u64,
-    /// Memory that the flow table holds, by capacity, and that of the host rows and addresses.
-    pub n_flow_bytes: u64,
-    pub n_host_bytes: u64,
-    /// That of the scan windows, without the sets in them.
-    pub n_scan_bytes: u64,
-}
-
-impl Stats {
-    /// What each stage had no room for: stage, reason and count.
-    pub const fn shed(&self) -> [(&'static str, &'static str, u64); 13] {
-        [
-            ("flow", "table_full", self.n_flows_shed),
-            ("features", "hosts_full", self.n_hosts_shed),
-            ("features", "baselines_full", self.n_baselines_shed),
-            ("features", "subjects_full", self.n_subjects_shed),
-            ("features", "vectors_over_limit", self.n_vectors_skipped),
-            ("detect", "scan_windows_full", self.n_scan_windows_shed),
-            ("detect", "content_tables_full", self.n_content_shed),
-            ("detect", "profiles_full", self.n_profiles_shed),
-            ("detect", "habits_full", self.n_habits_shed),
-            ("decide", "incidents_full", self.n_incidents_shed),
-            ("capture", "host_rows_full", self.n_host_packets_dropped),
-            ("capture", "samples_over_budget", self.n_samples_over_budget),
-            ("capture", "event_ring_full", self.n_samples_ring_full),
-        ]
-    }
-}
-
-/// What a checkpoint holds, by stage.
-type Learned = (
-    LearnedScoring,
-    LearnedSubjects,
-    LearnedFloods,
-    LearnedVolumes,
-    LearnedUploads,
-    LearnedWays,
-);
-
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -174,15 +101,8 @@ pub struct Engine {
     subjects: Subjects,
     emit_vectors: bool,
     omit_flows: bool,
-    floods: FloodDetector,
-    scans: ScanDetector,
-    row_scans: RowScanDetector,
-    shapes: ShapeDetectors,
-    content: ContentDetectors,
-    exfiltration: ExfiltrationDetector,
-    lateral: LateralDetector,
+    detectors: Detectors,
     facts: FlowFacts,
-    volumes: VolumeDetector,
     scoring: Scoring,
     emit_scores: bool,
     omit_detectors: bool,
@@ -193,8 +113,8 @@ pub struct Engine {
     /// Of the last look at host rows; kept for their memory.
     looks: Looks,
     stats: Stats,
-    /// What was last reported as lost.
-    reported: Stats,
+    /// Losses of the last report.
+    reported: Losses,
 }
 
 impl Engine {
@@ -202,22 +122,15 @@ impl Engine {
         let seed = config.hash_seed;
         Self {
             flows: FlowStage::new(&config.flow, seed),
-            local: HostTracks::new(config.flood.max_local, seed),
-            remote: HostTracks::new(config.flood.max_remote, seed),
+            local: HostTracks::new("local_hosts", config.flood.max_local, seed),
+            remote: HostTracks::new("remote_hosts", config.flood.max_remote, seed),
             early: EarlyLooks::new(config.flood.max_local, config.flow.unanswered_ns, seed),
             vouchers: Vouchers::new(config.flood.max_local, seed),
             subjects: Subjects::new(&config.vectors, seed),
             emit_vectors: config.emit_vectors,
             omit_flows: config.omit_flows,
-            floods: FloodDetector::new(&config.flood, seed),
-            scans: ScanDetector::new(&config.scan, seed),
-            row_scans: RowScanDetector::new(&config.scan, seed),
-            shapes: ShapeDetectors::new(&config.shape, &config.scan.auth_ports, seed),
-            content: ContentDetectors::new(&config.content, seed),
-            exfiltration: ExfiltrationDetector::new(&config.exfiltration, seed),
-            lateral: LateralDetector::new(&config.lateral, seed),
+            detectors: Detectors::new(&config),
             facts: FlowFacts::new(config.content.max_flows, seed),
-            volumes: VolumeDetector::new(&config.volume, config.flood.max_local, seed),
             scoring: Scoring::new(&config.scoring, seed),
             emit_scores: config.emit_scores,
             omit_detectors: config.omit_detectors,
@@ -226,20 +139,17 @@ impl Engine {
             updates: Vec::with_capacity(BATCH),
             looks: Looks::default(),
             stats: Stats::default(),
-            reported: Stats::default(),
+            reported: Losses::default(),
         }
     }
 
-    /// What was learned: models, calibration, subjects' pasts. Windows that run are not in it.
+    /// Writes what was learned: models, calibration, subjects' pasts. Windows that run are not in it.
     pub fn save(&self) -> Vec<u8> {
-        encode(&(
-            self.scoring.learned(),
-            self.subjects.learned(),
-            self.floods.learned(),
-            self.volumes.learned(),
-            self.exfiltration.learned(),
-            self.lateral.learned(),
-        ))
+        let mut writer = Writer::default();
+        writer.add("scoring", &self.scoring.learned());
+        writer.add("subjects", &self.subjects.learned());
+        self.detectors.save(&mut writer);
+        writer.finish()
     }
 
     /// Goes on with what another run learned; to be called before the first input.
@@ -247,14 +157,18 @@ impl Engine {
     /// # Errors
     /// When the bytes can't be used; the engine is as it was.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), CheckpointError> {
-        let (scoring, subjects, floods, volumes, uploads, ways): Learned = decode(bytes)?;
-        self.scoring.restore(scoring)?;
-        self.subjects.restore(subjects);
+        let mut reader = Reader::new(bytes)?;
+        let scoring = reader.part("scoring")?;
+        let subjects = reader.part("subjects")?;
+        let detectors = Learned::read(&mut reader)?;
+        if let Some(scoring) = scoring {
+            self.scoring.restore(scoring)?;
+        }
+        if let Some(subjects) = subjects {
+            self.subjects.restore(subjects);
+        }
+        self.detectors.restore(detectors);
         self.decide.note_restored();
-        self.floods.restore(floods);
-        self.volumes.restore(volumes);
-        self.exfiltration.restore(uploads);
-        self.lateral.restore(ways);
         Ok(())
     }
 
@@ -264,15 +178,7 @@ impl Engine {
         self.omit_flows = config.omit_flows;
         self.flows.configure(&config.flow);
         self.early.configure(config.flow.unanswered_ns);
-        self.floods.configure(&config.flood);
-        self.scans.configure(&config.scan);
-        self.row_scans.configure(&config.scan);
-        self.shapes
-            .configure(&config.shape, &config.scan.auth_ports);
-        self.content.configure(&config.content);
-        self.exfiltration.configure(&config.exfiltration);
-        self.lateral.configure(&config.lateral);
-        self.volumes.configure(&config.volume);
+        self.detectors.configure(config);
         self.scoring.configure(&config.scoring);
         self.decide.configure(&config.decide);
     }
@@ -296,14 +202,12 @@ impl Engine {
                 over_budget,
                 ring_full,
             } => {
-                let stats = &mut self.stats;
-                stats.n_samples_over_budget =
-                    stats.n_samples_over_budget.saturating_add(over_budget);
-                stats.n_samples_ring_full = stats.n_samples_ring_full.saturating_add(ring_full);
+                let losses = &mut self.stats.losses;
+                losses.add(Loss::SamplesOverBudget, over_budget);
+                losses.add(Loss::EventRing, ring_full);
             }
             Input::HostDropped { packets } => {
-                let n = &mut self.stats.n_host_packets_dropped;
-                *n = n.saturating_add(packets);
+                self.stats.losses.add(Loss::HostRows, packets);
             }
             Input::Opinion { entity, opinion } => {
                 self.scoring.take_opinion(at_ns, &entity, opinion);
@@ -359,55 +263,59 @@ impl Engine {
         };
         let mut all = vec![
             flows,
-            self.local.usage("local_hosts"),
-            self.remote.usage("remote_hosts"),
+            self.local.usage(),
+            self.remote.usage(),
             self.vouchers.usage(),
-            self.floods.usage(),
-            self.volumes.usage(),
-            self.row_scans.usage(),
-            self.decide.usage(),
+            self.early.usage(),
+            self.facts.usage(),
+            self.profiles.usage(),
         ];
         self.subjects.tables(&mut all);
-        self.scans.tables(&mut all);
-        self.shapes.tables(&mut all);
-        self.content.tables(&mut all);
-        self.facts.tables(&mut all);
+        self.detectors.tables(&mut all);
         self.scoring.tables(&mut all);
+        self.decide.tables(&mut all);
         all
     }
 
+    /// Counts for metrics and the summary.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.n_flows = self.flows.len() as u64;
         stats.n_incidents_open = self.decide.n_open() as u64;
-        stats.n_flows_shed = self.flows.n_shed;
         stats.n_flow_bytes = self.flows.n_bytes() as u64;
         stats.n_host_bytes = (self.local.n_bytes() + self.remote.n_bytes()) as u64;
-        stats.n_scan_bytes = self.scans.n_bytes() as u64;
-        stats.n_hosts_shed = self.local.n_shed().saturating_add(self.remote.n_shed());
-        stats.n_subjects_shed = self.subjects.n_shed();
-        stats.n_vectors_skipped = self.subjects.n_skipped();
+        stats.n_scan_bytes = self.detectors.n_scan_bytes() as u64;
         stats.n_vectors = self.scoring.n_vectors;
         stats.n_vectors_withheld = self.scoring.n_withheld;
         stats.n_early_looks = self.early.n_looks;
         stats.n_adapting = self.scoring.n_adapting();
         stats.n_drifts = self.scoring.n_drifts();
-        stats.n_baselines_shed = self.scoring.n_shed();
-        stats.n_scan_windows_shed = self.scans.n_shed().saturating_add(self.shapes.n_shed());
-        stats.n_habits_shed = self
-            .exfiltration
-            .n_shed()
-            .saturating_add(self.lateral.n_shed());
-        stats.n_content_shed = self.content.n_shed().saturating_add(self.facts.n_shed());
-        stats.n_profiles_shed = self.profiles.n_shed;
-        stats.n_incidents_shed = self.decide.n_shed;
+        stats.losses = self.losses();
         stats
+    }
+
+    /// Counts what was shed so far: what inputs told, and what the stages' tables had no room for.
+    fn losses(&self) -> Losses {
+        let mut losses = self.stats.losses.clone();
+        losses.add(Loss::Flows, self.flows.n_shed);
+        losses.add(Loss::Hosts, self.local.n_shed());
+        losses.add(Loss::Hosts, self.remote.n_shed());
+        losses.add(Loss::Hosts, self.vouchers.usage().n_shed);
+        losses.add(Loss::Hosts, self.early.usage().n_shed);
+        losses.add(Loss::Subjects, self.subjects.n_shed());
+        losses.add(Loss::Vectors, self.subjects.n_skipped());
+        losses.add(Loss::Baselines, self.scoring.n_shed());
+        losses.add(Loss::ContentTables, self.facts.usage().n_shed);
+        losses.add(Loss::Profiles, self.profiles.n_shed);
+        losses.add(Loss::Incidents, self.decide.n_shed);
+        self.detectors.add_losses(&mut losses);
+        losses
     }
 
     fn take_sample(&mut self, sample: &Sample<'_>) {
         let n = &mut self.stats.n_samples;
         *n = n.saturating_add(1);
-        self.content.take(sample);
+        self.detectors.take_sample(sample);
         if !self.omit_flows {
             self.facts.take(sample);
         }
@@ -432,11 +340,7 @@ impl Engine {
             updates: &mut self.updates,
             vouchers: &mut self.vouchers,
             subjects: &mut self.subjects,
-            scans: &mut self.scans,
-            shapes: &mut self.shapes,
-            content: &mut self.content,
-            exfiltration: &mut self.exfiltration,
-            lateral: &mut self.lateral,
+            detectors: &mut self.detectors,
             facts: &mut self.facts,
             stats: &mut self.stats,
             omit_flows: self.omit_flows,
@@ -451,11 +355,7 @@ impl Engine {
         self.vouchers.tick(at_ns);
         self.early.look();
         let mut findings = Vec::new();
-        self.scans.tick(at_ns, &mut findings);
-        self.shapes.tick(at_ns, &mut findings);
-        self.content.tick(at_ns, &mut findings);
-        self.exfiltration.tick(at_ns, &mut findings);
-        self.lateral.tick(at_ns, &mut findings);
+        self.detectors.tick(at_ns, &mut findings);
         self.conclude(at_ns, findings, out);
         if self.subjects.is_due(at_ns) {
             self.close_window(at_ns, out);
@@ -518,11 +418,10 @@ impl Engine {
                 look.from.add(from);
             }
             let vouched = self.vouchers.of(&look.address);
-            self.floods
-                .look(at_ns, look, &vouched, &blame, &mut findings);
-            self.volumes.look(at_ns, look, &mut findings);
+            self.detectors
+                .take_local(at_ns, look, &vouched, &blame, &mut findings);
         }
-        self.row_scans.look(at_ns, remotes, &mut findings);
+        self.detectors.take_remotes(at_ns, remotes, &mut findings);
         self.early.take(at_ns, locals, remotes);
         self.conclude(at_ns, findings, out);
     }
@@ -532,7 +431,7 @@ impl Engine {
         self.local.look(at_ns, local, locals);
         self.remote.look(at_ns, remote, remotes);
         for look in locals {
-            self.floods.begin_from(at_ns, look);
+            self.detectors.begin_from(at_ns, look);
         }
     }
 
@@ -569,20 +468,19 @@ impl Engine {
     }
 
     fn report_losses(&mut self, at_ns: u64, out: &mut Vec<Output>) {
-        let now = self.stats();
-        let before = std::mem::replace(&mut self.reported, now.clone());
-        for (now, before) in now.shed().into_iter().zip(before.shed()) {
-            let (stage, reason, count) = now;
-            let count = count.saturating_sub(before.2);
+        let now = self.losses();
+        for (loss, n) in now.iter() {
+            let count = n.saturating_sub(self.reported.of(loss));
             if count > 0 {
-                self.decide.note_loss(at_ns, stage, reason);
+                self.decide.note_loss(at_ns, loss);
                 out.push(Output::Loss {
-                    stage,
-                    reason,
+                    stage: loss.stage(),
+                    reason: loss.reason(),
                     count,
                 });
             }
         }
+        self.reported = now;
     }
 }
 
@@ -599,11 +497,7 @@ struct Downstream<'a> {
     updates: &'a mut Vec<FlowUpdate>,
     vouchers: &'a mut Vouchers,
     subjects: &'a mut Subjects,
-    scans: &'a mut ScanDetector,
-    shapes: &'a mut ShapeDetectors,
-    content: &'a mut ContentDetectors,
-    exfiltration: &'a mut ExfiltrationDetector,
-    lateral: &'a mut LateralDetector,
+    detectors: &'a mut Detectors,
     facts: &'a mut FlowFacts,
     stats: &'a mut Stats,
     omit_flows: bool,
@@ -620,8 +514,7 @@ impl Downstream<'_> {
             }
             FlowEvent::End(summary) => {
                 self.pass_on(at_ns);
-                let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
-                self.shapes.take_end(summary, source, host);
+                self.detectors.take_end(summary);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
                 if !self.omit_flows {
                     let mut summary = summary.clone();
@@ -639,14 +532,8 @@ impl Downstream<'_> {
         }
         let updates = self.updates.as_slice();
         self.vouchers.take_all(updates);
-        for update in updates {
-            self.content.take_flow(at_ns, update);
-            self.exfiltration.take(update);
-            self.lateral.take(at_ns, update);
-        }
         self.subjects.take_all(at_ns, updates);
-        self.scans.take_all(at_ns, updates);
-        self.shapes.take_all(updates);
+        self.detectors.take_flows(at_ns, updates);
         self.updates.clear();
     }
 }

@@ -21,7 +21,7 @@ pub use self::host::{Counts, HostLook};
 pub use self::schema::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, schema_hash, schema_markdown,
 };
-pub(crate) use self::subjects::{Learned as LearnedSubjects, Rank, Subjects};
+pub(crate) use self::subjects::{Rank, Subjects};
 pub use self::subjects::{Subject, Vector, WINDOW_NS};
 pub use self::vouch::Vouched;
 pub(crate) use self::vouch::Vouchers;

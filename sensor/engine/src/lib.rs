@@ -14,9 +14,11 @@ mod engine;
 mod features;
 mod flow;
 mod l7;
+mod losses;
 mod models;
 mod note;
 mod places;
+mod stats;
 
 #[cfg(test)]
 mod tests;
@@ -35,12 +37,13 @@ pub use detect::{
     BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, Namer, Naming, OPINION_NS,
     Opinion, Score, Scorer, Surprises, inputs,
 };
-pub use engine::{Engine, Input, Output, Stats};
+pub use engine::{Engine, Input, Output};
 pub use features::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, TableUse, Vector,
     schema_hash, schema_markdown,
 };
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
+pub use losses::{Loss, Losses};
 pub use models::{
     About, BASELINE_COLUMNS, Clusters, Forest, ForestError, Growth, HalfSpaceTrees, Inputs,
     IsolationForest, KitNet, MAX_CLASSES, MAX_MODEL_BYTES, Merit, Mixture, Model, ModelKind,
@@ -48,3 +51,4 @@ pub use models::{
     greatest_from,
 };
 pub use note::Note;
+pub use stats::Stats;

@@ -4,6 +4,7 @@ mod floods;
 mod flows;
 mod habits;
 mod scans;
+mod tables;
 
 use sensor_common::flow::{Direction, Flow};
 use sensor_common::host::{HostRow, HostSide};

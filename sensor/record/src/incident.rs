@@ -126,9 +126,9 @@ impl From<&sensor_engine::Lowered> for Lowered {
         match lowered {
             Of::WarmUp => Self::WarmUp,
             Of::Drift => Self::Drift,
-            Of::Loss { stage, reason } => Self::Loss {
-                stage: Cow::Borrowed(stage),
-                reason: Cow::Borrowed(reason),
+            Of::Loss(loss) => Self::Loss {
+                stage: Cow::Borrowed(loss.stage()),
+                reason: Cow::Borrowed(loss.reason()),
             },
         }
     }

@@ -2,7 +2,8 @@
 //! the network yet.
 
 use crate::config::SECOND_NS;
-use crate::detect::{DRIFT_NOTE, Detector, Finding};
+use crate::detect::{DRIFT_NOTE, Detector, Finding, Reads};
+use crate::losses::Loss;
 
 /// Confidence in an incident, with what lowered it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,10 +43,7 @@ impl Confidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lowered {
     /// A stage shed something within the minute before.
-    Loss {
-        stage: &'static str,
-        reason: &'static str,
-    },
+    Loss(Loss),
     /// Limits are priors still, the network's own normal is hardly known.
     WarmUp,
     /// The traffic changed lately, and the models' scores are calibrated anew.
@@ -55,7 +53,7 @@ pub enum Lowered {
 impl Lowered {
     pub fn label(&self) -> String {
         match self {
-            Self::Loss { stage, reason } => format!("{stage}/{reason}"),
+            Self::Loss(loss) => format!("{}/{}", loss.stage(), loss.reason()),
             Self::WarmUp => "warm_up".to_owned(),
             Self::Drift => "drift".to_owned(),
         }
@@ -75,7 +73,7 @@ const WARM_UP_NS: u64 = 600 * SECOND_NS;
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     /// When each reason last occurred: one entry for each that there is.
-    losses: Vec<(&'static str, &'static str, u64)>,
+    losses: Vec<(Loss, u64)>,
     began_ns: Option<u64>,
     is_restored: bool,
 }
@@ -89,20 +87,20 @@ impl Doubts {
         self.is_restored = true;
     }
 
-    pub(super) fn note_loss(&mut self, at_ns: u64, stage: &'static str, reason: &'static str) {
+    pub(super) fn note_loss(&mut self, at_ns: u64, loss: Loss) {
         let mut known = self.losses.iter_mut();
-        match known.find(|loss| (loss.0, loss.1) == (stage, reason)) {
-            Some(loss) => loss.2 = at_ns,
-            None => self.losses.push((stage, reason, at_ns)),
+        match known.find(|(known, _)| *known == loss) {
+            Some((_, last_ns)) => *last_ns = at_ns,
+            None => self.losses.push((loss, at_ns)),
         }
     }
 
     pub(super) fn of(&self, at_ns: u64, detector: Detector) -> Confidence {
         let mut confidence = Confidence::FULL;
-        for (stage, reason, last_ns) in &self.losses {
-            if at_ns.saturating_sub(*last_ns) < LOSS_NS && is_felt(detector, stage, reason) {
+        for (loss, last_ns) in &self.losses {
+            if at_ns.saturating_sub(*last_ns) < LOSS_NS && is_felt(detector, *loss) {
                 confidence.value *= AFTER_LOSS;
-                confidence.lowered_by.push(Lowered::Loss { stage, reason });
+                confidence.lowered_by.push(Lowered::Loss(*loss));
             }
         }
         let age_ns = at_ns.saturating_sub(self.began_ns.unwrap_or(at_ns));
@@ -114,35 +112,20 @@ impl Doubts {
     }
 }
 
-/// Does the detector work with what was lost?
-fn is_felt(detector: Detector, stage: &str, reason: &str) -> bool {
-    let is_of_samples = matches!(
-        detector,
-        Detector::ArpSpoof
-            | Detector::ArpSweep
-            | Detector::DnsTunnel
-            | Detector::Dga
-            | Detector::Replies
-            | Detector::Mqtt
-            | Detector::Fieldbus
-            | Detector::IcmpTunnel
-            | Detector::Injection
-            | Detector::Extensions
-    );
-    let is_of_rows = matches!(
-        detector,
-        Detector::HostRates | Detector::ScanRows | Detector::Volume
-    );
-    match (stage, reason) {
-        ("capture", "samples_over_budget" | "event_ring_full")
-        | ("detect", "content_tables_full") => is_of_samples,
-        ("capture", "host_rows_full") | ("features", "hosts_full") => is_of_rows,
-        ("features", _) => detector == Detector::Models,
-        ("flow", _) | ("detect", "scan_windows_full" | "habits_full") => {
-            !is_of_samples && !is_of_rows
+/// True where the detector works with what was lost: its input, or its own tables.
+fn is_felt(detector: Detector, loss: Loss) -> bool {
+    let reads = detector.reads();
+    match loss {
+        Loss::SamplesOverBudget | Loss::EventRing => reads == Reads::Samples,
+        Loss::HostRows | Loss::Hosts => reads == Reads::Rows,
+        // Vectors are made of flows.
+        Loss::Flows => matches!(reads, Reads::Flows | Reads::Vectors),
+        Loss::Subjects | Loss::Vectors | Loss::Baselines => reads == Reads::Vectors,
+        Loss::HostTables | Loss::ScanWindows | Loss::ContentTables | Loss::Habits => {
+            detector.loss() == loss
         }
         // Further incidents and profiles that found no room say nothing about this one.
-        _ => false,
+        Loss::Profiles | Loss::Incidents => false,
     }
 }
 
@@ -156,8 +139,8 @@ mod tests {
         let mut doubts = Doubts::default();
         doubts.note_time(0);
         assert_eq!(doubts.of(at_ns, Detector::Scan), Confidence::FULL);
-        doubts.note_loss(at_ns, "flow", "table_full");
-        doubts.note_loss(at_ns, "flow", "table_full");
+        doubts.note_loss(at_ns, Loss::Flows);
+        doubts.note_loss(at_ns, Loss::Flows);
         let lowered = doubts.of(at_ns, Detector::Scan);
         assert_eq!(lowered.value, AFTER_LOSS);
         assert_eq!(lowered.lowered_by.len(), 1);

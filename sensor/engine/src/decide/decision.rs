@@ -9,6 +9,7 @@ use super::incident::Incident;
 use crate::address::{Seeded, Table, from_ip};
 use crate::config::{DecideConfig, SECOND_NS};
 use crate::detect::{Family, Finding};
+use crate::features::TableUse;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -49,6 +50,8 @@ pub(super) struct Decider {
     /// Source and when it was last acted on.
     made: Table<Address, u64>,
     local: Table<Address, u64>,
+    /// Sources and local addresses that found no room or gave way.
+    n_shed: [u64; 2],
     sequence: u64,
 }
 
@@ -62,6 +65,7 @@ impl Decider {
             config: config.clone(),
             made: Table::with_hasher(Seeded(hash_seed)),
             local: Table::with_hasher(Seeded(hash_seed)),
+            n_shed: [0; 2],
             sequence: 0,
         }
     }
@@ -74,7 +78,24 @@ impl Decider {
     pub(super) fn note_local(&mut self, at_ns: u64, address: Address) {
         if self.local.len() < MAX_LOCAL || self.local.contains_key(&address) {
             self.local.insert(address, at_ns);
+        } else {
+            self.n_shed[1] = self.n_shed[1].saturating_add(1);
         }
+    }
+
+    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(TableUse {
+            table: "acted_on_sources",
+            n_entries: self.made.len() as u64,
+            capacity: self.config.max_decisions as u64,
+            n_shed: self.n_shed[0],
+        });
+        out.push(TableUse {
+            table: "local_addresses",
+            n_entries: self.local.len() as u64,
+            capacity: MAX_LOCAL as u64,
+            n_shed: self.n_shed[1],
+        });
     }
 
     /// Acts on the blamed sources of a finding; on none of a spoofed one.
@@ -123,6 +144,7 @@ impl Decider {
         }
         if self.made.len() >= self.config.max_decisions {
             self.made.swap_remove_index(0);
+            self.n_shed[0] = self.n_shed[0].saturating_add(1);
         }
         self.made.insert(*address, at_ns);
         true

@@ -1,4 +1,4 @@
-//! Detectors that read packet samples: names, claims, reply codes.
+//! Detectors that read packet samples: names, claims, reply codes. Here is which of them reads what.
 
 mod arp_spoof;
 mod arp_sweep;
@@ -16,20 +16,17 @@ mod turning;
 use sensor_common::event::{Kind, Sample};
 use sensor_common::packet::protocol;
 
-use self::arp_spoof::ArpSpoofDetector;
-use self::arp_sweep::ArpSweepDetector;
-use self::dga::DgaDetector;
-use self::dns_tunnel::DnsTunnelDetector;
-use self::extensions::ExtensionsDetector;
-use self::fieldbus::FieldbusDetector;
-use self::icmp_tunnel::IcmpTunnelDetector;
-use self::injection::InjectionDetector;
-use self::mqtt::MqttDetector;
-use self::replies::RepliesDetector;
-use super::finding::Finding;
-use crate::config::ContentConfig;
-use crate::features::TableUse;
-use crate::flow::FlowUpdate;
+pub(crate) use self::arp_spoof::ArpSpoofDetector;
+pub(crate) use self::arp_sweep::ArpSweepDetector;
+pub(crate) use self::dga::DgaDetector;
+pub(crate) use self::dns_tunnel::DnsTunnelDetector;
+pub(crate) use self::extensions::ExtensionsDetector;
+pub(crate) use self::fieldbus::FieldbusDetector;
+pub(crate) use self::icmp_tunnel::IcmpTunnelDetector;
+pub(crate) use self::injection::InjectionDetector;
+pub(crate) use self::mqtt::MqttDetector;
+pub(crate) use self::replies::RepliesDetector;
+use super::registry::Detectors;
 use crate::l7::arp::Arp;
 use crate::l7::dns;
 use crate::l7::login::Login;
@@ -41,75 +38,9 @@ pub(crate) struct Seen<'a> {
     pub sample: &'a Sample<'a>,
 }
 
-#[derive(Debug)]
-pub(crate) struct ContentDetectors {
-    arp_spoof: ArpSpoofDetector,
-    arp_sweep: ArpSweepDetector,
-    dns_tunnel: DnsTunnelDetector,
-    dga: DgaDetector,
-    replies: RepliesDetector,
-    mqtt: MqttDetector,
-    fieldbus: FieldbusDetector,
-    icmp_tunnel: IcmpTunnelDetector,
-    injection: InjectionDetector,
-    extensions: ExtensionsDetector,
-}
-
-impl ContentDetectors {
-    pub(crate) fn new(config: &ContentConfig, hash_seed: u64) -> Self {
-        Self {
-            arp_spoof: ArpSpoofDetector::new(&config.arp_spoof, hash_seed),
-            arp_sweep: ArpSweepDetector::new(&config.arp_sweep, hash_seed),
-            dns_tunnel: DnsTunnelDetector::new(&config.dns_tunnel, hash_seed),
-            dga: DgaDetector::new(&config.dga, hash_seed),
-            replies: RepliesDetector::new(&config.replies, hash_seed),
-            mqtt: MqttDetector::new(&config.mqtt, hash_seed),
-            fieldbus: FieldbusDetector::new(&config.fieldbus, hash_seed),
-            icmp_tunnel: IcmpTunnelDetector::new(&config.icmp_tunnel, hash_seed),
-            injection: InjectionDetector::new(&config.injection, hash_seed),
-            extensions: ExtensionsDetector::new(&config.extensions, hash_seed),
-        }
-    }
-
-    /// Takes new thresholds; tables keep their capacity.
-    pub(crate) fn configure(&mut self, config: &ContentConfig) {
-        self.arp_spoof.configure(&config.arp_spoof);
-        self.arp_sweep.configure(&config.arp_sweep);
-        self.dns_tunnel.configure(&config.dns_tunnel);
-        self.dga.configure(&config.dga);
-        self.replies.configure(&config.replies);
-        self.mqtt.configure(&config.mqtt);
-        self.fieldbus.configure(&config.fieldbus);
-        self.icmp_tunnel.configure(&config.icmp_tunnel);
-        self.injection.configure(&config.injection);
-        self.extensions.configure(&config.extensions);
-    }
-
-    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
-        self.arp_spoof.tables(out);
-        self.arp_sweep.tables(out);
-        self.dns_tunnel.tables(out);
-        self.dga.tables(out);
-        self.replies.tables(out);
-        self.mqtt.tables(out);
-        self.fieldbus.tables(out);
-        self.icmp_tunnel.tables(out);
-    }
-
-    pub(crate) fn n_shed(&self) -> u64 {
-        self.arp_spoof.n_shed()
-            + self.arp_sweep.n_shed()
-            + self.dns_tunnel.n_shed()
-            + self.dga.n_shed()
-            + self.replies.n_shed()
-            + self.mqtt.n_shed()
-            + self.fieldbus.n_shed()
-            + self.icmp_tunnel.n_shed()
-            + self.injection.n_shed()
-            + self.extensions.n_shed()
-    }
-
-    pub(crate) fn take(&mut self, sample: &Sample<'_>) {
+impl Detectors {
+    /// Takes a packet sample.
+    pub(crate) fn take_sample(&mut self, sample: &Sample<'_>) {
         let seen = Seen {
             at_ns: sample.head.at_ns,
             sample,
@@ -162,24 +93,5 @@ impl ContentDetectors {
             port @ (502 | 20_000) => self.fieldbus.take(seen, port),
             _ => {}
         }
-    }
-
-    /// Takes what happened to a flow.
-    pub(crate) fn take_flow(&mut self, at_ns: u64, update: &FlowUpdate) {
-        self.fieldbus.take_flow(at_ns, update);
-    }
-
-    /// Judges what grew, every second.
-    pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        self.arp_spoof.tick(at_ns, findings);
-        self.arp_sweep.tick(at_ns, findings);
-        self.dns_tunnel.tick(at_ns, findings);
-        self.dga.tick(at_ns, findings);
-        self.replies.tick(at_ns, findings);
-        self.mqtt.tick(at_ns, findings);
-        self.fieldbus.tick(at_ns, findings);
-        self.icmp_tunnel.tick(at_ns, findings);
-        self.injection.tick(at_ns, findings);
-        self.extensions.tick(at_ns, findings);
     }
 }

@@ -7,11 +7,13 @@
 use sensor_common::Address;
 use serde::{Deserialize, Serialize};
 
-use super::finding::{Detector, Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
+use super::Detect;
+use super::Detector;
+use super::finding::{Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
 use crate::address::{is_of_site, to_ip};
-use crate::config::{ExfiltrationConfig, SECOND_NS};
+use crate::config::{Config, ExfiltrationConfig, SECOND_NS};
 use crate::features::baseline::Baseline;
-use crate::features::bounded::{Bounded, Worth};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::flow::FlowUpdate;
 
 /// Time over which uploads are summed up.
@@ -76,31 +78,49 @@ pub(crate) struct ExfiltrationDetector {
     swept_ns: u64,
 }
 
-impl ExfiltrationDetector {
-    pub(crate) fn new(config: &ExfiltrationConfig, hash_seed: u64) -> Self {
+impl Detect for ExfiltrationDetector {
+    type Learned = Learned;
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.exfiltration, config.hash_seed);
         Self {
             config: config.clone(),
-            uploads: Bounded::new(config.max_pairs, hash_seed),
-            hosts: Bounded::new(config.max_hosts, hash_seed),
+            uploads: Bounded::new("uploads", config.max_pairs, hash_seed),
+            hosts: Bounded::new("uploaders", config.max_hosts, hash_seed),
             findings: Vec::new(),
             swept_ns: 0,
         }
     }
 
-    /// Works by other thresholds from now on; sizes stay.
-    pub(crate) fn configure(&mut self, config: &ExfiltrationConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.exfiltration.clone();
+    }
+
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.uploads.usage());
+        out.push(self.hosts.usage());
+    }
+
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        findings.append(&mut self.findings);
+        if at_ns.saturating_sub(self.swept_ns) >= WINDOW_NS {
+            self.swept_ns = at_ns;
+            self.uploads
+                .retain(|_, upload| at_ns.saturating_sub(upload.last_ns) < FORGET_NS);
+            self.hosts
+                .retain(|_, host| at_ns.saturating_sub(host.last_ns) < FORGET_NS);
+        }
     }
 
     /// What was sent so far.
-    pub(crate) fn learned(&self) -> Learned {
+    fn learned(&self) -> Learned {
         let uploads = self.uploads.iter().map(|(key, upload)| (*key, *upload));
         let hosts = self.hosts.iter().map(|(key, host)| (*key, *host));
         (uploads.collect(), hosts.collect())
     }
 
     /// Takes in what another run learned.
-    pub(crate) fn restore(&mut self, (uploads, hosts): Learned) {
+    fn restore(&mut self, (uploads, hosts): Learned) {
         for (key, upload) in uploads {
             *self.uploads.get_or_insert_with(key, Upload::default) = upload;
         }
@@ -108,11 +128,9 @@ impl ExfiltrationDetector {
             *self.hosts.get_or_insert_with(key, Uploader::default) = host;
         }
     }
+}
 
-    pub(crate) fn n_shed(&self) -> u64 {
-        self.uploads.n_shed.saturating_add(self.hosts.n_shed)
-    }
-
+impl ExfiltrationDetector {
     /// Takes what a host of the site sent to an address outside on connections that it began.
     pub(crate) fn take(&mut self, update: &FlowUpdate) {
         let (source, peer) = (update.source, update.destination);
@@ -136,18 +154,6 @@ impl ExfiltrationDetector {
             host.is_suspect = true;
             self.findings
                 .push(finding(&source, &peer, upload, limit, score));
-        }
-    }
-
-    /// Hands out what was found since the last call.
-    pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        findings.append(&mut self.findings);
-        if at_ns.saturating_sub(self.swept_ns) >= WINDOW_NS {
-            self.swept_ns = at_ns;
-            self.uploads
-                .retain(|_, upload| at_ns.saturating_sub(upload.last_ns) < FORGET_NS);
-            self.hosts
-                .retain(|_, host| at_ns.saturating_sub(host.last_ns) < FORGET_NS);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use sensor_common::Address;
 
+use super::registry::Detector;
 use crate::address::Mac;
 use crate::note::Note;
 
@@ -118,76 +119,6 @@ impl Family {
                 | Self::HttpFlood
                 | Self::SlowHttp
         )
-    }
-}
-
-/// Who found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Detector {
-    HostRates,
-    Scan,
-    ScanRows,
-    Brute,
-    Attempts,
-    Web,
-    Datagrams,
-    Echoes,
-    Reflection,
-    ArpSpoof,
-    ArpSweep,
-    DnsTunnel,
-    Dga,
-    Replies,
-    Mqtt,
-    Fieldbus,
-    IcmpTunnel,
-    Injection,
-    Extensions,
-    Exfiltration,
-    Lateral,
-    Beacon,
-    Volume,
-    /// The calibrated ensemble.
-    Models,
-}
-
-impl Detector {
-    /// The MITRE ATT&CK technique, where it says more than the family's.
-    pub const fn technique(self) -> Option<&'static str> {
-        match self {
-            Self::Dga => Some("T1568.002"),
-            Self::Injection => Some("T1190"),
-            _ => None,
-        }
-    }
-
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::HostRates => "host_rates",
-            Self::Scan => "scan",
-            Self::ScanRows => "scan_rows",
-            Self::Brute => "brute_force",
-            Self::Attempts => "attempts",
-            Self::Web => "web",
-            Self::Datagrams => "datagrams",
-            Self::Echoes => "echoes",
-            Self::Reflection => "reflection",
-            Self::ArpSpoof => "arp_spoof",
-            Self::ArpSweep => "arp_sweep",
-            Self::DnsTunnel => "dns_tunnel",
-            Self::Dga => "dga",
-            Self::Replies => "replies",
-            Self::Mqtt => "mqtt",
-            Self::Fieldbus => "fieldbus",
-            Self::IcmpTunnel => "icmp_tunnel",
-            Self::Injection => "injection",
-            Self::Extensions => "extensions",
-            Self::Exfiltration => "exfiltration",
-            Self::Lateral => "lateral",
-            Self::Beacon => "beacon",
-            Self::Volume => "volume",
-            Self::Models => "models",
-        }
     }
 }
 

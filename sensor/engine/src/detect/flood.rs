@@ -3,10 +3,12 @@
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
+use super::Detect;
+use super::Detector;
 use super::blame::{Blame, Quantity};
-use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::address::to_ip;
-use crate::config::{FloodConfig, SECOND_NS};
+use crate::config::{Config, FloodConfig, SECOND_NS};
 use crate::features::baseline::Baseline;
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::{HostLook, Vouched};
@@ -76,46 +78,50 @@ pub(crate) struct FloodDetector {
     hosts: Bounded<Address, Host>,
 }
 
-impl FloodDetector {
-    pub(crate) fn new(config: &FloodConfig, hash_seed: u64) -> Self {
+impl Detect for FloodDetector {
+    type Learned = Learned;
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.flood, config.hash_seed);
         Self {
             config: config.clone(),
-            hosts: Bounded::new(config.max_local, hash_seed),
+            hosts: Bounded::new("flood_hosts", config.max_local, hash_seed),
         }
     }
 
-    /// Works by other thresholds from now on; sizes stay.
-    pub(crate) fn configure(&mut self, config: &FloodConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.flood.clone();
     }
 
-    pub(crate) fn usage(&self) -> TableUse {
-        self.hosts.usage("flood_hosts")
-    }
-
-    /// Takes what a host's rows hold as its past: only what they grow by says something.
-    pub(crate) fn begin_from(&mut self, at_ns: u64, look: &HostLook) {
-        let host = self.hosts.get_or_insert_with(look.address, Host::default);
-        (host.n_peers, host.n_ports) = (look.n_peers, look.n_ports);
-        (host.second_ns, host.last_ns) = (at_ns, at_ns);
-        host.has_sent |= look.from.packets > 0;
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.hosts.usage());
     }
 
     /// What is normal at each host that was seen.
-    pub(crate) fn learned(&self) -> Learned {
+    fn learned(&self) -> Learned {
         let normals = |host: &Host| host.gauges.map(|gauge| gauge.normal);
         let hosts = self.hosts.iter();
         hosts.map(|(key, host)| (*key, normals(host))).collect()
     }
 
     /// Takes in what another run learned.
-    pub(crate) fn restore(&mut self, learned: Learned) {
+    fn restore(&mut self, learned: Learned) {
         for (address, normals) in learned {
             let host = self.hosts.get_or_insert_with(address, Host::default);
             for (gauge, normal) in host.gauges.iter_mut().zip(normals) {
                 gauge.normal = normal;
             }
         }
+    }
+}
+
+impl FloodDetector {
+    /// Takes what a host's rows hold as its past: only what they grow by says something.
+    pub(crate) fn begin_from(&mut self, at_ns: u64, look: &HostLook) {
+        let host = self.hosts.get_or_insert_with(look.address, Host::default);
+        (host.n_peers, host.n_ports) = (look.n_peers, look.n_ports);
+        (host.second_ns, host.last_ns) = (at_ns, at_ns);
+        host.has_sent |= look.from.packets > 0;
     }
 
     /// Judges one host's look.

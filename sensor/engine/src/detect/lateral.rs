@@ -7,10 +7,12 @@
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::Detect;
+use super::Detector;
+use super::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::address::{is_of_site, to_ip};
-use crate::config::{LateralConfig, SECOND_NS};
-use crate::features::bounded::{Bounded, Worth};
+use crate::config::{Config, LateralConfig, SECOND_NS};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::flow::{FlowUpdate, Progress};
 
 /// First times of a host within this time count together.
@@ -69,42 +71,58 @@ pub(crate) struct LateralDetector {
     swept_ns: u64,
 }
 
-impl LateralDetector {
-    pub(crate) fn new(config: &LateralConfig, hash_seed: u64) -> Self {
+impl Detect for LateralDetector {
+    type Learned = Learned;
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.lateral, config.hash_seed);
         Self {
             config: config.clone(),
-            ways: Bounded::new(config.max_ways, hash_seed),
-            movers: Bounded::new(config.max_hosts, hash_seed),
+            ways: Bounded::new("login_ways", config.max_ways, hash_seed),
+            movers: Bounded::new("login_hosts", config.max_hosts, hash_seed),
             began_ns: 0,
             findings: Vec::new(),
             swept_ns: 0,
         }
     }
 
-    /// Works by other thresholds from now on; sizes stay.
-    pub(crate) fn configure(&mut self, config: &LateralConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.lateral.clone();
+    }
+
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.ways.usage());
+        out.push(self.movers.usage());
+    }
+
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        findings.append(&mut self.findings);
+        if at_ns.saturating_sub(self.swept_ns) >= WINDOW_NS {
+            self.swept_ns = at_ns;
+            self.ways
+                .retain(|_, seen| at_ns.saturating_sub(seen.0) < FORGET_NS);
+            self.movers
+                .retain(|_, mover| at_ns.saturating_sub(mover.last_ns) < ENTERED_NS);
+        }
     }
 
     /// Who entered whom so far.
-    pub(crate) fn learned(&self) -> Learned {
+    fn learned(&self) -> Learned {
         let flat = |(way, seen): (&Way, &Seen)| (way.source, way.host, way.port, seen.0);
         (self.ways.iter().map(flat).collect(), self.began_ns)
     }
 
     /// Takes in what another run learned.
-    pub(crate) fn restore(&mut self, (ways, began_ns): Learned) {
+    fn restore(&mut self, (ways, began_ns): Learned) {
         self.began_ns = began_ns;
         for (source, host, port, at_ns) in ways {
             let way = Way { source, host, port };
             self.ways.get_or_insert_with(way, Seen::default).0 = at_ns;
         }
     }
+}
 
-    pub(crate) fn n_shed(&self) -> u64 {
-        self.ways.n_shed.saturating_add(self.movers.n_shed)
-    }
-
+impl LateralDetector {
     /// Takes a connection of two hosts of the site that came about.
     pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
         if self.began_ns == 0 {
@@ -132,18 +150,6 @@ impl LateralDetector {
         mover.enter(at_ns, host, port);
         let finding = mover.judge(&self.config, at_ns, &source);
         self.findings.extend(finding);
-    }
-
-    /// Hands out what was found since the last call.
-    pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        findings.append(&mut self.findings);
-        if at_ns.saturating_sub(self.swept_ns) >= WINDOW_NS {
-            self.swept_ns = at_ns;
-            self.ways
-                .retain(|_, seen| at_ns.saturating_sub(seen.0) < FORGET_NS);
-            self.movers
-                .retain(|_, mover| at_ns.saturating_sub(mover.last_ns) < ENTERED_NS);
-        }
     }
 }
 

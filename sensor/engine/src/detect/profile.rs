@@ -3,11 +3,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::finding::{Detector, Entity, Family, Finding};
+use super::Detector;
+use super::finding::{Entity, Family, Finding};
 use super::scoring::{Score, Surprises};
 use crate::address::{Seeded, Table};
 use crate::config::SECOND_NS;
-use crate::features::{Column, Subject, Vector};
+use crate::features::{Column, Subject, TableUse, Vector};
 use crate::models::{Forest, ForestError, Inputs, MAX_CLASSES, N_INPUTS, Shares, greatest_from};
 
 /// The class of what is no attack: the first.
@@ -192,6 +193,15 @@ impl Profiles {
             running: Table::with_hasher(Seeded(hash_seed)),
             due: Table::with_hasher(Seeded(hash_seed)),
             n_shed: 0,
+        }
+    }
+
+    pub(crate) fn usage(&self) -> TableUse {
+        TableUse {
+            table: "profiles",
+            n_entries: self.running.len() as u64,
+            capacity: MAX_RUNNING as u64,
+            n_shed: self.n_shed,
         }
     }
 

@@ -6,10 +6,12 @@
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::Detect;
+use super::Detector;
+use super::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
 use super::windows::{Window, Windows};
 use crate::address::to_ip;
-use crate::config::{SECOND_NS, ScanConfig};
+use crate::config::{Config, SECOND_NS, ScanConfig};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::flow::{FlowUpdate, Progress};
 use crate::places::BATCH;
@@ -63,37 +65,63 @@ const MAX_MAIL_HOSTS: usize = 4_096;
 /// Ports that traceroute counts up.
 const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 
-impl ScanDetector {
-    pub(crate) fn new(config: &ScanConfig, hash_seed: u64) -> Self {
-        let table = || Windows::new(config.max_windows, HALF_NS, hash_seed);
-        let n_slow = config.max_windows.div_ceil(SLOW_SHARE);
-        let slow_table = || Windows::new(n_slow, SLOW_HALF_NS, hash_seed);
+impl Detect for ScanDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.scan, config.hash_seed);
+        let n = config.max_windows;
+        let table = |name| Windows::new(name, n, HALF_NS, hash_seed);
+        let n_slow = n.div_ceil(SLOW_SHARE);
+        let slow_table = |name| Windows::new(name, n_slow, SLOW_HALF_NS, hash_seed);
         Self {
             config: config.clone(),
-            ports: table(),
-            hosts: table(),
-            slow_ports: slow_table(),
-            slow_hosts: slow_table(),
-            mail_hosts: Bounded::new(MAX_MAIL_HOSTS, hash_seed),
+            ports: table("scan_port_windows"),
+            hosts: table("scan_host_windows"),
+            slow_ports: slow_table("scan_slow_port_windows"),
+            slow_hosts: slow_table("scan_slow_host_windows"),
+            mail_hosts: Bounded::new("mail_hosts", MAX_MAIL_HOSTS, hash_seed),
         }
     }
 
-    /// Works by other thresholds from now on; sizes stay.
-    pub(crate) fn configure(&mut self, config: &ScanConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.scan.clone();
     }
 
-    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.ports.usage("scan_port_windows"));
-        out.push(self.hosts.usage("scan_host_windows"));
-        out.push(self.mail_hosts.usage("mail_hosts"));
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.ports.usage());
+        out.push(self.hosts.usage());
+        out.push(self.slow_ports.usage());
+        out.push(self.slow_hosts.usage());
+        out.push(self.mail_hosts.usage());
     }
 
-    pub(crate) fn n_shed(&self) -> u64 {
-        let slow = self.slow_ports.n_shed() + self.slow_hosts.n_shed();
-        self.ports.n_shed() + self.hosts.n_shed() + slow
+    /// Judges every window that grew.
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let (config, mail_hosts) = (&self.config, &self.mail_hosts);
+        let (mut of_ports_told, mut of_hosts_told) = (Vec::new(), Vec::new());
+        self.ports.judge(at_ns, findings, |group, window| {
+            let finding = ports_finding(config, group, window)?;
+            of_ports_told.push(*group);
+            Some(finding)
+        });
+        self.hosts.judge(at_ns, findings, |group, window| {
+            let finding = hosts_finding(config, mail_hosts, group, window)?;
+            of_hosts_told.push(*group);
+            Some(finding)
+        });
+        // What was told is told, and doesn't count for an hour more.
+        of_ports_told
+            .iter()
+            .for_each(|group| self.slow_ports.restart(group));
+        of_hosts_told
+            .iter()
+            .for_each(|group| self.slow_hosts.restart(group));
+        self.tick_slow(at_ns, findings);
     }
+}
 
+impl ScanDetector {
     /// Memory held by capacity, without the sets in the windows.
     pub(crate) fn n_bytes(&self) -> usize {
         let slow = self.slow_ports.n_bytes() + self.slow_hosts.n_bytes();
@@ -157,30 +185,6 @@ impl ScanDetector {
                 is_due
             });
         }
-    }
-
-    /// Judges every window that grew.
-    pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        let (config, mail_hosts) = (&self.config, &self.mail_hosts);
-        let (mut of_ports_told, mut of_hosts_told) = (Vec::new(), Vec::new());
-        self.ports.judge(at_ns, findings, |group, window| {
-            let finding = ports_finding(config, group, window)?;
-            of_ports_told.push(*group);
-            Some(finding)
-        });
-        self.hosts.judge(at_ns, findings, |group, window| {
-            let finding = hosts_finding(config, mail_hosts, group, window)?;
-            of_hosts_told.push(*group);
-            Some(finding)
-        });
-        // What was told is told, and doesn't count for an hour more.
-        of_ports_told
-            .iter()
-            .for_each(|group| self.slow_ports.restart(group));
-        of_hosts_told
-            .iter()
-            .for_each(|group| self.slow_hosts.restart(group));
-        self.tick_slow(at_ns, findings);
     }
 
     fn tick_slow(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {

@@ -2,9 +2,11 @@
 
 use sensor_common::Address;
 
-use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::Detect;
+use super::Detector;
+use super::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::address::to_ip;
-use crate::config::{SECOND_NS, ScanConfig};
+use crate::config::{Config, SECOND_NS, ScanConfig};
 use crate::features::HostLook;
 use crate::features::bounded::{Bounded, TableUse, Worth};
 
@@ -35,24 +37,28 @@ pub(crate) struct RowScanDetector {
 /// A source that sent nothing for so long is forgotten.
 const KEEP_NS: u64 = 60 * SECOND_NS;
 
-impl RowScanDetector {
-    pub(crate) fn new(config: &ScanConfig, hash_seed: u64) -> Self {
+impl Detect for RowScanDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.scan, config.hash_seed);
         Self {
             config: config.clone(),
-            sources: Bounded::new(config.max_windows, hash_seed),
+            sources: Bounded::new("scan_row_sources", config.max_windows, hash_seed),
             swept_ns: 0,
         }
     }
 
-    pub(crate) fn usage(&self) -> TableUse {
-        self.sources.usage("scan_row_sources")
+    fn configure(&mut self, config: &Config) {
+        self.config = config.scan.clone();
     }
 
-    /// Works by other thresholds from now on; sizes stay.
-    pub(crate) fn configure(&mut self, config: &ScanConfig) {
-        self.config = config.clone();
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.sources.usage());
     }
+}
 
+impl RowScanDetector {
     /// Only sources that were refused flows are followed: the others are seen better elsewhere.
     pub(crate) fn look(&mut self, at_ns: u64, remotes: &[HostLook], findings: &mut Vec<Finding>) {
         for look in remotes {

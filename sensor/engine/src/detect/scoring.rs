@@ -17,7 +17,8 @@ use self::evidence::{Alarms, Evidence as Accumulated};
 use self::opinion::Opinions;
 pub use self::opinion::{OPINION_NS, Opinion};
 pub use self::scorer::Scorer;
-use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value};
+use super::Detector;
+use super::finding::{Entity, Evidence, Family, Finding, p_value};
 use crate::address::{Seeded, Table, from_ip, to_ip};
 use crate::checkpoint::CheckpointError;
 use crate::config::{SECOND_NS, ScoringConfig};
@@ -127,6 +128,8 @@ pub(crate) struct Scoring {
     kinds: [Kind; Subject::N_KINDS],
     /// Addresses that the behaviour detectors spoke of in this window: as source, as victim.
     flagged: Table<(Address, bool), f32>,
+    /// Such addresses for which there was no room.
+    n_unflagged: u64,
     /// Fused scores of the window, for those whose parts are in it.
     window: Table<Subject, Whole>,
     alarms: Alarms,
@@ -154,9 +157,9 @@ const MAX_FLAGGED: usize = 16_384;
 
 impl Scoring {
     pub(crate) fn new(config: &ScoringConfig, hash_seed: u64) -> Self {
-        let kind = |i: u64| Kind {
+        let kind = |i: u64, table| Kind {
             ensemble: Ensemble::new(&config.models, config.seed.wrapping_add(i << 32)),
-            known: Bounded::new(config.max_subjects, hash_seed),
+            known: Bounded::new(table, config.max_subjects, hash_seed),
             drift: Adwin::default(),
             quota: Quota::default(),
             novelty: 0.5,
@@ -164,8 +167,14 @@ impl Scoring {
         };
         Self {
             config: config.clone(),
-            kinds: [kind(0), kind(1), kind(2), kind(3)],
+            kinds: [
+                kind(0, "baseline_sources"),
+                kind(1, "baseline_services"),
+                kind(2, "baseline_hosts"),
+                kind(3, "baseline_pairs"),
+            ],
             flagged: Table::with_hasher(Seeded(hash_seed)),
+            n_unflagged: 0,
             window: Table::with_hasher(Seeded(hash_seed)),
             alarms: Alarms::new(config.alarms_per_day),
             opinions: Opinions::default(),
@@ -245,10 +254,12 @@ impl Scoring {
             Entity::Station(_) => (finding.entity.address(), true),
         };
         for key in sources.chain(victims).chain([entity]) {
-            if self.flagged.len() < MAX_FLAGGED || self.flagged.contains_key(&key) {
-                let known = self.flagged.entry(key).or_default();
-                *known = known.max(score);
+            if self.flagged.len() >= MAX_FLAGGED && !self.flagged.contains_key(&key) {
+                self.n_unflagged = self.n_unflagged.saturating_add(1);
+                continue;
             }
+            let known = self.flagged.entry(key).or_default();
+            *known = known.max(score);
         }
     }
 
@@ -404,14 +415,13 @@ impl Scoring {
     }
 
     pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
-        let names = [
-            "baseline_sources",
-            "baseline_services",
-            "baseline_hosts",
-            "baseline_pairs",
-        ];
-        let kinds = self.kinds.iter().zip(names);
-        out.extend(kinds.map(|(kind, table)| kind.known.usage(table)));
+        out.extend(self.kinds.iter().map(|kind| kind.known.usage()));
+        out.push(TableUse {
+            table: "found_addresses",
+            n_entries: self.flagged.len() as u64,
+            capacity: MAX_FLAGGED as u64,
+            n_shed: self.n_unflagged,
+        });
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

@@ -12,9 +12,11 @@ mod web;
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::Detect;
+use super::Detector;
+use super::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::address::to_ip;
-use crate::config::{SECOND_NS, ShapeConfig};
+use crate::config::{Config, SECOND_NS, ShapeConfig};
 use crate::features::TableUse;
 use crate::features::pair::{Pair, PairKey, Pairs, is_established};
 use crate::features::victim::{Kind, Victims};
@@ -42,11 +44,15 @@ pub(crate) struct ShapeDetectors {
     forgot_ns: u64,
 }
 
-impl ShapeDetectors {
-    pub(crate) fn new(config: &ShapeConfig, auth_ports: &[u16], hash_seed: u64) -> Self {
+impl Detect for ShapeDetectors {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (auth_ports, hash_seed) = (&config.scan.auth_ports, config.hash_seed);
+        let config = &config.shape;
         Self {
             config: config.clone(),
-            auth_ports: auth_ports.to_vec(),
+            auth_ports: auth_ports.clone(),
             pairs: Pairs::new(config.max_pairs, hash_seed),
             victims: Victims::new(config.max_victims, hash_seed),
             beacons: beacon::Beacons::new(config.max_pairs / 4, hash_seed),
@@ -56,21 +62,31 @@ impl ShapeDetectors {
         }
     }
 
-    pub(crate) fn configure(&mut self, config: &ShapeConfig, auth_ports: &[u16]) {
-        self.config = config.clone();
-        self.auth_ports = auth_ports.to_vec();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.shape.clone();
+        self.auth_ports.clone_from(&config.scan.auth_ports);
     }
 
-    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
+    fn tables(&self, out: &mut Vec<TableUse>) {
         self.pairs.tables(out);
         self.victims.tables(out);
         self.beacons.tables(out);
     }
 
-    pub(crate) fn n_shed(&self) -> u64 {
-        self.pairs.n_shed() + self.victims.n_shed() + self.beacons.n_shed()
+    /// Hands out what was found since the last call.
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        self.judge_watched(at_ns);
+        findings.append(&mut self.findings);
+        if at_ns.saturating_sub(self.forgot_ns) >= FORGET_NS {
+            self.forgot_ns = at_ns;
+            self.pairs.forget(at_ns);
+            self.victims.forget(at_ns);
+            self.beacons.forget(at_ns);
+        }
     }
+}
 
+impl ShapeDetectors {
     /// Takes updates one after the other.
     pub(crate) fn take_all(&mut self, updates: &[FlowUpdate]) {
         for batch in updates.chunks(BATCH) {
@@ -144,18 +160,6 @@ impl ShapeDetectors {
             passwords::judge(config, &self.auth_ports, &key, pair)
         };
         note(&mut self.findings, finding, &mut pair.reported_ns);
-    }
-
-    /// Hands out what was found since the last call.
-    pub(crate) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        self.judge_watched(at_ns);
-        findings.append(&mut self.findings);
-        if at_ns.saturating_sub(self.forgot_ns) >= FORGET_NS {
-            self.forgot_ns = at_ns;
-            self.pairs.forget(at_ns);
-            self.victims.forget(at_ns);
-            self.beacons.forget(at_ns);
-        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use sensor_common::Address;
 
-use super::finding::{Detector, Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
+use super::Detect;
+use super::Detector;
+use super::finding::{Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
 use crate::address::to_ip;
-use crate::config::{SECOND_NS, VolumeConfig};
+use crate::config::{Config, SECOND_NS, VolumeConfig};
 use crate::features::HostLook;
 use crate::features::baseline::Baseline;
 use crate::features::bounded::{Bounded, TableUse, Worth};
@@ -40,32 +42,34 @@ pub(crate) struct VolumeDetector {
     hosts: Bounded<Address, Host>,
 }
 
-impl VolumeDetector {
-    pub(crate) fn new(config: &VolumeConfig, capacity: usize, hash_seed: u64) -> Self {
+impl Detect for VolumeDetector {
+    type Learned = Learned;
+
+    fn new(config: &Config) -> Self {
+        let (capacity, hash_seed) = (config.flood.max_local, config.hash_seed);
         Self {
-            config: config.clone(),
-            hosts: Bounded::new(capacity, hash_seed),
+            config: config.volume.clone(),
+            hosts: Bounded::new("volume_hosts", capacity, hash_seed),
         }
     }
 
-    pub(crate) fn usage(&self) -> TableUse {
-        self.hosts.usage("volume_hosts")
+    fn configure(&mut self, config: &Config) {
+        self.config = config.volume.clone();
     }
 
-    /// Works by other thresholds from now on; sizes stay.
-    pub(crate) fn configure(&mut self, config: &VolumeConfig) {
-        self.config = config.clone();
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.hosts.usage());
     }
 
     /// What is normal at each host that was seen.
-    pub(crate) fn learned(&self) -> Learned {
+    fn learned(&self) -> Learned {
         let normals = |host: &Host| host.gauges.map(|gauge| gauge.normal);
         let hosts = self.hosts.iter();
         hosts.map(|(key, host)| (*key, normals(host))).collect()
     }
 
     /// Takes in what another run learned.
-    pub(crate) fn restore(&mut self, learned: Learned) {
+    fn restore(&mut self, learned: Learned) {
         for (address, normals) in learned {
             let host = self.hosts.get_or_insert_with(address, Host::default);
             for (gauge, normal) in host.gauges.iter_mut().zip(normals) {
@@ -73,7 +77,9 @@ impl VolumeDetector {
             }
         }
     }
+}
 
+impl VolumeDetector {
     pub(crate) fn look(&mut self, at_ns: u64, look: &HostLook, findings: &mut Vec<Finding>) {
         let host = self.hosts.get_or_insert_with(look.address, || Host {
             second_ns: at_ns,

@@ -65,21 +65,17 @@ pub(crate) struct Windows<K> {
 }
 
 impl<K: Hash + Eq> Windows<K> {
-    pub(crate) fn new(capacity: usize, half_ns: u64, hash_seed: u64) -> Self {
+    pub(crate) fn new(name: &'static str, capacity: usize, half_ns: u64, hash_seed: u64) -> Self {
         Self {
-            table: Bounded::new(capacity, hash_seed),
+            table: Bounded::new(name, capacity, hash_seed),
             half_ns,
             grown: Vec::new(),
             swept_ns: 0,
         }
     }
 
-    pub(crate) fn usage(&self, table: &'static str) -> TableUse {
-        self.table.usage(table)
-    }
-
-    pub(crate) fn n_shed(&self) -> u64 {
-        self.table.n_shed
+    pub(crate) fn usage(&self) -> TableUse {
+        self.table.usage()
     }
 
     pub(crate) fn n_bytes(&self) -> usize {

@@ -16,6 +16,7 @@ pub(crate) trait Worth {
 /// A key keeps its slot for as long as it is there, so that lists of slots say what to look at.
 #[derive(Debug)]
 pub(crate) struct Bounded<K, V> {
+    name: &'static str,
     slots: Vec<Option<(K, V)>>,
     free: Vec<u32>,
     index: Places,
@@ -38,8 +39,12 @@ pub struct TableUse {
 }
 
 impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
-    pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
+    /// Makes a table under the name that metrics know it by.
+    pub(crate) fn new(name: &'static str, capacity: usize, hash_seed: u64) -> Self {
+        #[cfg(test)]
+        tests::MADE.with_borrow_mut(|made| made.push(name));
         Self {
+            name,
             slots: Vec::new(),
             free: Vec::new(),
             index: Places::default(),
@@ -55,10 +60,10 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
         self.index.len()
     }
 
-    /// How full the table is, under a name.
-    pub(crate) fn usage(&self, table: &'static str) -> TableUse {
+    /// Reports how full the table is.
+    pub(crate) fn usage(&self) -> TableUse {
         TableUse {
-            table,
+            table: self.name,
             n_entries: self.index.len() as u64,
             capacity: self.capacity as u64,
             n_shed: self.n_shed,
@@ -215,8 +220,15 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    thread_local! {
+        /// Names of the tables that a test has made.
+        pub(crate) static MADE: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+    }
 
     impl Worth for u64 {
         fn worth(&self) -> u64 {
@@ -226,7 +238,7 @@ mod tests {
 
     #[test]
     fn keeps_what_is_worth_more_and_its_slots() {
-        let mut table: Bounded<u64, u64> = Bounded::new(8, 1);
+        let mut table: Bounded<u64, u64> = Bounded::new("numbers", 8, 1);
         let slot = table.slot_or_insert_with(1, || 1000);
         for key in 2..100u64 {
             table.get_or_insert_with(key, || 1);

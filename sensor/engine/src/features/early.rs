@@ -7,7 +7,7 @@
 
 use sensor_common::Address;
 
-use super::bounded::{Bounded, Worth};
+use super::bounded::{Bounded, TableUse, Worth};
 use super::host::HostLook;
 use crate::config::SECOND_NS;
 use crate::features::baseline::Baseline;
@@ -55,7 +55,7 @@ pub(crate) struct EarlyLooks {
 impl EarlyLooks {
     pub(crate) fn new(capacity: usize, unanswered_ns: u64, hash_seed: u64) -> Self {
         Self {
-            hosts: Bounded::new(capacity, hash_seed),
+            hosts: Bounded::new("early_hosts", capacity, hash_seed),
             allowance_ns: MOST_NS,
             at_ns: 0,
             settled_ns: None,
@@ -63,6 +63,10 @@ impl EarlyLooks {
             is_wanted: false,
             n_looks: 0,
         }
+    }
+
+    pub(crate) fn usage(&self) -> TableUse {
+        self.hosts.usage()
     }
 
     pub(crate) fn configure(&mut self, unanswered_ns: u64) {

@@ -166,9 +166,9 @@ const FORGET_NS: u64 = 60 * SECOND_NS;
 const MAX_PLACES: usize = 1 << 20;
 
 impl HostTracks {
-    pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
+    pub(crate) fn new(name: &'static str, capacity: usize, hash_seed: u64) -> Self {
         Self {
-            tracks: Bounded::new(capacity, hash_seed),
+            tracks: Bounded::new(name, capacity, hash_seed),
             rows: Vec::new(),
             order: Vec::new(),
             look: 0,
@@ -178,9 +178,8 @@ impl HostTracks {
         }
     }
 
-    /// `table` is the side.
-    pub(crate) fn usage(&self, table: &'static str) -> TableUse {
-        self.tracks.usage(table)
+    pub(crate) fn usage(&self) -> TableUse {
+        self.tracks.usage()
     }
 
     pub(crate) fn n_shed(&self) -> u64 {

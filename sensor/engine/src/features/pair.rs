@@ -255,16 +255,12 @@ const MIN_SESSION_PACKETS: u64 = 7;
 impl Pairs {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            pairs: Bounded::new(capacity, hash_seed),
+            pairs: Bounded::new("shape_pairs", capacity, hash_seed),
         }
     }
 
     pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.pairs.usage("shape_pairs"));
-    }
-
-    pub(crate) fn n_shed(&self) -> u64 {
-        self.pairs.n_shed
+        out.push(self.pairs.usage());
     }
 
     /// Has the pairs of updates brought near.

@@ -236,16 +236,12 @@ pub(crate) struct Victims {
 impl Victims {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            victims: Bounded::new(capacity, hash_seed),
+            victims: Bounded::new("shape_victims", capacity, hash_seed),
         }
     }
 
     pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.victims.usage("shape_victims"));
-    }
-
-    pub(crate) fn n_shed(&self) -> u64 {
-        self.victims.n_shed
+        out.push(self.victims.usage());
     }
 
     /// Has the victims of updates brought near.

@@ -60,13 +60,13 @@ const ESTABLISHED: usize = 5;
 impl Vouchers {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            hosts: Bounded::new(capacity, hash_seed),
+            hosts: Bounded::new("vouched_hosts", capacity, hash_seed),
             at_ns: 0,
         }
     }
 
     pub(crate) fn usage(&self) -> TableUse {
-        self.hosts.usage("vouched_hosts")
+        self.hosts.usage()
     }
 
     pub(crate) fn of(&self, address: &Address) -> Vouched {

@@ -63,16 +63,12 @@ pub(crate) struct FlowFacts {
 impl FlowFacts {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            flows: Bounded::new(capacity, hash_seed),
+            flows: Bounded::new("flow_facts", capacity, hash_seed),
         }
     }
 
-    pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.flows.usage("flow_facts"));
-    }
-
-    pub(crate) fn n_shed(&self) -> u64 {
-        self.flows.n_shed
+    pub(crate) fn usage(&self) -> TableUse {
+        self.flows.usage()
     }
 
     /// Notes what a sample says; the first of each name stays.

@@ -221,7 +221,7 @@ fn the_table_is_bounded() {
         engine.handle(T0 + 1000, Input::FlowLive(&record), &mut out);
     }
     assert_eq!(engine.stats().n_flows, 100);
-    assert_eq!(engine.stats().n_flows_shed, 900);
+    assert_eq!(engine.stats().losses.of(crate::Loss::Flows), 900);
     assert_eq!(ended(&out).len(), 900);
 }
 

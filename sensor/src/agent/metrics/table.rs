@@ -317,7 +317,8 @@ fn events(now: &Snapshot, out: &mut Series<'_>) {
 }
 
 fn shed(now: &Snapshot, out: &mut Series<'_>) {
-    for (stage, reason, n) in now.engine.shed() {
+    for (loss, n) in now.engine.losses.iter() {
+        let (stage, reason) = (loss.stage(), loss.reason());
         out.add(&[("stage", stage), ("reason", reason)], n as f64);
     }
 }

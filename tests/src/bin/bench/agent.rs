@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use sensor_capture::kernel::{Kernel, LoadOptions};
 use sensor_common::flow::{Direction, Flow, FlowRecord};
 use sensor_common::v4_mapped;
-use sensor_engine::{Config, Engine, Input};
+use sensor_engine::{Config, Engine, Input, Loss};
 use sensor_tests::day::replay_day;
 use sensor_tests::frames::{IPV4, Ipv4, ethernet, tcp};
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ fn engine() -> Result<Value> {
         "engine_new_flows_per_cpu_s": f64::from(N_FLOWS) / new_s,
         "engine_known_flows_per_cpu_s": f64::from(N_FLOWS) / again_s,
         "engine_resident_bytes_at_1m_flows": bytes,
-        "engine_flows_shed": engine.stats().n_flows_shed,
+        "engine_flows_shed": engine.stats().losses.of(Loss::Flows),
     }))
 }
 

@@ -13,8 +13,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Seen;
 use crate::address::Mac;
-use crate::config::{ArpSpoofConfig, SECOND_NS};
-use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
+use crate::config::{ArpSpoofConfig, Config, SECOND_NS};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::arp::{Arp, Operation};
 
@@ -97,7 +99,7 @@ impl Worth for Asked {
 }
 
 #[derive(Debug)]
-pub(super) struct ArpSpoofDetector {
+pub(crate) struct ArpSpoofDetector {
     config: ArpSpoofConfig,
     claims: Bounded<Ipv4Addr, Claim>,
     stations: Bounded<Mac, Station>,
@@ -105,32 +107,51 @@ pub(super) struct ArpSpoofDetector {
     questions: Bounded<(Ipv4Addr, Ipv4Addr), Asked>,
 }
 
-impl ArpSpoofDetector {
-    pub(super) fn new(config: &ArpSpoofConfig, hash_seed: u64) -> Self {
+impl Detect for ArpSpoofDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.arp_spoof, config.hash_seed);
         let n = config.max_stations;
         Self {
             config: config.clone(),
-            claims: Bounded::new(n, hash_seed),
-            stations: Bounded::new(n, hash_seed),
-            questions: Bounded::new(n, hash_seed),
+            claims: Bounded::new("arp_claims", n, hash_seed),
+            stations: Bounded::new("arp_stations", n, hash_seed),
+            questions: Bounded::new("arp_questions", n, hash_seed),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &ArpSpoofConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.arp_spoof.clone();
     }
 
-    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.claims.usage("arp_claims"));
-        out.push(self.stations.usage("arp_stations"));
-        out.push(self.questions.usage("arp_questions"));
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.claims.usage());
+        out.push(self.stations.usage());
+        out.push(self.questions.usage());
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.claims.n_shed + self.stations.n_shed + self.questions.n_shed
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        for (mac, station) in self.stations.iter_mut() {
+            let is_due = at_ns.saturating_sub(station.reported_ns) >= SECOND_NS;
+            if is_due && let Some(suspicion) = station.suspicion.take() {
+                station.reported_ns = at_ns;
+                findings.push(finding(&self.config, mac, station, suspicion));
+            }
+        }
+        let config = &self.config;
+        let window_ns = config.window_ns;
+        self.stations
+            .retain(|_, station| at_ns.saturating_sub(station.last_ns) < 2 * window_ns);
+        self.claims
+            .retain(|_, claim| at_ns.saturating_sub(claim.last_ns) < config.claim_ns);
+        self.questions
+            .retain(|_, asked| at_ns.saturating_sub(asked.0) <= config.answer_ns);
     }
+}
 
-    pub(super) fn take(&mut self, seen: &Seen<'_>, arp: &Arp) {
+impl ArpSpoofDetector {
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, arp: &Arp) {
         let at_ns = seen.at_ns;
         let is_unasked = self.is_unasked(seen, arp);
         let previous = self.claim(at_ns, arp);
@@ -207,24 +228,6 @@ impl ArpSpoofDetector {
         claim.holder = arp.sender_mac;
         claim.last_ns = at_ns;
         is_fresh.then_some(previous)
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        for (mac, station) in self.stations.iter_mut() {
-            let is_due = at_ns.saturating_sub(station.reported_ns) >= SECOND_NS;
-            if is_due && let Some(suspicion) = station.suspicion.take() {
-                station.reported_ns = at_ns;
-                findings.push(finding(&self.config, mac, station, suspicion));
-            }
-        }
-        let config = &self.config;
-        let window_ns = config.window_ns;
-        self.stations
-            .retain(|_, station| at_ns.saturating_sub(station.last_ns) < 2 * window_ns);
-        self.claims
-            .retain(|_, claim| at_ns.saturating_sub(claim.last_ns) < config.claim_ns);
-        self.questions
-            .retain(|_, asked| at_ns.saturating_sub(asked.0) <= config.answer_ns);
     }
 }
 

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use super::Seen;
 use super::turning::Turning;
 use crate::address::Mac;
-use crate::config::ArpSweepConfig;
-use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use crate::config::{ArpSweepConfig, Config};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::sketch::Distinct;
 use crate::l7::arp::{Arp, Operation};
@@ -34,64 +36,31 @@ impl Worth for Station {
 }
 
 #[derive(Debug)]
-pub(super) struct ArpSweepDetector {
+pub(crate) struct ArpSweepDetector {
     config: ArpSweepConfig,
     stations: Bounded<Mac, Station>,
 }
 
-impl ArpSweepDetector {
-    pub(super) fn new(config: &ArpSweepConfig, hash_seed: u64) -> Self {
+impl Detect for ArpSweepDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.arp_sweep, config.hash_seed);
         Self {
             config: config.clone(),
-            stations: Bounded::new(config.max_stations, hash_seed),
+            stations: Bounded::new("arp_sweep_stations", config.max_stations, hash_seed),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &ArpSweepConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.arp_sweep.clone();
     }
 
-    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.stations.usage("arp_sweep_stations"));
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.stations.usage());
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.stations.n_shed
-    }
-
-    pub(super) fn take(&mut self, seen: &Seen<'_>, arp: &Arp) {
-        let half_ns = self.config.half_ns;
-        if arp.operation == Operation::Reply {
-            // The one who asked is the target; it is known by the frame's address.
-            let asker = seen.sample.head.destination_mac;
-            if let Some(station) = self.stations.get_mut(&asker) {
-                let value = u64::from(u32::from(arp.sender));
-                station
-                    .window
-                    .at(seen.at_ns, half_ns)
-                    .answered
-                    .insert(value);
-            }
-            return;
-        }
-        if arp.is_gratuitous() {
-            return;
-        }
-        let station = self
-            .stations
-            .get_or_insert_with(arp.sender_mac, Station::default);
-        if !arp.sender.is_unspecified() {
-            station.sender = Some(IpAddr::V4(arp.sender));
-        }
-        let half = station.window.at(seen.at_ns, half_ns);
-        half.asked.insert(u64::from(u32::from(arp.target)));
-        let target = IpAddr::V4(arp.target);
-        if station.named.len() < NAMED && !station.named.contains(&target) {
-            station.named.push(target);
-        }
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
         for (mac, station) in self.stations.iter_mut() {
             if !station.window.is_due(at_ns, config.half_ns) {
@@ -141,5 +110,39 @@ impl ArpSweepDetector {
         let half_ns = config.half_ns;
         self.stations
             .retain(|_, station| !station.window.is_stale(at_ns, half_ns));
+    }
+}
+
+impl ArpSweepDetector {
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, arp: &Arp) {
+        let half_ns = self.config.half_ns;
+        if arp.operation == Operation::Reply {
+            // The one who asked is the target; it is known by the frame's address.
+            let asker = seen.sample.head.destination_mac;
+            if let Some(station) = self.stations.get_mut(&asker) {
+                let value = u64::from(u32::from(arp.sender));
+                station
+                    .window
+                    .at(seen.at_ns, half_ns)
+                    .answered
+                    .insert(value);
+            }
+            return;
+        }
+        if arp.is_gratuitous() {
+            return;
+        }
+        let station = self
+            .stations
+            .get_or_insert_with(arp.sender_mac, Station::default);
+        if !arp.sender.is_unspecified() {
+            station.sender = Some(IpAddr::V4(arp.sender));
+        }
+        let half = station.window.at(seen.at_ns, half_ns);
+        half.asked.insert(u64::from(u32::from(arp.target)));
+        let target = IpAddr::V4(arp.target);
+        if station.named.len() < NAMED && !station.named.contains(&target) {
+            station.named.push(target);
+        }
     }
 }

@@ -9,8 +9,10 @@ use sensor_common::Address;
 use super::Seen;
 use super::turning::Turning;
 use crate::address::{Seeded, to_ip};
-use crate::config::DgaConfig;
-use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use crate::config::{Config, DgaConfig};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::sketch::Distinct;
 use crate::l7::dns::{self, NO_ERROR, NX_DOMAIN};
@@ -39,73 +41,33 @@ impl Worth for Client {
 }
 
 #[derive(Debug)]
-pub(super) struct DgaDetector {
+pub(crate) struct DgaDetector {
     config: DgaConfig,
     clients: Bounded<Address, Client>,
     hash: Seeded,
 }
 
-impl DgaDetector {
-    pub(super) fn new(config: &DgaConfig, hash_seed: u64) -> Self {
+impl Detect for DgaDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.dga, config.hash_seed);
         Self {
             config: config.clone(),
-            clients: Bounded::new(config.max_clients, hash_seed),
+            clients: Bounded::new("dga_clients", config.max_clients, hash_seed),
             hash: Seeded(hash_seed),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &DgaConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.dga.clone();
     }
 
-    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.clients.usage("dga_clients"));
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.clients.usage());
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.clients.n_shed
-    }
-
-    pub(super) fn take(&mut self, seen: &Seen<'_>, message: &dns::Message) {
-        let is_missing = message.rcode == NX_DOMAIN;
-        if !message.is_response || !(is_missing || message.rcode == NO_ERROR) {
-            return;
-        }
-        // Reverse lookups of addresses without a name say nothing.
-        let Some(split) = split(message.name.as_bytes()) else {
-            return;
-        };
-        let mut hasher = self.hash.build_hasher();
-        hasher.write(split.zone);
-        let zone = hasher.finish();
-        let packet = &seen.sample.head.packet;
-        let client = self
-            .clients
-            .get_or_insert_with(packet.destination, || Client {
-                short: Turning::default(),
-                long: Turning::default(),
-                example: message.name.clone(),
-                server: packet.source,
-            });
-        if is_missing {
-            client.example = message.name.clone();
-            client.server = packet.source;
-        }
-        let config = &self.config;
-        for half in [
-            client.short.at(seen.at_ns, config.half_ns),
-            client.long.at(seen.at_ns, config.slow_half_ns),
-        ] {
-            if is_missing {
-                half.missing.insert(zone);
-                half.n_missing = half.n_missing.saturating_add(1);
-            } else {
-                half.found.insert(zone);
-            }
-        }
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
         for (address, client) in self.clients.iter_mut() {
             let windows = [
@@ -165,6 +127,47 @@ impl DgaDetector {
         let slow_half_ns = config.slow_half_ns;
         self.clients
             .retain(|_, client| !client.long.is_stale(at_ns, slow_half_ns));
+    }
+}
+
+impl DgaDetector {
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, message: &dns::Message) {
+        let is_missing = message.rcode == NX_DOMAIN;
+        if !message.is_response || !(is_missing || message.rcode == NO_ERROR) {
+            return;
+        }
+        // Reverse lookups of addresses without a name say nothing.
+        let Some(split) = split(message.name.as_bytes()) else {
+            return;
+        };
+        let mut hasher = self.hash.build_hasher();
+        hasher.write(split.zone);
+        let zone = hasher.finish();
+        let packet = &seen.sample.head.packet;
+        let client = self
+            .clients
+            .get_or_insert_with(packet.destination, || Client {
+                short: Turning::default(),
+                long: Turning::default(),
+                example: message.name.clone(),
+                server: packet.source,
+            });
+        if is_missing {
+            client.example = message.name.clone();
+            client.server = packet.source;
+        }
+        let config = &self.config;
+        for half in [
+            client.short.at(seen.at_ns, config.half_ns),
+            client.long.at(seen.at_ns, config.slow_half_ns),
+        ] {
+            if is_missing {
+                half.missing.insert(zone);
+                half.n_missing = half.n_missing.saturating_add(1);
+            } else {
+                half.found.insert(zone);
+            }
+        }
     }
 }
 

@@ -12,8 +12,10 @@ use sensor_common::Address;
 use super::Seen;
 use super::turning::Turning;
 use crate::address::{Seeded, to_ip};
-use crate::config::DnsTunnelConfig;
-use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value, poisson_score};
+use crate::config::{Config, DnsTunnelConfig};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::features::sketch::Distinct;
 use crate::l7::dns::{self, record};
@@ -52,34 +54,65 @@ impl Worth for Zone {
 type Key = (Address, u64);
 
 #[derive(Debug)]
-pub(super) struct DnsTunnelDetector {
+pub(crate) struct DnsTunnelDetector {
     config: DnsTunnelConfig,
     zones: Bounded<Key, Zone>,
     hash: Seeded,
 }
 
-impl DnsTunnelDetector {
-    pub(super) fn new(config: &DnsTunnelConfig, hash_seed: u64) -> Self {
+impl Detect for DnsTunnelDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.dns_tunnel, config.hash_seed);
         Self {
             config: config.clone(),
-            zones: Bounded::new(config.max_zones, hash_seed),
+            zones: Bounded::new("dns_tunnel_zones", config.max_zones, hash_seed),
             hash: Seeded(hash_seed),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &DnsTunnelConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.dns_tunnel.clone();
     }
 
-    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.zones.usage("dns_tunnel_zones"));
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.zones.usage());
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.zones.n_shed
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let config = &self.config;
+        for (key, zone) in self.zones.iter_mut() {
+            let windows = [
+                (config.half_ns, 1, &mut zone.short),
+                (config.slow_half_ns, 3, &mut zone.long),
+            ];
+            for (half_ns, times, window) in windows {
+                if !window.is_due(at_ns, half_ns) {
+                    continue;
+                }
+                let Some(judged) = judge(config, times, &window.now, &window.before) else {
+                    window.judged();
+                    continue;
+                };
+                window.reported(at_ns);
+                let span = (2 * half_ns, window.first_ns, window.last_ns);
+                findings.push(finding(&key.0, &zone.zone, &zone.example, &judged, span));
+                if let Some(last) = findings.last_mut() {
+                    last.destinations.push(to_ip(&zone.server));
+                    last.protocol = zone.protocol;
+                }
+                break;
+            }
+        }
+        let slow_half_ns = config.slow_half_ns;
+        self.zones
+            .retain(|_, zone| !zone.long.is_stale(at_ns, slow_half_ns));
     }
+}
 
-    pub(super) fn take(&mut self, seen: &Seen<'_>, message: &dns::Message) {
+impl DnsTunnelDetector {
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, message: &dns::Message) {
         let Some(split) = split(message.name.as_bytes()) else {
             return;
         };
@@ -125,36 +158,6 @@ impl DnsTunnelDetector {
             half.information += information;
             half.name_bytes += split.below.len() as u64;
         }
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        let config = &self.config;
-        for (key, zone) in self.zones.iter_mut() {
-            let windows = [
-                (config.half_ns, 1, &mut zone.short),
-                (config.slow_half_ns, 3, &mut zone.long),
-            ];
-            for (half_ns, times, window) in windows {
-                if !window.is_due(at_ns, half_ns) {
-                    continue;
-                }
-                let Some(judged) = judge(config, times, &window.now, &window.before) else {
-                    window.judged();
-                    continue;
-                };
-                window.reported(at_ns);
-                let span = (2 * half_ns, window.first_ns, window.last_ns);
-                findings.push(finding(&key.0, &zone.zone, &zone.example, &judged, span));
-                if let Some(last) = findings.last_mut() {
-                    last.destinations.push(to_ip(&zone.server));
-                    last.protocol = zone.protocol;
-                }
-                break;
-            }
-        }
-        let slow_half_ns = config.slow_half_ns;
-        self.zones
-            .retain(|_, zone| !zone.long.is_stale(at_ns, slow_half_ns));
     }
 }
 

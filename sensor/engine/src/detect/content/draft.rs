@@ -1,6 +1,7 @@
 //! What findings of these detectors have in common.
 
-use crate::detect::finding::{Detector, Entity, Evidence, Family, Finding, p_value};
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Evidence, Family, Finding, p_value};
 
 /// A number that speaks: name, observed, expected, share.
 pub(super) type Number = (&'static str, f64, f64, f64);

@@ -8,9 +8,11 @@ use super::Seen;
 use super::draft::{Span, draft};
 use super::turning::Turning;
 use crate::address::to_ip;
-use crate::config::ExtensionsConfig;
-use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
-use crate::features::bounded::{Bounded, Worth};
+use crate::config::{Config, ExtensionsConfig};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Family, Finding, poisson_score};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 
 /// Bytes of extension headers that the stacks send: a router alert or padding (RFC 2711), or a
 /// fragment header.
@@ -38,46 +40,32 @@ impl Worth for Sender {
 }
 
 #[derive(Debug)]
-pub(super) struct ExtensionsDetector {
+pub(crate) struct ExtensionsDetector {
     config: ExtensionsConfig,
     /// By sender and receiver.
     senders: Bounded<(Address, Address), Sender>,
 }
 
-impl ExtensionsDetector {
-    pub(super) fn new(config: &ExtensionsConfig, hash_seed: u64) -> Self {
+impl Detect for ExtensionsDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.extensions, config.hash_seed);
         Self {
             config: config.clone(),
-            senders: Bounded::new(config.max_senders, hash_seed),
+            senders: Bounded::new("extension_senders", config.max_senders, hash_seed),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &ExtensionsConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.extensions.clone();
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.senders.n_shed
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.senders.usage());
     }
 
-    pub(super) fn take(&mut self, seen: &Seen<'_>) {
-        let packet = &seen.sample.head.packet;
-        // Within a tunnel it can't be told which headers are whose.
-        let is_candidate = packet.protocol == protocol::ICMPV6 && packet.n_tunnels == 0;
-        let tags = if packet.vlan == 0 { 0 } else { TAGS_BYTES };
-        let before = ETHERNET_BYTES + tags + HEADER_BYTES;
-        let n_bytes = packet.payload_offset().saturating_sub(before);
-        if !is_candidate || n_bytes <= USUAL_BYTES {
-            return;
-        }
-        let key = (packet.source, packet.destination);
-        let sender = self.senders.get_or_insert_with(key, Sender::default);
-        let half = sender.0.at(seen.at_ns, self.config.half_ns);
-        half.n = half.n.saturating_add(1);
-        half.most_bytes = half.most_bytes.max(n_bytes);
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
         for ((source, host), Sender(window)) in self.senders.iter_mut() {
             if !window.is_due(at_ns, config.half_ns) {
@@ -124,5 +112,24 @@ impl ExtensionsDetector {
         let half_ns = config.half_ns;
         self.senders
             .retain(|_, sender| !sender.0.is_stale(at_ns, half_ns));
+    }
+}
+
+impl ExtensionsDetector {
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>) {
+        let packet = &seen.sample.head.packet;
+        // Within a tunnel it can't be told which headers are whose.
+        let is_candidate = packet.protocol == protocol::ICMPV6 && packet.n_tunnels == 0;
+        let tags = if packet.vlan == 0 { 0 } else { TAGS_BYTES };
+        let before = ETHERNET_BYTES + tags + HEADER_BYTES;
+        let n_bytes = packet.payload_offset().saturating_sub(before);
+        if !is_candidate || n_bytes <= USUAL_BYTES {
+            return;
+        }
+        let key = (packet.source, packet.destination);
+        let sender = self.senders.get_or_insert_with(key, Sender::default);
+        let half = sender.0.at(seen.at_ns, self.config.half_ns);
+        half.n = half.n.saturating_add(1);
+        half.most_bytes = half.most_bytes.max(n_bytes);
     }
 }

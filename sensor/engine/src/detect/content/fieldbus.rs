@@ -13,8 +13,10 @@ use super::Seen;
 use super::draft::{Span, draft};
 use super::turning::Turning;
 use crate::address::to_ip;
-use crate::config::FieldbusConfig;
-use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
+use crate::config::{Config, FieldbusConfig};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Family, Finding, poisson_score};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::flow::FlowUpdate;
 use crate::l7::fieldbus::Message;
@@ -61,7 +63,7 @@ impl Worth for Times {
 }
 
 #[derive(Debug)]
-pub(super) struct FieldbusDetector {
+pub(crate) struct FieldbusDetector {
     config: FieldbusConfig,
     /// By master and device.
     pairs: Bounded<(Address, Address), Pair>,
@@ -72,34 +74,81 @@ pub(super) struct FieldbusDetector {
     fresh: Vec<Finding>,
 }
 
-impl FieldbusDetector {
-    pub(super) fn new(config: &FieldbusConfig, hash_seed: u64) -> Self {
+impl Detect for FieldbusDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.fieldbus, config.hash_seed);
         let n = config.max_pairs;
         Self {
             config: config.clone(),
-            pairs: Bounded::new(n, hash_seed),
-            devices: Bounded::new(n, hash_seed),
-            contacts: Bounded::new(n, hash_seed),
+            pairs: Bounded::new("fieldbus_pairs", n, hash_seed),
+            devices: Bounded::new("fieldbus_devices", n, hash_seed),
+            contacts: Bounded::new("fieldbus_contacts", n, hash_seed),
             fresh: Vec::new(),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &FieldbusConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.fieldbus.clone();
     }
 
-    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.pairs.usage("fieldbus_pairs"));
-        out.push(self.devices.usage("fieldbus_devices"));
-        out.push(self.contacts.usage("fieldbus_contacts"));
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.pairs.usage());
+        out.push(self.devices.usage());
+        out.push(self.contacts.usage());
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.pairs.n_shed + self.devices.n_shed + self.contacts.n_shed
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        findings.append(&mut self.fresh);
+        let config = &self.config;
+        for ((master, device), pair) in self.pairs.iter_mut() {
+            let window = &mut pair.window;
+            if !window.is_due(at_ns, config.half_ns) {
+                continue;
+            }
+            let n = window
+                .now
+                .n_exceptions
+                .saturating_add(window.before.n_exceptions);
+            let n_answers = window.now.n_answers.saturating_add(window.before.n_answers);
+            let share = f64::from(n) / f64::from(n_answers.max(1));
+            if n < config.exceptions || share < config.exception_share {
+                window.judged();
+                continue;
+            }
+            window.reported(at_ns);
+            let expected = f64::from(config.exceptions) / 10.0;
+            let score = poisson_score(f64::from(n), expected);
+            let numbers = [
+                ("refused_requests", f64::from(n), expected, 0.8),
+                ("refused_share", share, 0.05, 0.2),
+            ];
+            let span = Span {
+                window_ns: 2 * config.half_ns,
+                first_ns: window.first_ns,
+                last_ns: window.last_ns,
+            };
+            let entity = Entity::Source(*master);
+            let family = Family::BehaviourAnomaly;
+            findings.push(named(
+                draft(Detector::Fieldbus, family, entity, span, score, &numbers),
+                (master, device),
+                502,
+            ));
+        }
+        self.pairs
+            .retain(|_, pair| at_ns.saturating_sub(pair.last_ns) < FORGET_NS);
+        self.contacts
+            .retain(|_, times| at_ns.saturating_sub(times.last_ns) < FORGET_NS);
+        self.devices
+            .retain(|_, times| at_ns.saturating_sub(times.last_ns) < FORGET_NS);
     }
+}
 
+impl FieldbusDetector {
     /// Takes a segment from or to a device's port.
-    pub(super) fn take(&mut self, seen: &Seen<'_>, port: u16) {
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, port: u16) {
         let head = seen.sample.head;
         let packet = &head.packet;
         let Some(message) = Message::read(seen.sample.payload, head.payload_bytes, port) else {
@@ -141,7 +190,7 @@ impl FieldbusDetector {
     }
 
     /// Takes what happened to a flow.
-    pub(super) fn take_flow(&mut self, at_ns: u64, update: &FlowUpdate) {
+    pub(in crate::detect) fn take_flow(&mut self, at_ns: u64, update: &FlowUpdate) {
         let (source, destination) = (update.source, update.destination);
         let is_between_devices = update.is_new
             && update.protocol == protocol::TCP
@@ -193,52 +242,6 @@ impl FieldbusDetector {
             (&source, &destination),
             port,
         ));
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        findings.append(&mut self.fresh);
-        let config = &self.config;
-        for ((master, device), pair) in self.pairs.iter_mut() {
-            let window = &mut pair.window;
-            if !window.is_due(at_ns, config.half_ns) {
-                continue;
-            }
-            let n = window
-                .now
-                .n_exceptions
-                .saturating_add(window.before.n_exceptions);
-            let n_answers = window.now.n_answers.saturating_add(window.before.n_answers);
-            let share = f64::from(n) / f64::from(n_answers.max(1));
-            if n < config.exceptions || share < config.exception_share {
-                window.judged();
-                continue;
-            }
-            window.reported(at_ns);
-            let expected = f64::from(config.exceptions) / 10.0;
-            let score = poisson_score(f64::from(n), expected);
-            let numbers = [
-                ("refused_requests", f64::from(n), expected, 0.8),
-                ("refused_share", share, 0.05, 0.2),
-            ];
-            let span = Span {
-                window_ns: 2 * config.half_ns,
-                first_ns: window.first_ns,
-                last_ns: window.last_ns,
-            };
-            let entity = Entity::Source(*master);
-            let family = Family::BehaviourAnomaly;
-            findings.push(named(
-                draft(Detector::Fieldbus, family, entity, span, score, &numbers),
-                (master, device),
-                502,
-            ));
-        }
-        self.pairs
-            .retain(|_, pair| at_ns.saturating_sub(pair.last_ns) < FORGET_NS);
-        self.contacts
-            .retain(|_, times| at_ns.saturating_sub(times.last_ns) < FORGET_NS);
-        self.devices
-            .retain(|_, times| at_ns.saturating_sub(times.last_ns) < FORGET_NS);
     }
 }
 

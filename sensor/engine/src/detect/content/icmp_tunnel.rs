@@ -10,8 +10,10 @@ use super::Seen;
 use super::draft::{Span, draft};
 use super::turning::Turning;
 use crate::address::to_ip;
-use crate::config::IcmpTunnelConfig;
-use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
+use crate::config::{Config, IcmpTunnelConfig};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Family, Finding, poisson_score};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::Reader;
 
@@ -89,51 +91,32 @@ impl Worth for Pair {
 }
 
 #[derive(Debug)]
-pub(super) struct IcmpTunnelDetector {
+pub(crate) struct IcmpTunnelDetector {
     config: IcmpTunnelConfig,
     /// By who asks and who answers.
     pairs: Bounded<(Address, Address), Pair>,
 }
 
-impl IcmpTunnelDetector {
-    pub(super) fn new(config: &IcmpTunnelConfig, hash_seed: u64) -> Self {
+impl Detect for IcmpTunnelDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.icmp_tunnel, config.hash_seed);
         Self {
             config: config.clone(),
-            pairs: Bounded::new(config.max_pairs, hash_seed),
+            pairs: Bounded::new("icmp_tunnel_pairs", config.max_pairs, hash_seed),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &IcmpTunnelConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.icmp_tunnel.clone();
     }
 
-    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.pairs.usage("icmp_tunnel_pairs"));
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.pairs.usage());
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.pairs.n_shed
-    }
-
-    pub(super) fn take(&mut self, seen: &Seen<'_>) {
-        let head = seen.sample.head;
-        let Some(echo) = Echo::read(seen.sample.payload, head.payload_bytes) else {
-            return;
-        };
-        let (source, destination) = (head.packet.source, head.packet.destination);
-        let half_ns = self.config.half_ns;
-        if echo.is_reply {
-            if let Some(pair) = self.pairs.get_mut(&(destination, source)) {
-                pair.answer(seen.at_ns, half_ns, &echo);
-            }
-            return;
-        }
-        self.pairs
-            .get_or_insert_with((source, destination), Pair::default)
-            .ask(seen.at_ns, half_ns, &echo);
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
         for ((client, server), pair) in self.pairs.iter_mut() {
             let window = &mut pair.window;
@@ -171,6 +154,26 @@ impl IcmpTunnelDetector {
         let half_ns = config.half_ns;
         self.pairs
             .retain(|_, pair| !pair.window.is_stale(at_ns, half_ns));
+    }
+}
+
+impl IcmpTunnelDetector {
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>) {
+        let head = seen.sample.head;
+        let Some(echo) = Echo::read(seen.sample.payload, head.payload_bytes) else {
+            return;
+        };
+        let (source, destination) = (head.packet.source, head.packet.destination);
+        let half_ns = self.config.half_ns;
+        if echo.is_reply {
+            if let Some(pair) = self.pairs.get_mut(&(destination, source)) {
+                pair.answer(seen.at_ns, half_ns, &echo);
+            }
+            return;
+        }
+        self.pairs
+            .get_or_insert_with((source, destination), Pair::default)
+            .ask(seen.at_ns, half_ns, &echo);
     }
 }
 

@@ -6,9 +6,11 @@ use super::Seen;
 use super::draft::{Span, draft};
 use super::turning::Turning;
 use crate::address::to_ip;
-use crate::config::InjectionConfig;
-use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
-use crate::features::bounded::{Bounded, Worth};
+use crate::config::{Config, InjectionConfig};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Family, Finding, poisson_score};
+use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::injection::{self, Injection};
 use crate::note::Note;
 
@@ -34,42 +36,32 @@ impl Worth for Client {
 }
 
 #[derive(Debug)]
-pub(super) struct InjectionDetector {
+pub(crate) struct InjectionDetector {
     config: InjectionConfig,
     /// By client and server.
     clients: Bounded<(Address, Address), Client>,
 }
 
-impl InjectionDetector {
-    pub(super) fn new(config: &InjectionConfig, hash_seed: u64) -> Self {
+impl Detect for InjectionDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.injection, config.hash_seed);
         Self {
             config: config.clone(),
-            clients: Bounded::new(config.max_clients, hash_seed),
+            clients: Bounded::new("injection_clients", config.max_clients, hash_seed),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &InjectionConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.injection.clone();
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.clients.n_shed
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.clients.usage());
     }
 
-    pub(super) fn take(&mut self, seen: &Seen<'_>) {
-        let Some(found) = injection::read(seen.sample.payload) else {
-            return;
-        };
-        let packet = &seen.sample.head.packet;
-        let key = (packet.source, packet.destination);
-        let client = self.clients.get_or_insert_with(key, Client::default);
-        let half = client.window.at(seen.at_ns, self.config.half_ns);
-        half.n = half.n.saturating_add(1);
-        client.latest = Some(found);
-        client.port = packet.destination_port;
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
         for ((source, host), client) in self.clients.iter_mut() {
             let window = &mut client.window;
@@ -110,5 +102,20 @@ impl InjectionDetector {
         let half_ns = config.half_ns;
         self.clients
             .retain(|_, client| !client.window.is_stale(at_ns, half_ns));
+    }
+}
+
+impl InjectionDetector {
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>) {
+        let Some(found) = injection::read(seen.sample.payload) else {
+            return;
+        };
+        let packet = &seen.sample.head.packet;
+        let key = (packet.source, packet.destination);
+        let client = self.clients.get_or_insert_with(key, Client::default);
+        let half = client.window.at(seen.at_ns, self.config.half_ns);
+        half.n = half.n.saturating_add(1);
+        client.latest = Some(found);
+        client.port = packet.destination_port;
     }
 }

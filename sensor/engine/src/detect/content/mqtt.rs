@@ -7,8 +7,10 @@ use super::Seen;
 use super::draft::{Span, draft};
 use super::turning::Turning;
 use crate::address::to_ip;
-use crate::config::MqttConfig;
-use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
+use crate::config::{Config, MqttConfig};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Family, Finding, poisson_score};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::mqtt::{Violation, violation};
 use crate::note::Note;
@@ -29,7 +31,7 @@ impl Worth for Pair {
 }
 
 #[derive(Debug)]
-pub(super) struct MqttDetector {
+pub(crate) struct MqttDetector {
     config: MqttConfig,
     pairs: Bounded<(Address, Address), Pair>,
 }
@@ -37,47 +39,26 @@ pub(super) struct MqttDetector {
 /// Evidence of each kind.
 const NAMES: [&str; 4] = ["bad_types", "bad_flags", "bad_connects", "bad_topics"];
 
-impl MqttDetector {
-    pub(super) fn new(config: &MqttConfig, hash_seed: u64) -> Self {
+impl Detect for MqttDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.mqtt, config.hash_seed);
         Self {
             config: config.clone(),
-            pairs: Bounded::new(config.max_pairs, hash_seed),
+            pairs: Bounded::new("mqtt_pairs", config.max_pairs, hash_seed),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &MqttConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.mqtt.clone();
     }
 
-    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.pairs.usage("mqtt_pairs"));
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.pairs.usage());
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.pairs.n_shed
-    }
-
-    /// Takes a segment from a client to a broker.
-    pub(super) fn take(&mut self, seen: &Seen<'_>) {
-        let head = seen.sample.head;
-        let Some(violation) = violation(seen.sample.payload, head.payload_bytes) else {
-            return;
-        };
-        let slot = match violation {
-            Violation::Type => 0,
-            Violation::Flags => 1,
-            Violation::Connect => 2,
-            Violation::Topic => 3,
-        };
-        let key = (head.packet.source, head.packet.destination);
-        let pair = self.pairs.get_or_insert_with(key, Pair::default);
-        let half = pair.window.at(seen.at_ns, self.config.half_ns);
-        if let Some(n) = half.0.get_mut(slot) {
-            *n = n.saturating_add(1);
-        }
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
         for ((client, broker), pair) in self.pairs.iter_mut() {
             let window = &mut pair.window;
@@ -126,5 +107,27 @@ impl MqttDetector {
         let half_ns = config.half_ns;
         self.pairs
             .retain(|_, pair| !pair.window.is_stale(at_ns, half_ns));
+    }
+}
+
+impl MqttDetector {
+    /// Takes a segment from a client to a broker.
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>) {
+        let head = seen.sample.head;
+        let Some(violation) = violation(seen.sample.payload, head.payload_bytes) else {
+            return;
+        };
+        let slot = match violation {
+            Violation::Type => 0,
+            Violation::Flags => 1,
+            Violation::Connect => 2,
+            Violation::Topic => 3,
+        };
+        let key = (head.packet.source, head.packet.destination);
+        let pair = self.pairs.get_or_insert_with(key, Pair::default);
+        let half = pair.window.at(seen.at_ns, self.config.half_ns);
+        if let Some(n) = half.0.get_mut(slot) {
+            *n = n.saturating_add(1);
+        }
     }
 }

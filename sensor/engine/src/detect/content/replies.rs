@@ -7,8 +7,10 @@ use super::Seen;
 use super::draft::{Span, draft};
 use super::turning::Turning;
 use crate::address::to_ip;
-use crate::config::RepliesConfig;
-use crate::detect::finding::{Detector, Entity, Family, Finding, poisson_score};
+use crate::config::{Config, RepliesConfig};
+use crate::detect::Detect;
+use crate::detect::Detector;
+use crate::detect::finding::{Entity, Family, Finding, poisson_score};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::login::{Login, Service};
 use crate::note::Note;
@@ -42,70 +44,31 @@ struct Key {
 }
 
 #[derive(Debug)]
-pub(super) struct RepliesDetector {
+pub(crate) struct RepliesDetector {
     config: RepliesConfig,
     pairs: Bounded<Key, Pair>,
 }
 
-impl RepliesDetector {
-    pub(super) fn new(config: &RepliesConfig, hash_seed: u64) -> Self {
+impl Detect for RepliesDetector {
+    type Learned = ();
+
+    fn new(config: &Config) -> Self {
+        let (config, hash_seed) = (&config.content.replies, config.hash_seed);
         Self {
             config: config.clone(),
-            pairs: Bounded::new(config.max_pairs, hash_seed),
+            pairs: Bounded::new("login_pairs", config.max_pairs, hash_seed),
         }
     }
 
-    pub(super) fn configure(&mut self, config: &RepliesConfig) {
-        self.config = config.clone();
+    fn configure(&mut self, config: &Config) {
+        self.config = config.content.replies.clone();
     }
 
-    pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.pairs.usage("login_pairs"));
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.pairs.usage());
     }
 
-    pub(super) fn n_shed(&self) -> u64 {
-        self.pairs.n_shed
-    }
-
-    pub(super) fn take(&mut self, seen: &Seen<'_>, login: Login) {
-        let packet = &seen.sample.head.packet;
-        let is_to_server = packet.destination_port < packet.source_port;
-        // Both sides of an SSH session begin with a banner; the client's counts.
-        if (login == Login::SshBanner) != is_to_server {
-            return;
-        }
-        let key = if is_to_server {
-            Key {
-                client: packet.source,
-                server: packet.destination,
-                port: packet.destination_port,
-            }
-        } else {
-            Key {
-                client: packet.destination,
-                server: packet.source,
-                port: packet.source_port,
-            }
-        };
-        let config = &self.config;
-        let pair = self.pairs.get_or_insert_with(key, Pair::default);
-        if let Login::Refused(service) | Login::Accepted(service) = login {
-            pair.service = Some(service);
-        }
-        for half in [
-            pair.short.at(seen.at_ns, config.half_ns),
-            pair.long.at(seen.at_ns, config.slow_half_ns),
-        ] {
-            let n = match login {
-                Login::Refused(_) => &mut half.n_refused,
-                Login::Accepted(_) => &mut half.n_accepted,
-                Login::SshBanner => &mut half.n_banners,
-            };
-            *n = n.saturating_add(1);
-        }
-    }
-
-    pub(super) fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+    fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
         for (key, pair) in self.pairs.iter_mut() {
             let service = pair.service;
@@ -159,6 +122,46 @@ impl RepliesDetector {
         let half_ns = config.slow_half_ns;
         self.pairs
             .retain(|_, pair| !pair.long.is_stale(at_ns, half_ns));
+    }
+}
+
+impl RepliesDetector {
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, login: Login) {
+        let packet = &seen.sample.head.packet;
+        let is_to_server = packet.destination_port < packet.source_port;
+        // Both sides of an SSH session begin with a banner; the client's counts.
+        if (login == Login::SshBanner) != is_to_server {
+            return;
+        }
+        let key = if is_to_server {
+            Key {
+                client: packet.source,
+                server: packet.destination,
+                port: packet.destination_port,
+            }
+        } else {
+            Key {
+                client: packet.destination,
+                server: packet.source,
+                port: packet.source_port,
+            }
+        };
+        let config = &self.config;
+        let pair = self.pairs.get_or_insert_with(key, Pair::default);
+        if let Login::Refused(service) | Login::Accepted(service) = login {
+            pair.service = Some(service);
+        }
+        for half in [
+            pair.short.at(seen.at_ns, config.half_ns),
+            pair.long.at(seen.at_ns, config.slow_half_ns),
+        ] {
+            let n = match login {
+                Login::Refused(_) => &mut half.n_refused,
+                Login::Accepted(_) => &mut half.n_accepted,
+                Login::SshBanner => &mut half.n_banners,
+            };
+            *n = n.saturating_add(1);
+        }
     }
 }
 

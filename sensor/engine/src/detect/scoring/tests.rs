@@ -193,9 +193,9 @@ fn what_was_saved_goes_on_as_if_nothing_happened() {
     for _ in 0..60 {
         run.window(1);
     }
-    let bytes = crate::checkpoint::encode(&run.scoring.learned());
+    let bytes = postcard::to_stdvec(&run.scoring.learned()).unwrap();
     let mut other = Run::new(&config);
-    let learned = crate::checkpoint::decode(&bytes).expect("sound");
+    let learned = postcard::from_bytes(&bytes).expect("sound");
     other.scoring.restore(learned).expect("same models");
     (other.rng, other.at_ns, other.scoring.start_ns) = (run.rng.clone(), run.at_ns, run.at_ns);
     for _ in 0..30 {
@@ -208,7 +208,7 @@ fn what_was_saved_goes_on_as_if_nothing_happened() {
         },
         1,
     );
-    let learned = crate::checkpoint::decode(&bytes).expect("sound");
+    let learned = postcard::from_bytes(&bytes).expect("sound");
     assert_eq!(fewer.restore(learned), Err(CheckpointError::Models));
 }
 
@@ -235,10 +235,10 @@ fn a_person_s_word_outlasts_a_restart() {
     let mut before = Scoring::new(&config, 1);
     let entity = Entity::Victim(ip(7));
     before.take_opinion(T0, &entity, Opinion::Attack);
-    let bytes = crate::checkpoint::encode(&before.learned());
+    let bytes = postcard::to_stdvec(&before.learned()).unwrap();
     let mut after = Scoring::new(&config, 1);
     after
-        .restore(crate::checkpoint::decode(&bytes).unwrap())
+        .restore(postcard::from_bytes(&bytes).unwrap())
         .unwrap();
     assert_eq!(after.opinions, before.opinions);
     assert_eq!(after.opinions.of(T0, (ip(7), false)), Some(Opinion::Attack));

@@ -83,18 +83,14 @@ pub(super) struct Beacons {
 impl Beacons {
     pub(super) fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            services: Bounded::new(capacity, hash_seed),
-            sources: Bounded::new(capacity, hash_seed),
+            services: Bounded::new("beacon_services", capacity, hash_seed),
+            sources: Bounded::new("beacon_sources", capacity, hash_seed),
         }
     }
 
     pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.services.usage("beacon_services"));
-        out.push(self.sources.usage("beacon_sources"));
-    }
-
-    pub(super) fn n_shed(&self) -> u64 {
-        self.services.n_shed
+        out.push(self.services.usage());
+        out.push(self.sources.usage());
     }
 
     /// Takes an ended connection that was established.

@@ -1,0 +1,61 @@
+//! What detectors are fed, and which of them read it; packet samples are in [`super::content`]. Each
+//! input is a call with its type: the list of detectors costs a packet nothing.
+
+use super::blame::Blame;
+use super::finding::Finding;
+use super::registry::Detectors;
+use crate::address::from_ip;
+use crate::features::{HostLook, Vouched};
+use crate::flow::{FlowSummary, FlowUpdate};
+
+impl Detectors {
+    /// Takes what happened to flows, in order.
+    pub(crate) fn take_flows(&mut self, at_ns: u64, updates: &[FlowUpdate]) {
+        for update in updates {
+            self.fieldbus.take_flow(at_ns, update);
+            self.exfiltration.take(update);
+            self.lateral.take(at_ns, update);
+        }
+        self.scans.take_all(at_ns, updates);
+        self.shapes.take_all(updates);
+    }
+
+    /// Takes a flow that was exported.
+    pub(crate) fn take_end(&mut self, flow: &FlowSummary) {
+        let (source, host) = (from_ip(flow.source), from_ip(flow.destination));
+        self.shapes.take_end(flow, source, host);
+    }
+
+    /// Takes what one local host did since the last look, every 100 ms.
+    pub(crate) fn take_local(
+        &mut self,
+        at_ns: u64,
+        look: &HostLook,
+        vouched: &Vouched,
+        blame: &Blame<'_>,
+        findings: &mut Vec<Finding>,
+    ) {
+        self.floods.look(at_ns, look, vouched, blame, findings);
+        self.volumes.look(at_ns, look, findings);
+    }
+
+    /// Takes what remote hosts did since the last look.
+    pub(crate) fn take_remotes(
+        &mut self,
+        at_ns: u64,
+        looks: &[HostLook],
+        findings: &mut Vec<Finding>,
+    ) {
+        self.row_scans.look(at_ns, looks, findings);
+    }
+
+    /// Memory of the scan windows by capacity, without the sets in them.
+    pub(crate) fn n_scan_bytes(&self) -> usize {
+        self.scans.n_bytes()
+    }
+
+    /// Takes what a host's rows hold as its past: only what they grow by says something.
+    pub(crate) fn begin_from(&mut self, at_ns: u64, look: &HostLook) {
+        self.floods.begin_from(at_ns, look);
+    }
+}

@@ -1,0 +1,32 @@
+//! Counts of the whole engine.
+
+use crate::losses::Losses;
+
+/// Counts for metrics and the summary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Flows that have not ended.
+    pub n_flows: u64,
+    pub n_flows_ended: u64,
+    pub n_findings: u64,
+    pub n_incidents_open: u64,
+    pub n_incidents: u64,
+    pub n_decisions: u64,
+    pub n_samples: u64,
+    /// Vectors scored, and those that nothing was learned from.
+    pub n_vectors: u64,
+    pub n_vectors_withheld: u64,
+    /// Changes of the models' input distribution that were noticed.
+    pub n_drifts: u64,
+    /// Kinds of subjects whose scores are being calibrated anew after such a change, now.
+    pub n_adapting: u64,
+    /// Looks at flows out of turn.
+    pub n_early_looks: u64,
+    /// Memory that the flow table holds, by capacity, and that of the host rows and addresses.
+    pub n_flow_bytes: u64,
+    pub n_host_bytes: u64,
+    /// That of the scan windows, without the sets in them.
+    pub n_scan_bytes: u64,
+    /// What was shed since the start.
+    pub losses: Losses,
+}
