@@ -7,7 +7,7 @@ mod incident;
 
 pub use self::confidence::{Confidence, Lowered};
 pub use self::decision::{Action, Decision, Scope};
-pub use self::incident::{Incident, Severity, State};
+pub use self::incident::{Incident, State};
 
 use sensor_common::{hash_address, mix};
 
@@ -163,29 +163,18 @@ fn incident_id(sequence: u64, finding: &Finding) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::{Counters, Detector, Naming, Surprises};
+    use crate::detect::{Counters, Detector, Naming, Severity, Surprises};
     use crate::tests::{T0, ip};
 
     fn found(detector: Detector, family: Family) -> Finding {
         Finding {
-            detector,
-            family,
-            entity: Entity::Source(ip(1)),
-            window_ns: 10 * SECOND_NS,
-            first_ns: T0,
-            last_ns: T0,
             score: 40.0,
-            p_value: 1e-40,
-            features: Vec::new(),
-            notes: Vec::new(),
             sources: vec![crate::address::to_ip(&ip(1))],
             n_sources: 1,
-            is_spoofed: false,
-            destinations: Vec::new(),
-            n_destinations: 0,
             ports: vec![22],
             n_ports: 1,
             protocol: 6,
+            ..Finding::new(detector, family, Entity::Source(ip(1)), T0)
         }
     }
 

@@ -3,6 +3,7 @@
 mod blame;
 mod content;
 mod exfiltration;
+mod family;
 mod finding;
 mod flood;
 mod inputs;
@@ -17,7 +18,8 @@ mod volume;
 mod windows;
 
 pub(crate) use self::blame::Blame;
-pub use self::finding::{Entity, Evidence, Family, Finding};
+pub use self::family::{Family, MaxResponse, Severity, families_markdown};
+pub use self::finding::{Entity, Evidence, Finding};
 pub(crate) use self::profile::Profiles;
 pub use self::profile::{BENIGN, Counters, Namer, Naming, Profile, inputs};
 pub use self::registry::Detector;

@@ -8,7 +8,7 @@ use super::Verdict;
 use super::incident::Incident;
 use crate::address::{Seeded, Table, from_ip};
 use crate::config::{DecideConfig, SECOND_NS};
-use crate::detect::{Family, Finding};
+use crate::detect::{Finding, MaxResponse};
 use crate::features::TableUse;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,26 +106,24 @@ impl Decider {
         finding: &Finding,
         out: &mut Vec<Verdict>,
     ) {
-        let is_model = matches!(
-            finding.family,
-            Family::VolumeAnomaly | Family::BehaviourAnomaly | Family::Exfiltration
-        );
-        // A reflector is itself abused, and its address may be a resolver that we need.
-        let is_reflected = finding.family == Family::Reflection;
-        if finding.is_spoofed || is_model || finding.score < self.config.min_score {
+        if finding.is_spoofed || finding.score < self.config.min_score {
             return;
         }
-        let action = if is_reflected {
-            Action::RateLimit
-        } else {
-            Action::Drop
+        let (action, scope) = match finding.family.max_response() {
+            MaxResponse::None => return,
+            MaxResponse::RateLimit => (Action::RateLimit, Scope::default()),
+            MaxResponse::DropToService => (Action::Drop, service_of(finding)),
+            MaxResponse::Drop => (Action::Drop, Scope::default()),
         };
         for source in &finding.sources {
             let address = from_ip(*source);
             if self.may_act(at_ns, &address, source) {
-                out.push(Verdict::Decision(
-                    self.make(incident, finding, action, *source),
-                ));
+                out.push(Verdict::Decision(self.make(
+                    incident,
+                    finding,
+                    (action, scope),
+                    *source,
+                )));
             }
         }
     }
@@ -154,25 +152,17 @@ impl Decider {
         &mut self,
         incident: &Incident,
         finding: &Finding,
-        action: Action,
+        (action, scope): (Action, Scope),
         target: IpAddr,
     ) -> Decision {
         self.sequence = self.sequence.wrapping_add(1);
         let hash = mix(finding.first_ns, self.sequence, 1);
-        let local_port = match (finding.family, finding.ports.first()) {
-            (Family::BruteForce, Some(port)) => *port,
-            _ => 0,
-        };
-        let protocol = if local_port == 0 { 0 } else { finding.protocol };
         Decision {
             id: format!("d{:06}-{hash:016x}", self.sequence),
             incident_id: incident.id.clone(),
             action,
             target,
-            scope: Scope {
-                protocol,
-                local_port,
-            },
+            scope,
             ttl_s: self.config.ttl_s,
             reason: format!("{}: {}", finding.family.label(), incident.explanation),
         }
@@ -184,5 +174,16 @@ impl Decider {
             .retain(|_, last| at_ns.saturating_sub(*last) < ttl_ns);
         self.local
             .retain(|_, last| at_ns.saturating_sub(*last) < LOCAL_NS);
+    }
+}
+
+/// The port that a finding names; any where it names none.
+fn service_of(finding: &Finding) -> Scope {
+    match finding.ports.first() {
+        Some(port) if *port != 0 => Scope {
+            protocol: finding.protocol,
+            local_port: *port,
+        },
+        _ => Scope::default(),
     }
 }

@@ -1,10 +1,11 @@
-//! One sentence with the numbers.
+//! One sentence with the numbers: that of the family's row, filled in.
 
 use super::incident::Incident;
 use crate::detect::{Evidence, Family};
 
+/// Says what happened.
 pub(super) fn explain(incident: &Incident) -> String {
-    let told = of_detectors(incident);
+    let told = fill(incident, sentence(incident));
     if incident.family == incident.found_as {
         return told;
     }
@@ -16,126 +17,177 @@ pub(super) fn explain(incident: &Incident) -> String {
     )
 }
 
-fn of_detectors(incident: &Incident) -> String {
-    let victim = list(&incident.destinations, incident.n_destinations);
-    let sources = if incident.is_spoofed {
+/// What the strongest number counts: its name, its words after "got", "had" or "in", and, where it
+/// says more than the family, a sentence of its own.
+struct Counted {
+    name: &'static str,
+    words: &'static str,
+    sentence: Option<&'static str>,
+}
+
+const fn words(name: &'static str, words: &'static str) -> Counted {
+    Counted {
+        name,
+        words,
+        sentence: None,
+    }
+}
+
+const fn sentence_of(name: &'static str, sentence: &'static str) -> Counted {
+    Counted {
+        name,
+        words: name,
+        sentence: Some(sentence),
+    }
+}
+
+/// A number that is not in here goes by its name.
+const COUNTED: &[Counted] = &[
+    words("syn_pps", "SYN/s that lead to no connection"),
+    words(
+        "ports_tried_per_s",
+        "ports asked for in a second, each from another port,",
+    ),
+    words(
+        "ports_failed",
+        "ports asked for in vain, each from another port,",
+    ),
+    words(
+        "odd_flags_or_protocol_pps",
+        "packets/s with odd TCP flags or of a protocol that it does not use",
+    ),
+    words("unmatched_ack_pps", "ACK/s that belong to no connection"),
+    words("one_way_udp_pps", "UDP packets/s that it never answered"),
+    words("icmp_pps", "ICMP packets/s"),
+    words("fragment_pps", "IP fragments/s"),
+    words(
+        "attempts_without_connection",
+        "attempts to connect in 5 s, next to none of which became a connection,",
+    ),
+    words(
+        "short_web_sessions",
+        "web sessions in 5 s that came and went",
+    ),
+    words(
+        "open_connections",
+        "connections kept open that say next to nothing",
+    ),
+    words("unanswered_flows", "unanswered UDP flows in 5 s"),
+    words(
+        "segments_of_no_connection",
+        "TCP flows in 5 s that belong to no connection",
+    ),
+    words("echo_requests", "echo requests in 5 s"),
+    words(
+        "unasked_answers",
+        "answers of amplifying services in 5 s that it never asked for",
+    ),
+    words(
+        "unasked_syn_acks",
+        "SYN-ACKs in a minute to handshakes that it never began",
+    ),
+    words("short_sessions", "short sessions"),
+    sentence_of(
+        "mail_servers",
+        "{sources}, which accepts no mail itself, spoke to {observed} mail servers within a minute \
+         where {expected} would be many, {end}",
+    ),
+    sentence_of(
+        "requests_with_programs",
+        "{sources} sent {observed} requests to port {port} of {victim} that carry programs ({note}) \
+         where values belong, {end}",
+    ),
+];
+
+fn strongest(incident: &Incident) -> Option<&Evidence> {
+    incident.features.first()
+}
+
+fn counted(incident: &Incident) -> Option<&'static Counted> {
+    let name = strongest(incident)?.name;
+    COUNTED.iter().find(|counted| counted.name == name)
+}
+
+fn sentence(incident: &Incident) -> &'static str {
+    // A number can be the strongest of other families, too.
+    let may_differ = matches!(
+        incident.found_as,
+        Family::HostSweep | Family::BehaviourAnomaly
+    );
+    let own = counted(incident).and_then(|counted| counted.sentence);
+    own.filter(|_| may_differ)
+        .unwrap_or(incident.found_as.sentence())
+}
+
+/// Puts an incident's own words where the sentence has a name in braces.
+fn fill(incident: &Incident, sentence: &str) -> String {
+    let mut told = String::new();
+    let mut rest = sentence;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        told.push_str(before);
+        told.push_str(&word(incident, name).unwrap_or_default());
+        rest = after;
+    }
+    told.push_str(rest);
+    told
+}
+
+/// The words that a name in a sentence stands for; nothing for an unknown one.
+fn word(incident: &Incident, name: &str) -> Option<String> {
+    let (observed, expected) = strongest(incident).map_or((0.0, 0.0), |e| (e.observed, e.expected));
+    let of = |name| {
+        let feature = incident.features.iter().find(|f| f.name == name);
+        feature.map_or((0.0, 0.0), |f| (f.observed, f.expected))
+    };
+    Some(match name {
+        "victim" => victim(incident),
+        "sources" => sources(incident),
+        "either" if incident.sources.is_empty() => victim(incident),
+        "either" => sources(incident),
+        "station" => station(incident),
+        "observed" => format!("{observed:.0}"),
+        "expected" => format!("{expected:.0}"),
+        "observed_2" => format!("{observed:.2}"),
+        "expected_2" => format!("{expected:.2}"),
+        "observed_mb" => format!("{:.1}", observed / 1e6),
+        "expected_mb" => format!("{:.1}", expected / 1e6),
+        "what" => match counted(incident) {
+            Some(counted) => counted.words.to_owned(),
+            None => strongest(incident).map_or("", |e| e.name).to_owned(),
+        },
+        "evidence" => evidence(incident),
+        "note" => incident.notes.first().map(|note| note.value.clone())?,
+        "port" => incident.ports.first().copied().unwrap_or(0).to_string(),
+        "n_ports" => incident.n_ports.to_string(),
+        "n_hosts" => incident.n_destinations.to_string(),
+        "contacts" => format!("{:.0}", of("contacts").0),
+        "period" => format!("{:.1}", of("period_s").0),
+        "regular" => format!("{:.0}", 100.0 * of("regular_share").0),
+        "by_chance" => format!("{:.0}", 100.0 * of("regular_share").1),
+        "end" => end(incident),
+        _ => return None,
+    })
+}
+
+fn victim(incident: &Incident) -> String {
+    list(&incident.destinations, incident.n_destinations)
+}
+
+fn sources(incident: &Incident) -> String {
+    if incident.is_spoofed {
         format!("about {} spoofed or scattered sources", incident.n_sources)
     } else {
         list(&incident.sources, incident.n_sources)
-    };
-    let (observed, expected) = incident
-        .features
-        .first()
-        .map_or((0.0, 0.0), |feature| (feature.observed, feature.expected));
+    }
+}
+
+fn end(incident: &Incident) -> String {
     let seconds = incident.end_ns.saturating_sub(incident.start_ns) as f64 / 1e9;
-    let end = format!(
+    format!(
         "over {seconds:.1} s, 10^-{:.0} likely by chance",
         incident.score
-    );
-    let what = phrase(incident);
-    match incident.found_as {
-        Family::SynFlood
-        | Family::AckFlood
-        | Family::UdpFlood
-        | Family::Reflection
-        | Family::HttpFlood
-        | Family::SlowHttp
-        | Family::IcmpFlood
-        | Family::FragmentFlood => format!(
-            "{victim} got {observed:.0} {what} (usual: up to {expected:.0}) from {sources} {end}"
-        ),
-        Family::PortScan => format!(
-            "{sources} tried {} ports of {victim}, {observed:.0} in the judged window where {expected:.0} would be many, {end}",
-            incident.n_ports
-        ),
-        Family::HostSweep if what == "mail_servers" => format!(
-            "{sources}, which accepts no mail itself, spoke to {observed:.0} mail servers within a minute where {expected:.0} would be many, {end}"
-        ),
-        Family::HostSweep => format!(
-            "{sources} tried port {} on {} hosts, {observed:.0} of them without success where {expected:.0} would be many, {end}",
-            incident.ports.first().copied().unwrap_or(0),
-            incident.n_destinations
-        ),
-        Family::BruteForce => format!(
-            "{sources} had {observed:.0} {what} with port {} of {victim} where {expected:.0} would be many, {end}",
-            incident.ports.first().copied().unwrap_or(0)
-        ),
-        Family::ArpSweep
-        | Family::ArpSpoof
-        | Family::DnsTunnel
-        | Family::IcmpTunnel
-        | Family::LateralMovement
-        | Family::MalformedTraffic => of_samples(incident, &sources, &victim, &end),
-        Family::Exfiltration => of_upload(incident, &sources, &victim, &end),
-        Family::Beacon => of_beacon(incident, &sources, &victim, &end),
-        Family::VolumeAnomaly => format!(
-            "{victim} got {observed:.0} {what} where its own past says {expected:.0}, {end}"
-        ),
-        Family::BehaviourAnomaly if what == "requests_with_programs" => {
-            of_requests(incident, &sources, &victim, &end)
-        }
-        Family::BehaviourAnomaly => format!(
-            "{} behaves as nothing did before, most of all in {what} ({observed:.2} where {expected:.2} is usual), {end}",
-            if incident.sources.is_empty() {
-                &victim
-            } else {
-                &sources
-            }
-        ),
-    }
-}
-
-fn of_upload(incident: &Incident, sources: &str, victim: &str, end: &str) -> String {
-    let sent = incident.features.first();
-    let megabytes = |bytes: f64| bytes / 1e6;
-    format!(
-        "{sources} sent {:.1} MB to port {} of {victim}, where {:.1} MB would be usual for the most that it sends to one address in ten minutes, {end}",
-        sent.map_or(0.0, |e| megabytes(e.observed)),
-        incident.ports.first().copied().unwrap_or(0),
-        sent.map_or(0.0, |e| megabytes(e.expected)),
     )
-}
-
-fn of_requests(incident: &Incident, sources: &str, victim: &str, end: &str) -> String {
-    format!(
-        "{sources} sent {:.0} requests to port {} of {victim} that carry programs ({}) where values belong, {end}",
-        incident.features.first().map_or(0.0, |e| e.observed),
-        incident.ports.first().copied().unwrap_or(0),
-        incident.notes.first().map_or("", |note| &note.value)
-    )
-}
-
-/// What samples of packets showed.
-fn of_samples(incident: &Incident, sources: &str, victim: &str, end: &str) -> String {
-    let zone = incident.notes.first().map_or("", |note| &note.value);
-    let observed = incident.features.first().map_or(0.0, |f| f.observed);
-    let evidence = evidence(incident);
-    match incident.found_as {
-        Family::ArpSweep => format!(
-            "{} asked by ARP for {observed:.0} addresses within a minute, most of which nobody has, {end}",
-            station(incident)
-        ),
-        Family::ArpSpoof => format!(
-            "{} speaks for {victim} as if it were its own address ({evidence}), {end}",
-            station(incident)
-        ),
-        Family::DnsTunnel => format!(
-            "{sources} asked for {observed:.0} different names below {zone} that carry data ({evidence}), {end}"
-        ),
-        Family::IcmpTunnel => {
-            format!("{sources} exchanges data in ICMP echoes with {victim} ({evidence}), {end}")
-        }
-        Family::LateralMovement => {
-            format!("{sources} used {victim} as none of its peers did before ({evidence}), {end}")
-        }
-        Family::MalformedTraffic => format!(
-            "{sources} sent {observed:.0} messages to {victim} that break their protocol ({evidence}), {end}"
-        ),
-        other => format!(
-            "{sources} and {victim}: {} ({evidence}), {end}",
-            other.label()
-        ),
-    }
 }
 
 fn station(incident: &Incident) -> String {
@@ -152,55 +204,73 @@ fn evidence(incident: &Incident) -> String {
     all.join(", ")
 }
 
-fn of_beacon(incident: &Incident, sources: &str, victim: &str, end: &str) -> String {
-    let of = |name| {
-        let feature = incident.features.iter().find(|f| f.name == name);
-        feature.map_or((0.0, 0.0), |f| (f.observed, f.expected))
-    };
-    let (regular, by_chance) = of("regular_share");
-    format!(
-        "{sources} called port {} of {victim} {:.0} times, every {:.1} s: {:.0} % of the intervals are alike where {:.0} % would be by chance, {end}",
-        incident.ports.first().copied().unwrap_or(0),
-        of("contacts").0,
-        of("period_s").0,
-        100.0 * regular,
-        100.0 * by_chance
-    )
-}
-
-/// What the strongest number counts, in words; a model's feature goes by its name.
-fn phrase(incident: &Incident) -> &'static str {
-    let name = incident.features.first().map_or("", |f| f.name);
-    match name {
-        "syn_pps" => "SYN/s that lead to no connection",
-        "ports_tried_per_s" => "ports asked for in a second, each from another port,",
-        "ports_failed" => "ports asked for in vain, each from another port,",
-        "odd_flags_or_protocol_pps" => {
-            "packets/s with odd TCP flags or of a protocol that it does not use"
-        }
-        "unmatched_ack_pps" => "ACK/s that belong to no connection",
-        "one_way_udp_pps" => "UDP packets/s that it never answered",
-        "icmp_pps" => "ICMP packets/s",
-        "fragment_pps" => "IP fragments/s",
-        "attempts_without_connection" => {
-            "attempts to connect in 5 s, next to none of which became a connection,"
-        }
-        "short_web_sessions" => "web sessions in 5 s that came and went",
-        "open_connections" => "connections kept open that say next to nothing",
-        "unanswered_flows" => "unanswered UDP flows in 5 s",
-        "segments_of_no_connection" => "TCP flows in 5 s that belong to no connection",
-        "echo_requests" => "echo requests in 5 s",
-        "unasked_answers" => "answers of amplifying services in 5 s that it never asked for",
-        "unasked_syn_acks" => "SYN-ACKs in a minute to handshakes that it never began",
-        "short_sessions" => "short sessions",
-        other => other,
-    }
-}
-
 fn list<T: ToString>(items: &[T], n: u64) -> String {
     match items {
         [] => format!("{n} addresses"),
         [one] if n <= 1 => one.to_string(),
         [first, ..] => format!("{} and {} more", first.to_string(), n.saturating_sub(1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::confidence::Confidence;
+    use crate::decide::incident::Case;
+    use crate::detect::{Detector, Entity, Finding};
+    use crate::note::Note;
+    use crate::tests::{T0, ip};
+
+    fn incident(family: Family, name: &'static str) -> Incident {
+        let evidence = |name| Evidence {
+            name,
+            observed: 40.0,
+            expected: 2.0,
+            share: 1.0,
+        };
+        let finding = Finding {
+            features: vec![evidence(name)],
+            notes: vec![Note {
+                name: "zone",
+                value: "example.org".to_owned(),
+            }],
+            sources: vec![crate::to_ip(&ip(1))],
+            n_sources: 1,
+            destinations: vec![crate::to_ip(&ip(2))],
+            n_destinations: 1,
+            ports: vec![22],
+            n_ports: 1,
+            last_ns: T0 + 1_500_000_000,
+            ..Finding::new(Detector::Scan, family, Entity::Source(ip(1)), T0)
+        };
+        let mut case = Case::new(String::new(), &finding, None);
+        case.take(T0, &finding, Confidence::FULL, 10);
+        case.incident().clone()
+    }
+
+    #[test]
+    fn every_name_in_a_sentence_stands_for_something() {
+        let known = incident(Family::DnsTunnel, "names");
+        let families = Family::ALL.iter().map(|family| family.sentence());
+        let of_numbers = COUNTED.iter().filter_map(|counted| counted.sentence);
+        for sentence in families.chain(of_numbers) {
+            for part in sentence.split('{').skip(1) {
+                let name = part.split('}').next().unwrap();
+                assert!(word(&known, name).is_some(), "{name} in: {sentence}");
+            }
+            assert!(sentence.ends_with("{end}"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_has_the_numbers_and_a_number_may_have_its_own() {
+        let told = explain(&incident(Family::BruteForce, "short_sessions"));
+        let expected = "10.0.0.1 had 40 short sessions with port 22 of 10.0.0.2 where 2 would be \
+                        many, over 1.5 s, ";
+        assert!(told.starts_with(expected), "{told}");
+        let told = explain(&incident(Family::HostSweep, "mail_servers"));
+        assert!(told.contains("spoke to 40 mail servers"), "{told}");
+        let told = explain(&incident(Family::PortScan, "mail_servers"));
+        assert!(told.contains("tried 1 ports of"), "{told}");
     }
 }

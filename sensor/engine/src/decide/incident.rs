@@ -7,7 +7,7 @@ use super::confidence::Confidence;
 use super::explain::explain;
 use crate::address::Mac;
 use crate::detect::{
-    Counters, Detector, Entity, Evidence, Family, Finding, Naming, Profile, Surprises,
+    Counters, Detector, Entity, Evidence, Family, Finding, Naming, Profile, Severity, Surprises,
 };
 use crate::note::Note;
 
@@ -24,55 +24,6 @@ impl State {
             Self::Opened => "opened",
             Self::Updated => "updated",
             Self::Closed => "closed",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    Low,
-    Medium,
-    High,
-    Critical,
-}
-
-impl Severity {
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-
-    fn of(family: Family, score: f64) -> Self {
-        match family {
-            Family::VolumeAnomaly | Family::BehaviourAnomaly => Self::Low,
-            Family::PortScan | Family::HostSweep | Family::ArpSweep => Self::Medium,
-            Family::BruteForce | Family::ArpSpoof | Family::DnsTunnel | Family::IcmpTunnel => {
-                Self::High
-            }
-            // Where the numbers are small it may be the site's own people.
-            Family::LateralMovement if score < 6.0 => Self::Medium,
-            Family::LateralMovement => Self::High,
-            Family::Exfiltration if score < 4.0 => Self::Low,
-            Family::Exfiltration => Self::Medium,
-            Family::Beacon | Family::MalformedTraffic => Self::Medium,
-            Family::SynFlood
-            | Family::AckFlood
-            | Family::UdpFlood
-            | Family::IcmpFlood
-            | Family::FragmentFlood
-            | Family::Reflection
-            | Family::HttpFlood
-            | Family::SlowHttp => {
-                if score >= 100.0 {
-                    Self::Critical
-                } else {
-                    Self::High
-                }
-            }
         }
     }
 }
@@ -233,7 +184,7 @@ impl Case {
         }
         incident.confidence.join(confidence);
         // A name that nothing but the forest gives makes it no graver.
-        incident.severity = Severity::of(incident.found_as, incident.score);
+        incident.severity = incident.found_as.severity(incident.score);
         // What a rule with a reason found is no mere oddness.
         if incident.found_as == Family::BehaviourAnomaly
             && incident.detectors.iter().any(|d| *d != Detector::Models)

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Detect;
 use super::Detector;
-use super::finding::{Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
+use super::family::Family;
+use super::finding::{Entity, Evidence, Finding, MAX_SCORE, p_value};
 use crate::address::{is_of_site, to_ip};
 use crate::config::{Config, ExfiltrationConfig, SECOND_NS};
 use crate::features::baseline::Baseline;

@@ -4,123 +4,10 @@ use std::net::IpAddr;
 
 use sensor_common::Address;
 
+use super::family::Family;
 use super::registry::Detector;
 use crate::address::Mac;
 use crate::note::Note;
-
-/// Kinds of behaviour; labels as in the output contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Family {
-    SynFlood,
-    AckFlood,
-    UdpFlood,
-    IcmpFlood,
-    FragmentFlood,
-    Reflection,
-    HttpFlood,
-    SlowHttp,
-    PortScan,
-    HostSweep,
-    ArpSweep,
-    ArpSpoof,
-    BruteForce,
-    Beacon,
-    DnsTunnel,
-    IcmpTunnel,
-    Exfiltration,
-    LateralMovement,
-    MalformedTraffic,
-    VolumeAnomaly,
-    BehaviourAnomaly,
-}
-
-impl Family {
-    pub const ALL: [Self; 21] = [
-        Self::SynFlood,
-        Self::AckFlood,
-        Self::UdpFlood,
-        Self::IcmpFlood,
-        Self::FragmentFlood,
-        Self::Reflection,
-        Self::HttpFlood,
-        Self::SlowHttp,
-        Self::PortScan,
-        Self::HostSweep,
-        Self::ArpSweep,
-        Self::ArpSpoof,
-        Self::BruteForce,
-        Self::Beacon,
-        Self::DnsTunnel,
-        Self::IcmpTunnel,
-        Self::Exfiltration,
-        Self::LateralMovement,
-        Self::MalformedTraffic,
-        Self::VolumeAnomaly,
-        Self::BehaviourAnomaly,
-    ];
-
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::SynFlood => "syn_flood",
-            Self::AckFlood => "ack_flood",
-            Self::UdpFlood => "udp_flood",
-            Self::IcmpFlood => "icmp_flood",
-            Self::FragmentFlood => "fragment_flood",
-            Self::Reflection => "reflection",
-            Self::HttpFlood => "http_flood",
-            Self::SlowHttp => "slow_http",
-            Self::PortScan => "port_scan",
-            Self::HostSweep => "host_sweep",
-            Self::ArpSweep => "arp_sweep",
-            Self::ArpSpoof => "arp_spoof",
-            Self::BruteForce => "brute_force",
-            Self::Beacon => "beacon",
-            Self::DnsTunnel => "dns_tunnel",
-            Self::IcmpTunnel => "icmp_tunnel",
-            Self::Exfiltration => "exfiltration",
-            Self::LateralMovement => "lateral_movement",
-            Self::MalformedTraffic => "malformed_traffic",
-            Self::VolumeAnomaly => "volume_anomaly",
-            Self::BehaviourAnomaly => "behaviour_anomaly",
-        }
-    }
-
-    /// MITRE ATT&CK techniques (enterprise matrix).
-    pub const fn technique(self) -> &'static str {
-        match self {
-            Self::SynFlood | Self::AckFlood => "T1499.001",
-            Self::UdpFlood | Self::IcmpFlood | Self::FragmentFlood => "T1498.001",
-            Self::Reflection => "T1498.002",
-            Self::HttpFlood | Self::SlowHttp => "T1499.002",
-            Self::PortScan => "T1046",
-            Self::HostSweep | Self::ArpSweep => "T1018",
-            Self::ArpSpoof => "T1557.002",
-            Self::DnsTunnel => "T1071.004",
-            Self::IcmpTunnel => "T1095",
-            Self::Exfiltration => "T1048",
-            Self::LateralMovement => "T1021",
-            Self::MalformedTraffic => "T1499.004",
-            Self::BruteForce => "T1110",
-            Self::Beacon => "T1071.001",
-            Self::VolumeAnomaly => "T1498",
-            Self::BehaviourAnomaly => "T1071",
-        }
-    }
-
-    pub const fn is_flood(self) -> bool {
-        matches!(
-            self,
-            Self::SynFlood
-                | Self::AckFlood
-                | Self::UdpFlood
-                | Self::IcmpFlood
-                | Self::FragmentFlood
-                | Self::Reflection
-                | Self::HttpFlood
-                | Self::SlowHttp
-        )
-    }
-}
 
 /// Whom a finding is about; what incidents are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -196,6 +83,37 @@ pub struct Finding {
     pub ports: Vec<u16>,
     pub n_ports: u64,
     pub protocol: u8,
+}
+
+impl Finding {
+    /// Makes a finding without numbers, names and ports, at one point in time.
+    pub(crate) const fn new(
+        detector: Detector,
+        family: Family,
+        entity: Entity,
+        at_ns: u64,
+    ) -> Self {
+        Self {
+            detector,
+            family,
+            entity,
+            window_ns: 0,
+            first_ns: at_ns,
+            last_ns: at_ns,
+            score: 0.0,
+            p_value: 1.0,
+            features: Vec::new(),
+            notes: Vec::new(),
+            sources: Vec::new(),
+            n_sources: 0,
+            is_spoofed: false,
+            destinations: Vec::new(),
+            n_destinations: 0,
+            ports: Vec::new(),
+            n_ports: 0,
+            protocol: 0,
+        }
+    }
 }
 
 /// Scores above this say no more.

@@ -9,7 +9,8 @@ use sensor_common::packet::protocol;
 
 use super::Detect;
 use super::Detector;
-use super::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::family::Family;
+use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::address::{is_of_site, to_ip};
 use crate::config::{Config, LateralConfig, SECOND_NS};
 use crate::features::bounded::{Bounded, TableUse, Worth};

@@ -4,7 +4,8 @@
 use std::sync::{Arc, OnceLock};
 
 use super::Detector;
-use super::finding::{Entity, Family, Finding};
+use super::family::Family;
+use super::finding::{Entity, Finding};
 use super::scoring::{Score, Surprises};
 use crate::address::{Seeded, Table};
 use crate::config::SECOND_NS;
@@ -340,26 +341,7 @@ mod tests {
     }
 
     fn found_as(family: Family, source: u16, detector: Detector) -> Finding {
-        Finding {
-            detector,
-            family,
-            entity: Entity::Source(ip(source)),
-            window_ns: SECOND_NS,
-            first_ns: T0,
-            last_ns: T0,
-            score: 9.0,
-            p_value: 1e-9,
-            features: Vec::new(),
-            notes: Vec::new(),
-            sources: Vec::new(),
-            n_sources: 0,
-            is_spoofed: false,
-            destinations: Vec::new(),
-            n_destinations: 0,
-            ports: Vec::new(),
-            n_ports: 0,
-            protocol: 0,
-        }
+        Finding::new(detector, family, Entity::Source(ip(source)), T0)
     }
 
     fn take(profiles: &mut Profiles, vector: &Vector, found: Option<&Finding>) -> Vec<Profile> {

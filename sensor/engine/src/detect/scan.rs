@@ -8,7 +8,8 @@ use sensor_common::packet::protocol;
 
 use super::Detect;
 use super::Detector;
-use super::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::family::Family;
+use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use super::windows::{Window, Windows};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ScanConfig};

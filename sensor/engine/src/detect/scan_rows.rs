@@ -4,7 +4,8 @@ use sensor_common::Address;
 
 use super::Detect;
 use super::Detector;
-use super::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::family::Family;
+use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ScanConfig};
 use crate::features::HostLook;

@@ -14,7 +14,8 @@ use sensor_common::packet::protocol;
 
 use super::Detect;
 use super::Detector;
-use super::finding::{Entity, Evidence, Family, Finding, p_value, poisson_score};
+use super::family::Family;
+use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ShapeConfig};
 use crate::features::TableUse;
@@ -230,7 +231,7 @@ fn of_pair(
     let score = features
         .first()
         .map_or(0.0, |e| poisson_score(e.observed, e.expected));
-    let entity = if family.is_flood() {
+    let entity = if family.is_of_victim() {
         Entity::Victim(key.host)
     } else {
         Entity::Source(key.source)

@@ -4,7 +4,8 @@ use sensor_common::Address;
 
 use super::Detect;
 use super::Detector;
-use super::finding::{Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
+use super::family::Family;
+use super::finding::{Entity, Evidence, Finding, MAX_SCORE, p_value};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, VolumeConfig};
 use crate::features::HostLook;

@@ -16,7 +16,8 @@ use crate::address::Mac;
 use crate::config::{ArpSpoofConfig, Config, SECOND_NS};
 use crate::detect::Detect;
 use crate::detect::Detector;
-use crate::detect::finding::{Entity, Evidence, Family, Finding, MAX_SCORE, p_value};
+use crate::detect::family::Family;
+use crate::detect::finding::{Entity, Evidence, Finding, MAX_SCORE, p_value};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::arp::{Arp, Operation};
 

@@ -1,7 +1,8 @@
 //! What findings of these detectors have in common.
 
 use crate::detect::Detector;
-use crate::detect::finding::{Entity, Evidence, Family, Finding, p_value};
+use crate::detect::family::Family;
+use crate::detect::finding::{Entity, Evidence, Finding, p_value};
 
 /// A number that speaks: name, observed, expected, share.
 pub(super) type Number = (&'static str, f64, f64, f64);
@@ -30,23 +31,11 @@ pub(super) fn draft(
         share: *share,
     };
     Finding {
-        detector,
-        family,
-        entity,
         window_ns: span.window_ns,
-        first_ns: span.first_ns,
         last_ns: span.last_ns,
         score,
         p_value: p_value(score),
         features: numbers.iter().map(one).collect(),
-        notes: Vec::new(),
-        sources: Vec::new(),
-        n_sources: 0,
-        is_spoofed: false,
-        destinations: Vec::new(),
-        n_destinations: 0,
-        ports: Vec::new(),
-        n_ports: 0,
-        protocol: 0,
+        ..Finding::new(detector, family, entity, span.first_ns)
     }
 }

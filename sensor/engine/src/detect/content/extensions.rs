@@ -11,7 +11,8 @@ use crate::address::to_ip;
 use crate::config::{Config, ExtensionsConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
-use crate::detect::finding::{Entity, Family, Finding, poisson_score};
+use crate::detect::family::Family;
+use crate::detect::finding::{Entity, Finding, poisson_score};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 
 /// Bytes of extension headers that the stacks send: a router alert or padding (RFC 2711), or a

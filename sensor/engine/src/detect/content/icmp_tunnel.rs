@@ -13,7 +13,8 @@ use crate::address::to_ip;
 use crate::config::{Config, IcmpTunnelConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
-use crate::detect::finding::{Entity, Family, Finding, poisson_score};
+use crate::detect::family::Family;
+use crate::detect::finding::{Entity, Finding, poisson_score};
 use crate::features::bounded::{Bounded, TableUse, Worth};
 use crate::l7::Reader;
 

@@ -1,0 +1,286 @@
+//! The one table of families: kinds of behaviour that incidents are opened for.
+
+use std::fmt::Write as _;
+
+/// How grave an incident is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth a look when convenient.
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Severity {
+    /// Name, as in the output contract.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// The strongest automatic response to a family; a decision may ask for less, never for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MaxResponse {
+    /// It is told, nothing else.
+    None,
+    /// The source's packets are limited to a rate.
+    RateLimit,
+    /// The source's packets to the port of the incident are dropped.
+    DropToService,
+    /// All packets of the source are dropped.
+    Drop,
+}
+
+impl MaxResponse {
+    /// Words for the documentation.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::RateLimit => "rate limit",
+            Self::DropToService => "drop, to the service",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+/// A family's row of the table.
+struct Row {
+    label: &'static str,
+    meaning: &'static str,
+    technique: &'static str,
+    /// Scores from which a severity holds, rising.
+    severity: &'static [(f64, Severity)],
+    response: MaxResponse,
+    about: About,
+    sentence: &'static str,
+}
+
+/// Whose incident it is, where one source does something to one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    Source,
+    Victim,
+}
+
+/// Variant, label, technique, severity by score, strongest response, whose incident, sentence. The
+/// doc comment is the family's meaning. Identifiers of incidents hang on the order: append.
+macro_rules! families {
+    ($(#[doc = $meaning:literal] $name:ident: $label:literal, $technique:literal, $severity:expr,
+        $response:ident, $about:ident, $sentence:expr;)+) => {
+        /// A kind of behaviour.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Family {
+            $(#[doc = $meaning] $name,)+
+        }
+
+        impl Family {
+            /// Every family, in the order of the table.
+            pub const ALL: [Self; [$(Self::$name),+].len()] = [$(Self::$name),+];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$name => Row {
+                        label: $label,
+                        meaning: $meaning,
+                        technique: $technique,
+                        severity: $severity,
+                        response: MaxResponse::$response,
+                        about: About::$about,
+                        sentence: $sentence,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+/// Severity whatever the score.
+macro_rules! always {
+    ($severity:ident) => {
+        &[(0.0, Severity::$severity)]
+    };
+}
+
+const FLOOD: &[(f64, Severity)] = &[(0.0, Severity::High), (100.0, Severity::Critical)];
+/// Where the numbers are small it may be the site's own people.
+const LATERAL: &[(f64, Severity)] = &[(0.0, Severity::Medium), (6.0, Severity::High)];
+const UPLOAD: &[(f64, Severity)] = &[(0.0, Severity::Low), (4.0, Severity::Medium)];
+
+/// Sentence of all floods.
+const GOT: &str = "{victim} got {observed} {what} (usual: up to {expected}) from {sources} {end}";
+
+families! {
+    /// SYNs that lead to no connection.
+    SynFlood: "syn_flood", "T1499.001", FLOOD, Drop, Victim, GOT;
+    /// TCP segments that belong to no connection.
+    AckFlood: "ack_flood", "T1499.001", FLOOD, Drop, Victim, GOT;
+    /// UDP datagrams that are never answered.
+    UdpFlood: "udp_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    /// ICMP messages, echo requests above all.
+    IcmpFlood: "icmp_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    /// IP fragments that belong to no conversation.
+    FragmentFlood: "fragment_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    /// Answers of abused servers to questions that were never asked.
+    // A reflector is itself abused, and its address may be a resolver that is needed.
+    Reflection: "reflection", "T1498.002", FLOOD, RateLimit, Victim, GOT;
+    /// Web requests in short sessions, one after the other.
+    HttpFlood: "http_flood", "T1499.002", FLOOD, Drop, Victim, GOT;
+    /// Web connections that are kept open and say next to nothing.
+    SlowHttp: "slow_http", "T1499.002", FLOOD, Drop, Victim, GOT;
+    /// Ports of a host, tried one after the other.
+    PortScan: "port_scan", "T1046", always!(Medium), Drop, Source,
+        "{sources} tried {n_ports} ports of {victim}, {observed} in the judged window where \
+         {expected} would be many, {end}";
+    /// Hosts, tried one after the other on one port or by echo.
+    HostSweep: "host_sweep", "T1018", always!(Medium), Drop, Source,
+        "{sources} tried port {port} on {n_hosts} hosts, {observed} of them without success where \
+         {expected} would be many, {end}";
+    /// Addresses of the link, asked for one after the other.
+    ArpSweep: "arp_sweep", "T1018", always!(Medium), Drop, Source,
+        "{station} asked by ARP for {observed} addresses within a minute, most of which nobody has, \
+         {end}";
+    /// A station that speaks for addresses of others.
+    ArpSpoof: "arp_spoof", "T1557.002", always!(High), None, Source,
+        "{station} speaks for {victim} as if it were its own address ({evidence}), {end}";
+    /// Passwords, guessed.
+    BruteForce: "brute_force", "T1110", always!(High), DropToService, Source,
+        "{sources} had {observed} {what} with port {port} of {victim} where {expected} would be \
+         many, {end}";
+    /// Contacts with an address outside, as regular as a clock.
+    Beacon: "beacon", "T1071.001", always!(Medium), Drop, Source,
+        "{sources} called port {port} of {victim} {contacts} times, every {period} s: {regular} % of \
+         the intervals are alike where {by_chance} % would be by chance, {end}";
+    /// Data carried in the names of DNS questions.
+    DnsTunnel: "dns_tunnel", "T1071.004", always!(High), Drop, Source,
+        "{sources} asked for {observed} different names below {note} that carry data ({evidence}), \
+         {end}";
+    /// Data carried in ICMP echoes.
+    IcmpTunnel: "icmp_tunnel", "T1095", always!(High), Drop, Source,
+        "{sources} exchanges data in ICMP echoes with {victim} ({evidence}), {end}";
+    /// Much more sent to one address outside than ever before.
+    Exfiltration: "exfiltration", "T1048", UPLOAD, None, Source,
+        "{sources} sent {observed_mb} MB to port {port} of {victim}, where {expected_mb} MB would be \
+         usual for the most that it sends to one address in ten minutes, {end}";
+    /// Hosts of the site that enter others of the site for the first time.
+    LateralMovement: "lateral_movement", "T1021", LATERAL, Drop, Source,
+        "{sources} used {victim} as none of its peers did before ({evidence}), {end}";
+    /// Messages that break their protocol.
+    MalformedTraffic: "malformed_traffic", "T1499.004", always!(Medium), Drop, Source,
+        "{sources} sent {observed} messages to {victim} that break their protocol ({evidence}), \
+         {end}";
+    /// Load of a host far above its own past, of no known shape.
+    VolumeAnomaly: "volume_anomaly", "T1498", always!(Low), None, Victim,
+        "{victim} got {observed} {what} where its own past says {expected}, {end}";
+    /// Behaviour as never before, of no known shape.
+    BehaviourAnomaly: "behaviour_anomaly", "T1071", always!(Low), None, Source,
+        "{either} behaves as nothing did before, most of all in {what} ({observed_2} where \
+         {expected_2} is usual), {end}";
+}
+
+impl Family {
+    /// Name, as in the output contract.
+    pub const fn label(self) -> &'static str {
+        self.row().label
+    }
+
+    /// MITRE ATT&CK technique (enterprise matrix).
+    pub const fn technique(self) -> &'static str {
+        self.row().technique
+    }
+
+    /// Severity of an incident with this score.
+    pub fn severity(self, score: f64) -> Severity {
+        let steps = self.row().severity.iter();
+        let reached = steps.take_while(|(least, _)| score >= *least).last();
+        reached.map_or(Severity::Low, |(_, severity)| *severity)
+    }
+
+    /// The most that may be done to a source by itself.
+    pub const fn max_response(self) -> MaxResponse {
+        self.row().response
+    }
+
+    /// True where what a source does to a host is an incident of the host.
+    pub const fn is_of_victim(self) -> bool {
+        matches!(self.row().about, About::Victim)
+    }
+
+    /// What happened, with names in braces where an incident's own words go.
+    pub const fn sentence(self) -> &'static str {
+        self.row().sentence
+    }
+}
+
+/// Writes `docs/families.md`.
+pub fn families_markdown() -> String {
+    let mut text = String::from(
+        "# Families\n\n\
+        Kinds of behaviour that incidents are opened for. Made from the table of the engine \
+        (`sensor/engine/src/detect/family.rs`); a test keeps it current. The technique is of MITRE \
+        ATT&CK; a detector may name a more exact one. A severity holds from its score on. The \
+        response is the strongest that the sensor takes by itself, and only where sources are not \
+        spoofed, are not local and the score reaches `engine.decide.min_score`.\n\n\
+        | family | meaning | technique | severity from score | strongest response |\n\
+        |---|---|---|---|---|\n",
+    );
+    for family in Family::ALL {
+        let row = family.row();
+        let step = |(least, severity): &(f64, Severity)| match *least {
+            0.0 => severity.label().to_owned(),
+            least => format!("{} from {least:.0}", severity.label()),
+        };
+        let severity: Vec<String> = row.severity.iter().map(step).collect();
+        // Writing to a string can't fail.
+        let _infallible = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} |",
+            row.label,
+            row.meaning.trim(),
+            row.technique,
+            severity.join(", "),
+            row.response.label()
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn severity_is_that_of_the_highest_step_reached() {
+        assert_eq!(Family::SynFlood.severity(99.9), Severity::High);
+        assert_eq!(Family::SynFlood.severity(100.0), Severity::Critical);
+        assert_eq!(Family::LateralMovement.severity(0.0), Severity::Medium);
+        assert_eq!(Family::Exfiltration.severity(300.0), Severity::Medium);
+    }
+
+    #[test]
+    fn families_have_names_of_their_own() {
+        let names: BTreeSet<&str> = Family::ALL.iter().map(|family| family.label()).collect();
+        assert_eq!(names.len(), Family::ALL.len());
+    }
+
+    /// `SENSOR_BLESS=1 cargo test -p sensor-engine documented` writes it anew.
+    #[test]
+    fn families_are_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/families.md");
+        if std::env::var_os("SENSOR_BLESS").is_some() {
+            std::fs::write(path, families_markdown()).expect("write docs/families.md");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == families_markdown(),
+            "docs/families.md is out of date: SENSOR_BLESS=1 cargo test -p sensor-engine documented"
+        );
+    }
+}
