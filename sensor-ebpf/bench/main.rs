@@ -177,6 +177,7 @@ fn sense(ctx: &XdpContext) -> Option<u32> {
     let ethertype = at::<u16>(ctx, 12)?;
     // SAFETY: in the frame, by the check in `at`, here and below; all reads allow for no alignment.
     let (offset, blocked) = match unsafe { ethertype.read_unaligned() } {
+        // SAFETY: as above.
         IPV4 => unsafe {
             let header = at::<[u8; 20]>(ctx, 14)?;
             flow.source[0] = header.cast::<u32>().add(3).read_unaligned();
@@ -210,8 +211,8 @@ fn sense(ctx: &XdpContext) -> Option<u32> {
         return Some(XDP_DROP);
     }
     let mut flags = 0;
-    // SAFETY: as above.
     match flow.protocol {
+        // SAFETY: as above.
         TCP => unsafe {
             let header = at::<[u8; 20]>(ctx, offset)?;
             flow.ports = header.cast::<u32>().read_unaligned();

@@ -15,6 +15,10 @@ use crate::{globals, maps, tables};
 pub struct BlockMaps;
 
 /// An entry of an array that the agent writes, too.
+#[expect(
+    clippy::mut_from_ref,
+    reason = "the entry is the kernel's memory, not part of the handle `map`"
+)]
 #[inline(always)]
 fn shared<T>(map: &Array<T>, index: u32) -> Option<&mut T> {
     let entry = map.get_ptr_mut(index)?;

@@ -108,8 +108,8 @@ impl Payload for SkbPayload<'_> {
         } else {
             max_bytes
         };
-        // SAFETY: a register is copied onto itself.
         let mut length = max_bytes as u64;
+        // SAFETY: a register is copied onto itself.
         unsafe { asm!("{0} = {0}", inout(reg) length, options(nomem, nostack, preserves_flags)) };
         if length == 0 {
             return 0;

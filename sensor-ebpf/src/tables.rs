@@ -47,6 +47,10 @@ pub fn datapath(cpu: u32) -> KernelDatapath {
 }
 
 /// Entry of a CPU's run; `rows` is a power of two.
+#[expect(
+    clippy::mut_from_ref,
+    reason = "the entry is the kernel's memory, not part of the handle `map`"
+)]
 #[inline(always)]
 fn own<T>(map: &Array<T>, cpu: u32, rows: u32, hash: u64) -> Option<&mut T> {
     let index = cpu * rows + (hash as u32 & (rows - 1));

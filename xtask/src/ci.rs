@@ -1,8 +1,9 @@
-//! What has to pass before a change goes in.
+//! Checks that a change has to pass.
 
-use std::{process::Command, time::Instant};
+use std::time::Instant;
 
 use crate::{
+    kernel,
     proc::{self, Result},
     setup::{self, TestTools},
     test, tidy,
@@ -16,16 +17,29 @@ pub fn command() -> Result {
             .map_err(|error| format!("{error}; run `cargo fmt --all`"))
     })?;
     stage("tidy", tidy::check)?;
-    stage("clippy", || proc::run(&mut clippy()))?;
+    stage("deny", deny)?;
+    stage("clippy", clippy)?;
     stage("test", || test::run(&[]))?;
     println!("== ci passed ({})", setup::elapsed(started));
     Ok(())
 }
 
-fn clippy() -> Command {
-    let mut command = proc::cargo();
-    command.args(["clippy", "--all-targets", "--", "-D", "warnings"]);
-    command
+/// Licences, sources and banned crates, as deny.toml says.
+fn deny() -> Result {
+    setup::ensure_cargo_deny()?;
+    let checks = ["licenses", "bans", "sources"];
+    proc::run(proc::cargo().args(["deny", "check"]).args(checks))
+}
+
+fn clippy() -> Result {
+    let strict = ["--", "-D", "warnings"];
+    proc::run(proc::cargo().args(["clippy", "--all-targets"]).args(strict))?;
+    let target = proc::target_dir()?.join("clippy-ebpf");
+    proc::run(
+        kernel::cargo("clippy", &target)
+            .arg("--all-features")
+            .args(strict),
+    )
 }
 
 fn stage(name: &str, action: impl FnOnce() -> Result) -> Result {

@@ -1,9 +1,9 @@
 //! The workspace's chores: `cargo xtask help` lists them.
 
-mod apt;
 mod bench;
 mod ci;
 mod fuzz;
+mod kernel;
 mod proc;
 mod run;
 mod rust_src;
@@ -21,8 +21,8 @@ usage: cargo xtask COMMAND [ARGS]
   setup [--test-tools]   make this machine ready to build; quick when it is already
   run [-- ARGS]          build the sensor and run it, through sudo when not root
   test [-- ARGS]         all tests; ARGS go to the test programs, as in cargo test -- ARGS
-  tidy                   house rules: sizes, imports between stages, lints, licences
-  ci                     formatting, tidy, clippy and all tests
+  tidy                   house rules: files' sizes, imports between stages, docs, lints
+  ci                     formatting, tidy, cargo-deny, clippy and all tests
   fuzz [--seconds N] [TARGET...]
                          throw made-up packets and captures at the parsers, 60 s each
   bench [-- ARGS]        ns/packet, throughput, memory; --help tells ARGS; results in
@@ -100,6 +100,18 @@ mod tests {
         assert_eq!(without_separator(&words("-- a -- b")), words("a -- b"));
         assert_eq!(without_separator(&words("a -- b")), words("a -- b"));
         assert_eq!(without_separator(&[]), words(""));
+    }
+
+    #[test]
+    fn help_answers_while_a_build_holds_the_lock() {
+        let folder = proc::target_dir().expect("cargo metadata").join("debug");
+        std::fs::create_dir_all(&folder).expect("target/debug");
+        let held = std::fs::File::create(folder.join(".cargo-lock")).expect("lock file");
+        held.lock().expect("lock");
+        let mut cargo = proc::command("timeout");
+        cargo.args(["120", "cargo", "xtask", "--help"]);
+        let text = proc::capture(&mut cargo).expect("no wait for the lock");
+        assert_eq!(text, HELP);
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
-/// Where a program is; the sbin directories count even where a user's PATH leaves them out.
+/// Path of a program; the sbin directories count even where a user's PATH leaves them out.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -96,7 +96,7 @@ pub fn workspace_root() -> PathBuf {
         .map_or_else(|| manifest_dir.clone(), Path::to_path_buf)
 }
 
-/// Where cargo puts what it builds, whether a variable, a configuration file or nobody says so.
+/// Directory into which cargo builds, be it named by a variable, a configuration file or nobody.
 pub fn target_dir() -> Result<PathBuf> {
     let metadata = capture(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
     json_string(&metadata, "target_directory")

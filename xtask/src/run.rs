@@ -31,7 +31,7 @@ pub fn tests_program(name: &str, args: &[String]) -> Result {
     tests_program_with(name, args, &[])
 }
 
-/// The same, with files named in the environment.
+/// A program of the tests' package, with files named in its environment.
 pub fn tests_program_with(name: &str, args: &[String], files: &[(&str, &Path)]) -> Result {
     setup::ensure(TestTools::IfPossible)?;
     // These programs start the sensor that is there; it should be the one of this source.

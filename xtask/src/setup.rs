@@ -1,4 +1,4 @@
-//! What a machine needs before the workspace builds and its tests run.
+//! Preparation of a machine: all that building the workspace and running its tests need.
 //!
 //! Every step looks first, so setup is quick and needs no network once it has succeeded.
 
@@ -17,6 +17,9 @@ use crate::{
 /// Links BPF programs; the version has to fit the LLVM of the pinned toolchain.
 const BPF_LINKER: &str = "0.10.3";
 
+/// Judges licences and sources of dependencies; only CI asks for it.
+const CARGO_DENY: &str = "0.20.2";
+
 const BPFFS: &str = "/sys/fs/bpf";
 
 /// Programs the tests drive, with the Debian packages that have them.
@@ -29,7 +32,7 @@ const TEST_TOOLS: [(&str, &str); 6] = [
     ("iperf3", "iperf3"),
 ];
 
-/// Whether the programs that only tests use are set up, and what happens if they can't be.
+/// Set-up of the programs that only tests use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TestTools {
     No,
@@ -150,28 +153,35 @@ fn toolchain(_: &Step) -> Result<Outcome> {
 }
 
 fn bpf_linker(step: &Step) -> Result<Outcome> {
-    let installed = || proc::capture(proc::command("bpf-linker").arg("--version"));
-    let is_pinned = |printed: &String| version_in(printed) == Some(BPF_LINKER);
+    cargo_install(step, "bpf-linker", BPF_LINKER, &[])
+}
+
+/// Installs the pinned cargo-deny where it is missing, with a line of progress.
+pub fn ensure_cargo_deny() -> Result {
+    let step = Step::start(1, 1, &format!("cargo-deny {CARGO_DENY}"));
+    // Unoptimised it is built in half the time, and the check takes two seconds.
+    let options = ["--debug", "--no-default-features"];
+    let outcome = cargo_install(&step, "cargo-deny", CARGO_DENY, &options);
+    step.finish(&outcome);
+    outcome.map(drop)
+}
+
+fn cargo_install(step: &Step, name: &str, version: &str, options: &[&str]) -> Result<Outcome> {
+    let installed = || proc::capture(proc::command(name).arg("--version"));
+    let is_pinned = |printed: &String| version_in(printed) == Some(version);
     if installed().as_ref().is_ok_and(is_pinned) {
         return Ok(Outcome::Present);
     }
     step.note("cargo install, takes a minute or two");
     // --force replaces a binary that cargo has no record of.
-    proc::capture(proc::cargo().args([
-        "install",
-        "bpf-linker",
-        "--version",
-        BPF_LINKER,
-        "--locked",
-        "--force",
-    ]))
-    .map_err(|error| {
+    let pin = ["install", name, "--version", version, "--locked", "--force"];
+    proc::capture(proc::cargo().args(pin).args(options)).map_err(|error| {
         format!("{error}\nit needs a C compiler (package gcc) and, this once, the crate registry")
     })?;
     match installed() {
         Ok(printed) if is_pinned(&printed) => Ok(Outcome::Done("installed".into())),
         _ => Err(format!(
-            "bpf-linker {BPF_LINKER} is installed, but PATH leads to another or to none; put \
+            "{name} {version} is installed, but PATH leads to another or to none; put \
              cargo's bin directory (~/.cargo/bin) first in PATH"
         )),
     }
