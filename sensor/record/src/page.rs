@@ -35,6 +35,18 @@ pub fn reference() -> String {
     let mut of_all = fields::<Flow>();
     of_all.retain(|field| is_of_all(&field.name));
     rows(out, &of_all, &example_of(&example::flow()));
+    written_by_a_run(out);
+    answers(out);
+    let flow = example_of(&example::flow());
+    let _infallible = write!(out, "{}{HEADING}", NOTES);
+    let mut notes = fields::<Flow>();
+    notes.retain(|field| is_note(&field.name));
+    rows(out, &notes, &flow);
+    page
+}
+
+/// Kinds of records that a run or a replay writes.
+fn written_by_a_run(out: &mut String) {
     section(
         out,
         "When the sensor starts, stops or reloads, and when an attachment proves itself or not.",
@@ -71,6 +83,10 @@ pub fn reference() -> String {
         &example::loss(),
     );
     section(out, "At the end of a replay or a run.", &example::summary());
+}
+
+/// Kinds of records with which commands answer, and the audit log's.
+fn answers(out: &mut String) {
     section(
         out,
         "An entry of `sensor block list --json`.",
@@ -96,12 +112,6 @@ pub fn reference() -> String {
         "The answer of `sensor status --json`.",
         &example::status(),
     );
-    let flow = example_of(&example::flow());
-    let _infallible = write!(out, "{}{HEADING}", NOTES);
-    let mut notes = fields::<Flow>();
-    notes.retain(|field| is_note(&field.name));
-    rows(out, &notes, &flow);
-    page
 }
 
 fn section<T: JsonSchema + Serialize>(out: &mut String, when: &str, example: &T) {

@@ -324,8 +324,8 @@ fn incident() -> impl Strategy<Value = Incident> {
     )
 }
 
-fn record() -> impl Strategy<Value = Record> {
-    let finding = (head(), word(), entity(), finite(), evidence(), notes()).prop_map(
+fn finding() -> impl Strategy<Value = Finding> {
+    (head(), word(), entity(), finite(), evidence(), notes()).prop_map(
         |(head, detector, (entity, entity_kind), x, features, notes)| Finding {
             head,
             detector,
@@ -338,8 +338,11 @@ fn record() -> impl Strategy<Value = Record> {
             notes,
             ..example::finding()
         },
-    );
-    let decision = (
+    )
+}
+
+fn decision() -> impl Strategy<Value = Decision> {
+    (
         head(),
         any::<String>(),
         any::<std::net::IpAddr>(),
@@ -354,8 +357,11 @@ fn record() -> impl Strategy<Value = Record> {
             ttl_s,
             outcome,
             ..example::decision()
-        });
-    let flow = (
+        })
+}
+
+fn flow() -> impl Strategy<Value = Flow> {
+    (
         head(),
         any::<std::net::IpAddr>(),
         any::<[u64; 4]>(),
@@ -374,16 +380,21 @@ fn record() -> impl Strategy<Value = Record> {
             end_reason,
             notes,
             ..example::flow()
-        });
-    let loss =
-        (head(), word(), word(), any::<u64>()).prop_map(|(head, stage, reason, count)| Loss {
-            head,
-            stage,
-            reason,
-            count,
-        });
+        })
+}
+
+fn loss() -> impl Strategy<Value = Loss> {
+    (head(), word(), word(), any::<u64>()).prop_map(|(head, stage, reason, count)| Loss {
+        head,
+        stage,
+        reason,
+        count,
+    })
+}
+
+fn summary() -> impl Strategy<Value = Summary> {
     let counts = || btree_map(word(), any::<u64>(), 0..4);
-    let summary = (
+    (
         head(),
         counts(),
         option::of(counts()),
@@ -397,9 +408,12 @@ fn record() -> impl Strategy<Value = Record> {
             wall_time_s,
             lines_shed: n,
             ..example::summary()
-        });
+        })
+}
+
+fn sensor() -> impl Strategy<Value = SensorEvent> {
     let lists = || option::of(vec(any::<String>(), 0..3));
-    let sensor = (head(), lists(), lists(), option::of(any::<String>())).prop_map(
+    (head(), lists(), lists(), option::of(any::<String>())).prop_map(
         |(head, applied, errors, reason)| SensorEvent {
             reloaded: Reloaded {
                 applied,
@@ -410,24 +424,30 @@ fn record() -> impl Strategy<Value = Record> {
             reason,
             ..SensorEvent::new(head, SensorAction::Reload)
         },
-    );
-    let event = (head(), any::<u64>(), option::of(any::<String>())).prop_map(
-        |(head, sequence, interface)| Event {
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    (head(), any::<u64>(), option::of(any::<String>())).prop_map(|(head, sequence, interface)| {
+        Event {
             head,
             sequence,
             interface,
             ..example::event()
-        },
-    );
+        }
+    })
+}
+
+fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         incident().prop_map(Record::from),
-        finding.prop_map(Record::from),
-        decision.prop_map(Record::from),
-        flow.prop_map(Record::from),
-        loss.prop_map(Record::from),
-        summary.prop_map(Record::from),
-        sensor.prop_map(Record::from),
-        event.prop_map(Record::from),
+        finding().prop_map(Record::from),
+        decision().prop_map(Record::from),
+        flow().prop_map(Record::from),
+        loss().prop_map(Record::from),
+        summary().prop_map(Record::from),
+        sensor().prop_map(Record::from),
+        event().prop_map(Record::from),
     ]
 }
 
