@@ -1,5 +1,5 @@
-//! Every threshold of the engine, with its unit. The shell reads these types from the configuration:
-//! a field is a key, its docs are the key's, `range` is checked, and `x-restart` marks what a running
+//! Thresholds of the engine. The shell reads these types from the configuration: a field is a key; its
+//! doc comment is the key's description, `range` its bounds, and `x-restart` marks a key that a running
 //! engine can't change.
 
 mod content;
@@ -22,14 +22,14 @@ use serde::{Deserialize, Serialize};
 use crate::detect::Namer;
 use crate::models::ModelKind;
 
-/// Nanoseconds of one second.
+/// Nanoseconds in one second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
-/// Thresholds of detection. `Default` is what the detectors were tuned with.
+/// Detection thresholds. `Default` holds the values that the detectors were tuned with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Secret of the tables' hashes; equal seeds give equal outputs.
+    /// Seed of the hash tables; equal seeds give equal outputs.
     #[serde(skip)]
     pub hash_seed: u64,
     pub flow: FlowConfig,
@@ -40,47 +40,50 @@ pub struct Config {
     pub volume: VolumeConfig,
     pub exfiltration: ExfiltrationConfig,
     pub lateral: LateralConfig,
-    /// Hand out every feature vector, for training and evaluation.
+    /// Emit every feature vector, for training and evaluation.
     #[serde(skip)]
     pub emit_vectors: bool,
-    /// Count flows that ended, but don't hand them out: whoever doesn't want them is spared the
-    /// memory of a million at once.
+    /// Count flows that ended without emitting them, which saves the memory of a million flows at
+    /// once.
     #[serde(skip)]
     pub omit_flows: bool,
     pub vectors: VectorConfig,
     pub scoring: ScoringConfig,
     pub naming: NamingConfig,
-    /// Hand out every score, for evaluation.
+    /// Emit every score, for evaluation.
     #[serde(skip)]
     pub emit_scores: bool,
-    /// Leave out what the behaviour detectors find, for evaluation: the models alone speak.
+    /// Discard the findings of the behaviour detectors, for evaluating the models alone.
     #[serde(skip)]
     pub omit_detectors: bool,
     pub decide: DecideConfig,
 }
 
-/// Flow stage.
+/// Flow metering.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowConfig {
-    /// A flow is exported at least this often (IPFIX flowActiveTimeout, RFC 5102 5.11.1).
+    /// Active timeout: interval after which a long-lived flow is exported (IPFIX flowActiveTimeout,
+    /// RFC 5102 section 5.11.1).
     #[serde(rename = "active_timeout", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "active_timeout_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "active_timeout_ns", "x-minimum" = "1ms"))]
     pub active_timeout_ns: u64,
-    /// A flow ends after this much silence (flowIdleTimeout, 5.11.2).
+    /// Idle timeout: silence after which a flow ends (IPFIX flowIdleTimeout, RFC 5102 section
+    /// 5.11.2).
     #[serde(rename = "idle_timeout", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "idle_timeout_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "idle_timeout_ns", "x-minimum" = "1ms"))]
     pub idle_timeout_ns: u64,
-    /// A flow that FIN or RST closed is kept this long for stragglers.
+    /// Time that a flow closed by FIN or RST is kept for late segments.
     #[serde(rename = "linger", with = "Time::<1>")]
     #[schemars(extend("x-former" = "linger_ns"))]
     pub linger_ns: u64,
-    /// Without an answer for this long, an attempt counts as unanswered. The first
-    /// retransmission of a SYN comes after 1 s (RFC 6298).
+    /// Time without a response after which a connection attempt counts as unanswered. The first
+    /// retransmission of a SYN follows after 1 s (RFC 6298).
     #[serde(rename = "unanswered_after", with = "Time::<1>")]
     #[schemars(extend("x-former" = "unanswered_ns"))]
     pub unanswered_ns: u64,
-    /// Flows held; 192 bytes each and about 10 of index: 202 MB for the default.
+    /// Maximum number of flows; each takes 192 bytes and about 10 bytes of index: 202 MB for the
+    /// default.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_flows: usize,
 }
@@ -97,38 +100,38 @@ impl Default for FlowConfig {
     }
 }
 
-/// Floods, from host rows. Rates are packets per second towards one local host.
+/// Flood detection from host counters. Rates are packets per second towards one local host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FloodConfig {
-    /// SYN segments a second below which nothing is a flood.
+    /// Minimum rate of a SYN flood, segments per second.
     pub syn_pps: f64,
-    /// ACK segments a second below which nothing is a flood.
+    /// Minimum rate of an ACK flood, segments per second.
     pub ack_pps: f64,
-    /// UDP datagrams a second below which nothing is a flood.
+    /// Minimum rate of a UDP flood, datagrams per second.
     pub udp_pps: f64,
-    /// ICMP messages a second below which nothing is a flood.
+    /// Minimum rate of an ICMP flood, messages per second.
     pub icmp_pps: f64,
-    /// Fragments a second below which nothing is a flood.
+    /// Minimum rate of a fragment flood, fragments per second.
     pub fragment_pps: f64,
-    /// The limit of a host is at least its learned level times this.
+    /// Minimum threshold of a host as a multiple of its learned level.
     pub level_factor: f64,
-    /// The limit of a host is at least that many learned spreads above the level.
+    /// Minimum distance of a host's threshold from its learned level, in learned spreads.
     pub spread_factor: f64,
-    /// Looks in a row above the limit before a flood is called one.
+    /// Number of consecutive readings above the threshold that make a flood.
     #[schemars(range(min = 1))]
     pub n_ticks: u32,
-    /// Looks in a row for a flood of few flows, which might be a transfer: time for the flow
-    /// stage, which looks once a second, to vouch for it.
+    /// Number of consecutive readings above the threshold that make a flood of few flows, which may
+    /// be a bulk transfer: time for the flow stage, which runs once a second, to confirm one.
     #[schemars(range(min = 1))]
     pub n_ticks_concentrated: u32,
-    /// Share of the rate from which a source is blamed.
+    /// Minimum share of the rate from which a source is attributed.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub heavy_share: f64,
-    /// Local addresses followed, about 700 bytes each: 6 MB for the default.
+    /// Maximum number of local addresses tracked, about 700 bytes each: 6 MB for the default.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_local: usize,
-    /// Remote addresses followed, about 700 bytes each: 46 MB for the default.
+    /// Maximum number of remote addresses tracked, about 700 bytes each: 46 MB for the default.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_remote: usize,
 }
@@ -152,48 +155,53 @@ impl Default for FloodConfig {
     }
 }
 
-/// Scans and password guessing, from flow updates.
+/// Detection of scans and password guessing from flow updates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScanConfig {
-    /// Distinct ports that one source tried on one host within 1 s, most of them in vain.
+    /// Number of distinct ports that one source tries on one host within 1 s, most of them
+    /// unsuccessfully.
     #[schemars(range(min = 1))]
     pub fast_ports: u32,
-    /// The same where host rows are all there is: an estimate that errs by 13 %.
+    /// Number of distinct ports that one source tries on one host within 1 s when only host
+    /// counters are available, an estimate with a standard error of 13 %.
     #[schemars(range(min = 1))]
     pub fast_ports_rows: u32,
-    /// Distinct TCP ports without success on one host within 30 to 60 s.
+    /// Number of distinct TCP ports that one source fails on at one host within 30 to 60 s.
     #[schemars(range(min = 1))]
     pub failed_ports: u32,
-    /// The same of UDP ports.
+    /// Number of distinct UDP ports that one source fails on at one host within 30 to 60 s.
     #[schemars(range(min = 1))]
     pub failed_ports_udp: u32,
-    /// Distinct hosts without success on one TCP port within 30 to 60 s.
+    /// Number of distinct hosts that one source fails on at one TCP port within 30 to 60 s.
     #[schemars(range(min = 1))]
     pub failed_hosts: u32,
-    /// The same on a UDP port, where peer-to-peer programs knock on many closed doors.
+    /// Number of distinct hosts that one source fails on at one UDP port within 30 to 60 s.
+    /// Peer-to-peer software contacts many absent peers.
     #[schemars(range(min = 1))]
     pub failed_hosts_udp: u32,
-    /// Distinct hosts that did not answer an echo request within 30 to 60 s.
+    /// Number of distinct hosts that leave a source's echo requests unanswered within 30 to 60 s.
     #[schemars(range(min = 1))]
     pub failed_echoes: u32,
-    /// Distinct TCP ports without success on one host within 30 to 60 min, seven tenths of those that
-    /// were tried.
+    /// Number of distinct TCP ports that one source fails on at one host within 30 to 60 min, where
+    /// they are at least 70 % of those tried.
     #[schemars(range(min = 1))]
     pub slow_failed_ports: u32,
-    /// The same of hosts on one of `slow_ports`.
+    /// Number of distinct hosts that one source fails on at one of `slow_ports` within 30 to 60
+    /// min.
     #[schemars(range(min = 1))]
     pub slow_failed_hosts: u32,
-    /// Ports of services that are swept for. Not of the web: without a way out a client fails at
-    /// many servers. Programs that talk to their like use others.
+    /// Ports monitored for slow sweeps. Web ports are left out: a client without an uplink fails at
+    /// many web servers, and peer-to-peer software uses other ports.
     pub slow_ports: Vec<u16>,
-    /// Distinct mail servers that a host which is none itself talks to within 30 to 60 s.
+    /// Number of distinct mail servers contacted within 30 to 60 s by a host that is not a mail
+    /// server.
     #[schemars(range(min = 1))]
     pub mail_hosts: u32,
-    /// Ports of services that ask for a password.
+    /// Ports of services that authenticate with a password.
     pub auth_ports: Vec<u16>,
-    /// Windows held per table, up to about 1.2 kB each, mostly 150 bytes; in those of slow scans a
-    /// quarter as many.
+    /// Maximum number of windows per table, mostly 150 bytes and at most about 1.2 kB each; tables
+    /// of slow scans hold a quarter as many.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_windows: usize,
 }
@@ -223,23 +231,23 @@ impl Default for ScanConfig {
     }
 }
 
-/// Volume towards a local host against its own past.
+/// Detection of unusual volume towards a local host, against the host's own history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VolumeConfig {
-    /// Event time to learn before the first finding.
+    /// Learning time before the first finding, in event time.
     #[serde(rename = "warm_up", with = "Time::<SECOND_NS>")]
     #[schemars(extend("x-former" = "warm_up_s"))]
     pub warm_up_s: u32,
-    /// Median below which a host has no normal load to deviate from, packets a second.
+    /// Minimum median load for a host to be judged, packets per second.
     pub min_packets_per_s: f64,
-    /// Median below which a host has no normal load to deviate from, bytes a second.
+    /// Minimum median load for a host to be judged, bytes per second.
     pub min_bytes_per_s: f64,
-    /// Distance from the median in units of spread (1.4826 MAD of the logarithm).
+    /// Minimum distance from the median in units of spread (1.4826 MAD of the logarithm).
     pub z: f64,
-    /// Ratio to the median.
+    /// Minimum ratio to the median.
     pub ratio: f64,
-    /// Seconds in a row before it is a finding.
+    /// Number of consecutive seconds above both limits that make a finding.
     #[schemars(range(min = 1))]
     pub n_seconds: u32,
 }
@@ -257,24 +265,24 @@ impl Default for VolumeConfig {
     }
 }
 
-/// Uploads of a host to one address outside of the site, summed up over 10 minutes.
+/// Detection of uploads from a host to one external address, summed over 10 minutes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExfiltrationConfig {
-    /// Upload below which nothing is one.
+    /// Minimum size of an upload.
     #[serde(rename = "min_upload", with = "Size")]
     #[schemars(extend("x-former" = "least_bytes"))]
     pub least_bytes: u64,
-    /// The same while the host has no past to be measured by.
+    /// Minimum size of an upload from a host without history.
     #[serde(rename = "min_upload_unlearned", with = "Size")]
     #[schemars(extend("x-former" = "unlearned_bytes"))]
     pub unlearned_bytes: u64,
-    /// Times what came back.
+    /// Minimum ratio of bytes sent to bytes received.
     pub ratio: f64,
-    /// Pairs of host and address remembered, about 130 bytes each.
+    /// Maximum number of pairs of host and address remembered, about 130 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_pairs: usize,
-    /// Hosts remembered, about 90 bytes each.
+    /// Maximum number of hosts remembered, about 90 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_hosts: usize,
 }
@@ -291,26 +299,27 @@ impl Default for ExfiltrationConfig {
     }
 }
 
-/// Logins of hosts of the site at others of the site where they never did before.
+/// Detection of lateral movement: first logins from host to host within the site.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LateralConfig {
-    /// Hosts entered for the first time within 10 minutes.
+    /// Number of hosts that one host logs in to for the first time within 10 minutes.
     #[schemars(range(min = 1))]
     pub hosts: u32,
-    /// The same of a host that somebody new entered within the last 30 minutes.
+    /// Number of hosts that one host logs in to for the first time within 10 minutes, after it
+    /// received a first login itself within the last 30 minutes.
     #[schemars(range(min = 1))]
     pub hosts_after_entry: u32,
-    /// Event time to learn who administers what.
+    /// Learning time before the first finding, in event time: which host administers which.
     #[serde(rename = "warm_up", with = "Time::<1>")]
     #[schemars(extend("x-former" = "known_ns"))]
     pub known_ns: u64,
-    /// Ports by which hosts are entered.
+    /// Ports of remote login and administration services.
     pub ports: Vec<u16>,
-    /// Ways from host to host remembered, about 90 bytes each.
+    /// Maximum number of pairs of hosts remembered, about 90 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_ways: usize,
-    /// Hosts followed, about 100 bytes each, up to 1.5 kB.
+    /// Maximum number of hosts tracked, 100 bytes to 1.5 kB each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_hosts: usize,
 }
@@ -332,19 +341,21 @@ impl Default for LateralConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VectorConfig {
-    /// Initiators of flows followed; a subject takes 900 bytes, 58 MB for all four defaults.
+    /// Maximum number of flow initiators tracked; a subject takes 900 bytes: 58 MB for the defaults
+    /// of all four kinds.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_sources: usize,
-    /// Pairs of initiator and responder followed.
+    /// Maximum number of pairs of initiator and responder tracked.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_pairs: usize,
-    /// Responders' ports followed.
+    /// Maximum number of responder ports tracked.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_services: usize,
-    /// Responders followed.
+    /// Maximum number of responders tracked.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_hosts: usize,
-    /// Vectors of one kind made of one window, so that a flood of sources delays nothing.
+    /// Maximum number of vectors of one kind computed per window, which bounds the delay that a
+    /// flood of sources causes.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_vectors: usize,
 }
@@ -361,25 +372,26 @@ impl Default for VectorConfig {
     }
 }
 
-/// Models, calibration, fusion.
+/// Anomaly models, calibration and fusion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScoringConfig {
     /// Models that score every vector.
     #[schemars(extend("x-restart" = true))]
     pub models: Vec<ModelKind>,
-    /// Alarms a day without a known shape (`behaviour_anomaly`) that the site can bear.
+    /// Budget of model alarms per day (`behaviour_anomaly`).
     #[schemars(range(min = 0.0))]
     pub alarms_per_day: f64,
-    /// Vectors of one kind of subject learned before any of them can be an alarm.
+    /// Number of vectors per kind of subject learned before one of them can raise an alarm.
     pub warm_up_vectors: u64,
-    /// Windows of 10 s in a row that a subject must be odd, and nothing else, until it is learned
-    /// from again.
+    /// Number of consecutive anomalous windows of 10 s, without any other finding, after which a
+    /// subject is learned from again.
     pub readmit_windows: u32,
-    /// Subjects of each kind whose own past is remembered, 200 bytes each, 600 after six hours.
+    /// Maximum number of subjects of each kind with a history of their own, 200 bytes each, 600
+    /// bytes after six hours.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_subjects: usize,
-    /// What the models' chance begins with.
+    /// Seed of the models' random numbers.
     #[schemars(extend("x-restart" = true))]
     pub seed: u64,
 }
@@ -401,17 +413,17 @@ impl Default for ScoringConfig {
     }
 }
 
-/// Naming of what was found, by a forest trained on labelled captures.
+/// Classification of incidents by a forest trained on labelled captures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NamingConfig {
-    /// Name what was found; detection is the same without.
+    /// Add the predicted family to incidents; detection is the same without it.
     #[schemars(extend("x-restart" = true))]
     pub enabled: bool,
-    /// A model that `sensor train` wrote; empty: the one that comes with the sensor.
+    /// Model file written by `sensor train`; empty: the built-in model.
     #[schemars(extend("x-restart" = true))]
     pub model_file: PathBuf,
-    /// The model in that file, read by the shell.
+    /// Model read from that file by the shell.
     #[serde(skip)]
     pub namer: Option<Arc<Namer>>,
 }
@@ -427,7 +439,7 @@ impl Default for NamingConfig {
 }
 
 impl NamingConfig {
-    /// The model to name with: that of the file, else the one that comes with the sensor.
+    /// Model in use: that of the file, else the built-in one.
     pub fn namer(&self) -> Option<Arc<Namer>> {
         let shipped = || Namer::shipped().ok();
         self.enabled
@@ -440,27 +452,27 @@ impl NamingConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecideConfig {
-    /// An incident closes after this much event time without findings.
+    /// Time without findings after which an incident closes, in event time.
     #[serde(rename = "close_after", with = "Time::<1>")]
     #[schemars(extend("x-former" = "close_ns"))]
     pub close_ns: u64,
-    /// Least time between two updates.
+    /// Minimum interval between two updates of an incident.
     #[serde(rename = "update_interval", with = "Time::<1>")]
     #[schemars(extend("x-former" = "update_ns"))]
     pub update_ns: u64,
-    /// Addresses and ports listed per incident.
+    /// Maximum number of addresses and ports listed per incident.
     #[schemars(range(min = 1))]
     pub n_listed: usize,
-    /// Open incidents.
+    /// Maximum number of open incidents.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_incidents: usize,
-    /// Fused score (-log10 p) from which a source is acted on.
+    /// Minimum score (-log10 p) of a finding for a response to its sources.
     pub min_score: f64,
-    /// A block entry lasts this long.
+    /// Lifetime of a block entry.
     #[serde(rename = "ttl", with = "Time::<SECOND_NS>")]
-    #[schemars(extend("x-former" = "ttl_s", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "ttl_s", "x-minimum" = "1s"))]
     pub ttl_s: u32,
-    /// Remembered decisions.
+    /// Maximum number of decisions remembered.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_decisions: usize,
 }

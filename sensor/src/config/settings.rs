@@ -1,5 +1,5 @@
-//! The settings themselves. A field is a key, its docs are the key's docs, `range` is checked, and
-//! `x-restart` marks what a reload can't change.
+//! The settings. A field is a key; its doc comment is the key's description, `range` its bounds, and
+//! `x-restart` marks a key that a reload can't change.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,64 +16,64 @@ use crate::respond::{Mode, Network};
 /// Nanoseconds of one millisecond.
 const MS_NS: u64 = 1_000_000;
 
-/// Where the agent is reached.
+/// Default path of the agent's socket.
 pub const DEFAULT_SOCKET: &str = "/run/sensor/sensor.sock";
 
 /// Configuration of the sensor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// What is watched, and the sizes of the kernel's tables.
+    /// Interfaces, tunnels and table sizes of packet capture.
     #[schemars(extend("x-restart" = true))]
     pub capture: Capture,
-    /// How often the engine looks at what the kernel counted.
+    /// Intervals at which the engine reads the kernel's counters.
     pub tick: TickSettings,
-    /// Thresholds of detection.
+    /// Detection thresholds.
     pub engine: sensor_engine::Config,
-    /// What may be done to attackers.
+    /// Response to attackers.
     pub respond: RespondSettings,
-    /// What is written to standard output.
+    /// Records on standard output.
     pub output: OutputSettings,
     /// Prometheus metrics over HTTP, at `/metrics`.
     pub metrics: MetricsSettings,
-    /// Where `sensor status` and the other commands reach the agent.
+    /// Socket on which the agent serves `sensor status` and the other commands.
     #[schemars(extend("x-restart" = true))]
     pub socket: SocketSettings,
-    /// Messages about the sensor itself, on standard error.
+    /// Log messages of the sensor itself, on standard error.
     pub log: LogSettings,
 }
 
-/// How the ingress program is attached.
+/// Attach mode of the ingress program.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum AttachChoice {
-    /// In the driver, else in the stack.
+    /// In the driver, else in the network stack.
     #[default]
     Auto,
-    /// In the driver, or not at all.
+    /// In the driver only.
     Native,
-    /// In the stack.
+    /// In the network stack.
     Generic,
 }
 
-/// How the egress program is attached.
+/// Attach mode of the egress program.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum EgressChoice {
-    /// By TCX, else as a filter of clsact.
+    /// By TCX, else as a filter of the clsact qdisc.
     #[default]
     Auto,
-    /// By TCX (from kernel 6.6 on), or not at all.
+    /// By TCX only (kernel 6.6 or later).
     Tcx,
     /// As a filter of the clsact qdisc.
     Clsact,
 }
 
-/// A kind of tunnel that is looked into.
+/// Tunnel protocol that is decapsulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tunnel {
@@ -87,23 +87,25 @@ pub enum Tunnel {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capture {
-    /// Interfaces to watch, by name or pattern (`veth*`); empty: the one of the default route.
+    /// Interfaces to monitor, by name or pattern (`veth*`); empty: the interface of the default
+    /// route.
     pub interfaces: Vec<String>,
-    /// How the ingress program is attached.
+    /// Attach mode of the ingress program.
     pub attach: AttachChoice,
-    /// How the egress program is attached.
+    /// Attach mode of the egress program.
     pub egress: EgressChoice,
-    /// Tunnels that are looked into: their inner packets are what is counted.
+    /// Tunnel protocols to decapsulate; flows are those of the inner packets.
     pub tunnels: Vec<Tunnel>,
-    /// Buckets of the flow cache per CPU, of two flows and 384 bytes each; rounded up to a power of
-    /// two. 65,536 are 24 MiB a CPU.
+    /// Number of flow cache buckets per CPU, rounded up to a power of two; a bucket holds two flows
+    /// in 384 bytes. The default takes 24 MiB per CPU.
     #[schemars(range(min = 64, max = 4_194_304))]
     pub flow_buckets_per_cpu: u32,
-    /// New flows that one CPU admits to the cache in a second; the packets of others are counted per
-    /// host only.
+    /// Maximum number of new flows that one CPU admits to the cache per second; packets of further
+    /// flows are counted per host only.
     #[schemars(range(min = 64))]
     pub admitted_flows_per_s: u32,
-    /// Stamp packets with the precise clock instead of the coarse one, at some 20 ns a packet.
+    /// Take time stamps from the precise clock instead of the coarse one, at a cost of about 20 ns
+    /// per packet.
     pub precise_clock: bool,
 }
 
@@ -122,7 +124,7 @@ impl Default for Capture {
 }
 
 impl Capture {
-    /// The tunnels as the parser takes them.
+    /// Tunnels in the form that the parser takes.
     pub fn decapsulate(&self) -> Decapsulate {
         let bits = self.tunnels.iter().map(|tunnel| match tunnel {
             Tunnel::Ip => Decapsulate::IP,
@@ -137,8 +139,8 @@ impl Capture {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TickSettings {
-    /// Interval between two reads of the host counters, which show floods. The thresholds were tuned
-    /// with the default.
+    /// Interval between two reads of the host counters, by which floods are detected. The
+    /// thresholds were tuned with the default.
     #[serde(rename = "hosts_interval", with = "Time::<MS_NS>")]
     #[schemars(extend(
         "x-former" = "hosts_ms",
@@ -146,7 +148,7 @@ pub struct TickSettings {
         "x-maximum" = "1s"
     ))]
     pub hosts_ms: u64,
-    /// Interval between two reads of the flows, a multiple of `hosts_interval`.
+    /// Interval between two reads of the flow cache, a multiple of `hosts_interval`.
     #[serde(rename = "flows_interval", with = "Time::<MS_NS>")]
     #[schemars(extend(
         "x-former" = "flows_ms",
@@ -168,28 +170,29 @@ impl Default for TickSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RespondSettings {
-    /// `monitor` counts what would be dropped, `enforce` drops.
+    /// Response mode: `monitor` counts packets that would be dropped, `enforce` drops them.
     pub mode: Mode,
     /// Addresses and networks that are never blocked, besides the host's own addresses, its
     /// gateways and its resolvers.
     #[schemars(with = "Vec<String>")]
     pub allow: Vec<Network>,
-    /// Folder where blocks and allow-list entries of operators, and what the models learned, are kept
-    /// over restarts; empty: they are not.
+    /// Directory that keeps operators' blocks and allow-list entries and the learned models over
+    /// restarts; empty: none.
     #[schemars(extend("x-restart" = true))]
     pub state_folder: PathBuf,
-    /// File of the audit log; empty: none.
+    /// Path of the audit log; empty: none.
     #[schemars(extend("x-restart" = true))]
     pub audit_log: PathBuf,
-    /// Mounted BPF file system where the programs' links and maps are pinned, so that blocks hold and
-    /// expire even if the agent is killed, and the next start goes on; empty: they are not pinned.
+    /// Mounted BPF file system that programs, links and maps are pinned to, so that blocks stay in
+    /// force and expire even if the agent is killed, and the next start adopts them; empty: nothing
+    /// is pinned.
     #[schemars(extend("x-restart" = true))]
     pub bpffs: PathBuf,
-    /// Folder of the pins below `sensor` there: another for each sensor on a machine.
+    /// Name of this instance: the directory of its pins below `sensor`. Each sensor on a machine
+    /// needs its own.
     #[schemars(extend("x-restart" = true))]
     pub instance: String,
-    /// Leave the programs and their block-list at work when the agent stops; each block still ends
-    /// in time.
+    /// Keep the programs and the block-list in force when the agent stops; blocks still expire.
     pub keep_on_stop: bool,
 }
 
@@ -210,14 +213,14 @@ impl Default for RespondSettings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OutputSettings {
-    /// Lines for a person, or one JSON object per line.
+    /// Output format: text, or one JSON object per line.
     pub format: Format,
-    /// Put out every flow at its end.
+    /// Print every flow when it ends.
     pub flows: bool,
-    /// Put out every score above its limit.
+    /// Print every score above its threshold.
     pub findings: bool,
-    /// Put out the kernel's events: flows that began, and packets that met a block entry (the first
-    /// of each entry and every 1,024th). Both have a budget per CPU.
+    /// Print kernel events: new flows, and packets that match a block entry (the first of each
+    /// entry and every 1,024th). Each kind has a budget per CPU.
     #[schemars(extend("x-restart" = true))]
     pub events: bool,
 }
@@ -225,11 +228,11 @@ pub struct OutputSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetricsSettings {
-    /// Serve them.
+    /// Serve metrics.
     pub enabled: bool,
-    /// Address and port.
+    /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Allow an address that others can reach: who can read the numbers learns about the network.
+    /// Permit an address that other hosts can reach; metrics reveal details of the network.
     pub allow_remote: bool,
 }
 
@@ -246,13 +249,13 @@ impl Default for MetricsSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SocketSettings {
-    /// Open the socket.
+    /// Serve the socket.
     pub enabled: bool,
-    /// Its file, with rights 0660; the folder is made where it is missing.
+    /// Path of the socket, created with mode 0660; a missing directory is created.
     pub path: PathBuf,
-    /// Group that may use it besides root; empty: the group of the agent.
+    /// Group that may use the socket besides root; empty: the agent's group.
     pub group: String,
-    /// Clients served at once; others are told to come back.
+    /// Maximum number of clients served at the same time; further ones are told to retry.
     #[schemars(range(min = 1, max = 1_024))]
     pub max_clients: usize,
 }
@@ -269,7 +272,7 @@ impl Default for SocketSettings {
 }
 
 impl TickSettings {
-    /// Looks at the host counters per look at the flows.
+    /// Reads of the host counters per read of the flow cache.
     pub const fn n_hosts_per_flows(&self) -> u64 {
         match self.flows_ms.checked_div(self.hosts_ms) {
             Some(n) if n > 0 => n,
@@ -278,7 +281,7 @@ impl TickSettings {
     }
 }
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
 )]
@@ -292,9 +295,9 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// Least level, or directives such as `info,sensor::respond=debug`.
+    /// Minimum level, or directives such as `info,sensor::respond=debug`.
     pub filter: String,
-    /// Lines for a person, or JSON.
+    /// Format of log lines: text or JSON.
     #[schemars(extend("x-restart" = true))]
     pub format: LogFormat,
 }
@@ -309,7 +312,10 @@ impl Default for LogSettings {
 }
 
 impl Settings {
-    /// Reads the naming model that the settings name: key and message where it can't be used.
+    /// Reads the model file of `engine.naming`.
+    ///
+    /// # Errors
+    /// Key and message.
     pub(super) fn read_naming(&mut self) -> Result<(), (String, String)> {
         let naming = &mut self.engine.naming;
         let file = &naming.model_file;
@@ -322,7 +328,7 @@ impl Settings {
         Ok(())
     }
 
-    /// What doesn't go together: key and message.
+    /// Settings that contradict each other: key and message.
     pub(super) fn conflicts(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
         let mut add = |path: &str, message: String| found.push((path.to_owned(), message));

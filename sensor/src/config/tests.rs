@@ -157,14 +157,32 @@ fn a_reload_keeps_what_needs_a_restart() {
     assert_eq!(changes.need_restart, needs_restart);
 }
 
+/// Settings and the keys of their tables.
+fn all_settings() -> Vec<Setting> {
+    let mut all = settings();
+    let columns: Vec<Setting> = all.iter().flat_map(|s| s.columns.clone()).collect();
+    all.extend(columns);
+    all
+}
+
 #[test]
-fn every_setting_is_explained() {
-    let silent: Vec<String> = settings()
+fn every_setting_has_a_description_that_begins_with_a_noun_or_a_verb() {
+    let unwanted = [
+        "a", "an", "the", "what", "where", "when", "who", "how", "that", "whether", "which",
+        "their", "its", "it", "if", "at", "so",
+    ];
+    let begins_badly = |help: &str| {
+        let first = help.split_whitespace().next().unwrap_or_default();
+        help.is_empty() || unwanted.contains(&first.to_lowercase().as_str())
+    };
+    let settings = all_settings()
         .into_iter()
-        .filter(|setting| setting.help.is_empty())
-        .map(|setting| setting.path)
+        .map(|setting| (setting.path, setting.help));
+    let bad: Vec<_> = settings
+        .chain(schema::sections())
+        .filter(|(_, help)| begins_badly(help))
         .collect();
-    assert!(silent.is_empty(), "no doc comment: {silent:?}");
+    assert!(bad.is_empty(), "{bad:?}");
 }
 
 /// Compares a file of the repository with what is generated; `SENSOR_BLESS=1` writes it.
@@ -264,7 +282,7 @@ fn times_and_sizes_are_checked_as_such() {
 
 #[test]
 fn every_time_and_size_is_in_words() {
-    for setting in settings() {
+    for setting in all_settings() {
         let key = setting.path.rsplit('.').next().unwrap_or_default();
         let unit = key.rsplit('_').next().unwrap_or_default();
         let is_plain =

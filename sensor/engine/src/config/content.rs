@@ -19,7 +19,8 @@ pub struct ContentConfig {
     pub icmp_tunnel: IcmpTunnelConfig,
     pub injection: InjectionConfig,
     pub extensions: ExtensionsConfig,
-    /// Flows whose names, versions and reply codes are kept until they end, about 400 bytes each.
+    /// Maximum number of flows whose names, versions and reply codes are kept until they end, about
+    /// 400 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_flows: usize,
 }
@@ -42,35 +43,35 @@ impl Default for ContentConfig {
     }
 }
 
-/// Stations that speak for others.
+/// ARP spoofing: stations that claim the addresses of others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ArpSpoofConfig {
-    /// What a station did within this time counts together.
+    /// Window over which the behaviour of a station is counted.
     #[serde(rename = "window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "window_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "window_ns", "x-minimum" = "1s"))]
     pub window_ns: u64,
-    /// A claim is remembered this long after it was last made.
+    /// Time that a claim is remembered after it was last made.
     #[serde(rename = "claim_timeout", with = "Time::<1>")]
     #[schemars(extend("x-former" = "claim_ns"))]
     pub claim_ns: u64,
-    /// A reply is asked for if a request came at most this long before.
+    /// Maximum age of the request that makes a reply solicited.
     #[serde(rename = "answer_timeout", with = "Time::<1>")]
     #[schemars(extend("x-former" = "answer_ns"))]
     pub answer_ns: u64,
-    /// Rounds in which a station asks for the same two addresses again.
+    /// Number of rounds in which a station asks for the same two addresses again.
     #[schemars(range(min = 2))]
     pub rounds: u32,
-    /// Times that an address changes hands within the window.
+    /// Number of times that an address changes between stations within the window.
     #[schemars(range(min = 2))]
     pub changes: u32,
-    /// Answers to one host that a station gives unasked within the window.
+    /// Number of unsolicited replies from a station to one host within the window.
     #[schemars(range(min = 2))]
     pub unasked: u32,
-    /// Addresses that one station claims unasked within the window.
+    /// Number of addresses that one station claims in unsolicited replies within the window.
     #[schemars(range(min = 2))]
     pub claims: u32,
-    /// Stations and addresses held, each up to about 1 kB.
+    /// Maximum number of stations and of addresses tracked, up to about 1 kB each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_stations: usize,
 }
@@ -90,18 +91,18 @@ impl Default for ArpSpoofConfig {
     }
 }
 
-/// Stations that ask for many addresses.
+/// ARP sweeps: stations that ask for many addresses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ArpSweepConfig {
-    /// Half a window.
+    /// Half of the detection window.
     #[serde(rename = "half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Distinct addresses asked for within a window, most of them in vain.
+    /// Number of distinct addresses requested within a window, most of them without a reply.
     #[schemars(range(min = 1))]
     pub addresses: u32,
-    /// Stations held, up to about 1 kB each.
+    /// Maximum number of stations tracked, up to about 1 kB each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_stations: usize,
 }
@@ -116,34 +117,38 @@ impl Default for ArpSweepConfig {
     }
 }
 
-/// Data in names.
+/// DNS tunnels: data encoded in names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DnsTunnelConfig {
-    /// Half a short window.
+    /// Half of the short detection window.
     #[serde(rename = "half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Half a long window, for slow tunnels, which needs three times as many names.
+    /// Half of the long detection window, for slow tunnels; it requires three times as many names.
     #[serde(rename = "slow_half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1s"))]
     pub slow_half_ns: u64,
-    /// Distinct names of one zone that one client asks for in a window, by record types that
-    /// programs hardly ever ask for.
+    /// Number of distinct names of one zone that one client queries within a window, with record
+    /// types that ordinary programs rarely use.
     #[schemars(range(min = 1))]
     pub rare_names: u32,
-    /// The same for addresses, which everybody asks for.
+    /// Number of distinct names of one zone that one client queries within a window, with ordinary
+    /// record types.
     #[schemars(range(min = 1))]
     pub names: u32,
-    /// Bytes of information that a name carries below its zone on average, by rare record types.
+    /// Minimum mean information content of a name below its zone, in bytes, for the rare record
+    /// types.
     pub rare_name_bytes: f64,
-    /// The same by other record types.
+    /// Minimum mean information content of a name below its zone, in bytes, for ordinary record
+    /// types.
     pub name_bytes: f64,
-    /// Share of distinct names in all questions for the zone.
+    /// Minimum share of distinct names among all queries for the zone.
     pub distinct_share: f64,
-    /// Share of questions with an answer of any kind: without, nothing comes through.
+    /// Minimum share of queries that got a response; without responses nothing gets through.
     pub answered_share: f64,
-    /// Clients' zones held, up to about 2 kB each, mostly 400 bytes.
+    /// Maximum number of pairs of client and zone tracked, mostly 400 bytes and at most about 2 kB
+    /// each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_zones: usize,
 }
@@ -164,24 +169,24 @@ impl Default for DnsTunnelConfig {
     }
 }
 
-/// Generated names that don't exist.
+/// Domain generation algorithms: queries for generated names that don't exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DgaConfig {
-    /// Half a short window.
+    /// Half of the short detection window.
     #[serde(rename = "half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Half a long window, which needs three times as many names.
+    /// Half of the long detection window; it requires three times as many names.
     #[serde(rename = "slow_half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1s"))]
     pub slow_half_ns: u64,
-    /// Distinct registered names that don't exist, asked for by one client in a window.
+    /// Number of distinct nonexistent registered domains that one client queries within a window.
     #[schemars(range(min = 1))]
     pub names: u32,
-    /// Their share in all registered names that the client got an answer about.
+    /// Minimum share of them among all registered domains that the client got a response for.
     pub missing_share: f64,
-    /// Clients held, up to about 3 kB each.
+    /// Maximum number of clients tracked, up to about 3 kB each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_clients: usize,
 }
@@ -198,18 +203,18 @@ impl Default for DgaConfig {
     }
 }
 
-/// Requests to web servers that carry programs.
+/// Code injection: web requests that carry commands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InjectionConfig {
-    /// Half a window.
+    /// Half of the detection window.
     #[serde(rename = "half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Such requests of one client to one server in a window.
+    /// Number of such requests from one client to one server within a window.
     #[schemars(range(min = 1))]
     pub requests: u32,
-    /// Pairs of client and server held, about 100 bytes each.
+    /// Maximum number of pairs of client and server tracked, about 100 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_clients: usize,
 }
@@ -224,19 +229,19 @@ impl Default for InjectionConfig {
     }
 }
 
-/// ICMPv6 behind extension headers.
+/// Evasion with IPv6 extension headers: ICMPv6 behind long header chains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExtensionsConfig {
-    /// Half a window.
+    /// Half of the detection window.
     #[serde(rename = "half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Sampled packets of one host to another with more than 8 bytes of extension headers in a
-    /// window.
+    /// Number of sampled packets with more than 8 bytes of extension headers from one host to
+    /// another within a window.
     #[schemars(range(min = 1))]
     pub packets: u32,
-    /// Pairs of hosts held, about 100 bytes each.
+    /// Maximum number of pairs of hosts tracked, about 100 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_senders: usize,
 }
@@ -251,31 +256,32 @@ impl Default for ExtensionsConfig {
     }
 }
 
-/// Logins that a service refuses.
+/// Password guessing by reply codes: logins that a service refuses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RepliesConfig {
-    /// Half a short window.
+    /// Half of the short detection window.
     #[serde(rename = "half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Half a long window, which needs three times as many refusals.
+    /// Half of the long detection window; it requires three times as many refusals.
     #[serde(rename = "slow_half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1s"))]
     pub slow_half_ns: u64,
-    /// Logins of one client that one service refuses in a window.
+    /// Number of logins of one client that one service refuses within a window.
     #[schemars(range(min = 1))]
     pub refused: u32,
-    /// The same for HTTP, where a browser is refused before it asks for the password.
+    /// Number of HTTP logins of one client that one service refuses within a window. A browser is
+    /// refused once before it asks for the password.
     #[schemars(range(min = 1))]
     pub refused_http: u32,
-    /// SSH connections of one client to one service in a short window. Whether a login worked is
-    /// encrypted.
+    /// Number of SSH connections of one client to one service within the short window; the outcome
+    /// of a login is encrypted.
     #[schemars(range(min = 1))]
     pub ssh_banners: u32,
-    /// Share of refusals in all logins.
+    /// Minimum share of refused logins.
     pub refused_share: f64,
-    /// Clients and services held, 200 bytes each.
+    /// Maximum number of pairs of client and service tracked, 200 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_pairs: usize,
 }
@@ -294,18 +300,18 @@ impl Default for RepliesConfig {
     }
 }
 
-/// MQTT clients that break the protocol.
+/// MQTT clients that violate the protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MqttConfig {
-    /// Half a window.
+    /// Half of the detection window.
     #[serde(rename = "half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Messages of one client to one broker that break the protocol, in a window.
+    /// Number of invalid messages from one client to one broker within a window.
     #[schemars(range(min = 1))]
     pub violations: u32,
-    /// Clients and brokers held, 150 bytes each.
+    /// Maximum number of pairs of client and broker tracked, 150 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_pairs: usize,
 }
@@ -320,24 +326,24 @@ impl Default for MqttConfig {
     }
 }
 
-/// Modbus and DNP3.
+/// Reconnaissance of field devices by Modbus and DNP3.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FieldbusConfig {
-    /// Half a window.
+    /// Half of the detection window.
     #[serde(rename = "half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Requests of one master that one device refuses in a window.
+    /// Number of requests of one master that one device rejects within a window.
     #[schemars(range(min = 1))]
     pub exceptions: u32,
-    /// Share of refusals in all answers.
+    /// Minimum share of rejections among all responses.
     pub exception_share: f64,
-    /// A device is known, and its masters with it, after this long.
+    /// Learning time of a device, after which its masters are known.
     #[serde(rename = "known_after", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "known_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "known_ns", "x-minimum" = "1ms"))]
     pub known_ns: u64,
-    /// Masters and devices held, 150 bytes each.
+    /// Maximum number of pairs of master and device tracked, 150 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_pairs: usize,
 }
@@ -354,23 +360,24 @@ impl Default for FieldbusConfig {
     }
 }
 
-/// Data in ICMP echoes.
+/// ICMP tunnels: data in echo messages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IcmpTunnelConfig {
-    /// Half a window.
+    /// Half of the detection window.
     #[serde(rename = "half_window", with = "Time::<1>")]
-    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1ns"))]
+    #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Replies in a window whose data is not that of their request.
+    /// Number of echo replies within a window whose data differs from their request's.
     #[schemars(range(min = 1))]
     pub changed_replies: u32,
-    /// Share of such replies in those whose request was seen.
+    /// Minimum share of such replies among those whose request was seen.
     pub changed_share: f64,
-    /// Requests in a window whose data and length change, for where replies are not seen.
+    /// Number of echo requests within a window whose data and length vary, for links where replies
+    /// are not seen.
     #[schemars(range(min = 1))]
     pub changed_requests: u32,
-    /// Pairs held, 500 bytes each.
+    /// Maximum number of pairs of hosts tracked, 500 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_pairs: usize,
 }

@@ -1,66 +1,69 @@
-//! Priors of the detectors of shapes: what no ordinary client does, whatever its host is used to.
+//! Thresholds of the shape detectors: behaviour that no ordinary client shows, whatever its host's
+//! history.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Behaviour with a definite shape, from flow updates. Counts fade with a time constant of 5 s
-/// unless said otherwise: a steady rate settles at five times itself, a burst counts at once.
+/// Behaviour with a known shape, from flow updates. Counts decay with a time constant of 5 s unless
+/// noted otherwise: a steady rate settles at five times itself, a burst counts at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShapeConfig {
-    /// Attempts of one source on few ports of one host of which next to none becomes a
-    /// connection. A client whose server is down tries again a few times a second at most.
+    /// Number of connection attempts of one source to few ports of one host, nearly all
+    /// unsuccessful. A client whose server is down retries a few times per second at most.
     pub attempts: f64,
-    /// The same of SYNs without options, which no stack of an operating system sends.
+    /// Number of unsuccessful connection attempts of one source to few ports of one host by SYNs
+    /// without TCP options, which no operating system sends.
     pub bare_attempts: f64,
-    /// Attempts of many sources on one host of which next to none becomes a connection.
+    /// Number of connection attempts of many sources to one host, nearly all unsuccessful.
     pub scattered_attempts: f64,
-    /// Unanswered UDP flows of many sources to one host.
+    /// Number of unanswered UDP flows of many sources to one host.
     pub scattered_datagrams: f64,
-    /// Echo requests of many sources to one host.
+    /// Number of echo requests of many sources to one host.
     pub scattered_echoes: f64,
-    /// TCP flows of many sources to one host that begin without a handshake and are refused or not
-    /// answered.
+    /// Number of TCP flows of many sources to one host that begin without a handshake and are reset
+    /// or unanswered.
     pub scattered_stray: f64,
-    /// How many sources are many.
+    /// Minimum number of sources of a distributed attack.
     pub scattered_sources: f64,
-    /// Short web sessions of one source with one host. A browser keeps its connections.
+    /// Number of short web sessions of one source with one host. A browser reuses its connections.
     pub web_sessions: f64,
-    /// Web connections of one source to one host, open at once and next to silent. A browser opens
-    /// six.
+    /// Number of nearly silent web connections of one source to one host that are open at the same
+    /// time. A browser opens six.
     pub web_open: u32,
-    /// Unanswered UDP flows of one source to few ports of one host; 1.6 times as
-    /// many to port 53.
+    /// Number of unanswered UDP flows of one source to few ports of one host; 1.6 times as many to
+    /// port 53.
     pub datagram_flows: f64,
-    /// Echo requests of one source to one host. `ping` sends one a second, and five a second at
-    /// most without privilege.
+    /// Number of echo requests of one source to one host. `ping` sends one per second, and at most
+    /// five per second without privileges.
     pub echoes: f64,
-    /// Packets from amplifying services that were never asked.
+    /// Number of unsolicited packets from services used for amplification.
     pub reflected: f64,
-    /// Amplifying services that they come from, at least.
+    /// Minimum number of services that they come from.
     pub reflectors: f64,
-    /// Their mean length, bytes, at least.
+    /// Minimum mean length of them, bytes.
     pub reflected_length: f64,
-    /// SYN-ACKs to handshakes that were never begun, time constant of 60 s.
+    /// Number of SYN-ACKs without a handshake in progress, with a time constant of 60 s.
     pub unasked: f64,
-    /// Hosts that they come from, at least.
+    /// Minimum number of hosts that they come from.
     pub unasked_hosts: f64,
-    /// Short sessions with a service that asks for a password, time constant of 30 s.
+    /// Number of short sessions with a service that authenticates with a password, with a time
+    /// constant of 30 s.
     pub password_sessions: f64,
-    /// Short sessions with any other service but the web, where all are alike, of the same time
-    /// constant.
+    /// Number of short, similar sessions with any other service but the web, with a time constant
+    /// of 30 s.
     pub alike_sessions: f64,
-    /// Standard deviation of the packets of sessions over their mean, up to which they are alike.
+    /// Maximum coefficient of variation of the packet counts of similar sessions.
     pub alike: f64,
-    /// Regular contacts with one service outside of the site; twice as many at periods from 20 s
-    /// on, three times as many from 120 s on.
+    /// Number of regular contacts with one external service; twice as many at periods from 20 s,
+    /// three times as many from 120 s.
     pub beacon_contacts: u32,
     /// Ports of web servers.
     pub web_ports: Vec<u16>,
-    /// Pairs followed, about 200 bytes each.
+    /// Maximum number of pairs of hosts tracked, about 200 bytes each.
     #[schemars(extend("x-restart" = true))]
     pub max_pairs: usize,
-    /// Hosts followed, about 200 bytes each.
+    /// Maximum number of hosts tracked, about 200 bytes each.
     #[schemars(extend("x-restart" = true))]
     pub max_victims: usize,
 }
