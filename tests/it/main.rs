@@ -27,6 +27,7 @@ mod models;
 mod naming;
 mod parity;
 mod pins;
+mod range;
 mod replay;
 mod screen;
 mod shapes;

@@ -5,6 +5,7 @@ pub mod day;
 pub mod engine_load;
 pub mod frames;
 mod host;
+pub mod range;
 mod sender;
 mod sensor;
 pub mod twin;

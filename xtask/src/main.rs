@@ -5,6 +5,7 @@ mod ci;
 mod fuzz;
 mod kernel;
 mod proc;
+mod range;
 mod run;
 mod rust_src;
 mod setup;
@@ -29,6 +30,8 @@ usage: cargo xtask COMMAND [ARGS]
                          docs/benchmarks.md
   lab [--latency RUNS]   the demo: an attack, found and dropped, in network namespaces; or how
                          long it takes from an attack's start to its block
+  range --out DIR        labelled captures of real programs in network namespaces; --help tells
+                         more, docs/range.md all
   help                   this text
 
 examples:
@@ -70,6 +73,7 @@ fn dispatch(name: &str, args: &[String]) -> Option<Result> {
         "fuzz" => fuzz::command(args),
         "tidy" => tidy::check(),
         "lab" => run::tests_program(name, args),
+        "range" => range::command(args),
         "bench" => bench::command(args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -23,13 +23,17 @@ const CARGO_DENY: &str = "0.20.2";
 const BPFFS: &str = "/sys/fs/bpf";
 
 /// Programs the tests drive, with the Debian packages that have them.
-const TEST_TOOLS: [(&str, &str); 6] = [
+const TEST_TOOLS: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("ethtool", "ethtool"),
     ("nmap", "nmap"),
     ("hping3", "hping3"),
     ("iperf3", "iperf3"),
+    ("dropbear", "dropbear-bin"),
+    ("ssh", "openssh-client"),
+    ("sshpass", "sshpass"),
+    ("python3", "python3"),
 ];
 
 /// Set-up of the programs that only tests use.
