@@ -22,6 +22,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use sensor_capture::player::Conditions;
 use sensor_engine::{Config, ModelKind};
 
 use self::compare::Comparison;
@@ -132,7 +133,11 @@ pub trait Progress: Sync {
 }
 
 /// Runs every capture, as many at once as there are CPUs.
-pub fn evaluate(subjects: &[Subject], config: &Config, progress: &impl Progress) -> Evaluation {
+pub fn evaluate(
+    subjects: &[Subject],
+    conditions: &Conditions,
+    progress: &impl Progress,
+) -> Evaluation {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let n_workers = thread::available_parallelism().map_or(1, usize::from);
@@ -144,7 +149,7 @@ pub fn evaluate(subjects: &[Subject], config: &Config, progress: &impl Progress)
         for _ in 0..n_workers.min(subjects.len()) {
             scope.spawn(|| {
                 while let Some(subject) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = run(subject, config, progress);
+                    let result = run(subject, conditions, progress);
                     // A worker that panicked leaves whole entries behind.
                     let mut results = results.lock().unwrap_or_else(|e| e.into_inner());
                     results.push(result);
@@ -153,7 +158,7 @@ pub fn evaluate(subjects: &[Subject], config: &Config, progress: &impl Progress)
         }
     });
     let mut evaluation = Evaluation {
-        models: config.scoring.models.clone(),
+        models: conditions.engine.scoring.models.clone(),
         ..Evaluation::default()
     };
     for (score, problems) in results.into_inner().unwrap_or_else(|e| e.into_inner()) {
@@ -167,7 +172,7 @@ pub fn evaluate(subjects: &[Subject], config: &Config, progress: &impl Progress)
 
 fn run(
     subject: &Subject,
-    config: &Config,
+    conditions: &Conditions,
     progress: &impl Progress,
 ) -> (Option<CaptureScore>, Vec<String>) {
     let labels = match Labels::read(&subject.packets, &subject.episodes) {
@@ -179,11 +184,11 @@ fn run(
         progress.add_bytes(n_bytes.saturating_sub(before));
         before = n_bytes;
     };
-    let config = Config {
+    let conditions = conditions.with_engine(Config {
         emit_scores: true,
-        ..config.clone()
-    };
-    match watch(&subject.capture, config, Truth::new(labels), seen) {
+        ..conditions.engine.clone()
+    });
+    match watch(&subject.capture, &conditions, Truth::new(labels), seen) {
         Ok(watched) => {
             let mut problems = watched.truth.problems(&subject.id);
             problems.extend(watched.problems.iter().cloned());

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod checkpoint;
 pub mod cli;
+mod conditions;
 pub mod config;
 pub mod eval;
 pub mod explain;

@@ -11,7 +11,7 @@ use crate::config::OutputSettings;
 use crate::output;
 use crate::print::Sink;
 use crate::respond::Respond;
-use sensor_capture::player::Listener;
+use sensor_capture::drive::Listener;
 
 /// What is put out besides incidents and decisions.
 #[derive(Clone, Copy, Debug, Default)]

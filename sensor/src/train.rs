@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use sensor_capture::player::Conditions;
 use sensor_engine::{
     About, BENIGN, Config, Family, Forest, Growth, Row, Shares, Source, greatest_from,
 };
@@ -53,11 +54,12 @@ pub struct Trained {
 /// When there is too little to learn from.
 pub fn train(
     subjects: &[Subject],
+    conditions: &Conditions,
     plan: &Plan,
     progress: &impl Progress,
     has_grown: &(impl Fn(usize, usize) + Sync),
 ) -> Result<Trained, String> {
-    let (mut captures, problems) = collect_all(subjects, progress);
+    let (mut captures, problems) = collect_all(subjects, conditions, progress);
     let groups = leave_out_compositions(&mut captures);
     let classes = classes(&captures);
     if classes.len() < 3 {
@@ -122,14 +124,18 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-fn collect_all(subjects: &[Subject], progress: &impl Progress) -> (Vec<Collected>, Vec<String>) {
-    let config = Config {
+fn collect_all(
+    subjects: &[Subject],
+    conditions: &Conditions,
+    progress: &impl Progress,
+) -> (Vec<Collected>, Vec<String>) {
+    let conditions = conditions.with_engine(Config {
         emit_vectors: true,
         omit_flows: true,
-        ..Config::default()
-    };
+        ..conditions.engine.clone()
+    });
     let (mut captures, mut problems) = (Vec::new(), Vec::new());
-    for result in in_parallel(subjects, |subject| collect(subject, &config, progress)) {
+    for result in in_parallel(subjects, |subject| collect(subject, &conditions, progress)) {
         match result {
             Ok(mut capture) => {
                 problems.append(&mut capture.problems);

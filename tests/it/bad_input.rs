@@ -273,3 +273,17 @@ fn the_report_is_written_whole() {
     assert_eq!(runs[1]["detected"], 1);
     assert_eq!(runs[2]["detected"], 0);
 }
+
+#[test]
+fn an_evaluation_obeys_a_configuration() {
+    let labelled = Labelled::new("tuned", &scan());
+    let file = labelled.0.join("tuned.toml");
+    let text = "[engine.scan]\nfast_ports = 5000\nfast_ports_rows = 50000\nfailed_ports = 5000\nslow_failed_ports = 5000\n";
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(binary().unwrap());
+    command.args(["eval", "--json", "--config"]).arg(&file);
+    let output = command.arg(labelled.capture()).output().unwrap();
+    let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(figures["overall"]["detected"], 0, "{figures}");
+    assert_eq!(labelled.eval().1["overall"]["detected"], 1);
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
+use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{BlockArrays, LoadOptions, SharedArray};
 use sensor_capture::software::BlockSet;
 use sensor_common::Pod;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
+use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::LoadOptions;
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, Event, Outcome};
@@ -176,7 +177,7 @@ fn the_short_way_counts_as_the_long_one() {
     assert_eq!(count(kernel.event(Event::Dropped)), whole);
     assert_eq!(count(kernel.outcome(Way::Ingress, Outcome::Udp)), whole);
     let mut n_told = 0;
-    kernel.drain_events(|sample| n_told += u64::from(sample.head.kind == Kind::BlockHit as u8));
+    kernel.drain_samples(|sample| n_told += u64::from(sample.head.kind == Kind::BlockHit as u8));
     assert_eq!(n_told, 3, "the first packet, and every 1,024th");
     let listed = lists.blocks.list().next().unwrap();
     assert_eq!((listed.packets, listed.bytes), whole);

@@ -3,8 +3,9 @@
 use std::io;
 use std::process::Command;
 
+use sensor_capture::drive::Listener;
 use sensor_capture::pcap::{Frame, LinkType};
-use sensor_capture::player::{Listener, Player};
+use sensor_capture::player::{Conditions, Player};
 use sensor_engine::{Config, Engine, Input, Output};
 use sensor_tests::engine_load::resident_bytes;
 
@@ -84,7 +85,7 @@ fn play(player: &mut Player<Kept>, at_ns: u64, frame: &[u8]) {
 
 #[test]
 fn every_packet_is_in_one_flow_whatever_the_silences() {
-    let mut player = Player::new(Kept::new(false));
+    let mut player = Player::new(Kept::new(false), &Conditions::default());
     let mut at_ns = T0;
     let (client, server) = ([10, 0, 0, 1], [10, 0, 0, 2]);
     // Around the unanswered, idle and active timeouts and the silence that begins a flow anew.
@@ -130,7 +131,7 @@ fn day(player: &mut Player<Kept>, from_s: u64, to_s: u64, per_second: u64) {
 fn looks_that_are_skipped_change_nothing() {
     // Frames that nobody can read keep every tick busy; without them the silent ones are skipped.
     let lines = |has_noise: bool| {
-        let mut player = Player::new(Kept::new(true));
+        let mut player = Player::new(Kept::new(true), &Conditions::default());
         for part in 0..20u64 {
             let begin_s = part * 37;
             day(&mut player, begin_s, begin_s + 3, 200);
@@ -170,7 +171,7 @@ fn memory_stays_over_hours() {
 }
 
 fn measure_hours() {
-    let mut player = Player::new(Kept::new(false));
+    let mut player = Player::new(Kept::new(false), &Conditions::default());
     let hour_s = 3_600;
     // Past the memory of every table: subjects are forgotten after half an hour.
     day(&mut player, 0, hour_s, 10);

@@ -1,8 +1,9 @@
 //! Golden replays of the models: each, alone, is silent on an hour of ordinary traffic, and fires on
 //! a host of it that begins to do what none did before.
 
+use sensor_capture::drive::Listener;
 use sensor_capture::pcap::{Frame, LinkType};
-use sensor_capture::player::{Listener, Player};
+use sensor_capture::player::{Conditions, Player};
 use sensor_engine::{Config, Engine, Family, Incident, Input, ModelKind, Output, State};
 
 use crate::content::{START_US, ipv4};
@@ -115,11 +116,12 @@ fn said(models: &[ModelKind], frames: &Frames) -> Vec<Incident> {
     let mut config = Config::default();
     config.scoring.models = models.to_vec();
     config.omit_detectors = true;
-    let mut player = Player::new(Kept {
+    let kept = Kept {
         engine: Engine::new(config),
         outputs: Vec::new(),
         incidents: Vec::new(),
-    });
+    };
+    let mut player = Player::new(kept, &Conditions::default());
     for (i, (at_us, frame)) in frames.iter().enumerate() {
         let frame = Frame {
             at_ns: at_us * 1_000,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::LoadOptions;
 use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use sensor_common::arrival::Way;

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
+use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{Kernel, LoadOptions};
 use sensor_capture::software::Software;
 use sensor_common::arrival::{Arrival, Way};
@@ -228,14 +229,14 @@ impl Twin {
     fn drain(&mut self) {
         self.n_since_drain = 0;
         let [theirs, ours] = &mut self.sent;
-        self.kernel.drain_ring(|flow| theirs.push(*flow));
-        self.software.drain(|flow| ours.push(*flow));
+        self.kernel.drain_flows(|flow| theirs.push(*flow));
+        self.software.drain_flows(|flow| ours.push(*flow));
         let [theirs, ours] = &mut self.events;
         let owned = |sample: &Sample<'_>| (*sample.head, sample.payload.to_vec());
         self.kernel
-            .drain_events(|sample| theirs.push(owned(sample)));
+            .drain_samples(|sample| theirs.push(owned(sample)));
         self.software
-            .drain_events(|sample| ours.push(owned(sample)));
+            .drain_samples(|sample| ours.push(owned(sample)));
     }
 
     /// Compares all that the two have counted, and gives how many flow records that were.

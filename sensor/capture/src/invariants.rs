@@ -12,6 +12,7 @@ use sensor_common::datapath::Verdict;
 use sensor_common::flow::{Direction, Flow};
 use sensor_common::packet::invariants;
 
+use super::drive::Tables as _;
 use super::kernel::LoadOptions;
 use super::pcap::{CaptureReader, MAX_FRAME_LEN, to_ethernet};
 use super::software::Software;
@@ -63,7 +64,7 @@ fn check_sums(path: &mut Software) {
         let [there, back] = &flow.directions;
         packets += u64::from(there.packets) + u64::from(back.packets);
     };
-    path.drain(&mut take);
+    path.drain_flows(&mut take);
     path.scan_flows(take);
     let with_flow = Outcome::LaterFragment as usize + 1;
     let ways = path.counts().chunks(Outcome::COUNT as usize).take(2);

@@ -1,7 +1,8 @@
 //! Sources of packets: the kernel program, or capture files through the same code, and the loop that
-//! feeds the engine from captures.
+//! feeds the engine from either.
 
-pub mod batch;
+mod batch;
+pub mod drive;
 #[cfg(any(test, feature = "invariants"))]
 pub mod invariants;
 pub mod kernel;

@@ -1,5 +1,5 @@
-//! Drives the software datapath by the packets' time and hands what it counts to a listener, as the
-//! kernel and its reader would at that pace.
+//! Plays captures: packets go through the software datapath, and its tables are looked at by the
+//! packets' time, as the kernel's are live.
 
 use std::fmt;
 use std::io;
@@ -7,20 +7,14 @@ use std::path::Path;
 
 use sensor_common::arrival::{Arrival, Way};
 use sensor_common::counters::{Count, Event, Outcome};
-use sensor_common::flow::Flow;
-use sensor_common::host::HostRow;
 use sensor_common::packet::Packet;
-use sensor_engine::Input;
+use sensor_engine::{Config, Input};
 
-use crate::batch::Batch;
+use crate::drive::{Drive, Listener, Pace, Tables as _};
 use crate::kernel::LoadOptions;
 use crate::pcap::{EthernetFrame, FRAMES, Frame, to_ethernet};
 use crate::software::Software;
 
-/// Host rows are looked at this often, event time.
-pub const HOST_TICK_NS: u64 = 100_000_000;
-/// Flows are looked at every so many host ticks, and whenever the engine asks for it.
-pub const FLOW_TICKS: u64 = 10;
 /// Event time goes on this long after the last packet: what a live sensor says a moment later, a
 /// replay says, too (an attempt is unanswered after a second).
 const AFTER_NS: u64 = 5_000_000_000;
@@ -35,18 +29,36 @@ const MOST_DISORDER_NS: u64 = 1_000_000_000;
 /// Set-backs of one capture that are each named; the rest are counted.
 const MOST_NAMED: u64 = 10;
 
-/// Who is told what the datapath counted.
-pub trait Listener {
-    fn feed(&mut self, at_ns: u64, input: Input<'_>);
-    /// Whether flows are to be looked at after these host rows, be it their turn or not.
-    fn wants_flows(&self) -> bool;
-    /// Called after each tick, with everything of it fed.
-    ///
-    /// # Errors
-    /// When what was said can't be passed on.
-    fn deliver(&mut self, at_ns: u64) -> io::Result<()>;
-    /// Called once, at the end.
-    fn finish(&mut self, at_ns: u64);
+/// Conditions that captures are played under: those of the sensor whose verdicts are wanted.
+#[derive(Clone, Debug)]
+pub struct Conditions {
+    /// Capacities, tunnels and the secret of the datapath, which is that of one CPU.
+    pub load: LoadOptions,
+    pub pace: Pace,
+    /// For the engine that listens.
+    pub engine: Config,
+}
+
+impl Default for Conditions {
+    /// Those of the default configuration, with a secret that everybody knows.
+    fn default() -> Self {
+        Self {
+            load: LoadOptions::fixed(),
+            pace: Pace::default(),
+            engine: Config::default(),
+        }
+    }
+}
+
+impl Conditions {
+    /// The same datapath and pace with another configuration of the engine.
+    #[must_use]
+    pub fn with_engine(&self, engine: Config) -> Self {
+        Self {
+            engine,
+            ..self.clone()
+        }
+    }
 }
 
 /// What was played.
@@ -110,38 +122,26 @@ pub struct Player<L> {
     pub listener: L,
     path: Software,
     played: Played,
-    local: Vec<HostRow>,
-    remote: Vec<HostRow>,
+    drive: Drive,
     /// Frames of other links get their Ethernet header here.
     scratch: [Vec<u8>; FRAMES],
-    /// Flows on their way to the listener.
-    batch: Batch,
     /// Event time is the packets' time and this: what set-backs of the clock took away.
     behind_ns: u64,
     set_backs: Vec<SetBack>,
     next_tick_ns: u64,
-    n_ticks: u64,
-    n_host_dropped: u64,
-    /// Samples above their budget, and with the ring full.
-    n_shed: [u64; 2],
 }
 
 impl<L: Listener> Player<L> {
-    pub fn new(listener: L) -> Self {
+    pub fn new(listener: L, conditions: &Conditions) -> Self {
         Self {
             listener,
-            path: Software::new(&LoadOptions::fixed()),
+            path: Software::new(&conditions.load),
             played: Played::default(),
-            local: Vec::new(),
-            remote: Vec::new(),
+            drive: Drive::new(conditions.pace),
             scratch: [const { Vec::new() }; FRAMES],
-            batch: Batch::default(),
             behind_ns: 0,
             set_backs: Vec::new(),
             next_tick_ns: 0,
-            n_ticks: 0,
-            n_host_dropped: 0,
-            n_shed: [0; 2],
         }
     }
 
@@ -247,7 +247,7 @@ impl<L: Listener> Player<L> {
     fn advance(&mut self, at_ns: u64) -> io::Result<()> {
         if self.played.last_ns == 0 {
             self.played.first_ns = at_ns;
-            self.next_tick_ns = at_ns.saturating_add(HOST_TICK_NS);
+            self.next_tick_ns = at_ns.saturating_add(self.tick_ns());
         }
         if at_ns < self.played.last_ns {
             self.played.n_backward += 1;
@@ -258,22 +258,35 @@ impl<L: Listener> Player<L> {
         Ok(())
     }
 
+    /// Nanoseconds from one tick to the next.
+    const fn tick_ns(&self) -> u64 {
+        self.drive.pace().hosts_ns()
+    }
+
     fn tick_until(&mut self, at_ns: u64) -> io::Result<()> {
         if at_ns < self.next_tick_ns {
             return Ok(());
         }
-        self.tick(self.next_tick_ns)?;
-        self.step(1);
+        let now_ns = self.next_tick_ns;
+        self.drive.tick(&mut self.path, &mut self.listener, now_ns);
+        self.listener.deliver(now_ns)?;
+        self.move_on(1);
         if at_ns >= self.next_tick_ns {
             self.idle_until(at_ns)?;
         }
         Ok(())
     }
 
-    fn step(&mut self, n_ticks: u64) {
-        self.n_ticks = self.n_ticks.saturating_add(n_ticks);
-        let step_ns = n_ticks.saturating_mul(HOST_TICK_NS);
+    /// Moves the time of the next tick on.
+    const fn move_on(&mut self, n_ticks: u64) {
+        let step_ns = n_ticks.saturating_mul(self.tick_ns());
         self.next_tick_ns = self.next_tick_ns.saturating_add(step_ns);
+    }
+
+    /// Leaves ticks out.
+    const fn skip(&mut self, n_ticks: u64) {
+        self.drive.skip(n_ticks);
+        self.move_on(n_ticks);
     }
 
     /// The ticks of a time without packets. Looks at hosts would find nothing: only the last is
@@ -284,20 +297,26 @@ impl<L: Listener> Player<L> {
             if self.next_tick_ns >= leap_ns {
                 self.leap_towards(at_ns);
             }
-            let n_left = at_ns.saturating_sub(self.next_tick_ns) / HOST_TICK_NS;
-            let n_to_flows = self.n_ticks.next_multiple_of(FLOW_TICKS) - self.n_ticks;
-            self.step(n_to_flows.min(n_left));
+            let n_left = at_ns.saturating_sub(self.next_tick_ns) / self.tick_ns();
+            let n_to_flows = self.drive.n_ticks_to_flows();
+            self.skip(n_to_flows.min(n_left));
             let now_ns = self.next_tick_ns;
             let is_last = n_left <= n_to_flows;
+            let Self {
+                drive,
+                path,
+                listener,
+                ..
+            } = self;
             if is_last {
                 let (local, remote) = (&[], &[]);
-                self.listener.feed(now_ns, Input::Hosts { local, remote });
+                listener.feed(now_ns, Input::Hosts { local, remote });
             }
             if n_to_flows <= n_left {
-                self.look_at_flows(now_ns);
-                self.listener.deliver(now_ns)?;
+                drive.look_at_flows(path, listener, now_ns);
+                listener.deliver(now_ns)?;
             }
-            self.step(1);
+            self.skip(1);
             if is_last {
                 return Ok(());
             }
@@ -307,62 +326,8 @@ impl<L: Listener> Player<L> {
     /// Leaves ticks out, as many as a whole number of looks at flows, up to shortly before `at_ns`.
     fn leap_towards(&mut self, at_ns: u64) {
         let left_ns = at_ns.saturating_sub(self.next_tick_ns);
-        let n_ticks = left_ns.saturating_sub(LEAP_SHORT_NS) / HOST_TICK_NS;
-        self.step(n_ticks - n_ticks % FLOW_TICKS);
-    }
-
-    fn tick(&mut self, at_ns: u64) -> io::Result<()> {
-        let listener = &mut self.listener;
-        let batch = &mut self.batch;
-        let mut feed = |flows: &[Flow]| listener.feed(at_ns, Input::FlowsSent(flows));
-        self.path.drain(|flow| batch.push(flow, &mut feed));
-        batch.flush(&mut feed);
-        self.path
-            .drain_events(|sample| listener.feed(at_ns, Input::Sample(sample)));
-        self.path.read_hosts(&mut self.local, &mut self.remote);
-        listener.feed(
-            at_ns,
-            Input::Hosts {
-                local: &self.local,
-                remote: &self.remote,
-            },
-        );
-        let dropped = self.path.event(Event::HostNotAdmitted).packets;
-        if dropped > self.n_host_dropped {
-            let packets = dropped - self.n_host_dropped;
-            listener.feed(at_ns, Input::HostDropped { packets });
-            self.n_host_dropped = dropped;
-        }
-        let shed =
-            [Event::SampleOverBudget, Event::EventRingFull].map(|e| self.path.event(e).packets);
-        if shed != self.n_shed {
-            let [over_budget, ring_full] = shed;
-            listener.feed(
-                at_ns,
-                Input::SamplesShed {
-                    over_budget: over_budget.saturating_sub(self.n_shed[0]),
-                    ring_full: ring_full.saturating_sub(self.n_shed[1]),
-                },
-            );
-            self.n_shed = shed;
-        }
-        if self.n_ticks.is_multiple_of(FLOW_TICKS) || self.listener.wants_flows() {
-            self.look_at_flows(at_ns);
-        }
-        self.listener.deliver(at_ns)
-    }
-
-    fn look_at_flows(&mut self, at_ns: u64) {
-        self.scan(at_ns);
-        self.listener.feed(at_ns, Input::FlowTick);
-    }
-
-    fn scan(&mut self, at_ns: u64) {
-        let listener = &mut self.listener;
-        let batch = &mut self.batch;
-        let mut feed = |flows: &[Flow]| listener.feed(at_ns, Input::FlowsLive(flows));
-        self.path.scan_flows(|flow| batch.push(flow, &mut feed));
-        batch.flush(&mut feed);
+        let n_ticks = left_ns.saturating_sub(LEAP_SHORT_NS) / self.tick_ns();
+        self.skip(n_ticks - n_ticks % self.drive.pace().n_hosts_per_flows());
     }
 
     /// Lets a little time pass, then ends what is open.
@@ -372,16 +337,7 @@ impl<L: Listener> Player<L> {
     pub fn finish(&mut self) -> io::Result<()> {
         let at_ns = self.played.last_ns.saturating_add(AFTER_NS);
         self.tick_until(at_ns)?;
-        let listener = &mut self.listener;
-        let batch = &mut self.batch;
-        let mut feed = |flows: &[Flow]| listener.feed(at_ns, Input::FlowsSent(flows));
-        self.path.drain(|flow| batch.push(flow, &mut feed));
-        batch.flush(&mut feed);
-        self.path
-            .drain_events(|sample| listener.feed(at_ns, Input::Sample(sample)));
-        self.scan(at_ns);
-        self.listener.finish(at_ns);
-        self.listener.deliver(at_ns)
+        self.drive.finish(&mut self.path, &mut self.listener, at_ns)
     }
 }
 
@@ -426,7 +382,7 @@ mod tests {
         data[14..24].copy_from_slice(&[0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17]);
         data[26..34].copy_from_slice(&[192, 0, 2, 1, 192, 0, 2, 2]);
         let first_ns = 1_600_000_000 * 1_000_000_000;
-        let mut player = Player::new(Counted::default());
+        let mut player = Player::new(Counted::default(), &Conditions::default());
         for (number, at_ns) in [(1, first_ns), (2, first_ns + apart_ns)] {
             let frame = Frame {
                 at_ns,

@@ -17,6 +17,7 @@ use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
 use sensor_common::packet::{Packet, parse};
 use sensor_common::{Address, hash_address};
 
+use crate::drive::Tables;
 use crate::kernel::LoadOptions;
 
 /// Places handed out at a time: all are brought near before the first is read.
@@ -451,18 +452,26 @@ impl Software {
         self.events.push(head, frame, notice.max_bytes);
     }
 
-    /// Hands out the events since the last drain, oldest first.
-    pub fn drain_events(&mut self, take: impl FnMut(&Sample<'_>)) {
+    pub fn outcome(&self, outcome: Outcome) -> Count {
+        self.path.counters.counts[outcome as usize]
+    }
+
+    /// The whole counter map, in its order.
+    pub fn counts(&self) -> &[Count] {
+        &self.path.counters.counts
+    }
+}
+
+impl Tables for Software {
+    fn drain_samples(&mut self, take: impl FnMut(&Sample<'_>)) {
         self.events.drain(take);
     }
 
-    /// Hands out the records that left the cache, oldest first.
-    pub fn drain(&mut self, mut take: impl FnMut(&Flow)) {
+    fn drain_flows(&mut self, mut take: impl FnMut(&Flow)) {
         self.path.ring.0.drain(..).for_each(|flow| take(&flow));
     }
 
-    /// Hands out every flow in the cache that had a packet since the last such look.
-    pub fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
+    fn scan_flows(&mut self, mut take: impl FnMut(&Flow)) {
         let FlowBuckets {
             buckets,
             touched,
@@ -490,22 +499,12 @@ impl Software {
         });
     }
 
-    /// Copies the host rows that a packet met since the last such look into `local` and `remote`.
-    pub fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
+    fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
         self.path.hosts.local.read(local);
         self.path.hosts.remote.read(remote);
     }
 
-    pub fn outcome(&self, outcome: Outcome) -> Count {
-        self.path.counters.counts[outcome as usize]
-    }
-
-    /// The whole counter map, in its order.
-    pub fn counts(&self) -> &[Count] {
-        &self.path.counters.counts
-    }
-
-    pub fn event(&self, event: Event) -> Count {
+    fn event(&self, event: Event) -> Count {
         self.path.counters.counts[(EVENT_BASE + event as u32) as usize]
     }
 }

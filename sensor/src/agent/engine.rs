@@ -1,6 +1,7 @@
 //! The engine's thread: looks at the kernel's maps, feeds the engine, carries out what it says.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,8 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use sensor_common::arrival::Way;
 use sensor_common::counters::Event;
-use sensor_common::flow::Flow;
-use sensor_common::host::HostRow;
+use sensor_common::event::Sample;
 use sensor_engine::{Input, OPINION_NS};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -24,14 +24,14 @@ use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks, Verdicts};
 use super::{Ask, GivenOpinion, GivenOrder, Reload, Reply, orders};
 use crate::checkpoint::Checkpoint;
+use crate::conditions;
 use crate::config::Settings;
 use crate::output::{self, timestamp};
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Sink as _};
-use crate::respond::KernelRespond;
-use sensor_capture::batch::Batch;
+use crate::respond::{KernelRespond, Mode};
+use sensor_capture::drive::{Drive, Listener, Past, Tables as _};
 use sensor_capture::kernel::{Attachment, Kernel};
-use sensor_capture::player::Listener;
 
 /// Everything that the thread owns.
 pub struct EngineThread {
@@ -269,18 +269,11 @@ const KEEP_EVERY: Duration = Duration::from_secs(600);
 struct Looks {
     thread: EngineThread,
     watch: Watch,
-    local: Vec<HostRow>,
-    remote: Vec<HostRow>,
+    drive: Drive,
     /// Of this tick, to be put out.
     events: Vec<Value>,
-    n_ticks: u64,
     ticks: Ticks,
-    n_host_dropped: u64,
-    /// Samples above their budget, and with the ring full.
-    n_shed: [u64; 2],
     n_lines_shed: u64,
-    /// Flows on their way to the engine.
-    batch: Batch,
     kept_at: Instant,
 }
 
@@ -288,16 +281,11 @@ impl Looks {
     fn new(thread: EngineThread) -> Result<Self> {
         Ok(Self {
             watch: Watch::new(&thread.kernel, &thread.about.attachments),
+            drive: Drive::new(conditions::pace(&thread.settings.tick)),
             thread,
             ticks: Ticks::new()?,
-            local: Vec::new(),
-            remote: Vec::new(),
             events: Vec::new(),
-            n_ticks: 0,
-            n_host_dropped: 0,
-            n_shed: [0; 2],
             n_lines_shed: 0,
-            batch: Batch::default(),
             kept_at: Instant::now(),
         })
     }
@@ -313,50 +301,17 @@ impl Looks {
         }
         let at_ns = kernel.now_ns();
         let looked_ns = kernel.event_time(pipeline.respond.looked_before_ns());
-        let (mut n_sent, mut n_live) = (0u64, 0u64);
-        kernel.drain_ring(|flow| {
-            n_sent += 1;
-            let is_final = true;
-            let past = Input::FlowPast {
-                flow,
-                is_final,
-                looked_ns,
-            };
-            pipeline.feed(at_ns, past);
-        });
-        kernel.scan_flows(|flow| {
-            n_live += 1;
-            let is_final = false;
-            let past = Input::FlowPast {
-                flow,
-                is_final,
-                looked_ns,
-            };
-            pipeline.feed(at_ns, past);
-        });
-        kernel.read_hosts(&mut self.local, &mut self.remote);
-        let (local, remote) = (&self.local, &self.remote);
-        pipeline.feed(at_ns, Input::HostsPast { local, remote });
-        self.n_host_dropped = kernel.event(Event::HostNotAdmitted).packets;
-        self.n_shed = Self::shed(kernel);
+        let Past { n_sent, n_live } = self.drive.adopt(kernel, pipeline, at_ns, looked_ns);
         info!(
             n_live,
             n_sent, "flows, hosts and counters of the run before go on"
         );
     }
 
-    /// Samples above their budget, and with the ring full, since the counters began.
-    fn shed(kernel: &Kernel) -> [u64; 2] {
-        [Event::SampleOverBudget, Event::EventRingFull].map(|event| kernel.event(event).packets)
-    }
-
     fn tick(&mut self) -> Result<()> {
         let start = Instant::now();
         let at_ns = self.thread.kernel.now_ns();
-        self.take_rings(at_ns);
-        self.take_hosts(at_ns);
-        self.take_losses(at_ns);
-        self.n_ticks += 1;
+        let is_flow_tick = self.feed(at_ns);
         let EngineThread {
             kernel,
             pipeline,
@@ -364,13 +319,6 @@ impl Looks {
             sink,
             ..
         } = &mut self.thread;
-        let is_flow_tick = self
-            .n_ticks
-            .is_multiple_of(settings.tick.n_hosts_per_flows());
-        if is_flow_tick || pipeline.wants_flows() {
-            scan_flows(kernel, pipeline, &mut self.batch, at_ns);
-            pipeline.feed(at_ns, Input::FlowTick);
-        }
         if is_flow_tick {
             pipeline.respond.tick();
         }
@@ -399,8 +347,8 @@ impl Looks {
         Ok(())
     }
 
-    /// Feeds what waits in the kernel's rings; events that are wanted are kept to be put out.
-    fn take_rings(&mut self, at_ns: u64) {
+    /// Feeds what the kernel counted; `true`: it was the turn of flows.
+    fn feed(&mut self, at_ns: u64) -> bool {
         let EngineThread {
             kernel,
             pipeline,
@@ -408,53 +356,15 @@ impl Looks {
             about,
             ..
         } = &mut self.thread;
-        drain_flows(kernel, pipeline, &mut self.batch, at_ns);
-        let (events, watch) = (&mut self.events, &mut self.watch);
-        let is_watched = watch.is_open();
-        kernel.drain_events(|sample| {
-            pipeline.feed(at_ns, Input::Sample(sample));
-            if is_watched {
-                let way = [Way::Ingress, Way::Egress][usize::from(sample.head.way & 1)];
-                watch.see(sample.head.ifindex, way);
-            }
-            if settings.output.events {
-                let interface = about.interface(sample.head.ifindex);
-                events.extend(output::event(sample, interface, settings.respond.mode));
-            }
-        });
-    }
-
-    fn take_hosts(&mut self, at_ns: u64) {
-        let EngineThread {
-            kernel, pipeline, ..
-        } = &mut self.thread;
-        kernel.read_hosts(&mut self.local, &mut self.remote);
-        let (local, remote) = (&self.local, &self.remote);
-        pipeline.feed(at_ns, Input::Hosts { local, remote });
-    }
-
-    /// Feeds what the kernel's counters say was shed since the last look.
-    fn take_losses(&mut self, at_ns: u64) {
-        let EngineThread {
-            kernel, pipeline, ..
-        } = &mut self.thread;
-        let dropped = kernel.event(Event::HostNotAdmitted).packets;
-        if dropped > self.n_host_dropped {
-            let packets = dropped - self.n_host_dropped;
-            pipeline.feed(at_ns, Input::HostDropped { packets });
-            self.n_host_dropped = dropped;
-        }
-        let shed = Self::shed(kernel);
-        if shed == self.n_shed {
-            return;
-        }
-        let [over_budget, ring_full] = shed;
-        let losses = Input::SamplesShed {
-            over_budget: over_budget.saturating_sub(self.n_shed[0]),
-            ring_full: ring_full.saturating_sub(self.n_shed[1]),
+        self.drive.set_pace(conditions::pace(&settings.tick));
+        let mut listener = Attentive {
+            pipeline,
+            watch: self.watch.is_open().then_some(&mut self.watch),
+            events: settings.output.events.then_some(&mut self.events),
+            about,
+            mode: settings.respond.mode,
         };
-        pipeline.feed(at_ns, losses);
-        self.n_shed = shed;
+        self.drive.tick(kernel, &mut listener, at_ns)
     }
 
     fn publish(&mut self, at_ns: u64) -> Result<()> {
@@ -501,11 +411,7 @@ impl Looks {
             ..
         } = &mut self.thread;
         let at_ns = kernel.now_ns();
-        drain_flows(kernel, pipeline, &mut self.batch, at_ns);
-        kernel.drain_events(|sample| pipeline.feed(at_ns, Input::Sample(sample)));
-        scan_flows(kernel, pipeline, &mut self.batch, at_ns);
-        pipeline.finish(at_ns);
-        pipeline.deliver(at_ns)?;
+        self.drive.finish(kernel, pipeline, at_ns)?;
         pipeline.respond.save();
         let mut is_kept = false;
         if settings.respond.keep_on_stop
@@ -529,16 +435,47 @@ impl Looks {
     }
 }
 
-/// Feeds the records that the kernel sent.
-fn drain_flows(kernel: &mut Kernel, pipeline: &mut impl Listener, batch: &mut Batch, at_ns: u64) {
-    let mut feed = |flows: &[Flow]| pipeline.feed(at_ns, Input::FlowsSent(flows));
-    kernel.drain_ring(|flow| batch.push(flow, &mut feed));
-    batch.flush(&mut feed);
+/// The pipeline, and those who look at samples besides it.
+struct Attentive<'a> {
+    pipeline: &'a mut Pipeline<KernelRespond>,
+    /// None: every attachment is known to work.
+    watch: Option<&'a mut Watch>,
+    /// Where events that are wanted wait to be put out.
+    events: Option<&'a mut Vec<Value>>,
+    about: &'a About,
+    mode: Mode,
 }
 
-/// Feeds the flows of the cache that had packets.
-fn scan_flows(kernel: &mut Kernel, pipeline: &mut impl Listener, batch: &mut Batch, at_ns: u64) {
-    let mut feed = |flows: &[Flow]| pipeline.feed(at_ns, Input::FlowsLive(flows));
-    kernel.scan_flows(|flow| batch.push(flow, &mut feed));
-    batch.flush(&mut feed);
+impl Attentive<'_> {
+    fn see(&mut self, sample: &Sample<'_>) {
+        if let Some(watch) = &mut self.watch {
+            let way = [Way::Ingress, Way::Egress][usize::from(sample.head.way & 1)];
+            watch.see(sample.head.ifindex, way);
+        }
+        if let Some(events) = &mut self.events {
+            let interface = self.about.interface(sample.head.ifindex);
+            events.extend(output::event(sample, interface, self.mode));
+        }
+    }
+}
+
+impl Listener for Attentive<'_> {
+    fn feed(&mut self, at_ns: u64, input: Input<'_>) {
+        if let Input::Sample(sample) = input {
+            self.see(sample);
+        }
+        self.pipeline.feed(at_ns, input);
+    }
+
+    fn wants_flows(&self) -> bool {
+        self.pipeline.wants_flows()
+    }
+
+    fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
+        self.pipeline.deliver(at_ns)
+    }
+
+    fn finish(&mut self, at_ns: u64) {
+        self.pipeline.finish(at_ns);
+    }
 }

@@ -127,7 +127,7 @@ pub enum Ask {
 /// # Errors
 /// What made a part fail.
 pub fn run(mut setup: Setup) -> Result<()> {
-    let tables = setup.kernel.more_tables()?;
+    let tables = setup.kernel.table_reader()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::output::transport;
-use sensor_capture::kernel::Tables;
+use sensor_capture::kernel::TableReader;
 
 /// Hosts, or flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -131,7 +131,7 @@ struct Look {
 
 /// Looks at the tables for those who ask; nothing is kept or done while nobody does.
 pub struct Talkers {
-    tables: Tables,
+    tables: TableReader,
     what: TopWhat,
     looked: Option<(Instant, Look)>,
     /// Load since the look before, and the seconds between.
@@ -141,7 +141,7 @@ pub struct Talkers {
 }
 
 impl Talkers {
-    pub fn new(tables: Tables) -> Self {
+    pub fn new(tables: TableReader) -> Self {
         Self {
             tables,
             what: TopWhat::Hosts,

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sensor_engine::Config;
 use tracing::{error, info};
 
+use super::site::Site;
 use super::{EXIT_BAD_INPUT, EXIT_USAGE};
 use crate::eval::compare::{compare, n_passes};
 use crate::eval::parts::Parts;
@@ -27,6 +27,8 @@ pub struct Eval {
     /// Labelled captures, or folders of them.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    site: Site,
     /// One JSON object on standard output.
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
@@ -44,13 +46,13 @@ pub struct Eval {
 
 impl Eval {
     pub fn execute(self) -> Result<ExitCode> {
-        let default = Config::default();
+        let site = self.site.conditions()?;
         let parts = match self
             .models
             .as_deref()
-            .map(|names| Parts::parse(names, &default))
+            .map(|names| Parts::parse(names, &site.engine))
         {
-            None => Parts::configured(&default),
+            None => Parts::configured(&site.engine),
             Some(Ok(parts)) => parts,
             Some(Err(fault)) => {
                 error!("--models: {fault}");
@@ -63,9 +65,9 @@ impl Eval {
         }
         let compares = self.models.is_some() || self.markdown || self.report.is_some();
         let bar = Bar::new(&subjects, if compares { 1 + n_passes(&parts) } else { 1 });
-        let mut evaluation = evaluate(&subjects, &parts.config(&default), &bar);
+        let mut evaluation = evaluate(&subjects, &parts.conditions(&site), &bar);
         if compares {
-            match compare(&subjects, &parts, &default, &evaluation, &bar) {
+            match compare(&subjects, &parts, &site, &evaluation, &bar) {
                 Ok(comparison) => evaluation.comparison = Some(comparison),
                 Err(problem) => problems.push(problem),
             }

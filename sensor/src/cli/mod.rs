@@ -13,6 +13,7 @@ mod lists;
 mod logs;
 mod replay;
 mod run;
+mod site;
 mod sources;
 mod table;
 mod train;

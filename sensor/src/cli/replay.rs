@@ -9,10 +9,10 @@ use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensor_common::counters::{Event, Outcome};
-use sensor_engine::Config;
 use serde_json::json;
 use tracing::error;
 
+use super::site::Site;
 use super::{EXIT_BAD_INPUT, EXIT_USAGE};
 use crate::naming;
 use crate::output::timestamp;
@@ -20,7 +20,7 @@ use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Printer};
 use crate::respond::NoRespond;
 use sensor_capture::pcap::CaptureReader;
-use sensor_capture::player::{ClockFaults, Player};
+use sensor_capture::player::{ClockFaults, Conditions, Player};
 
 #[derive(Args)]
 #[command(after_help = "Example: sensor replay --json --flows office.pcap.zst | jq .kind")]
@@ -28,6 +28,8 @@ pub struct Replay {
     /// Captures: pcap or pcapng, plain, gzip or zstd. Read in this order, as one stream.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    site: Site,
     /// JSON lines on standard output.
     #[arg(long)]
     json: bool,
@@ -44,9 +46,10 @@ pub struct Replay {
 
 impl Replay {
     pub fn execute(self) -> Result<ExitCode> {
-        let mut config = Config::default();
+        let mut conditions = self.site.conditions()?;
         match self.naming_model.as_deref().map(naming::read).transpose() {
-            Ok(namer) => config.naming.namer = namer,
+            Ok(None) => {}
+            Ok(namer) => conditions.engine.naming.namer = namer,
             Err(cause) => {
                 error!("{cause}");
                 return Ok(ExitCode::from(EXIT_USAGE));
@@ -61,7 +64,7 @@ impl Replay {
         } else {
             Format::Text
         };
-        let mut replaying = Replaying::new(config, show, format);
+        let mut replaying = Replaying::new(&conditions, show, format);
         let mut is_good = true;
         for path in &self.files {
             is_good &= replaying.play(path)?;
@@ -85,11 +88,11 @@ struct Replaying {
 }
 
 impl Replaying {
-    fn new(config: Config, show: Show, format: Format) -> Self {
+    fn new(conditions: &Conditions, show: Show, format: Format) -> Self {
         let printer = Box::new(Printer::new(format));
-        let pipeline = Pipeline::new(config, NoRespond, show, printer);
+        let pipeline = Pipeline::new(conditions.engine.clone(), NoRespond, show, printer);
         Self {
-            player: Player::new(pipeline),
+            player: Player::new(pipeline, conditions),
             started: Instant::now(),
         }
     }

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use sensor_common::datapath::{Clock, Events};
 use serde_json::json;
 use tracing::warn;
 
 use super::sources::ConfigFlags;
 use super::{consent, logs};
 use crate::agent::{self, LogTail, SetFilter, Setup, View};
+use crate::conditions;
 use crate::config::{
     self, AttachChoice, Capture, EgressChoice, LogFormat, Override, RespondSettings, Settings,
     Sources,
@@ -20,9 +20,7 @@ use crate::config::{
 use crate::print::Format;
 use crate::respond::{Guard, KernelRespond, Mode, Network, Options};
 use sensor_capture::kernel::interface::expand;
-use sensor_capture::kernel::{
-    Egress, Kernel, LoadOptions, Mode as AttachMode, Pins, Wanted, attach, random,
-};
+use sensor_capture::kernel::{Egress, Kernel, Mode as AttachMode, Pins, Wanted, attach, random};
 
 /// Flags win over the configuration.
 #[derive(Args)]
@@ -164,7 +162,7 @@ fn set_up(
     ifaces: &[String],
     (view, set_filter): (View, SetFilter),
 ) -> Result<Setup> {
-    let options = load_options(&settings)?;
+    let options = conditions::load_options(&settings, random()?);
     settings.engine.hash_seed = random()?;
     let mut kernel = match pins(&settings.respond) {
         Some(pins) => Kernel::load_pinned(&options, pins)?,
@@ -228,26 +226,6 @@ fn wanted(capture: &Capture) -> Wanted {
             EgressChoice::Clsact => Some(Egress::Clsact),
         },
     }
-}
-
-fn load_options(settings: &Settings) -> Result<LoadOptions> {
-    let capture = &settings.capture;
-    let mut events = Events::DEFAULT;
-    if settings.output.events {
-        events.0 |= Events::FLOW_STARTED;
-    }
-    Ok(LoadOptions {
-        events,
-        flow_buckets_per_cpu: capture.flow_buckets_per_cpu,
-        admit_per_second: capture.admitted_flows_per_s,
-        tunnels: capture.decapsulate(),
-        clock: if capture.precise_clock {
-            Clock::Precise
-        } else {
-            Clock::Coarse
-        },
-        ..LoadOptions::with_random_seed()?
-    })
 }
 
 /// An empty path is none.

@@ -12,6 +12,7 @@ use tracing::error;
 
 use super::EXIT_BAD_INPUT;
 use super::eval::Bar;
+use super::site::Site;
 use crate::eval::find;
 use crate::train::{Plan, card, train};
 
@@ -25,6 +26,8 @@ pub struct Train {
     /// Labelled captures, or folders of them.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    site: Site,
     /// The model is written here.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
@@ -47,6 +50,7 @@ pub struct Train {
 
 impl Train {
     pub fn execute(self) -> Result<ExitCode> {
+        let site = self.site.conditions()?;
         let (subjects, mut problems) = find(&self.paths);
         if subjects.is_empty() && problems.is_empty() {
             bail!("no labelled captures found");
@@ -57,7 +61,8 @@ impl Train {
             folds.set_length(of as u64);
             folds.set_position(done as u64);
         };
-        let trained = train(&subjects, &self.plan(), &bar, &has_grown).map_err(|e| anyhow!(e));
+        let trained =
+            train(&subjects, &site, &self.plan(), &bar, &has_grown).map_err(|e| anyhow!(e));
         bar.finish();
         folds.finish_and_clear();
         let mut trained = trained.inspect_err(|_| report(&problems))?;

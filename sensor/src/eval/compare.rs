@@ -1,7 +1,8 @@
 //! The same captures with other parts speaking, and with other limits: what each part is worth, and
 //! whether the sensor keeps to the number of alarms that it was set to.
 
-use sensor_engine::{Config, Detector};
+use sensor_capture::player::Conditions;
+use sensor_engine::Detector;
 use serde_json::{Value, json};
 
 use super::cost::{Cost, Speed};
@@ -190,7 +191,7 @@ pub fn n_passes(parts: &Parts) -> usize {
 pub fn compare(
     subjects: &[Subject],
     parts: &Parts,
-    config: &Config,
+    conditions: &Conditions,
     whole: &Evaluation,
     progress: &impl Progress,
 ) -> Result<Comparison, String> {
@@ -199,13 +200,13 @@ pub fn compare(
         ..Comparison::default()
     };
     for (name, variant) in parts.variants() {
-        let evaluation = evaluate(subjects, &variant.config(config), progress);
+        let evaluation = evaluate(subjects, &variant.conditions(conditions), progress);
         comparison.runs.push(Run::of(&name, &evaluation));
     }
     for set_per_day in SETTINGS {
-        let mut config = parts.config(config);
-        config.scoring.alarms_per_day = set_per_day;
-        let evaluation = evaluate(subjects, &config, progress);
+        let mut conditions = parts.conditions(conditions);
+        conditions.engine.scoring.alarms_per_day = set_per_day;
+        let evaluation = evaluate(subjects, &conditions, progress);
         let setting = Setting::of(set_per_day, &evaluation);
         comparison.settings.push(setting);
     }
@@ -214,7 +215,7 @@ pub fn compare(
         .iter()
         .find(|s| Some(&s.id) == richest.map(|c| &c.id))
     {
-        let (speed, costs) = cost::measure(subject, parts, config)?;
+        let (speed, costs) = cost::measure(subject, parts, conditions)?;
         (comparison.speed, comparison.costs) = (Some(speed), costs);
     }
     Ok(comparison)

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use super::Subject;
 use super::parts::Parts;
 use super::table::Table;
+use sensor_capture::drive::Listener;
 use sensor_capture::pcap::CaptureReader;
-use sensor_capture::player::{Listener, Player};
+use sensor_capture::player::{Conditions, Player};
 
 /// Vectors that are measured with, at most.
 const MOST_VECTORS: usize = 40_000;
@@ -81,9 +82,9 @@ impl Cost {
 pub fn measure(
     subject: &Subject,
     parts: &Parts,
-    config: &Config,
+    conditions: &Conditions,
 ) -> Result<(Speed, Vec<Cost>), String> {
-    let (speed, vectors) = run(subject, config)?;
+    let (speed, vectors) = run(subject, conditions)?;
     let models = parts.models();
     let mut sets = vec![
         ("all models".to_owned(), models.clone()),
@@ -92,7 +93,7 @@ pub fn measure(
     let alone = |model: &sensor_engine::ModelKind| (model.label().to_owned(), vec![*model]);
     sets.extend(models.iter().map(alone));
     let costs = sets.into_iter().map(|(name, models)| {
-        let mut config = config.scoring.clone();
+        let mut config = conditions.engine.scoring.clone();
         config.models = models;
         time(&name, &vectors, &config)
     });
@@ -182,19 +183,20 @@ impl Listener for Collector {
 
 type Ran = (Speed, Vec<(u64, Vector)>);
 
-fn run(subject: &Subject, config: &Config) -> Result<Ran, String> {
+fn run(subject: &Subject, conditions: &Conditions) -> Result<Ran, String> {
     let began = cpu_time();
     let named = |cause: &dyn std::fmt::Display| format!("{}: {cause}", subject.capture.display());
     let mut reader = CaptureReader::open(&subject.capture).map_err(|cause| named(&cause))?;
-    let mut player = Player::new(Collector {
+    let collector = Collector {
         engine: Engine::new(Config {
             emit_vectors: true,
             omit_flows: true,
-            ..config.clone()
+            ..conditions.engine.clone()
         }),
         outputs: Vec::new(),
         vectors: Vec::new(),
-    });
+    };
+    let mut player = Player::new(collector, conditions);
     // What is bad about the capture was said when it was evaluated.
     while let Ok(frames) = reader.next_frames()
         && frames.len() > 0

@@ -1,5 +1,6 @@
 //! What the verdicts are made of, and which of it is to speak in a run.
 
+use sensor_capture::player::Conditions;
 use sensor_engine::{Config, ModelKind};
 
 /// A model, or all the behaviour detectors.
@@ -60,8 +61,12 @@ impl Parts {
         models.collect()
     }
 
-    /// The configuration with these parts and no others.
-    pub fn config(&self, config: &Config) -> Config {
+    /// The conditions with these parts and no others.
+    pub fn conditions(&self, conditions: &Conditions) -> Conditions {
+        conditions.with_engine(self.config(&conditions.engine))
+    }
+
+    fn config(&self, config: &Config) -> Config {
         let mut config = config.clone();
         config.scoring.models = self.models();
         config.omit_detectors = !self.0.contains(&Part::Detectors);

@@ -12,8 +12,9 @@ use sensor_engine::{Config, Engine, Incident, Input, Output, from_ip};
 use super::roc::Scores;
 use super::truth::{Mac, Truth};
 use crate::output;
+use sensor_capture::drive::Listener;
 use sensor_capture::pcap::{CaptureReader, to_ethernet};
-use sensor_capture::player::{ClockFaults, Listener, Played, Player};
+use sensor_capture::player::{ClockFaults, Conditions, Played, Player};
 
 /// An incident at one publication.
 #[derive(Clone, Debug)]
@@ -172,13 +173,13 @@ pub struct Watched {
 /// When the capture can't be opened.
 pub fn watch(
     path: &Path,
-    config: Config,
+    conditions: &Conditions,
     mut truth: Truth,
     mut seen: impl FnMut(u64),
 ) -> Result<Watched, String> {
     let named = |cause: &dyn std::fmt::Display| format!("{}: {cause}", path.display());
     let mut reader = CaptureReader::open(path).map_err(|cause| named(&cause))?;
-    let mut player = Player::new(Watcher::new(config));
+    let mut player = Player::new(Watcher::new(conditions.engine.clone()), conditions);
     let (mut problems, mut scratch) = (Vec::new(), Vec::new());
     let mut busy = Duration::ZERO;
     let mut n_frames = 0;

@@ -15,8 +15,9 @@ use crate::eval::labels::Labels;
 use crate::eval::roc::ordered;
 use crate::eval::truth::{Event, Truth, WINDOW_NS};
 use crate::eval::{Progress, Subject};
+use sensor_capture::drive::Listener;
 use sensor_capture::pcap::{CaptureReader, to_ethernet};
-use sensor_capture::player::{Listener, Player};
+use sensor_capture::player::{Conditions, Player};
 
 /// Rows of one class and kind of subject that one capture gives; of more, every nth.
 const MAX_ROWS: usize = 200;
@@ -42,14 +43,14 @@ pub struct Collected {
 /// When it or its labels can't be read at all.
 pub fn collect(
     subject: &Subject,
-    config: &Config,
+    conditions: &Conditions,
     progress: &impl Progress,
 ) -> Result<Collected, String> {
     let path = &subject.capture;
     let named = |cause: &dyn std::fmt::Display| format!("{}: {cause}", path.display());
     let mut truth = Truth::new(Labels::read(&subject.packets, &subject.episodes)?);
     let mut reader = CaptureReader::open(path).map_err(|cause| named(&cause))?;
-    let mut player = Player::new(Vectors::new(config.clone()));
+    let mut player = Player::new(Vectors::new(conditions.engine.clone()), conditions);
     let (mut problems, mut scratch) = (Vec::new(), Vec::new());
     let mut fingerprints = BTreeSet::new();
     let (mut n_frames, mut n_before) = (0u64, 0);

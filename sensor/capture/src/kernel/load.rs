@@ -22,7 +22,8 @@ use super::attach::Links;
 use super::gaps::Gaps;
 use super::pin::{Adopted, Pins, Stamps};
 use super::shared::SharedArray;
-use super::tables::{self, Looked, Sequences, Tables};
+use super::tables::{self, Looked, Sequences, TableReader};
+use crate::drive;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
 
@@ -256,78 +257,14 @@ impl Kernel {
         }
     }
 
-    /// Hands out every record that the ring holds, with event time.
-    pub fn drain_ring(&mut self, mut take: impl FnMut(&Flow)) -> u64 {
-        let mut n_records = 0;
-        while let Some(item) = self.ring.next() {
-            if item.len() < size_of::<SentFlow>() {
-                continue;
-            }
-            // SAFETY: as many bytes as a `SentFlow` has, and it is valid for any bytes (`Pod`).
-            let sent: SentFlow = unsafe { item.as_ptr().cast::<SentFlow>().read_unaligned() };
-            let mut flow = Flow::from(&sent);
-            self.clock.shift(&mut flow);
-            take(&flow);
-            n_records += 1;
-        }
-        n_records
-    }
-
-    /// Hands out every event that its ring holds, with event time.
-    pub fn drain_events(&mut self, mut take: impl FnMut(&Sample<'_>)) -> u64 {
-        #[cfg(feature = "kernel-log")]
-        self.told.flush();
-        let mut n_events = 0;
-        while let Some(item) = self.events.next() {
-            let Some((head, payload)) = item.split_at_checked(size_of::<EventHead>()) else {
-                continue;
-            };
-            // SAFETY: as many bytes as an `EventHead` has, which is valid for any bytes.
-            let mut head: EventHead = unsafe { head.as_ptr().cast::<EventHead>().read_unaligned() };
-            self.gaps.take(head.cpu, head.sequence);
-            head.at_ns = self.clock.to_unix(head.at_ns);
-            take(&Sample {
-                head: &head,
-                payload,
-            });
-            n_events += 1;
-        }
-        n_events
-    }
-
-    /// Hands out every flow in the cache that had a packet since the last such look, each a
-    /// consistent copy with event time.
-    pub fn scan_flows(&mut self, take: impl FnMut(&Flow)) {
-        let looked = Some(&mut self.looked.flows);
-        self.n_unstable +=
-            tables::scan_flows(&self.flows, self.buckets_per_cpu, self.clock, looked, take);
-    }
-
-    /// Copies the host rows that a packet met since the last such look, event time, into `local`
-    /// and `remote`.
-    pub fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
-        let Looked {
-            local: looked_local,
-            remote: looked_remote,
-            ..
-        } = &mut self.looked;
-        let sides = [
-            (&self.local, looked_local, local),
-            (&self.remote, looked_remote, remote),
-        ];
-        for (array, looked, rows) in sides {
-            self.n_unstable += tables::read_rows(array, self.clock, Some(looked), rows);
-        }
-    }
-
     /// The flow and host tables mapped once more, for somebody who reads at a pace of his own.
     ///
     /// # Errors
     /// Those of mapping.
-    pub fn more_tables(&mut self) -> Result<Tables> {
+    pub fn table_reader(&mut self) -> Result<TableReader> {
         let length = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let ebpf = &mut self.ebpf;
-        Ok(Tables {
+        Ok(TableReader {
             flows: shared(ebpf, "FLOWS", length(self.flows.len()), false)?,
             buckets_per_cpu: self.buckets_per_cpu,
             local: shared(ebpf, "HOSTS_LOCAL", length(self.local.len()), false)?,
@@ -366,10 +303,6 @@ impl Kernel {
         self.counter(way as u32 * Outcome::COUNT + outcome as u32)
     }
 
-    pub fn event(&self, event: Event) -> Count {
-        self.counter(EVENT_BASE + event as u32)
-    }
-
     /// Packets and bytes of one way, whatever they were.
     pub fn total(&self, way: Way) -> Count {
         Outcome::ALL.iter().fold(Count::default(), |sum, outcome| {
@@ -379,6 +312,65 @@ impl Kernel {
                 bytes: sum.bytes + count.bytes,
             }
         })
+    }
+}
+
+impl drive::Tables for Kernel {
+    fn drain_flows(&mut self, mut take: impl FnMut(&Flow)) {
+        while let Some(item) = self.ring.next() {
+            if item.len() < size_of::<SentFlow>() {
+                continue;
+            }
+            // SAFETY: as many bytes as a `SentFlow` has, and it is valid for any bytes (`Pod`).
+            let sent: SentFlow = unsafe { item.as_ptr().cast::<SentFlow>().read_unaligned() };
+            let mut flow = Flow::from(&sent);
+            self.clock.shift(&mut flow);
+            take(&flow);
+        }
+    }
+
+    fn drain_samples(&mut self, mut take: impl FnMut(&Sample<'_>)) {
+        #[cfg(feature = "kernel-log")]
+        self.told.flush();
+        while let Some(item) = self.events.next() {
+            let Some((head, payload)) = item.split_at_checked(size_of::<EventHead>()) else {
+                continue;
+            };
+            // SAFETY: as many bytes as an `EventHead` has, which is valid for any bytes.
+            let mut head: EventHead = unsafe { head.as_ptr().cast::<EventHead>().read_unaligned() };
+            self.gaps.take(head.cpu, head.sequence);
+            head.at_ns = self.clock.to_unix(head.at_ns);
+            take(&Sample {
+                head: &head,
+                payload,
+            });
+        }
+    }
+
+    /// Each flow is a consistent copy.
+    fn scan_flows(&mut self, take: impl FnMut(&Flow)) {
+        let looked = Some(&mut self.looked.flows);
+        self.n_unstable +=
+            tables::scan_flows(&self.flows, self.buckets_per_cpu, self.clock, looked, take);
+    }
+
+    fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
+        let Looked {
+            local: looked_local,
+            remote: looked_remote,
+            ..
+        } = &mut self.looked;
+        let sides = [
+            (&self.local, looked_local, local),
+            (&self.remote, looked_remote, remote),
+        ];
+        for (array, looked, rows) in sides {
+            self.n_unstable += tables::read_rows(array, self.clock, Some(looked), rows);
+        }
+    }
+
+    fn event(&self, event: Event) -> Count {
+        self.counter(EVENT_BASE + event as u32)
     }
 }
 

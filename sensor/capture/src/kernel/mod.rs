@@ -16,4 +16,4 @@ pub use attach::{
 pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
 pub use pin::{Adopted, Pins, is_pinned, unknown_maps};
 pub use shared::SharedArray;
-pub use tables::Tables;
+pub use tables::TableReader;

@@ -9,7 +9,7 @@ use super::shared::SharedArray;
 
 /// A view of the tables that doesn't need the [`super::Kernel`] that they belong to: whoever
 /// answers questions reads here, and the engine never waits.
-pub struct Tables {
+pub struct TableReader {
     pub(super) flows: SharedArray<Bucket>,
     pub(super) buckets_per_cpu: usize,
     pub(super) local: SharedArray<HostRow>,
@@ -17,7 +17,7 @@ pub struct Tables {
     pub(super) clock: Clock,
 }
 
-impl Tables {
+impl TableReader {
     /// Hands out every flow that had a packet since then (event time), each a consistent copy.
     /// Returns how many were given up because the kernel kept tearing them.
     pub fn scan_flows(&self, since_ns: u64, mut take: impl FnMut(&Flow)) -> u64 {

@@ -19,7 +19,7 @@ use crate::agent::{Ask, GivenOpinion, GivenOrder};
 use crate::explain;
 use crate::output::{self, timestamp};
 use crate::respond::Origin;
-use sensor_capture::kernel::Tables;
+use sensor_capture::kernel::TableReader;
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl Answers {
         asks: Sender<Ask>,
         latest: watch::Receiver<Arc<Snapshot>>,
         recent: Recent,
-        tables: Tables,
+        tables: TableReader,
     ) -> Self {
         Self {
             asks,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{Kernel, LoadOptions};
 use sensor_common::flow::{Direction, Flow, FlowRecord};
 use sensor_common::v4_mapped;
@@ -50,14 +51,15 @@ fn start() -> Result<Value> {
         n_flows: N_FLOWS,
         net: 0,
     };
-    let (mut n_records, mut drain_s) = (0, 0.0);
+    let (mut n_records, mut drain_s) = (0u64, 0.0);
     Driver::new()?.run(&program, &packets, 2 * N_PACKETS, || {
         let begun = Instant::now();
-        n_records += kernel.drain_ring(|flow| {
+        kernel.drain_flows(|flow| {
             std::hint::black_box(flow);
+            n_records += 1;
         });
         drain_s += begun.elapsed().as_secs_f64();
-        kernel.drain_events(|_| {});
+        kernel.drain_samples(|_| {});
     })?;
     ensure!(n_records > 0, "no record came through the ring");
     let (begun, mut n_scanned) = (Instant::now(), 0u64);

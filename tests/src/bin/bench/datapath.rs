@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::ProgramFd;
 use sensor::respond::{Guard, KernelRespond, Measure, Mode, Options, Origin, Request};
+use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{Kernel, LoadOptions};
 use sensor_common::counters::Event;
 use sensor_engine::Scope;
@@ -50,8 +51,8 @@ impl Sensor {
     }
 
     pub fn drain(&mut self) {
-        self.kernel.drain_ring(|_| {});
-        self.kernel.drain_events(|_| {});
+        self.kernel.drain_flows(|_| {});
+        self.kernel.drain_samples(|_| {});
     }
 }
 

@@ -1,0 +1,135 @@
+//! One loop feeds the engine from the kernel's tables and from those of a replay: equal packets make
+//! equal verdicts.
+
+use sensor_capture::drive::{Drive, Listener, Pace};
+use sensor_capture::kernel::LoadOptions;
+use sensor_capture::pcap::{Frame, LinkType};
+use sensor_capture::player::{Conditions, Player};
+use sensor_engine::{Config, Engine, Input, Output};
+use sensor_tests::is_root;
+use sensor_tests::twin::{Case, Twin};
+
+use crate::replay::{scan, tcp};
+
+/// Keeps verdicts: who, what, when, how sure. The order in which the flows of one look are read differs,
+/// and with it, which of many ports are named and counts of windows that end within the look.
+struct Verdicts {
+    engine: Engine,
+    outputs: Vec<Output>,
+    lines: Vec<String>,
+}
+
+impl Verdicts {
+    fn new() -> Self {
+        Self {
+            engine: Engine::new(Config::default()),
+            outputs: Vec::new(),
+            lines: Vec::new(),
+        }
+    }
+}
+
+impl Listener for Verdicts {
+    fn feed(&mut self, at_ns: u64, input: Input<'_>) {
+        self.engine.handle(at_ns, input, &mut self.outputs);
+    }
+
+    fn wants_flows(&self) -> bool {
+        self.engine.wants_flows()
+    }
+
+    fn deliver(&mut self, at_ns: u64) -> std::io::Result<()> {
+        let said = self.outputs.drain(..).filter_map(|output| match output {
+            Output::Incident(incident) => Some(format!(
+                "{at_ns} {} {:?} {:?} {:?} {} {:?} {} {:?}",
+                incident.id,
+                incident.state,
+                incident.family,
+                incident.entity,
+                incident.start_ns,
+                incident.sources,
+                incident.score,
+                incident.severity,
+            )),
+            Output::Decision(decision) => Some(format!(
+                "{at_ns} {} {:?} {} {:?} {}",
+                decision.id, decision.action, decision.target, decision.scope, decision.ttl_s,
+            )),
+            _ => None,
+        });
+        self.lines.extend(said);
+        Ok(())
+    }
+
+    fn finish(&mut self, at_ns: u64) {
+        self.engine.finish(at_ns, &mut self.outputs);
+    }
+}
+
+type Frames = Vec<(u64, Vec<u8>)>;
+
+/// 20,000 SYN of one address in two seconds.
+fn flood() -> Frames {
+    let syn = |n: u64| {
+        let port = 1_024 + (n % 50_000) as u16;
+        let frame = tcp([198, 51, 100, 9], [192, 0, 2, 7], (port, 80), 0x02);
+        (1_700_000_000_000_000 + n * 100, frame)
+    };
+    (0..20_000).map(syn).collect()
+}
+
+fn replayed(frames: &Frames) -> Vec<String> {
+    let mut player = Player::new(Verdicts::new(), &Conditions::default());
+    for (n, (at_us, data)) in frames.iter().enumerate() {
+        let frame = Frame {
+            at_ns: at_us * 1_000,
+            link: LinkType::Ethernet,
+            data,
+            wire_len: data.len() as u32,
+            number: n as u64 + 1,
+        };
+        player.take(&frame).unwrap();
+    }
+    player.finish().unwrap();
+    player.listener.lines
+}
+
+/// The same frames through the kernel program, its tables looked at every 100 ms of their time.
+fn through_the_kernel(frames: &Frames) -> Vec<String> {
+    let mut twin = Twin::new(&LoadOptions::fixed()).unwrap();
+    let pace = Pace::default();
+    let (mut drive, mut verdicts) = (Drive::new(pace), Verdicts::new());
+    let mut tick_ns = frames[0].0 * 1_000 + pace.hosts_ns();
+    let last_ns = frames[frames.len() - 1].0 * 1_000;
+    let mut ticks_until = |twin: &mut Twin, verdicts: &mut Verdicts, at_ns| {
+        while tick_ns <= at_ns {
+            drive.tick(&mut twin.kernel, verdicts, tick_ns);
+            verdicts.deliver(tick_ns).unwrap();
+            tick_ns += pace.hosts_ns();
+        }
+    };
+    for (at_us, data) in frames {
+        ticks_until(&mut twin, &mut verdicts, at_us * 1_000);
+        let case = Case::ingress(at_us * 1_000, data.clone());
+        twin.run_ingress(&case).unwrap();
+    }
+    let end_ns = last_ns + 5_000_000_000;
+    ticks_until(&mut twin, &mut verdicts, end_ns);
+    drive
+        .finish(&mut twin.kernel, &mut verdicts, end_ns)
+        .unwrap();
+    verdicts.lines
+}
+
+#[test]
+fn kernel_tables_and_replay_tables_make_equal_verdicts() {
+    if !is_root() {
+        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
+        return;
+    }
+    for frames in [scan(), flood()] {
+        let (ours, theirs) = (replayed(&frames), through_the_kernel(&frames));
+        assert!(!ours.is_empty(), "the replay found nothing");
+        assert_eq!(ours, theirs);
+    }
+}
