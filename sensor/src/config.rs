@@ -3,6 +3,7 @@
 //! first.
 
 mod check;
+mod detect;
 mod fault;
 mod layers;
 mod page;
@@ -19,6 +20,7 @@ pub(crate) use tests::is_current;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use sensor_record::Timestamp;
 use serde_json::{Map, Value};
 use tracing::warn;
 
@@ -27,6 +29,7 @@ use layers::Layers;
 use read::Reader;
 use schema::Schema;
 
+pub use detect::{DetectSettings, ExceptSettings};
 pub use fault::{Fault, Faults};
 pub use layers::Origin;
 pub use page::{example, reference};
@@ -105,7 +108,7 @@ impl Loaded {
 /// # Errors
 /// All faults together, each with place, key and remedy.
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
-    let (mut checked, warnings) = check(&Schema::of::<Settings>(), sources);
+    let (mut checked, mut warnings) = check(&Schema::of::<Settings>(), sources);
     let tree = Value::Object(std::mem::take(&mut checked.tree));
     let mut settings = match serde_json::from_value::<Settings>(tree) {
         Ok(settings) => settings,
@@ -114,11 +117,15 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
             return Err(Faults(checked.faults));
         }
     };
+    settings.complete();
     let naming = settings.read_naming().err();
     let conflicts = settings.conflicts().into_iter().chain(naming);
     checked.add_conflicts(conflicts.collect());
     if !checked.faults.is_empty() {
         return Err(Faults(checked.faults));
+    }
+    for (path, message) in settings.warnings(Timestamp::now()) {
+        warnings.push(Fault::at(&checked.origin_of(&path), &path, message));
     }
     Ok(Loaded {
         settings,

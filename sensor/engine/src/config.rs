@@ -19,6 +19,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::decide::Exception;
 use crate::detect::Namer;
 use crate::models::ModelKind;
 
@@ -57,6 +58,9 @@ pub struct Config {
     #[serde(skip)]
     pub omit_detectors: bool,
     pub decide: DecideConfig,
+    /// Findings that are not made into incidents.
+    #[serde(skip)]
+    pub exceptions: Vec<Exception>,
 }
 
 /// Flow metering.

@@ -2,11 +2,14 @@
 
 mod confidence;
 mod decision;
+mod except;
 mod explain;
 mod incident;
 
 pub use self::confidence::{Confidence, Lowered};
 pub use self::decision::{Action, Decision, Scope};
+pub(crate) use self::except::Exceptions;
+pub use self::except::{Exception, ExceptionUse};
 pub use self::incident::{Incident, State};
 
 use sensor_common::{hash_address, mix};

@@ -8,7 +8,7 @@ use sensor_common::host::HostRow;
 
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
-use crate::decide::{DecideStage, Decision, Incident, Verdict};
+use crate::decide::{DecideStage, Decision, ExceptionUse, Exceptions, Incident, Verdict};
 use crate::detect::{
     Blame, Detector, Detectors, Entity, Finding, Learned, Opinion, Profiles, Score, Scoring,
 };
@@ -18,6 +18,7 @@ use crate::features::{
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
 use crate::losses::{Loss, Losses};
+use crate::note::Note;
 use crate::places::BATCH;
 use crate::stats::Stats;
 
@@ -107,6 +108,7 @@ pub struct Engine {
     emit_scores: bool,
     omit_detectors: bool,
     profiles: Profiles,
+    exceptions: Exceptions,
     decide: DecideStage,
     /// On their way from the flow stage; kept for their memory.
     updates: Vec<FlowUpdate>,
@@ -135,6 +137,7 @@ impl Engine {
             emit_scores: config.emit_scores,
             omit_detectors: config.omit_detectors,
             profiles: Profiles::new(config.naming.namer(), seed),
+            exceptions: Exceptions::new(&config.exceptions),
             decide: DecideStage::new(&config.decide, seed),
             updates: Vec::with_capacity(BATCH),
             looks: Looks::default(),
@@ -180,6 +183,7 @@ impl Engine {
         self.early.configure(config.flow.unanswered_ns);
         self.detectors.configure(config);
         self.scoring.configure(&config.scoring);
+        self.exceptions.configure(&config.exceptions);
         self.decide.configure(&config.decide);
     }
 
@@ -278,6 +282,11 @@ impl Engine {
     }
 
     /// Counts for metrics and the summary.
+    /// Exceptions in force and expired ones, with their use.
+    pub fn exceptions(&self) -> &[ExceptionUse] {
+        self.exceptions.uses()
+    }
+
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.n_flows = self.flows.len() as u64;
@@ -436,15 +445,24 @@ impl Engine {
     }
 
     fn conclude(&mut self, at_ns: u64, findings: Vec<Finding>, out: &mut Vec<Output>) {
-        for finding in findings {
+        for mut finding in findings {
             if self.omit_detectors && finding.detector != Detector::Models {
                 continue;
             }
+            // Nothing is learned from it in either case.
             self.scoring.note(&finding);
+            self.stats.n_findings = self.stats.n_findings.saturating_add(1);
+            if let Some(reason) = self.exceptions.take(at_ns, &finding) {
+                finding.notes.push(Note {
+                    name: "sensor.exception",
+                    value: reason.to_owned(),
+                });
+                out.push(Output::Finding(finding));
+                continue;
+            }
             self.profiles.note(at_ns, &finding);
             let mut verdicts = Vec::new();
             self.decide.take(at_ns, &finding, &mut verdicts);
-            self.stats.n_findings = self.stats.n_findings.saturating_add(1);
             out.push(Output::Finding(finding));
             self.hand_out(verdicts, out);
         }

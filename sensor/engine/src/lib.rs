@@ -32,7 +32,9 @@ pub use config::{
     SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, Size, Time, VectorConfig, VolumeConfig,
     parse_size, parse_time, size_text, time_text,
 };
-pub use decide::{Action, Confidence, Decision, Incident, Lowered, Scope, State};
+pub use decide::{
+    Action, Confidence, Decision, Exception, ExceptionUse, Incident, Lowered, Scope, State,
+};
 pub use detect::{
     BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, MaxResponse, Namer, Naming,
     OPINION_NS, Opinion, Score, Scorer, Severity, Surprises, families_markdown, inputs,

@@ -71,6 +71,7 @@ fn notes() -> Notes {
         "http.request.method" => "GET",
         "http.response.status_code" => "401",
         "injection.kind" => "sql",
+        "sensor.exception" => "vulnerability scan of the auditors",
         "sensor.models" => "kitnet 3.1, clusters 2.0",
         "ssh.client.banner" | "ssh.server.banner" => "SSH-2.0-OpenSSH_9.2",
         "tls.client.ja4" => "t13d1516h2_8daaf6152771_02713d6af862",

@@ -32,6 +32,10 @@ pub const NAMES: &[(&str, &str)] = &[
         "sensor.drift",
         "Says that the traffic changed and scores are calibrated anew",
     ),
+    (
+        "sensor.exception",
+        "Reason of the exception that the finding falls under: no incident is made of it",
+    ),
     ("sensor.models", "Models that find the window odd"),
     ("ssh.client.banner", "Identification line of the client"),
     ("ssh.server.banner", "Identification line of the server"),

@@ -71,7 +71,17 @@ impl Checked {
                 schema.refusal(Value::Object(around(alone)))
             };
             let value = match leaf.given {
+                Given::Tables(items)
+                    if self.is_too_long(setting, &path, items.len(), &leaf.origin) =>
+                {
+                    continue;
+                }
                 Given::Tables(items) => self.tables(schema, setting, &path, around, items),
+                Given::List(items)
+                    if self.is_too_long(setting, &path, items.len(), &leaf.origin) =>
+                {
+                    continue;
+                }
                 Given::List(items) => self.list(setting, &path, &refuse, items),
                 Given::Value(value) => match fault_of(setting, &value, &refuse) {
                     Some(message) => {
@@ -85,6 +95,15 @@ impl Checked {
             self.origins.insert(path, leaf.origin);
         }
         tree
+    }
+
+    fn is_too_long(&mut self, setting: &Setting, path: &str, n: usize, origin: &Origin) -> bool {
+        let Some(most) = setting.max_items.filter(|most| n > *most) else {
+            return false;
+        };
+        let message = format!("has {n} items; at most {most}");
+        self.faults.push(Fault::at(origin, path, message));
+        true
     }
 
     fn list(

@@ -31,7 +31,9 @@ pub fn live_part(running: &Settings, new: &Settings) -> (Settings, Changes) {
             list.push(setting.path);
         }
     }
-    let mut live = serde_json::from_value(Value::Object(tree)).unwrap_or_else(|_| running.clone());
+    let mut live: Settings =
+        serde_json::from_value(Value::Object(tree)).unwrap_or_else(|_| running.clone());
+    live.complete();
     live.engine.hash_seed = running.engine.hash_seed;
     (live, changes)
 }

@@ -56,6 +56,8 @@ pub struct Setting {
     pub maximum: Option<Value>,
     /// Words that are allowed, of a text or of a list's items; empty: any.
     pub choices: Vec<String>,
+    /// Greatest length of a list.
+    pub max_items: Option<usize>,
     /// Not changed by a reload.
     pub needs_restart: bool,
     /// Not to be left out.
@@ -167,12 +169,12 @@ fn properties<'a>(
     inside.map(move |(key, inner)| (join(prefix, key), inner))
 }
 
-/// A key below a path.
+/// A key below a path; the path itself without one.
 pub(super) fn join(prefix: &str, key: &str) -> String {
-    if prefix.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{prefix}.{key}")
+    match (prefix.is_empty(), key.is_empty()) {
+        (true, _) => key.to_owned(),
+        (_, true) => prefix.to_owned(),
+        _ => format!("{prefix}.{key}"),
     }
 }
 
@@ -224,6 +226,9 @@ fn setting(path: &str, schema: &Value) -> Setting {
         minimum: bound(["x-minimum", "minimum"]),
         maximum: bound(["x-maximum", "maximum"]),
         choices: choices(schema),
+        max_items: schema["maxItems"]
+            .as_u64()
+            .and_then(|n| usize::try_from(n).ok()),
         needs_restart: false,
         is_required: false,
         former: None,

@@ -8,8 +8,11 @@ use schemars::JsonSchema;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 use sensor_engine::{Time, time_text};
+use sensor_record::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::detect::{DetectSettings, ExceptSettings};
+use super::schema::join;
 use crate::print::Format;
 use crate::respond::{Mode, Network};
 
@@ -30,6 +33,8 @@ pub struct Settings {
     pub tick: TickSettings,
     /// Detection thresholds.
     pub engine: sensor_engine::Config,
+    /// Findings in general.
+    pub detect: DetectSettings,
     /// Response to attackers.
     pub respond: RespondSettings,
     /// Records on standard output.
@@ -312,6 +317,22 @@ impl Default for LogSettings {
 }
 
 impl Settings {
+    /// Hands on what one section says to another.
+    pub(super) fn complete(&mut self) {
+        let exceptions = self.detect.except.iter();
+        self.engine.exceptions = exceptions.map(ExceptSettings::exception).collect();
+    }
+
+    /// Settings that have no effect any more: key and message.
+    pub(super) fn warnings(&self, now: Timestamp) -> Vec<(String, String)> {
+        let exceptions = self.detect.except.iter().enumerate();
+        exceptions
+            .filter_map(|(i, except)| {
+                Some((format!("detect.except[{i}].until"), except.expiry(now)?))
+            })
+            .collect()
+    }
+
     /// Reads the model file of `engine.naming`.
     ///
     /// # Errors
@@ -360,6 +381,11 @@ impl Settings {
                  count as unanswered",
             );
             add("engine.flow.unanswered_after", message);
+        }
+        for (i, except) in self.detect.except.iter().enumerate() {
+            if let Some((key, message)) = except.conflict() {
+                add(&join(&format!("detect.except[{i}]"), key), message);
+            }
         }
         if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {
             add("log.filter", format!("{cause}; try \"info\""));

@@ -460,3 +460,67 @@ fn every_fault_of_every_table_is_told_with_its_line() {
     let told = checked.faults[0].to_string();
     assert!(told.starts_with("--set: sinks: is not TOML: "), "{told}");
 }
+
+#[test]
+fn exceptions_reach_the_engine() {
+    let text = "[[detect.except]]\nfamily = \"port_scan\"\nsource = \"192.0.2.7\"\nprotocol = \"TCP\"\n\
+                port = 22\nuntil = 2099-01-01\nreason = \"audit\"\n\
+                [[detect.except]]\ndetector = \"models\"\ndestination = \"198.51.100.0/24\"\nreason = \"lab\"\n";
+    let loaded = load(&sources("except", text)).unwrap();
+    let [first, second] = &loaded.settings.engine.exceptions[..] else {
+        panic!("{:?}", loaded.settings.engine.exceptions);
+    };
+    assert_eq!(first.family, Some(sensor_engine::Family::PortScan));
+    assert_eq!(first.source, "192.0.2.7/32".parse().ok());
+    assert_eq!((first.protocol, first.port), (Some(6), Some(22)));
+    assert_eq!(first.until_ns, Some(4_070_908_800_000_000_000));
+    assert_eq!(first.reason, "audit");
+    assert_eq!(second.detector, Some(sensor_engine::Detector::Models));
+    assert_eq!(second.until_ns, None);
+    assert_eq!(loaded.warnings, []);
+    let (live, changes) = live_part(&Settings::default(), &loaded.settings);
+    assert_eq!(live.engine.exceptions, loaded.settings.engine.exceptions);
+    assert_eq!(changes.applied, ["detect.except"]);
+}
+
+#[test]
+fn every_fault_of_every_exception_is_told() {
+    let text = "[[detect.except]]\nfamily = \"portscan\"\nsource = \"here\"\nport = 0\n\
+                [[detect.except]]\nreason = \"all\"\n\
+                [[detect.except]]\nprotocol = \"icmp\"\nport = 7\nreason = \"no ports\"\n\
+                [[detect.except]]\nport = 7\nuntil = \"soon\"\nreason = \" \"\n\
+                [[detect.except]]\nport = 7\nreason = \" \"\n";
+    let faults = faults("except-faults", text);
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let all = told.join("\n");
+    for part in [
+        "faults:1: detect.except[0].reason: missing: Reason of the exception",
+        "faults:2: detect.except[0].family: \"portscan\" is not one of: syn_flood, ",
+        "faults:3: detect.except[0].source: \"here\" is neither an address nor a network",
+        "faults:4: detect.except[0].port: 0 is too small; at least 1",
+        "faults:5: detect.except[1]: covers every finding; name a detector",
+        "faults:9: detect.except[2].port: icmp has no ports; leave it out",
+        "faults:13: detect.except[3].until: \"soon\" is not a time",
+        "faults:17: detect.except[4].reason: is empty",
+    ] {
+        assert!(all.contains(part), "{part} missing in:\n{all}");
+    }
+    assert_eq!(told.len(), 8, "{all}");
+    let many = "[[detect.except]]\nport = 7\nreason = \"x\"\n".repeat(1_001);
+    let faults = self::faults("except-many", &many);
+    assert!(
+        faults[0].message.contains("1001 items; at most 1000"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn an_expired_exception_is_told() {
+    let text = "[[detect.except]]\nport = 7\nuntil = 2020-01-01T00:00:00Z\nreason = \"old\"\n";
+    let loaded = load(&sources("except-old", text)).unwrap();
+    let told = loaded.warnings[0].to_string();
+    assert!(
+        told.contains("old:3: detect.except[0].until: expired at 2020-01-01T00:00:00"),
+        "{told}"
+    );
+}

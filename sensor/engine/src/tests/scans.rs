@@ -147,3 +147,40 @@ fn password_guessing_fires() {
     feed(&mut engine, &mut out, &flows);
     assert_eq!(families(&out), [Family::BruteForce]);
 }
+
+#[test]
+fn an_excepted_scan_is_told_as_a_finding_and_as_nothing_else() {
+    let exception = crate::Exception {
+        family: Some(Family::PortScan),
+        source: Some(crate::to_ip(&ip(9)).into()),
+        reason: "audit".to_owned(),
+        ..crate::Exception::default()
+    };
+    let config = Config {
+        exceptions: vec![exception],
+        ..Config::default()
+    };
+    let (mut engine, mut out) = (Engine::new(config.clone()), Vec::new());
+    let answer = packets(1, T0 + 1, T0 + 1, RST_ACK);
+    feed(&mut engine, &mut out, &probes(300, TCP, answer));
+    assert_eq!(families(&out), []);
+    assert!(!out.iter().any(|o| matches!(o, Output::Decision(_))));
+    let found = out.iter().filter_map(|output| match output {
+        Output::Finding(finding) => Some(finding),
+        _ => None,
+    });
+    let notes: Vec<_> = found.flat_map(|finding| &finding.notes).collect();
+    assert!(!notes.is_empty());
+    assert!(
+        notes
+            .iter()
+            .all(|note| (note.name, note.value.as_str()) == ("sensor.exception", "audit"))
+    );
+    assert_eq!(engine.exceptions()[0].n_findings, notes.len() as u64);
+    // Without it the same scan is an incident.
+    let other = Config::default();
+    let (mut engine, mut out) = (Engine::new(config), Vec::new());
+    engine.configure(&other);
+    feed(&mut engine, &mut out, &probes(300, TCP, answer));
+    assert_eq!(families(&out), [Family::PortScan]);
+}
