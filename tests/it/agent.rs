@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, binary, is_root};
+use sensor_tests::{Network, Running, binary, needs_root};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -112,10 +112,7 @@ fn told(manager: &UnixDatagram, last: &str) -> Vec<String> {
 
 #[test]
 fn the_service_manager_hears_how_it_stands() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let path = std::env::temp_dir().join(format!("sensor-it-{}-notify", std::process::id()));
     let _absent = fs::remove_file(&path);
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -149,10 +146,7 @@ fn reload(sensor: &Running, path: &Path, text: &str) -> Value {
 
 #[test]
 fn a_reload_switches_enforcement_metrics_and_log() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let path = file("live.toml", "[metrics]\nenabled = false\n");
     let network = Network::new().unwrap();
     let mut sensor = Running::start(&network, &format!("--config {}", path.display())).unwrap();
@@ -220,10 +214,7 @@ fn a_reload_switches_enforcement_metrics_and_log() {
 
 #[test]
 fn a_reload_changes_thresholds_and_a_bad_one_changes_nothing() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let high = "[engine.scan]\nfast_ports = 5000\nfailed_ports = 5000\nslow_failed_ports = 5000\n";
     let path = file("reload.toml", high);
     let network = Network::new().unwrap();

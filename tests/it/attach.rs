@@ -5,16 +5,13 @@
 use std::process::Command;
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, binary, is_root};
+use sensor_tests::{Network, Running, binary, needs_root};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn network() -> Option<Network> {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return None;
-    }
-    Some(Network::new().unwrap())
+fn network() -> Network {
+    needs_root();
+    Network::new().unwrap()
 }
 
 /// Whether `tc` and `ip` show our programs on an interface of the server.
@@ -30,9 +27,7 @@ fn traces(network: &Network, device: &str) -> (bool, bool) {
 
 #[test]
 fn traffic_verifies_an_attachment() {
-    let Some(network) = network() else {
-        return;
-    };
+    let network = network();
     let sensor = Running::start(&network, "").unwrap();
     let told = |action: &str, device: &str| {
         sensor.wait_for(LIMIT, |v| {
@@ -51,9 +46,7 @@ fn traffic_verifies_an_attachment() {
 
 #[test]
 fn clsact_is_cleaned_up_on_stop_and_after_a_kill() {
-    let Some(network) = network() else {
-        return;
-    };
+    let network = network();
     let mut sensor = Running::start(&network, "--egress clsact").unwrap();
     assert_eq!(traces(&network, "client"), (true, true));
     sensor.stop().unwrap();
@@ -80,9 +73,7 @@ fn doctor(network: &Network, device: &str) -> String {
 
 #[test]
 fn doctor_names_a_foreign_program_and_our_own() {
-    let Some(network) = network() else {
-        return;
-    };
+    let network = network();
     assert!(doctor(&network, "client").contains("the kernel takes it"));
     let sensor = Running::start(&network, "").unwrap();
     let text = doctor(&network, "client");
@@ -95,9 +86,7 @@ fn doctor_names_a_foreign_program_and_our_own() {
 
 #[test]
 fn patterns_choose_interfaces() {
-    let Some(network) = network() else {
-        return;
-    };
+    let network = network();
     let line = format!("{} run --iface no*such", binary().unwrap().display());
     let output = network.command("server", &line).output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -114,9 +103,7 @@ fn patterns_choose_interfaces() {
 
 #[test]
 fn the_callers_own_connection_needs_a_yes() {
-    let Some(network) = network() else {
-        return;
-    };
+    let network = network();
     let line = format!("{} run --iface client", binary().unwrap().display());
     let mut command: Command = network.command("server", &line);
     command.env("SSH_CONNECTION", "10.99.1.2 50000 10.99.1.1 22");

@@ -13,7 +13,7 @@ use sensor_common::Pod;
 use sensor_common::counters::Event;
 use sensor_engine::{Scope, from_ip};
 use sensor_tests::frames::{Dice, random_frame};
-use sensor_tests::is_root;
+use sensor_tests::needs_root;
 use sensor_tests::twin::{Case, Twin};
 
 const SECOND: u64 = 1_000_000_000;
@@ -103,10 +103,7 @@ fn request(dice: &mut Dice) -> Request {
 }
 
 fn agree_by(seed: u64, enforce: u32) {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let options = LoadOptions::fixed();
     let mut twin = Twin::new(&options).unwrap();
     let arrays = twin.kernel.block_arrays().unwrap();

@@ -17,7 +17,7 @@ use sensor_common::event::Kind;
 use sensor_common::packet::protocol;
 use sensor_engine::Scope;
 use sensor_tests::frames::Dice;
-use sensor_tests::is_root;
+use sensor_tests::needs_root;
 use sensor_tests::twin::{Case, Twin};
 
 const SECOND: u64 = 1_000_000_000;
@@ -34,12 +34,9 @@ struct Lists {
     allow: Allowlist,
 }
 
-/// Enforcing, empty; `None` without root.
-fn lists() -> Option<Lists> {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return None;
-    }
+/// Enforcing, empty.
+fn lists() -> Lists {
+    needs_root();
     let options = LoadOptions::fixed();
     let mut twin = Twin::new(&options).unwrap();
     let arrays = twin.kernel.block_arrays().unwrap();
@@ -47,11 +44,11 @@ fn lists() -> Option<Lists> {
     let allow = Allowlist::new(twin.kernel.ebpf.take_map("ALLOW"), words).unwrap();
     blocks.state().enforce = 1;
     blocks.open_gate();
-    Some(Lists {
+    Lists {
         twin,
         blocks,
         allow,
-    })
+    }
 }
 
 fn request(target: &str, scope: Scope, measure: Measure, ttl_s: u64) -> Request {
@@ -139,7 +136,7 @@ fn frame(source: IpAddr, protocol: u8, port: u16) -> Vec<u8> {
 
 #[test]
 fn drops_exact_sources_and_nobody_else() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     assert!(!lists.drops("192.0.2.7") && !lists.drops("2001:db8::7"));
     lists.block("192.0.2.7");
     lists.block("2001:db8::7");
@@ -160,7 +157,7 @@ fn drops_exact_sources_and_nobody_else() {
 /// for that. Tagged ones go the long way.
 #[test]
 fn the_short_way_counts_as_the_long_one() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     lists.block("192.0.2.7");
     let plain = frame("192.0.2.7".parse().unwrap(), protocol::UDP, 53);
     let tagged = [&plain[..12], &[0x81, 0, 0, 7], &plain[12..]].concat();
@@ -187,7 +184,7 @@ fn the_short_way_counts_as_the_long_one() {
 /// too.
 #[test]
 fn the_short_way_leaves_the_odd_packets_to_the_long_one() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     lists.block("192.0.2.7");
     let plain = frame("192.0.2.7".parse().unwrap(), protocol::UDP, 53);
     let mut verdict = |frame: Vec<u8>| lists.twin.run_ingress(&Case::ingress(NOW, frame)).unwrap();
@@ -209,7 +206,7 @@ fn the_short_way_leaves_the_odd_packets_to_the_long_one() {
 
 #[test]
 fn drops_prefixes_of_any_length() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     let cases = [
         ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
         ("172.16.0.0/12", "172.31.0.9", "172.32.0.0"),
@@ -243,7 +240,7 @@ fn drops_prefixes_of_any_length() {
 
 #[test]
 fn a_narrower_entry_that_passes_hides_no_wider_one() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     lists.block("10.1.0.0/16");
     lists
         .block_only("10.1.2.0/24", only(protocol::TCP, 22))
@@ -268,7 +265,7 @@ fn a_narrower_entry_that_passes_hides_no_wider_one() {
 
 #[test]
 fn scopes_are_a_port_and_a_protocol() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     for source in ["192.0.2.7", "2001:db8::7"] {
         let (shell, names) = (only(protocol::TCP, 22), only(protocol::UDP, 53));
         lists.block_only(source, shell).unwrap();
@@ -303,7 +300,7 @@ fn scopes_are_a_port_and_a_protocol() {
 
 #[test]
 fn a_source_has_so_many_scopes() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     for port in 1..=4 {
         lists
             .block_only("192.0.2.7", only(protocol::TCP, port))
@@ -323,7 +320,7 @@ fn a_source_has_so_many_scopes() {
 
 #[test]
 fn limits_the_rate_and_lets_a_second_through_at_once() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     let limit = Measure::RateLimit { packets_per_s: 10 };
     for (source, target) in [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::/48")] {
         lists.add(&request(target, ALL, limit, 60)).unwrap();
@@ -343,7 +340,7 @@ fn limits_the_rate_and_lets_a_second_through_at_once() {
 
 #[test]
 fn the_allow_list_comes_first() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     let sources = ["192.0.2.7", "10.1.2.3", "2001:db8::7", "2a00:1::1"];
     for network in ["192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "2a00:1::1"] {
         lists.block(network);
@@ -364,7 +361,7 @@ fn the_allow_list_comes_first() {
 
 #[test]
 fn monitoring_counts_each_entry_and_drops_nothing() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     lists.blocks.state().enforce = 0;
     lists.block("192.0.2.7");
     lists.block("2001:db8::/32");
@@ -379,7 +376,7 @@ fn monitoring_counts_each_entry_and_drops_nothing() {
 
 #[test]
 fn the_kernel_ends_a_block_in_time() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     let web = only(protocol::TCP, 80);
     for (source, target) in [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::/48")] {
         lists.block(target);
@@ -418,7 +415,7 @@ fn network(dice: &mut Dice) -> String {
 /// The kernel agrees with a list of networks, whatever was added, removed and over.
 #[test]
 fn the_kernel_agrees_with_a_plain_list() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     let mut dice = Dice(7);
     let mut plain: BTreeMap<_, u64> = BTreeMap::new();
     let web = only(protocol::TCP, 80);
@@ -472,7 +469,7 @@ fn the_kernel_agrees_with_a_plain_list() {
 /// What an agent finds in the maps of the run before is what was there.
 #[test]
 fn lists_are_found_again_in_the_maps() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     let targets = ["192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "2001:db8::7"];
     for target in targets {
         lists.block(target);
@@ -502,7 +499,7 @@ fn lists_are_found_again_in_the_maps() {
 
 #[test]
 fn a_hundred_thousand_sources_and_prefixes_are_held() {
-    let Some(mut lists) = lists() else { return };
+    let mut lists = lists();
     let measure = Measure::Drop;
     let host = |i: u32| {
         request(

@@ -17,7 +17,7 @@ use sensor_common::host::{HostRow, HostSide};
 use sensor_common::limits::FLOW_WAYS;
 use sensor_common::packet::tcp_flags;
 use sensor_tests::frames::{IPV4, Ipv4, ethernet, tcp};
-use sensor_tests::is_root;
+use sensor_tests::harness::{needs_root, skip};
 
 const N_BUCKETS: u32 = 4;
 const N_FLOWS: u16 = 40;
@@ -48,18 +48,15 @@ fn frames(port: u16) -> [Vec<u8>; 2] {
     ]
 }
 
-fn kernel() -> Option<Kernel> {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return None;
-    }
+fn kernel() -> Kernel {
+    needs_root();
     let options = LoadOptions {
         flow_buckets_per_cpu: N_BUCKETS,
         ..LoadOptions::fixed()
     };
     let mut kernel = Kernel::load(&options).unwrap();
     xdp(&mut kernel).load().unwrap();
-    Some(kernel)
+    kernel
 }
 
 fn xdp(kernel: &mut Kernel) -> &mut Xdp {
@@ -223,12 +220,9 @@ impl Seen {
 
 #[test]
 fn reads_are_whole_while_the_kernel_writes() {
-    let Some(mut kernel) = kernel() else {
-        return;
-    };
+    let mut kernel = kernel();
     if std::thread::available_parallelism().unwrap().get() < 2 {
-        eprintln!("left out: needs two CPUs");
-        return;
+        skip("needs two CPUs");
     }
     let n_entries = aya::util::nr_cpus().unwrap() as u32 * N_BUCKETS;
     let Some(aya::maps::Map::Array(flows)) = kernel.ebpf.map("FLOWS") else {
@@ -236,7 +230,7 @@ fn reads_are_whole_while_the_kernel_writes() {
     };
     let unchecked = SharedArray::new(flows, n_entries, false).unwrap();
     // The writer needs the program, the reader all else: they are two values only so.
-    let mut other = self::kernel().unwrap();
+    let mut other = self::kernel();
     std::mem::swap(&mut kernel.ebpf, &mut other.ebpf);
     let stop = Arc::new(AtomicBool::new(false));
     let writer = std::thread::spawn({
@@ -257,9 +251,7 @@ fn reads_are_whole_while_the_kernel_writes() {
 
 #[test]
 fn a_record_that_never_rests_is_counted_and_left_out() {
-    let Some(mut kernel) = kernel() else {
-        return;
-    };
+    let mut kernel = kernel();
     run(xdp(&mut kernel), &frames(FIRST_PORT)[0], 1);
     let n_entries = aya::util::nr_cpus().unwrap() as u32 * N_BUCKETS;
     let Some(aya::maps::Map::Array(flows)) = kernel.ebpf.map("FLOWS") else {

@@ -1,11 +1,10 @@
 //! A day of event time through the program: what memory it holds at each full hour, and that
 //! nothing but the capture decides what it says.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sensor_tests::day::replay_day;
-use sensor_tests::{binary, run};
+use sensor_tests::{binary, run, shared_data};
 
 /// Memory at each hour does not grow once the tables are filled.
 #[track_caller]
@@ -23,16 +22,6 @@ fn memory_is_flat_over_a_day() {
     let (bytes, text) = replay_day(20).unwrap();
     assert!(text.contains("\"summary\""), "{text}");
     assert_flat(&bytes, 6);
-}
-
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/pcap");
-    let path = path.join(name);
-    if path.is_file() {
-        return Some(path);
-    }
-    eprintln!("LEFT OUT: {} is absent", path.display());
-    None
 }
 
 /// Fields that tell how long something took.
@@ -66,10 +55,7 @@ fn output_is_the_same_on_every_run_and_on_any_number_of_cpus() {
         "flood_blacknurse.pcap.zst",
         "ssh_bruteforce_slips.pcap.zst",
     ];
-    let captures: Vec<PathBuf> = names.iter().filter_map(|name| shared(name)).collect();
-    if captures.len() < names.len() {
-        return;
-    }
+    let captures = names.map(|name| shared_data("pcap").join(name));
     let sensor = binary().unwrap();
     let replay = || {
         let mut command = Command::new(&sensor);

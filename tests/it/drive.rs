@@ -6,7 +6,7 @@ use sensor_capture::kernel::LoadOptions;
 use sensor_capture::pcap::{Frame, LinkType};
 use sensor_capture::player::{Conditions, Player};
 use sensor_engine::{Config, Engine, Input, Output};
-use sensor_tests::is_root;
+use sensor_tests::needs_root;
 use sensor_tests::twin::{Case, Twin};
 
 use crate::replay::{scan, tcp};
@@ -123,10 +123,7 @@ fn through_the_kernel(frames: &Frames) -> Vec<String> {
 
 #[test]
 fn kernel_tables_and_replay_tables_make_equal_verdicts() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     for frames in [scan(), flood()] {
         let (ours, theirs) = (replayed(&frames), through_the_kernel(&frames));
         assert!(!ours.is_empty(), "the replay found nothing");

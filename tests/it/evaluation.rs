@@ -1,9 +1,8 @@
 //! The headline figures of the evaluation must not fall behind what they were.
 
-use std::path::Path;
 use std::process::Command;
 
-use sensor_tests::binary;
+use sensor_tests::{binary, shared_data};
 
 /// Left out: days of an idle home, which take a debug build a minute each, and compositions of
 /// parts that are run as they are.
@@ -11,14 +10,7 @@ const LEFT_OUT: [&str; 4] = ["days1to3", "comp_", "iot_setup_a", "iot_home"];
 
 #[test]
 fn headline_figures_hold() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/pcap");
-    let Ok(listed) = std::fs::read_dir(&folder) else {
-        eprintln!(
-            "LEFT OUT: {} is absent, nothing was evaluated",
-            folder.display()
-        );
-        return;
-    };
+    let listed = std::fs::read_dir(shared_data("pcap")).unwrap();
     let captures: Vec<_> = listed
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {

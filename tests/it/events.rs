@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, is_root, wait_until};
+use sensor_tests::{Network, Running, needs_root, wait_until};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -16,10 +16,7 @@ fn event(sensor: &Running, action: &str, source: &str) -> Value {
 
 /// Who is blocked is told of, whether dropped or not; what begins is told of, too.
 fn tells_of_hits_and_starts(mode: &str) {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let network = Network::new().unwrap();
     let mut sensor = Running::start(&network, &format!("--events --mode {mode}")).unwrap();
     wait_until(LIMIT, || sensor.socket().exists().then_some(())).expect("a socket");

@@ -5,18 +5,15 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use sensor_tests::frames::{Dice, IPV6, icmp, ipv6_between, tcp, udp};
-use sensor_tests::{Network, Running, Sender, is_root, wait_until};
+use sensor_tests::{Network, Running, Sender, needs_root, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(15);
 const SYN: u8 = 0x02;
 
-/// The network; `None` without root.
-fn network() -> Option<Network> {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return None;
-    }
-    Some(Network::new().unwrap())
+/// The network.
+fn network() -> Network {
+    needs_root();
+    Network::new().unwrap()
 }
 
 fn mac(network: &Network, host: &str, device: &str) -> Vec<u8> {
@@ -55,7 +52,7 @@ fn syn(n: u64, source: Ipv6Addr) -> Vec<u8> {
 
 /// Floods the server and waits for the family; what the incident says.
 fn detects(family: &str, rate: u64, packet: impl FnMut(u64) -> Vec<u8> + Send + 'static) {
-    let Some(network) = network() else { return };
+    let network = network();
     let sensor = Running::start(&network, "").unwrap();
     let frames = to_server(&network, packet);
     let flood = Sender::start(&network, "attacker", rate, 5 * rate, frames).unwrap();
@@ -118,7 +115,7 @@ fn throughput(network: &Network) -> f64 {
 /// with the flood's sender, so that some is lost to that alone.
 #[test]
 fn a_transfer_goes_on_under_attack() {
-    let Some(network) = network() else { return };
+    let network = network();
     let mut sensor = Running::start(&network, "--mode enforce").unwrap();
     let before = throughput(&network);
     let incidents = sensor.lines(|v| v["kind"] == "incident");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, is_root, run, wait_until};
+use sensor_tests::{Network, Running, needs_root, run, wait_until};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -100,10 +100,7 @@ fn tells_of_both(sensor: &Running) {
 
 #[test]
 fn a_full_disk_costs_lines_and_nothing_else() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let disk = Disk::new();
     let config = configuration(&disk);
     let network = Network::new().unwrap();

@@ -2,26 +2,21 @@
 
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, is_root};
+use sensor_tests::{Network, Running, needs_root};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The network and a sensor in it; `None` without root.
-fn up(arguments: &str) -> Option<(Network, Running)> {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return None;
-    }
+/// The network and a sensor in it.
+fn up(arguments: &str) -> (Network, Running) {
+    needs_root();
     let network = Network::new().unwrap();
     let sensor = Running::start(&network, arguments).unwrap();
-    Some((network, sensor))
+    (network, sensor)
 }
 
 #[test]
 fn counters_equal_the_interfaces() {
-    let Some((network, mut sensor)) = up("") else {
-        return;
-    };
+    let (network, mut sensor) = up("");
     let before = ["rx_packets", "tx_packets"].map(|name| total(&network, name));
     let _server = network.start("server", "iperf3 -s -1").unwrap();
     sensor_tests::wait_until(LIMIT, || {
@@ -54,9 +49,7 @@ fn total(network: &Network, name: &str) -> u64 {
 
 /// Runs an attack and waits for its family.
 fn detects(attack: &str, family: &str) {
-    let Some((network, sensor)) = up("") else {
-        return;
-    };
+    let (network, sensor) = up("");
     let _attack = network.start("attacker", attack).unwrap();
     let found = sensor.wait_for(LIMIT, |v| v["incident.family"] == family);
     assert!(
@@ -105,9 +98,7 @@ fn detects_an_icmp_flood() {
 
 #[test]
 fn enforcement_drops_the_attacker_and_spares_the_client() {
-    let Some((network, mut sensor)) = up("--mode enforce") else {
-        return;
-    };
+    let (network, mut sensor) = up("--mode enforce");
     let _flood = network
         .start("attacker", "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1")
         .unwrap();
@@ -131,9 +122,7 @@ fn enforcement_drops_the_attacker_and_spares_the_client() {
 
 #[test]
 fn monitoring_counts_but_never_drops() {
-    let Some((network, mut sensor)) = up("") else {
-        return;
-    };
+    let (network, mut sensor) = up("");
     let _flood = network
         .start("attacker", "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1")
         .unwrap();
@@ -152,9 +141,7 @@ fn monitoring_counts_but_never_drops() {
 
 #[test]
 fn leaves_a_resident_program_alone() {
-    let Some((network, mut first)) = up("") else {
-        return;
-    };
+    let (network, mut first) = up("");
     let second = Running::start(&network, "");
     let error = second
         .err()

@@ -5,6 +5,10 @@
     reason = "a test fails by panicking, in its helpers, too"
 )]
 
+// Every `#[test]` of this crate is the harness'.
+#[macro_use]
+extern crate sensor_tests_macros;
+
 mod agent;
 mod attach;
 mod bad_input;
@@ -34,3 +38,7 @@ mod screen;
 mod shapes;
 mod site;
 mod socket;
+
+fn main() -> std::process::ExitCode {
+    sensor_tests::harness::main()
+}

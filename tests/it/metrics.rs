@@ -5,18 +5,15 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, is_root, wait_until};
+use sensor_tests::{Network, Running, needs_program, needs_root, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn up() -> Option<(Network, Running)> {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return None;
-    }
+fn up() -> (Network, Running) {
+    needs_root();
     let network = Network::new().unwrap();
     let sensor = Running::start(&network, "").unwrap();
-    Some((network, sensor))
+    (network, sensor)
 }
 
 /// What a scraper on the server gets.
@@ -40,9 +37,7 @@ fn series(text: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn every_counter_is_there_and_counts() {
-    let Some((network, sensor)) = up() else {
-        return;
-    };
+    let (network, sensor) = up();
     network
         .run("client", "ping -c 20 -i 0.02 10.99.1.1")
         .unwrap();
@@ -81,26 +76,25 @@ fn every_counter_is_there_and_counts() {
     assert!(found["sensor_tick_duration_seconds_count{look=\"hosts\"}"] >= 1.0);
     assert!(found["sensor_flow_live_flows"] >= 1.0);
     assert!(scrape(&network, "/").unwrap().starts_with("HTTP/1.1 404"));
-    check(text.split_once("\r\n\r\n").unwrap().1);
 }
 
-/// By Prometheus' own checker, where it is installed.
-fn check(text: &str) {
-    let tool = Command::new("promtool")
+#[test]
+fn prometheus_accepts_every_metric() {
+    needs_program("promtool");
+    let (network, sensor) = up();
+    let text = wait_until(LIMIT, || scrape(&network, "/metrics"));
+    let text = text.unwrap_or_else(|| panic!("no metrics: {}", sensor.log()));
+    let mut tool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut tool) = tool else {
-        eprintln!("left out: promtool (Debian package prometheus) is not installed");
-        return;
-    };
-    tool.stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
+        .spawn()
         .unwrap();
+    let body = text.split_once("\r\n\r\n").unwrap().1;
+    let mut input = tool.stdin.take().unwrap();
+    input.write_all(body.as_bytes()).unwrap();
+    drop(input);
     let output = tool.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }

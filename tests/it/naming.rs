@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use sensor_tests::binary;
+use sensor_tests::{binary, shared_data};
 use serde_json::Value;
 
 use crate::replay::{capture, tcp};
@@ -210,14 +210,7 @@ const LEFT_OUT: [&str; 4] = ["days1to3", "comp_", "iot_setup_a", "iot_home"];
 /// The method with its defaults but fewer trees, on the captures that the shipped model comes from.
 #[test]
 fn the_method_is_worth_what_the_card_says() {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/pcap");
-    let Ok(listed) = fs::read_dir(&shared) else {
-        eprintln!(
-            "LEFT OUT: {} is absent, nothing was trained",
-            shared.display()
-        );
-        return;
-    };
+    let listed = fs::read_dir(shared_data("pcap")).unwrap();
     let mut captures: Vec<String> = listed
         .filter_map(|entry| Some(entry.ok()?.path().to_string_lossy().into_owned()))
         .filter(|path| !LEFT_OUT.iter().any(|word| path.contains(word)))

@@ -13,18 +13,15 @@ use sensor_common::arrival::Way;
 use sensor_common::counters::{Event, Outcome};
 use sensor_common::packet::{Decapsulate, Packet, parse};
 use sensor_tests::frames::{Dice, mutate, random_frame, specimens};
-use sensor_tests::is_root;
 use sensor_tests::twin::{Case, LEAST_BYTES, LINEAR_BYTES, Twin};
+use sensor_tests::{needs_root, shared_data};
 
 const START_NS: u64 = 1_700_000_000_000_000_000;
 
-/// Both sides; `None` without root.
-fn twin(options: &LoadOptions) -> Option<Twin> {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return None;
-    }
-    Some(Twin::new(options).unwrap())
+/// Both sides.
+fn twin(options: &LoadOptions) -> Twin {
+    needs_root();
+    Twin::new(options).unwrap()
 }
 
 /// So few buckets that flows are evicted all the time.
@@ -37,9 +34,7 @@ fn crowded() -> LoadOptions {
 
 /// Feeds all and compares. A difference is traced to the fewest frames that show it.
 fn check(options: &LoadOptions, cases: &[Case]) {
-    let Some(mut twin) = twin(options) else {
-        return;
-    };
+    let mut twin = twin(options);
     if let Err(cause) = run(&mut twin, cases) {
         drop(twin);
         let fewest = shrink(options, cases.to_vec());
@@ -100,9 +95,7 @@ fn every_kind_of_frame_is_read_as_it_should() {
         parse(frame.as_slice(), Decapsulate::ALL, &mut packet);
         assert!(packet.is(*outcome), "specimen {n}, {outcome:?}: {packet:?}");
     }
-    let Some(mut twin) = twin(&LoadOptions::fixed()) else {
-        return;
-    };
+    let mut twin = twin(&LoadOptions::fixed());
     for (n, (outcome, frame)) in specimens.iter().enumerate() {
         if !(LEAST_BYTES..=LINEAR_BYTES).contains(&frame.len()) {
             continue;
@@ -200,23 +193,9 @@ fn agree_when_counters_roll_over() {
             case.clone()
         })
         .collect();
-    let Some(mut twin) = twin(&LoadOptions::fixed()) else {
-        return;
-    };
+    let mut twin = twin(&LoadOptions::fixed());
     run(&mut twin, &cases).unwrap();
     assert!(twin.kernel.event(Event::FlowRollover).packets >= 2);
-}
-
-/// Captures that are only there where the project is developed.
-fn shared(folder: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/data")
-        .join(folder);
-    if !path.is_dir() {
-        eprintln!("left out: no captures at {}", path.display());
-        return None;
-    }
-    Some(path)
 }
 
 fn files_below(folder: &Path, into: &mut Vec<PathBuf>) {
@@ -259,9 +238,7 @@ fn feed_capture(twin: &mut Twin, path: &Path) -> anyhow::Result<u64> {
 
 /// All captures one after the other through the same tables: time jumps, flows meet again.
 fn agree_on_captures(options: &LoadOptions, files: &[PathBuf]) -> u64 {
-    let Some(mut twin) = twin(options) else {
-        return 0;
-    };
+    let mut twin = twin(options);
     let (mut n_frames, mut n_records) = (0, 0);
     for path in files {
         let fed = feed_capture(&mut twin, path).and_then(|n| Ok((n, twin.compare()?)));
@@ -281,20 +258,16 @@ fn agree_on_captures(options: &LoadOptions, files: &[PathBuf]) -> u64 {
 
 #[test]
 fn agree_on_the_shared_captures() {
-    let Some(folder) = shared("pcap") else {
-        return;
-    };
+    let folder = shared_data("pcap");
     let mut files = Vec::new();
     files_below(&folder, &mut files);
     let n_frames = agree_on_captures(&LoadOptions::fixed(), &files);
-    assert!(!is_root() || n_frames > 1_000_000, "{n_frames} frames");
+    assert!(n_frames > 1_000_000, "{n_frames} frames");
 }
 
 #[test]
 fn agree_on_the_odd_captures() {
-    let Some(folder) = shared("odd") else {
-        return;
-    };
+    let folder = shared_data("odd");
     let unpacked = std::env::temp_dir().join(format!("sensor-odd-{}", std::process::id()));
     std::fs::create_dir_all(&unpacked).unwrap();
     let tar = Command::new("tar")
@@ -309,5 +282,5 @@ fn agree_on_the_odd_captures() {
     let n_frames = agree_on_captures(&crowded(), &files);
     std::fs::remove_dir_all(&unpacked).unwrap();
     assert!(tar.is_ok_and(|status| status.success()), "tar and zstd");
-    assert!(!is_root() || n_frames > 1_000, "{n_frames} frames");
+    assert!(n_frames > 1_000, "{n_frames} frames");
 }

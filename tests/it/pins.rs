@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, is_root, run, wait_until};
+use sensor_tests::{Network, Running, needs_root, run, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const FLOOD: &str = "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1";
@@ -72,10 +72,7 @@ fn answers(network: &Network, host: &str, server: &str) -> bool {
 
 #[test]
 fn a_killed_agent_leaves_its_blocks_and_the_next_adopts_them() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let bpffs = Bpffs::new("adopt", "[engine.decide]\nttl = \"10m\"\n");
     let network = Network::new().unwrap();
     let mut first = Running::start(&network, &bpffs.arguments()).unwrap();
@@ -128,10 +125,7 @@ fn detach(network: &Network, bpffs: &Bpffs) -> std::process::Output {
 
 #[test]
 fn a_flag_keeps_enforcing_and_detach_ends_it() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let bpffs = Bpffs::new("detach", "");
     let network = Network::new().unwrap();
     let arguments = format!("{} --keep-enforcing", bpffs.arguments());
@@ -220,10 +214,7 @@ fn taking_over(network: &Network, bpffs: &Bpffs) -> Running {
 /// packet goes uncounted, and what was counted before is neither lost nor taken for news.
 #[test]
 fn nothing_slips_through_or_is_lost_between_two_agents() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let bpffs = Bpffs::new("gap", "");
     let network = Network::new().unwrap();
     let rx_before = received(&network);
@@ -293,10 +284,7 @@ fn nothing_slips_through_or_is_lost_between_two_agents() {
 /// through either.
 #[test]
 fn another_capacity_begins_anew_but_keeps_the_blocks() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let bpffs = Bpffs::new("capacity", "");
     let network = Network::new().unwrap();
     let mut first = Running::start(&network, &bpffs.arguments()).unwrap();
@@ -334,10 +322,7 @@ fn another_capacity_begins_anew_but_keeps_the_blocks() {
 /// Every map of the program is one that is pinned, or holds nothing.
 #[test]
 fn every_map_has_its_place() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let kernel =
         sensor_capture::kernel::Kernel::load(&sensor_capture::kernel::LoadOptions::fixed())
             .unwrap();
@@ -351,10 +336,7 @@ fn every_map_has_its_place() {
 
 #[test]
 fn blocks_of_a_killed_agent_end_in_time() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let bpffs = Bpffs::new("expire", "[engine.decide]\nttl = \"15s\"\n");
     let network = Network::new().unwrap();
     let mut sensor = Running::start(&network, &bpffs.arguments()).unwrap();
@@ -377,10 +359,7 @@ fn blocks_of_a_killed_agent_end_in_time() {
 
 #[test]
 fn enforcement_is_left_in_place_where_that_is_wanted() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let bpffs = Bpffs::new("keep", "keep_on_stop = true\n");
     let network = Network::new().unwrap();
     let mut sensor = Running::start(&network, &bpffs.arguments()).unwrap();

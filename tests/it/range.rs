@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 
+use sensor_tests::binary;
+use sensor_tests::harness::{needs_root, skip};
 use sensor_tests::range::batch::{Batch, chosen, scenarios};
 use sensor_tests::range::manifest::Folder;
 use sensor_tests::range::packages;
 use sensor_tests::range::recipe::{Mark, Recipe};
 use sensor_tests::range::recipes::{self, QUICK};
-use sensor_tests::{binary, is_root};
 use serde_json::Value;
 
 #[test]
@@ -53,10 +54,7 @@ fn named(recipe: &Recipe) -> Vec<&'static str> {
 
 #[test]
 fn quick_recipes_give_captures_that_are_what_their_labels_say() {
-    if !is_root() {
-        eprintln!("skipped: the range builds network namespaces, which needs root");
-        return;
-    }
+    needs_root();
     let names: Vec<String> = QUICK.iter().map(|&name| name.to_owned()).collect();
     let scenarios = chosen(&names).unwrap();
     let wanted = scenarios.iter().flat_map(packages::of).collect();
@@ -66,8 +64,7 @@ fn quick_recipes_give_captures_that_are_what_their_labels_say() {
         .filter(|name| !there.contains_key(*name))
         .collect();
     if !missing.is_empty() {
-        eprintln!("skipped: not installed: {missing:?}; run `cargo xtask setup --test-tools`");
-        return;
+        skip(format!("needs {missing:?}: cargo xtask setup --test-tools"));
     }
     let path = std::env::temp_dir().join(format!("range-it-{}", std::process::id()));
     let folder = Folder::open(&path).unwrap();

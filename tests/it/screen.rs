@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use sensor_tests::{Network, binary, is_root, wait_until};
+use sensor_tests::{Network, binary, needs_root, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -22,10 +22,7 @@ impl Drop for Screen {
 
 #[test]
 fn the_live_view_shows_a_flood_and_what_was_decided() {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     let folder = std::env::temp_dir().join(format!("sensor-it-{}-screen", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let network = Network::new().unwrap();

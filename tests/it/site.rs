@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, Sender, binary, is_root};
+use sensor_tests::{Network, Running, Sender, binary, needs_root};
 
 use crate::replay::{capture, families, scan, tcp};
 
@@ -94,10 +94,7 @@ fn a_threshold_changes_the_replay_as_it_changes_the_live_run() {
     let both = BTreeSet::from(["198.51.100.40".to_owned(), "198.51.100.200".to_owned()]);
     assert_eq!(default, both);
     assert_eq!(raised, BTreeSet::from(["198.51.100.200".to_owned()]));
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return;
-    }
+    needs_root();
     assert_eq!(live_scanners("", default.len()), default);
     let arguments = format!("--config {}", tuned.0.display());
     assert_eq!(live_scanners(&arguments, raised.len()), raised);

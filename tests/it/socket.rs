@@ -7,20 +7,17 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, binary, is_root, wait_until};
+use sensor_tests::{Network, Running, binary, needs_root, wait_until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn up(arguments: &str) -> Option<(Network, Running)> {
-    if !is_root() {
-        eprintln!("left out: needs root (sudo -E env PATH=$PATH cargo xtask test)");
-        return None;
-    }
+fn up(arguments: &str) -> (Network, Running) {
+    needs_root();
     let network = Network::new().unwrap();
     let sensor = Running::start(&network, arguments).unwrap();
     wait_until(LIMIT, || sensor.socket().exists().then_some(())).expect("a socket");
-    Some((network, sensor))
+    (network, sensor)
 }
 
 fn values(output: &Output) -> Vec<Value> {
@@ -38,9 +35,7 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn commands_tell_of_live_traffic() {
-    let Some((network, sensor)) = up("") else {
-        return;
-    };
+    let (network, sensor) = up("");
     let _ping = network
         .start("client", "ping -i 0.05 -s 1000 -c 400 10.99.1.1")
         .unwrap();
@@ -88,9 +83,7 @@ fn commands_tell_of_live_traffic() {
 
 #[test]
 fn incidents_are_remembered() {
-    let Some((network, sensor)) = up("") else {
-        return;
-    };
+    let (network, sensor) = up("");
     let scan = "nmap -n -Pn -sS -p 1-2000 10.99.2.1";
     let _scan = network.start("attacker", scan).unwrap();
     sensor
@@ -146,9 +139,7 @@ fn incidents_are_remembered() {
 
 #[test]
 fn the_socket_is_for_root_and_its_group_and_goes_with_the_agent() {
-    let Some((_network, mut sensor)) = up("") else {
-        return;
-    };
+    let (_network, mut sensor) = up("");
     let meta = fs::metadata(sensor.socket()).unwrap();
     assert!(meta.file_type().is_socket());
     assert_eq!(meta.permissions().mode() & 0o777, 0o660);
@@ -189,9 +180,7 @@ fn raw(sensor: &Running, bytes: &[u8]) -> Value {
 
 #[test]
 fn bad_clients_are_told_and_don_t_disturb_the_agent() {
-    let Some((network, sensor)) = up("") else {
-        return;
-    };
+    let (network, sensor) = up("");
     assert_eq!(raw(&sensor, b"what?\n")["code"], "bad_request");
     assert_eq!(
         raw(&sensor, b"{\"v\":9,\"command\":\"status\"}\n")["code"],
@@ -234,9 +223,7 @@ fn bad_clients_are_told_and_don_t_disturb_the_agent() {
 
 #[test]
 fn a_block_by_hand_holds_until_it_is_taken_away() {
-    let Some((network, sensor)) = up("--mode enforce") else {
-        return;
-    };
+    let (network, sensor) = up("--mode enforce");
     let reaches = || {
         network
             .run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1")
@@ -274,9 +261,7 @@ fn a_block_by_hand_holds_until_it_is_taken_away() {
 
 #[test]
 fn who_must_stay_reachable_is_not_blocked_by_hand_either() {
-    let Some((_network, sensor)) = up("") else {
-        return;
-    };
+    let (_network, sensor) = up("");
     let refused = |arguments: &str| {
         let output = sensor.ask(arguments).unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

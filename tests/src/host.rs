@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::harness::needs_program;
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Namespaces of a test, removed with the value. Each pair is a veth; the server has one interface
@@ -40,6 +42,9 @@ impl Network {
     /// # Errors
     /// Without root, or without `ip`.
     pub fn new() -> Result<Self> {
+        for program in ["ip", "ethtool"] {
+            needs_program(program);
+        }
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let network = Self {
             tag: format!("st{}x{n}", std::process::id()),
@@ -84,8 +89,15 @@ impl Network {
         format!("{}-{host}", self.tag)
     }
 
-    /// A command on a host.
+    /// A command on a host; skips the test where the program is not installed.
     pub fn command(&self, host: &str, line: &str) -> Command {
+        if let Some(program) = line
+            .split_whitespace()
+            .next()
+            .filter(|word| !word.contains('/'))
+        {
+            needs_program(program);
+        }
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.namespace(host)])

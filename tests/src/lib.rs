@@ -4,25 +4,19 @@
 pub mod day;
 pub mod engine_load;
 pub mod frames;
+pub mod harness;
 mod host;
 pub mod range;
 mod sender;
 mod sensor;
 pub mod twin;
 
+pub use harness::{needs_program, needs_root, shared_data};
 pub use host::{Network, run};
 pub use sender::Sender;
 pub use sensor::{Running, binary, resident_bytes};
 
 use std::time::{Duration, Instant};
-
-/// True with the privileges that namespaces and BPF need.
-pub fn is_root() -> bool {
-    std::fs::read_to_string("/proc/self/status")
-        .unwrap_or_default()
-        .lines()
-        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
-}
 
 /// Looks until `look` gives something, or `limit` has passed.
 pub fn wait_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {

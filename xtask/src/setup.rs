@@ -23,7 +23,7 @@ const CARGO_DENY: &str = "0.20.2";
 const BPFFS: &str = "/sys/fs/bpf";
 
 /// Programs the tests drive, with the Debian packages that have them.
-const TEST_TOOLS: [(&str, &str); 10] = [
+const TEST_TOOLS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("ethtool", "ethtool"),
@@ -34,6 +34,7 @@ const TEST_TOOLS: [(&str, &str); 10] = [
     ("ssh", "openssh-client"),
     ("sshpass", "sshpass"),
     ("python3", "python3"),
+    ("curl", "curl"),
 ];
 
 /// Set-up of the programs that only tests use.
@@ -257,9 +258,9 @@ fn tools(step: &Step) -> Result<Outcome> {
 
 fn missing_packages() -> Vec<&'static str> {
     TEST_TOOLS
-        .into_iter()
+        .iter()
         .filter(|(program, _)| proc::find_program(program).is_none())
-        .map(|(_, package)| package)
+        .map(|(_, package)| *package)
         .collect()
 }
 

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use sensor_tests::{Network, Running, is_root, wait_until};
+use sensor_tests::harness::is_root;
+use sensor_tests::{Network, Running, wait_until};
 
 const ATTACK: &str = "hping3 -q -S -p 80 -i u100 -c 100000 10.99.2.1";
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use sensor_tests::is_root;
+use sensor_tests::harness::is_root;
 use sensor_tests::range::batch::{Batch, Outcome, chosen};
 use sensor_tests::range::manifest::Folder;
 use sensor_tests::range::packages;

@@ -102,7 +102,7 @@ const PARTS: [&str; 6] = ["share", "datapath", "blocks", "wire", "scoring", "age
 
 fn measure(effort: Effort, only: Option<&str>) -> Result<Value> {
     anyhow::ensure!(
-        sensor_tests::is_root(),
+        sensor_tests::harness::is_root(),
         "measuring needs root: sudo -E env PATH=$PATH cargo xtask bench"
     );
     let mut results = json!({ "machine": machine() });

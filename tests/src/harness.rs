@@ -1,0 +1,122 @@
+//! The harness of the test binary `it`: libtest's command line and output, and a status of its own
+//! for tests that can't run on this machine.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+pub use inventory;
+
+/// A registered test; `#[test]` makes it.
+#[derive(Debug)]
+pub struct Test {
+    /// Path of its function, the crate's name in front.
+    pub path: &'static str,
+    pub run: fn(),
+}
+
+inventory::collect!(Test);
+
+/// Called by `#[test]` with the name of the function.
+#[macro_export]
+macro_rules! register_test {
+    ($function:ident) => {
+        $crate::harness::inventory::submit! {
+            $crate::harness::Test {
+                path: concat!(module_path!(), "::", stringify!($function)),
+                run: $function,
+            }
+        }
+    };
+}
+
+/// The reason why a test can't run here; unwinds out of it.
+struct Skipped(String);
+
+/// Set once tests run, as opposed to the lab and the benchmarks.
+static IN_TESTS: OnceLock<()> = OnceLock::new();
+
+thread_local! {
+    /// Message and place of the panic that ends the test of this thread.
+    static PANIC: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Ends the test as skipped; `reason` says what it needs and where that comes from.
+///
+/// # Panics
+/// Outside of tests, with the reason.
+pub fn skip(reason: impl Into<String>) -> ! {
+    let reason = reason.into();
+    assert!(IN_TESTS.get().is_some(), "{reason}");
+    // No panic, which would print a message.
+    resume_unwind(Box::new(Skipped(reason)))
+}
+
+/// Skips the test without the privileges that namespaces and BPF need.
+pub fn needs_root() {
+    if !is_root() {
+        skip("needs root: sudo -E env PATH=$PATH cargo xtask test");
+    }
+}
+
+/// Skips the test where a program is not installed.
+pub fn needs_program(name: &str) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|folder| folder.join(name).is_file()) {
+        skip(format!("needs {name}, which is not in PATH"));
+    }
+}
+
+/// A file or folder of captures that lie beside the project and don't belong to it; skips the test
+/// where there are none. `SENSOR_TEST_DATA` names another place for them.
+pub fn shared_data(name: &str) -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let folder = std::env::var_os("SENSOR_TEST_DATA").map_or_else(beside, PathBuf::from);
+    let path = folder.join(name);
+    if !path.exists() {
+        skip(format!(
+            "needs captures at {}: SENSOR_TEST_DATA names their folder",
+            path.display()
+        ));
+    }
+    path
+}
+
+/// True with the privileges that namespaces and BPF need.
+pub fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .unwrap_or_default()
+        .lines()
+        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+/// Runs the registered tests that the command line asks for.
+pub fn main() -> ExitCode {
+    IN_TESTS.get_or_init(|| ());
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        PANIC.set(Some(info.to_string()));
+        print(info);
+    }));
+    let mut trials: Vec<Trial> = inventory::iter::<Test>().map(trial).collect();
+    trials.sort_by(|a, b| a.name().cmp(b.name()));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(test: &'static Test) -> Trial {
+    let name = test
+        .path
+        .split_once("::")
+        .map_or(test.path, |(_, name)| name);
+    Trial::ignorable_test(name, || match catch_unwind(AssertUnwindSafe(test.run)) {
+        Ok(()) => Ok(Completion::Completed),
+        Err(payload) => match payload.downcast::<Skipped>() {
+            Ok(skipped) => Ok(Completion::ignored_with(skipped.0)),
+            Err(_) => Err(PANIC.take().unwrap_or_default().into()),
+        },
+    })
+}
