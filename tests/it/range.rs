@@ -46,7 +46,7 @@ fn named(recipe: &Recipe) -> Vec<&'static str> {
     let services = recipe.services.iter().map(|service| service.role);
     let steps = recipe.steps.iter().map(|step| step.role);
     let marks = recipe.marks.iter().flat_map(|mark| match *mark {
-        Mark::Of(a) | Mark::Forged(a) | Mark::Claims(a) => vec![a],
+        Mark::Of(a) | Mark::Sweep(a) | Mark::Forged(a) | Mark::Claims(a) => vec![a],
         Mark::Between(a, b) | Mark::Service(a, b, _) => vec![a, b],
     });
     services.chain(steps).chain(marks).collect()

@@ -14,8 +14,19 @@ use super::recipe::{Mark, Recipe};
 pub enum Label {
     Benign,
     Attack,
-    /// What passes through a host that stands in another's place.
+    /// What passes through a host that stands in another's place, or is done because of the attack.
     Ignore,
+}
+
+impl Label {
+    /// Number and name in the label files.
+    const fn written(self, attack: &str) -> (u8, &str) {
+        match self {
+            Self::Benign => (0, ""),
+            Self::Attack => (1, attack),
+            Self::Ignore => (2, "caused"),
+        }
+    }
 }
 
 /// The addresses of a scenario by role.
@@ -71,6 +82,13 @@ impl<'a> Marker<'a> {
     fn by_mark(&self, mark: &Mark, sender: &str, packet: &Packet) -> Label {
         let is_attack = match *mark {
             Mark::Of(role) => self.is_of(role, sender, packet),
+            Mark::Sweep(role) => {
+                let is_caused = matches!(packet.kind, Kind::Arp(..)) && self.is_forged(packet);
+                if !self.is_of(role, sender, packet) && (is_caused || is_solicitation(packet)) {
+                    return Label::Ignore;
+                }
+                self.is_of(role, sender, packet)
+            }
             Mark::Forged(role) => self.is_of(role, sender, packet) || self.is_forged(packet),
             Mark::Between(a, b) => self.between(a, b, None, packet),
             Mark::Service(a, b, port) => self.between(a, b, Some(port), packet),
@@ -160,6 +178,11 @@ impl<'a> Marker<'a> {
     }
 }
 
+/// Looks for a neighbour (RFC 4861).
+fn is_solicitation(packet: &Packet) -> bool {
+    packet.is_discovery() && packet.icmp_type == Some(135)
+}
+
 /// A stretch of one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -169,8 +192,9 @@ pub struct Run {
 }
 
 /// One stretch of the attack, as a row of the label file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Episode {
+    pub label: Label,
     pub start_ns: u64,
     pub end_ns: u64,
     sources: BTreeSet<String>,
@@ -196,8 +220,8 @@ impl Labels {
             let data = frames.data(frame);
             let label = marker.label(frame.port, data);
             labels.add(place + 1, label);
-            if label == Label::Attack {
-                labels.add_to_episode(marker, frame.at_ns, data);
+            if label != Label::Benign {
+                labels.add_to_episode(marker, label, frame.at_ns, data);
             }
         }
         labels
@@ -217,19 +241,26 @@ impl Labels {
         }
     }
 
-    fn add_to_episode(&mut self, marker: &Marker, at_ns: u64, frame: &[u8]) {
+    fn add_to_episode(&mut self, marker: &Marker, label: Label, at_ns: u64, frame: &[u8]) {
         let gap_ns = u64::from(marker.recipe.gap_s) * 1_000_000_000;
-        let is_new = self
-            .episodes
-            .last()
-            .is_none_or(|episode| at_ns > episode.end_ns.saturating_add(gap_ns));
-        if is_new {
+        let is_open = |episode: &Episode| {
+            episode.label == label && at_ns <= episode.end_ns.saturating_add(gap_ns)
+        };
+        let place = self.episodes.iter().rposition(is_open).unwrap_or_else(|| {
             self.episodes.push(Episode {
+                label,
                 start_ns: at_ns,
-                ..Episode::default()
+                end_ns: at_ns,
+                sources: BTreeSet::new(),
+                destinations: BTreeSet::new(),
+                ports: BTreeSet::new(),
+                protocols: BTreeSet::new(),
+                n_packets: 0,
             });
-        }
-        let (Some(episode), Some(packet)) = (self.episodes.last_mut(), Packet::of(frame)) else {
+            self.episodes.len() - 1
+        });
+        let (Some(episode), Some(packet)) = (self.episodes.get_mut(place), Packet::of(frame))
+        else {
             return;
         };
         episode.end_ns = at_ns;
@@ -259,11 +290,7 @@ impl Labels {
     pub fn packets_csv(&self, attack: &str) -> String {
         let mut text = String::from("first_pkt,last_pkt,label,attack\n");
         for run in &self.runs {
-            let (label, name) = match run.label {
-                Label::Benign => (0, ""),
-                Label::Attack => (1, attack),
-                Label::Ignore => (2, "relayed"),
-            };
+            let (label, name) = run.label.written(attack);
             let _ = writeln!(text, "{},{},{label},{name}", run.first, run.last);
         }
         text
@@ -273,11 +300,12 @@ impl Labels {
     pub fn episodes_csv(&self, attack: &str) -> String {
         let mut text = String::from("start_s,end_s,src,dst,dport,proto,label,attack,packets\n");
         for episode in &self.episodes {
+            let (label, name) = episode.label.written(attack);
             let ports: BTreeSet<String> = episode.ports.iter().map(u16::to_string).collect();
             let protocols: Vec<&str> = episode.protocols.iter().copied().collect();
             let _ = writeln!(
                 text,
-                "{},{},{},{},{},{},1,{attack},{}",
+                "{},{},{},{},{},{},{label},{name},{}",
                 seconds(episode.start_ns),
                 seconds(episode.end_ns),
                 listed(&episode.sources),
@@ -296,6 +324,7 @@ impl Marker<'_> {
     fn began(&self, address: &IpAddr) -> bool {
         let is_first = self.recipe.marks.iter().any(|mark| match mark {
             Mark::Of(role)
+            | Mark::Sweep(role)
             | Mark::Forged(role)
             | Mark::Claims(role)
             | Mark::Between(role, _)

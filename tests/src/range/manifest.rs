@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::label::seconds;
+use super::label::{Label, seconds};
 use super::recipe::{Scenario, Side};
 use super::scene::Sample;
 
@@ -28,20 +28,7 @@ impl Folder {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         }
-        let manifest = path.join("manifest.json");
-        let mut entries = BTreeMap::new();
-        if manifest.exists() {
-            let text = fs::read_to_string(&manifest)?;
-            let value: Value = serde_json::from_str(&text).with_context(|| {
-                format!("{}: not JSON; name another folder", manifest.display())
-            })?;
-            for entry in value["captures"].as_array().into_iter().flatten() {
-                entries.insert(
-                    entry["id"].as_str().unwrap_or_default().to_owned(),
-                    entry.clone(),
-                );
-            }
-        }
+        let entries = read(&path.join("manifest.json"))?;
         Ok(Self {
             path: path.to_owned(),
             entries: Mutex::new(entries),
@@ -87,13 +74,17 @@ impl Folder {
         entry["zst_bytes"] = json!(bytes);
         entry["pcap_sha256"] = json!(hash);
         entry["programs"] = json!(programs);
-        self.lock().insert(id, entry.clone());
-        self.write_manifest()?;
+        self.insert(id, entry.clone())?;
         Ok(entry)
     }
 
-    fn write_manifest(&self) -> Result<()> {
-        let entries = self.lock();
+    /// Adds an entry to what the manifest holds by now: others may write into the folder, too.
+    fn insert(&self, id: String, entry: Value) -> Result<()> {
+        let mut entries = self.lock();
+        let lock = fs::File::create(self.path.join("manifest.lock"))?;
+        lock.lock()?;
+        *entries = read(&self.path.join("manifest.json"))?;
+        entries.insert(id, entry);
         let captures: Vec<&Value> = entries.values().collect();
         let text = serde_json::to_string_pretty(&json!({ "captures": captures }))?;
         // Never half a manifest, whenever it is interrupted.
@@ -101,6 +92,21 @@ impl Folder {
         fs::write(&part, text + "\n")?;
         Ok(fs::rename(part, self.path.join("manifest.json"))?)
     }
+}
+
+/// Entries of a manifest, by name; none where there is no manifest.
+fn read(manifest: &Path) -> Result<BTreeMap<String, Value>> {
+    let mut entries = BTreeMap::new();
+    if manifest.exists() {
+        let text = fs::read_to_string(manifest)?;
+        let value: Value = serde_json::from_str(&text)
+            .with_context(|| format!("{}: not JSON; name another folder", manifest.display()))?;
+        for entry in value["captures"].as_array().into_iter().flatten() {
+            let id = entry["id"].as_str().unwrap_or_default();
+            entries.insert(id.to_owned(), entry.clone());
+        }
+    }
+    Ok(entries)
 }
 
 /// An entry of the manifest, without what is known of its file only.
@@ -138,7 +144,7 @@ fn describe(scenario: &Scenario, seed: u64, sample: &Sample) -> Value {
         "attack": n_attack,
         "ignore": n_ignore,
         "attacks": attacks,
-        "episodes": sample.labels.episodes.len(),
+        "episodes": sample.labels.episodes.iter().filter(|e| e.label == Label::Attack).count(),
         "service": variant.state.label(),
         "path": variant.path.name,
         "settings": variant.settings.iter().copied().collect::<BTreeMap<_, _>>(),

@@ -7,7 +7,15 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 /// Name and text of each.
-const FILES: &[(&str, &str)] = &[("prelude.sh", include_str!("programs/prelude.sh"))];
+const FILES: &[(&str, &str)] = &[
+    ("prelude.sh", include_str!("programs/prelude.sh")),
+    ("beacon.py", include_str!("programs/beacon.py")),
+    ("long_poll.py", include_str!("programs/long_poll.py")),
+    ("printer.py", include_str!("programs/printer.py")),
+    ("rtp.py", include_str!("programs/rtp.py")),
+    ("socket_users.py", include_str!("programs/socket_users.py")),
+    ("torrent.py", include_str!("programs/torrent.py")),
+];
 
 /// Writes all of them into a folder.
 ///

@@ -212,6 +212,9 @@ pub enum Mark {
     Of(&'static str),
     /// The same, and whatever has an address that no host of the range has.
     Forged(&'static str),
+    /// Whatever hosts of a role send or get; that the router then asks for hosts that aren't there is
+    /// to be ignored.
+    Sweep(&'static str),
     /// Packets between hosts of two roles.
     Between(&'static str, &'static str),
     /// Those of them from or to a port of the second.

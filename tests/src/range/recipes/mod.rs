@@ -1,7 +1,17 @@
 //! All recipes, by theme.
 
+mod automation;
 pub mod background;
+mod control;
+mod databases;
+mod floods;
 mod guessing;
+mod local;
+mod mail;
+mod media;
+mod monitoring;
+mod names;
+mod proxies;
 mod scans;
 mod services;
 mod ssh;
@@ -22,9 +32,19 @@ pub const QUICK: &[&str] = &[
 pub fn all() -> impl Iterator<Item = &'static Recipe> {
     [
         ssh::RECIPES,
+        automation::RECIPES,
         web::RECIPES,
+        proxies::RECIPES,
+        databases::RECIPES,
+        mail::RECIPES,
+        names::RECIPES,
+        monitoring::RECIPES,
+        media::RECIPES,
         guessing::RECIPES,
         scans::RECIPES,
+        floods::RECIPES,
+        control::RECIPES,
+        local::RECIPES,
     ]
     .into_iter()
     .flatten()
