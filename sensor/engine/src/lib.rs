@@ -47,8 +47,8 @@ pub use features::{
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
 pub use losses::{Loss, Losses};
 pub use models::{
-    About, BASELINE_COLUMNS, Clusters, Forest, ForestError, Growth, HalfSpaceTrees, Inputs,
-    IsolationForest, KitNet, MAX_CLASSES, MAX_MODEL_BYTES, Merit, Mixture, Model, ModelKind,
+    About, BASELINE_COLUMNS, ClassMetrics, Clusters, Forest, ForestError, Growth, HalfSpaceTrees,
+    Inputs, IsolationForest, KitNet, MAX_CLASSES, MAX_MODEL_BYTES, Mixture, Model, ModelKind,
     N_BASELINES, N_INPUTS, RobustCutForest, Row, Scale, Scaled, Seasonal, Shares, Source,
     greatest_from,
 };

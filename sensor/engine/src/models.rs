@@ -19,8 +19,8 @@ mod seasonal;
 
 pub use self::clusters::Clusters;
 pub use self::forest::{
-    About, Forest, ForestError, Growth, Inputs, MAX_CLASSES, MAX_MODEL_BYTES, Merit, N_INPUTS, Row,
-    Shares, Source, greatest_from,
+    About, ClassMetrics, Forest, ForestError, Growth, Inputs, MAX_CLASSES, MAX_MODEL_BYTES,
+    N_INPUTS, Row, Shares, Source, greatest_from,
 };
 pub use self::half_space_trees::HalfSpaceTrees;
 pub use self::isolation_forest::IsolationForest;

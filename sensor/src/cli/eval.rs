@@ -11,9 +11,9 @@ use tracing::{error, info};
 
 use super::site::Site;
 use super::{EXIT_BAD_INPUT, EXIT_USAGE};
-use crate::eval::compare::{compare, n_passes};
-use crate::eval::parts::Parts;
-use crate::eval::{Evaluation, Progress, Subject, evaluate, find, page};
+use sensor_evaluate::ablation::Components;
+use sensor_evaluate::compare::{compare, n_passes};
+use sensor_evaluate::{Evaluation, Progress, Subject, evaluate, find, page};
 
 #[derive(Args)]
 #[command(
@@ -47,13 +47,13 @@ pub struct Eval {
 impl Eval {
     pub fn execute(self) -> Result<ExitCode> {
         let site = self.site.conditions()?;
-        let parts = match self
+        let components = match self
             .models
             .as_deref()
-            .map(|names| Parts::parse(names, &site.engine))
+            .map(|names| Components::parse(names, &site.engine))
         {
-            None => Parts::configured(&site.engine),
-            Some(Ok(parts)) => parts,
+            None => Components::configured(&site.engine),
+            Some(Ok(components)) => components,
             Some(Err(fault)) => {
                 error!("--models: {fault}");
                 return Ok(ExitCode::from(EXIT_USAGE));
@@ -64,10 +64,11 @@ impl Eval {
             bail!("no labelled captures found");
         }
         let compares = self.models.is_some() || self.markdown || self.report.is_some();
-        let bar = Bar::new(&subjects, if compares { 1 + n_passes(&parts) } else { 1 });
-        let mut evaluation = evaluate(&subjects, &parts.conditions(&site), &bar);
+        let n_more = if compares { n_passes(&components) } else { 0 };
+        let bar = Bar::new(&subjects, 1 + n_more);
+        let mut evaluation = evaluate(&subjects, &components.conditions(&site), &bar);
         if compares {
-            match compare(&subjects, &parts, &site, &evaluation, &bar) {
+            match compare(&subjects, &components, &site, &evaluation, &bar) {
                 Ok(comparison) => evaluation.comparison = Some(comparison),
                 Err(problem) => problems.push(problem),
             }

@@ -13,8 +13,8 @@ use tracing::error;
 use super::EXIT_BAD_INPUT;
 use super::eval::Bar;
 use super::site::Site;
-use crate::eval::find;
-use crate::train::{Plan, card, train};
+use sensor_evaluate::find;
+use sensor_evaluate::train::{Plan, model_card, train};
 
 #[derive(Args)]
 #[command(
@@ -32,15 +32,15 @@ pub struct Train {
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// The model card is written here, as Markdown.
-    #[arg(long, value_name = "FILE")]
-    card: Option<PathBuf>,
+    #[arg(long, alias = "card", value_name = "FILE")]
+    model_card: Option<PathBuf>,
     /// Chance begins with this.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Trees of the forest.
     #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u16).range(1..=512))]
     trees: u16,
-    /// Parts that captures are split into for judging.
+    /// Folds that captures are split into for judging.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
     folds: u16,
     /// One JSON object on standard output.
@@ -70,16 +70,19 @@ impl Train {
         report(&problems);
         let bytes = trained.forest.to_bytes();
         write(&self.output, &bytes)?;
-        if let Some(path) = &self.card {
-            let page = card::page(&trained.forest, &trained.judgement, bytes.len());
+        if let Some(path) = &self.model_card {
+            let page = model_card::page(&trained.forest, &trained.judgement, bytes.len());
             write(path, page.as_bytes())?;
         }
         let text = if self.json {
-            format!("{}\n", card::json(&trained.forest, &trained.judgement))
+            format!(
+                "{}\n",
+                model_card::json(&trained.forest, &trained.judgement)
+            )
         } else {
             format!(
                 "{}{}: model {:016x}, {} bytes\n",
-                card::text(&trained.forest, &trained.judgement),
+                model_card::text(&trained.forest, &trained.judgement),
                 self.output.display(),
                 trained.forest.id(),
                 bytes.len()

@@ -59,7 +59,7 @@ pub struct About {
     pub n_folds: u32,
     pub n_rows: u64,
     pub captures: Vec<Source>,
-    pub merits: Vec<Merit>,
+    pub class_metrics: Vec<ClassMetrics>,
     pub macro_f1: f32,
     /// Always the most frequent class.
     pub baseline_macro_f1: f32,
@@ -81,7 +81,7 @@ pub struct Source {
 
 /// One class, judged on held-out captures; each capture's rows of a class weigh 1 together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Merit {
+pub struct ClassMetrics {
     pub n_rows: u32,
     pub n_captures: u32,
     pub n_groups: u32,

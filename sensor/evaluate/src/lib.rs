@@ -1,17 +1,18 @@
 //! Evaluation on labelled captures: each is run through the whole pipeline from a cold start, in
 //! event time and with one configuration, and what came out is held against the labels.
 
+pub mod ablation;
 pub mod compare;
 pub mod cost;
 pub mod families;
 pub mod labels;
 pub mod page;
-pub mod parts;
 pub mod report;
 pub mod roc;
 pub mod score;
 pub mod table;
 pub mod targets;
+pub mod train;
 pub mod truth;
 pub mod watch;
 

@@ -8,7 +8,7 @@ use sensor_engine::{Config, Engine, Input, Output, Scorer, Vector};
 use serde_json::{Value, json};
 
 use super::Subject;
-use super::parts::Parts;
+use super::ablation::Components;
 use super::table::Table;
 use sensor_capture::drive::Listener;
 use sensor_capture::pcap::CaptureReader;
@@ -81,11 +81,11 @@ impl Cost {
 /// When the capture can't be read.
 pub fn measure(
     subject: &Subject,
-    parts: &Parts,
+    components: &Components,
     conditions: &Conditions,
 ) -> Result<(Speed, Vec<Cost>), String> {
     let (speed, vectors) = run(subject, conditions)?;
-    let models = parts.models();
+    let models = components.models();
     let mut sets = vec![
         ("all models".to_owned(), models.clone()),
         ("no model".to_owned(), Vec::new()),

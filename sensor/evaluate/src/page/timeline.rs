@@ -2,8 +2,8 @@
 
 use super::axis::{Axis, Run, tick_text, time_unit};
 use super::svg::{Anchor, Area, Svg};
-use crate::eval::score::{AlarmScore, CaptureScore, Moment, Truthful};
-use crate::eval::truth::WINDOW_NS;
+use crate::score::{AlarmScore, CaptureScore, Moment, Truthful};
+use crate::truth::WINDOW_NS;
 
 const WIDTH: f64 = 960.0;
 const PLOT: Area = Area {

@@ -1,12 +1,12 @@
-//! The same captures with other parts speaking, and with other limits: what each part is worth, and
+//! Ablation of components and of alarm limits on the same captures: what each component is worth, and
 //! whether the sensor keeps to the number of alarms that it was set to.
 
 use sensor_capture::player::Conditions;
 use sensor_engine::Detector;
 use serde_json::{Value, json};
 
+use super::ablation::Components;
 use super::cost::{Cost, Speed};
-use super::parts::Parts;
 use super::report::{number, percent};
 use super::roc::{Area, FUSED, Ranked, Ranking};
 use super::score::{CaptureScore, Content, Truthful, Windows};
@@ -26,7 +26,7 @@ const KITSUNE: [(&str, f64); 3] = [
 /// False packets at which recall is compared.
 const FALSE_PACKETS: f64 = 0.001;
 
-/// How captures fared with some of the parts.
+/// How captures fared with some of the components.
 #[derive(Clone, Debug)]
 pub struct Run {
     pub name: String,
@@ -174,7 +174,7 @@ impl Setting {
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
-    /// The first is that of all parts.
+    /// The first is that of all components.
     pub runs: Vec<Run>,
     pub settings: Vec<Setting>,
     /// On the capture with the most flows.
@@ -183,14 +183,14 @@ pub struct Comparison {
 }
 
 /// Passes over the captures that a comparison takes, beside the first.
-pub fn n_passes(parts: &Parts) -> usize {
-    parts.variants().len() + SETTINGS.len()
+pub fn n_passes(components: &Components) -> usize {
+    components.variants().len() + SETTINGS.len()
 }
 
 /// Runs the captures again, as often as it takes.
 pub fn compare(
     subjects: &[Subject],
-    parts: &Parts,
+    components: &Components,
     conditions: &Conditions,
     whole: &Evaluation,
     progress: &impl Progress,
@@ -199,12 +199,12 @@ pub fn compare(
         runs: vec![Run::of("all together", whole)],
         ..Comparison::default()
     };
-    for (name, variant) in parts.variants() {
+    for (name, variant) in components.variants() {
         let evaluation = evaluate(subjects, &variant.conditions(conditions), progress);
         comparison.runs.push(Run::of(&name, &evaluation));
     }
     for set_per_day in SETTINGS {
-        let mut conditions = parts.conditions(conditions);
+        let mut conditions = components.conditions(conditions);
         conditions.engine.scoring.alarms_per_day = set_per_day;
         let evaluation = evaluate(subjects, &conditions, progress);
         let setting = Setting::of(set_per_day, &evaluation);
@@ -215,7 +215,7 @@ pub fn compare(
         .iter()
         .find(|s| Some(&s.id) == richest.map(|c| &c.id))
     {
-        let (speed, costs) = cost::measure(subject, parts, conditions)?;
+        let (speed, costs) = cost::measure(subject, components, conditions)?;
         (comparison.speed, comparison.costs) = (Some(speed), costs);
     }
     Ok(comparison)
@@ -232,9 +232,9 @@ impl Comparison {
 
     pub fn run_table(&self) -> Table {
         let mut table = Table::new(
-            "Parts compared",
+            "Ablation",
             &[
-                "who speaks",
+                "components",
                 "attacks detected",
                 "false, benign",
                 "false, mixed",

@@ -14,7 +14,7 @@ use super::score::{
     AlarmScore, CaptureScore, Content, Detection, EventScore, OddStretch, Truthful, Windows, ratio,
 };
 use super::table::Table;
-use crate::output::timestamp;
+use sensor_record::Timestamp;
 
 /// Attacks of one group, or all.
 #[derive(Clone, Debug, Default)]
@@ -492,8 +492,8 @@ impl EventScore {
         let mut value = json!({
             "attack": self.attack,
             "kind": self.group.label(),
-            "event.start": timestamp(self.start_ns),
-            "event.end": timestamp(self.end_ns),
+            "event.start": Timestamp(self.start_ns),
+            "event.end": Timestamp(self.end_ns),
             "packets": self.n_packets,
             "detected": self.detection.is_some(),
         });
@@ -513,8 +513,8 @@ impl OddStretch {
     fn json(&self) -> Value {
         json!({
             "what": self.what,
-            "event.start": timestamp(self.start_ns),
-            "event.end": timestamp(self.end_ns),
+            "event.start": Timestamp(self.start_ns),
+            "event.end": Timestamp(self.end_ns),
             "packets": self.n_packets,
         })
     }
@@ -566,7 +566,8 @@ impl AlarmScore {
             capture.to_owned(),
             self.verdict.label().to_owned(),
             self.why().to_owned(),
-            timestamp(self.opened_ns)
+            Timestamp(self.opened_ns)
+                .to_string()
                 .get(..19)
                 .unwrap_or_default()
                 .to_owned(),
@@ -580,7 +581,7 @@ impl AlarmScore {
 
     fn json(&self) -> Value {
         json!({
-            "@timestamp": timestamp(self.opened_ns),
+            "@timestamp": Timestamp(self.opened_ns),
             "verdict": self.verdict.label(),
             "verdict.reason": self.why(),
             "incident.id": self.incident.id,

@@ -1,6 +1,6 @@
 use super::*;
-use crate::eval::families::Group;
-use crate::eval::score::{Detection, Moment, OddStretch, Windows};
+use crate::families::Group;
+use crate::score::{Detection, Moment, OddStretch, Windows};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const START_NS: u64 = 1_700_000_000 * SECOND_NS;

@@ -5,11 +5,11 @@
 //! a vector for each subject and window, gets the label of the packets in it. Equal captures and an
 //! equal seed give the same file, bit for bit, whatever the number of CPUs.
 
-pub mod card;
+mod class_metrics;
 mod collect;
 mod folds;
 mod groups;
-mod merit;
+pub mod model_card;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,9 +20,9 @@ use sensor_engine::{
     About, BENIGN, Config, Family, Forest, Growth, Row, Shares, Source, greatest_from,
 };
 
-use crate::eval::{Progress, Subject};
+use crate::{Progress, Subject};
+pub use class_metrics::{Judgement, Said};
 use collect::{Collected, collect};
-pub use merit::{Judgement, Said};
 
 /// How to train.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,7 +85,7 @@ pub fn train(
         n_folds: folds.iter().max().map_or(0, |last| last + 1),
         n_rows: rows.len() as u64,
         captures: sources.collect(),
-        merits: judgement.merits.clone(),
+        class_metrics: judgement.class_metrics.clone(),
         macro_f1: judgement.macro_f1,
         baseline_macro_f1: judgement.baseline_macro_f1,
         named_precision: judgement.named_precision,

@@ -1,16 +1,16 @@
-//! What the verdicts are made of, and which of it is to speak in a run.
+//! Ablation: which components speak in a run, each alone and each left out.
 
 use sensor_capture::player::Conditions;
 use sensor_engine::{Config, ModelKind};
 
 /// A model, or all the behaviour detectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Component {
     Detectors,
     Model(ModelKind),
 }
 
-impl Part {
+impl Component {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Detectors => "detectors",
@@ -19,15 +19,16 @@ impl Part {
     }
 }
 
-/// Those that speak together.
+/// Components that speak together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parts(Vec<Part>);
+pub struct Components(Vec<Component>);
 
-impl Parts {
+impl Components {
     /// The detectors and the models of a configuration.
     pub fn configured(config: &Config) -> Self {
-        let models = config.scoring.models.iter().copied().map(Part::Model);
-        Self(std::iter::once(Part::Detectors).chain(models).collect())
+        let models = config.scoring.models.iter().copied().map(Component::Model);
+        let all = std::iter::once(Component::Detectors).chain(models);
+        Self(all.collect())
     }
 
     /// Reads names between commas; `all` and `default` stand for several.
@@ -35,33 +36,35 @@ impl Parts {
     /// # Errors
     /// When a name is none.
     pub fn parse(text: &str, config: &Config) -> Result<Self, String> {
-        let mut parts = Vec::new();
+        let mut components = Vec::new();
         for word in text.split(',').map(str::trim) {
             match (word, ModelKind::named(word)) {
                 ("all", _) => {
-                    parts.push(Part::Detectors);
-                    parts.extend(ModelKind::ALL.map(Part::Model));
+                    components.push(Component::Detectors);
+                    components.extend(ModelKind::ALL.map(Component::Model));
                 }
-                ("default", _) => parts.extend(Self::configured(config).0),
-                ("detectors", _) => parts.push(Part::Detectors),
-                (_, Some(model)) => parts.push(Part::Model(model)),
+                ("default", _) => components.extend(Self::configured(config).0),
+                ("detectors", _) => components.push(Component::Detectors),
+                (_, Some(model)) => components.push(Component::Model(model)),
                 (_, None) => return Err(unknown(word)),
             }
         }
         // In one order, each once.
-        let known = std::iter::once(Part::Detectors).chain(ModelKind::ALL.map(Part::Model));
-        Ok(Self(known.filter(|part| parts.contains(part)).collect()))
+        let known =
+            std::iter::once(Component::Detectors).chain(ModelKind::ALL.map(Component::Model));
+        let named = known.filter(|component| components.contains(component));
+        Ok(Self(named.collect()))
     }
 
     pub fn models(&self) -> Vec<ModelKind> {
-        let models = self.0.iter().filter_map(|part| match part {
-            Part::Model(model) => Some(*model),
-            Part::Detectors => None,
+        let models = self.0.iter().filter_map(|component| match component {
+            Component::Model(model) => Some(*model),
+            Component::Detectors => None,
         });
         models.collect()
     }
 
-    /// The conditions with these parts and no others.
+    /// The conditions with these components and no others.
     pub fn conditions(&self, conditions: &Conditions) -> Conditions {
         conditions.with_engine(self.config(&conditions.engine))
     }
@@ -69,7 +72,7 @@ impl Parts {
     fn config(&self, config: &Config) -> Config {
         let mut config = config.clone();
         config.scoring.models = self.models();
-        config.omit_detectors = !self.0.contains(&Part::Detectors);
+        config.omit_detectors = !self.0.contains(&Component::Detectors);
         config
     }
 
@@ -77,13 +80,18 @@ impl Parts {
     pub fn variants(&self) -> Vec<(String, Self)> {
         let mut variants = Vec::new();
         if self.0.len() > 1 {
-            let alone = |part: &Part| (format!("only {}", part.label()), Self(vec![*part]));
+            let alone = |component: &Component| {
+                (
+                    format!("only {}", component.label()),
+                    Self(vec![*component]),
+                )
+            };
             variants.extend(self.0.iter().map(alone));
         }
         if self.0.len() > 2 {
-            let without = |part: &Part| {
-                let rest = self.0.iter().filter(|other| *other != part);
-                let name = format!("without {}", part.label());
+            let without = |component: &Component| {
+                let rest = self.0.iter().filter(|other| *other != component);
+                let name = format!("without {}", component.label());
                 (name, Self(rest.copied().collect()))
             };
             variants.extend(self.0.iter().map(without));
@@ -107,37 +115,41 @@ mod tests {
     #[test]
     fn names_are_read_in_any_order_and_once() {
         let config = Config::default();
-        let parts = Parts::parse("kitnet, detectors,baseline,kitnet", &config).unwrap();
+        let components = Components::parse("kitnet, detectors,baseline,kitnet", &config).unwrap();
         let expected = [
-            Part::Detectors,
-            Part::Model(ModelKind::KitNet),
-            Part::Model(ModelKind::Baseline),
+            Component::Detectors,
+            Component::Model(ModelKind::KitNet),
+            Component::Model(ModelKind::Baseline),
         ];
-        assert_eq!(parts, Parts(expected.to_vec()));
-        let names: Vec<String> = parts.variants().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(components, Components(expected.to_vec()));
+        let names: Vec<String> = components
+            .variants()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names.first().map(String::as_str), Some("only detectors"));
         assert_eq!(names.last().map(String::as_str), Some("without baseline"));
         assert_eq!(names.len(), 6);
-        let default = Parts::parse("default", &config).unwrap();
-        assert_eq!(default, Parts::configured(&config));
+        let default = Components::parse("default", &config).unwrap();
+        assert_eq!(default, Components::configured(&config));
         assert_eq!(default.config(&config), config);
-        let all = Parts::parse("all", &config).unwrap();
+        let all = Components::parse("all", &config).unwrap();
         assert_eq!(all.models().len(), ModelKind::ALL.len());
     }
 
     #[test]
     fn one_alone_is_compared_with_nothing() {
         let config = Config::default();
-        let parts = Parts::parse("kitnet", &config).unwrap();
-        assert_eq!(parts.variants(), []);
-        let changed = parts.config(&config);
+        let components = Components::parse("kitnet", &config).unwrap();
+        assert_eq!(components.variants(), []);
+        let changed = components.config(&config);
         assert_eq!(changed.scoring.models, [ModelKind::KitNet]);
         assert!(changed.omit_detectors);
     }
 
     #[test]
     fn an_unknown_name_is_said_with_those_that_there_are() {
-        let fault = Parts::parse("kitnet,foo", &Config::default()).unwrap_err();
+        let fault = Components::parse("kitnet,foo", &Config::default()).unwrap_err();
         assert!(
             fault.contains("\"foo\"") && fault.contains("mixture"),
             "{fault}"

@@ -11,7 +11,6 @@ use sensor_engine::{Config, Engine, Incident, Input, Output, from_ip};
 
 use super::roc::Scores;
 use super::truth::{Mac, Truth};
-use crate::output;
 use sensor_capture::drive::Listener;
 use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use sensor_capture::player::{ClockFaults, Conditions, Played, Player};
@@ -30,19 +29,13 @@ pub struct Snapshot {
 impl Snapshot {
     fn of(at_ns: u64, incident: &Incident) -> Self {
         let addresses = |ips: &[std::net::IpAddr]| ips.iter().map(|ip| from_ip(*ip)).collect();
-        // What is judged is what is printed.
-        let printed = output::incident(at_ns, incident);
         Self {
             at_ns,
             start_ns: incident.start_ns,
             end_ns: incident.end_ns,
             sources: addresses(&incident.sources),
             destinations: addresses(&incident.destinations),
-            macs: printed["source.mac"]
-                .as_str()
-                .and_then(mac)
-                .into_iter()
-                .collect(),
+            macs: incident.source_mac.into_iter().collect(),
         }
     }
 
@@ -55,15 +48,6 @@ impl Snapshot {
     pub fn names(&self, address: &Address) -> bool {
         self.sources.contains(address) || self.destinations.contains(address)
     }
-}
-
-fn mac(text: &str) -> Option<Mac> {
-    let mut mac = [0; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut mac {
-        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
-    }
-    Some(mac)
 }
 
 /// One incident over its life.

@@ -17,7 +17,7 @@ use super::report::{number, percent};
 use super::roc::{Ranked, Ranking};
 use super::score::{AlarmScore, CaptureScore, Content, EventScore};
 use super::table::{Table, escape};
-use crate::output::timestamp;
+use sensor_record::Timestamp;
 
 /// Writes `index.html` and `evaluation.json` into a folder, which is made if need be; gives the path
 /// of the page.
@@ -40,7 +40,7 @@ pub fn html(evaluation: &Evaluation) -> String {
         ("attacks", "Attacks", attacks(evaluation)),
         ("alarms", "Alarms", alarms(evaluation)),
         ("scores", "Scores", scores(evaluation)),
-        ("parts", "Parts and costs", parts(evaluation)),
+        ("ablation", "Ablation and costs", ablation(evaluation)),
         ("captures", "Captures", captures(evaluation)),
     ];
     let sections: Vec<_> = sections
@@ -56,7 +56,7 @@ pub fn html(evaluation: &Evaluation) -> String {
          <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
          <title>sensor: evaluation</title>\n<style>\n{}</style>\n</head>\n<body>\n\
          <header><h1>Evaluation</h1>\n<p>{}</p>\n{}<nav>{}</nav></header>\n<main>\n",
-        include_str!("style.css"),
+        include_str!("page/style.css"),
         summary(evaluation),
         tiles(evaluation),
         links.concat(),
@@ -227,7 +227,7 @@ fn scores(evaluation: &Evaluation) -> String {
     html
 }
 
-fn parts(evaluation: &Evaluation) -> String {
+fn ablation(evaluation: &Evaluation) -> String {
     let Some(comparison) = &evaluation.comparison else {
         return String::new();
     };
@@ -264,7 +264,7 @@ fn captures(evaluation: &Evaluation) -> String {
 
 fn capture(capture: &CaptureScore) -> String {
     let id = escape(&capture.id);
-    let started = timestamp(capture.first_ns);
+    let started = Timestamp(capture.first_ns).to_string();
     let mut html = format!(
         "<article id=\"c-{id}\"><h3>{id}</h3>\n<p>{}; {} packets, {} flows, {} s from {} UTC</p>\n\
          <figure class=wide><div class=scroll>{}</div></figure>\n",

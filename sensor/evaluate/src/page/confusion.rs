@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::svg::{Anchor, Area, Svg};
-use crate::eval::Evaluation;
-use crate::eval::families::Group;
-use crate::eval::score::Truthful;
+use crate::Evaluation;
+use crate::families::Group;
+use crate::score::Truthful;
 
 const CELL: f64 = 34.0;
 const LEFT: f64 = 190.0;

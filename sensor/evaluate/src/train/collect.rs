@@ -10,11 +10,11 @@ use sensor_engine::{Config, Engine, Family, Input, Inputs, Output, SECOND_NS, Ve
 use sha2::{Digest as _, Sha256};
 
 use super::groups::fingerprint;
-use crate::eval::families::kind_of;
-use crate::eval::labels::Labels;
-use crate::eval::roc::ordered;
-use crate::eval::truth::{Event, Truth, WINDOW_NS};
-use crate::eval::{Progress, Subject};
+use crate::families::kind_of;
+use crate::labels::Labels;
+use crate::roc::ordered;
+use crate::truth::{Event, Truth, WINDOW_NS};
+use crate::{Progress, Subject};
 use sensor_capture::drive::Listener;
 use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use sensor_capture::player::{Conditions, Player};

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::eval::table::escape;
+use crate::table::escape;
 
 /// Pictures grow no further than this where there is room.
 const MOST_ENLARGED: f64 = 1.2;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sensor_engine::{Merit, Row};
+use sensor_engine::{ClassMetrics, Row};
 
 /// Least precision with which a family is to be named, on held-out captures, and from how many
 /// groups of captures there must be right ones.
@@ -26,7 +26,7 @@ pub struct Said {
 #[derive(Clone, Debug, Default)]
 pub struct Judgement {
     pub classes: Vec<String>,
-    pub merits: Vec<Merit>,
+    pub class_metrics: Vec<ClassMetrics>,
     pub thresholds: Vec<f32>,
     /// Captures by true class and the class that most trees vote for.
     pub confusion: Vec<Vec<f32>>,
@@ -62,15 +62,15 @@ impl Judgement {
             }
         }
         let thresholds: Vec<f32> = (0..n).map(|class| threshold(&judged, class)).collect();
-        let merits: Vec<Merit> = (0..n)
+        let class_metrics: Vec<ClassMetrics> = (0..n)
             .map(|class| {
                 let least = thresholds.get(class).copied().unwrap_or(NEVER);
-                merit(&judged, &confusion, class, least, rows)
+                metrics(&judged, &confusion, class, least, rows)
             })
             .collect();
         let mut judgement = Self {
             classes: classes.to_vec(),
-            merits,
+            class_metrics,
             thresholds,
             confusion,
             ..Self::default()
@@ -81,9 +81,9 @@ impl Judgement {
 
     /// Classes that can be judged: there are others of them when one group is held out.
     pub fn is_judged(&self, class: usize) -> bool {
-        self.merits
+        self.class_metrics
             .get(class)
-            .is_some_and(|merit| merit.n_groups as usize >= LEAST_GROUPS)
+            .is_some_and(|metrics| metrics.n_groups as usize >= LEAST_GROUPS)
     }
 
     fn sum_up(&mut self, judged: &[Judged]) {
@@ -91,7 +91,11 @@ impl Judgement {
             .filter(|c| self.is_judged(*c))
             .collect();
         let n = measured.len().max(1) as f32;
-        let f1 = |class: &usize| self.merits.get(*class).map_or(0.0, |merit| merit.f1);
+        let f1 = |class: &usize| {
+            self.class_metrics
+                .get(*class)
+                .map_or(0.0, |metrics| metrics.f1)
+        };
         self.macro_f1 = measured.iter().map(f1).sum::<f32>() / n;
         // One word for everything: right for the most frequent class, and for no other.
         let whole: f32 = judged.iter().map(|one| one.weight).sum();
@@ -185,13 +189,13 @@ fn threshold(judged: &[Judged], class: usize) -> f32 {
     best
 }
 
-fn merit(
+fn metrics(
     judged: &[Judged],
     confusion: &[Vec<f32>],
     class: usize,
     least: f32,
     rows: &[Row],
-) -> Merit {
+) -> ClassMetrics {
     let row: f32 = confusion.get(class).map_or(0.0, |row| row.iter().sum());
     let column: f32 = confusion.iter().filter_map(|row| row.get(class)).sum();
     let right = confusion
@@ -215,7 +219,7 @@ fn merit(
         n_named += one.weight;
         named_right += if one.class == class { one.weight } else { 0.0 };
     }
-    Merit {
+    ClassMetrics {
         n_rows: its().count() as u32,
         n_captures: captures.len() as u32,
         n_groups: groups.len() as u32,
@@ -262,7 +266,7 @@ mod tests {
         ]);
         let judged = Judgement::of(&rows, &said, &classes, &[0, 1, 2, 3, 4]);
         assert_eq!(judged.confusion[1], [0.0, 2.0, 1.0]);
-        let scan = &judged.merits[1];
+        let scan = &judged.class_metrics[1];
         assert!((scan.recall - 2.0 / 3.0).abs() < 1e-6, "{scan:?}");
         assert!((scan.precision - 2.0 / 3.0).abs() < 1e-6, "{scan:?}");
         // From 0.55 on nothing but scans is called one; a beacon is never named.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use sensor_engine::{Forest, SCHEMA_VERSION, schema_hash};
 
-use super::merit::{Judgement, NEVER};
-use crate::eval::table::Table;
+use super::class_metrics::{Judgement, NEVER};
+use crate::table::Table;
 
 fn percent(x: f32) -> String {
     format!("{:.1} %", 100.0 * x)
@@ -28,7 +28,7 @@ fn families(judgement: &Judgement) -> Table {
         ],
     );
     let classes = judgement.classes.iter().enumerate();
-    for ((place, class), merit) in classes.zip(&judgement.merits) {
+    for ((place, class), metrics) in classes.zip(&judgement.class_metrics) {
         let least = judgement.thresholds.get(place).copied().unwrap_or(NEVER);
         let figure = |x: f32| {
             if judgement.is_judged(place) {
@@ -46,19 +46,19 @@ fn families(judgement: &Judgement) -> Table {
         };
         table.push(vec![
             class.clone(),
-            merit.n_rows.to_string(),
-            merit.n_captures.to_string(),
-            merit.n_groups.to_string(),
-            figure(merit.precision),
-            figure(merit.recall),
-            figure(merit.f1),
+            metrics.n_rows.to_string(),
+            metrics.n_captures.to_string(),
+            metrics.n_groups.to_string(),
+            figure(metrics.precision),
+            figure(metrics.recall),
+            figure(metrics.f1),
             if least < NEVER {
                 format!("{least:.2}")
             } else {
                 "never".to_owned()
             },
-            named(merit.named_precision),
-            named(merit.named_recall),
+            named(metrics.named_precision),
+            named(metrics.named_recall),
         ]);
     }
     table
@@ -142,7 +142,7 @@ pub fn page(forest: &Forest, judgement: &Judgement, n_bytes: usize) -> String {
             source.sha256.get(..16).unwrap_or_default()
         );
     }
-    include_str!("card.md").replace("{figures}\n", &figures)
+    include_str!("model_card.md").replace("{figures}\n", &figures)
 }
 
 /// For machines.
@@ -151,14 +151,14 @@ pub fn json(forest: &Forest, judgement: &Judgement) -> serde_json::Value {
     let classes: Vec<serde_json::Value> = judgement
         .classes
         .iter()
-        .zip(&judgement.merits)
+        .zip(&judgement.class_metrics)
         .zip(&judgement.thresholds)
-        .map(|((class, merit), least)| {
+        .map(|((class, metrics), least)| {
             serde_json::json!({
-                "class": class, "rows": merit.n_rows, "captures": merit.n_captures,
-                "groups": merit.n_groups, "precision": merit.precision, "recall": merit.recall,
-                "f1": merit.f1, "threshold": (*least < NEVER).then_some(least),
-                "named.precision": merit.named_precision, "named.recall": merit.named_recall,
+                "class": class, "rows": metrics.n_rows, "captures": metrics.n_captures,
+                "groups": metrics.n_groups, "precision": metrics.precision, "recall": metrics.recall,
+                "f1": metrics.f1, "threshold": (*least < NEVER).then_some(least),
+                "named.precision": metrics.named_precision, "named.recall": metrics.named_recall,
             })
         })
         .collect();

@@ -2,11 +2,11 @@
 
 use super::axis::{self, Axis, Run};
 use super::svg::{Anchor, Area, Svg};
-use crate::eval::Evaluation;
-use crate::eval::compare::Setting;
-use crate::eval::families::Group;
-use crate::eval::report::Sum;
-use crate::eval::roc::{FUSED, Point, Ranked, name};
+use crate::Evaluation;
+use crate::compare::Setting;
+use crate::families::Group;
+use crate::report::Sum;
+use crate::roc::{FUSED, Point, Ranked, name};
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 350.0;
