@@ -126,7 +126,7 @@ mod tests {
             (fresh.len() - 1, ["damaged", "checkpoint"]),
         ] {
             let mut bytes = fresh.clone();
-            bytes[at] ^= 1;
+            bytes[at] ^= 0x10;
             checkpoint.store(&bytes).unwrap();
             let mut engine = Engine::new(Config::default());
             let mut cause = String::new();
