@@ -7,7 +7,7 @@
 //! CPU and window, so that a flood of one neither costs much nor starves the others.
 
 use crate::counters::Outcome;
-use crate::packet::Packet;
+use crate::packet::{Packet, protocol};
 
 macro_rules! kinds {
     ($($variant:ident = $number:literal, $label:literal, $budget:literal, $bytes:literal: $help:literal,)+) => {
@@ -50,6 +50,7 @@ kinds! {
     Control = 6, "control", 256, 256: "payload of a protocol that commands or authenticates: FTP, MQTT, Modbus, DNP3, DNS over TCP",
     Tcp = 7, "tcp", 1024, 576: "payload from the first packets of a TCP flow",
     Udp = 8, "udp", 128, 96: "first packet of a UDP flow",
+    Neighbour = 9, "neighbour", 128, 96: "IPv6 neighbour discovery: router and neighbour messages",
 }
 
 /// Budgets are counted in windows of 2^27 ns = 134 ms.
@@ -208,11 +209,19 @@ pub const fn depth(packet: &Packet) -> u16 {
         match port {
             // Echo of ICMP and ICMPv6, code 0; both directions are one flow.
             0x0800 | 0x8000 => u16::MAX,
+            _ if is_neighbour(packet) => u16::MAX,
             _ => 1,
         }
     } else {
         0
     }
+}
+
+/// True for router and neighbour advertisements and what asks for them (RFC 4861).
+#[inline(always)]
+const fn is_neighbour(packet: &Packet) -> bool {
+    let icmp_type = packet.source_port >> 8;
+    packet.protocol == protocol::ICMPV6 && icmp_type >= 133 && icmp_type <= 136
 }
 
 /// Kind of sample of a packet whose number in its flow is within [`depth`].
@@ -230,6 +239,9 @@ pub const fn kind(packet: &Packet, wire_bytes: u32) -> Option<Kind> {
         });
     }
     if packet.is(Outcome::Icmp) {
+        if is_neighbour(packet) {
+            return Some(Kind::Neighbour);
+        }
         return Some(Kind::Icmp);
     }
     if !packet.is(Outcome::Udp) {

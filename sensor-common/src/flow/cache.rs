@@ -289,7 +289,11 @@ fn add<S: Sequence, R: FlowSink>(
         head.marks &= !(mark::SEEN | mark::SEEN << 1);
         start(head, &mut lines[direction], seen, packet, arrival);
         S::bump(&mut head.sequence);
-        return Taken::old(Cached::RolledOver);
+        // What is sampled whole is so after a silence, too.
+        return Taken {
+            cached: Cached::RolledOver,
+            is_young: head.sample_depth == u16::MAX,
+        };
     }
     let line = &mut lines[direction];
     let mut cached = Cached::Hit;

@@ -53,6 +53,7 @@ impl Detectors {
                 self.icmp_tunnel.take(&seen);
                 self.extensions.take(&seen);
             }
+            Some(Kind::Neighbour) => self.extensions.take(&seen),
             Some(Kind::FlowStarted | Kind::BlockHit | Kind::Udp) | None => {}
         }
     }

@@ -77,7 +77,14 @@ impl FlowFacts {
         let notes = match Kind::of(sample.head.kind) {
             Some(Kind::Dns) => of_dns(sample.payload),
             Some(Kind::Tcp | Kind::Control) => of_stream(sample.payload, packet),
-            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Arp | Kind::Icmp | Kind::Udp)
+            Some(
+                Kind::FlowStarted
+                | Kind::BlockHit
+                | Kind::Arp
+                | Kind::Icmp
+                | Kind::Udp
+                | Kind::Neighbour,
+            )
             | None => return,
         };
         if notes.is_empty() {
