@@ -30,6 +30,7 @@ mod look_alikes;
 mod metrics;
 mod models;
 mod naming;
+mod neighbours;
 mod parity;
 mod pins;
 mod range;

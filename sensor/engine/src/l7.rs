@@ -12,6 +12,7 @@ pub(crate) mod http;
 pub(crate) mod injection;
 pub(crate) mod login;
 pub(crate) mod mqtt;
+pub(crate) mod nd;
 pub(crate) mod tls;
 pub(crate) mod zone;
 

@@ -130,6 +130,13 @@ pub const KINDS: &[Kind] = &[
     kind(&["arp_sweep"], Group::Scan, &["arp_sweep"], &["host_sweep"]),
     kind(&["arp"], Group::ArpSpoof, &["arp_spoof"], &[]),
     kind(&["mitm"], Group::ArpSpoof, &["arp_spoof"], &[]),
+    kind(&["nd_spoof"], Group::ArpSpoof, &["nd_spoof"], &[]),
+    kind(
+        &["ra_spoof"],
+        Group::ArpSpoof,
+        &["rogue_router"],
+        &["nd_spoof"],
+    ),
     kind(
         &["icmp", "tunnel"],
         Group::Tunnel,

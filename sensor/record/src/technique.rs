@@ -21,6 +21,7 @@ pub fn technique_name(id: &str) -> &'static str {
         "T1499.002" => "Endpoint Denial of Service: Service Exhaustion Flood",
         "T1499.003" => "Endpoint Denial of Service: Application Exhaustion Flood",
         "T1499.004" => "Endpoint Denial of Service: Application or System Exploitation",
+        "T1557" => "Adversary-in-the-Middle",
         "T1557.002" => "Adversary-in-the-Middle: ARP Cache Poisoning",
         "T1568.002" => "Dynamic Resolution: Domain Generation Algorithms",
         "T1571" => "Non-Standard Port",

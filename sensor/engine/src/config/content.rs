@@ -11,6 +11,7 @@ use super::{SECOND_NS, Time};
 pub struct ContentConfig {
     pub arp_spoof: ArpSpoofConfig,
     pub arp_sweep: ArpSweepConfig,
+    pub nd_spoof: NdSpoofConfig,
     pub dns_tunnel: DnsTunnelConfig,
     pub dga: DgaConfig,
     pub replies: RepliesConfig,
@@ -30,6 +31,7 @@ impl Default for ContentConfig {
         Self {
             arp_spoof: ArpSpoofConfig::default(),
             arp_sweep: ArpSweepConfig::default(),
+            nd_spoof: NdSpoofConfig::default(),
             dns_tunnel: DnsTunnelConfig::default(),
             dga: DgaConfig::default(),
             replies: RepliesConfig::default(),
@@ -86,6 +88,55 @@ impl Default for ArpSpoofConfig {
             changes: 4,
             unasked: 12,
             claims: 8,
+            max_stations: 16_384,
+        }
+    }
+}
+
+/// IPv6 neighbour spoofing: stations that claim the addresses of others, and new routers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NdSpoofConfig {
+    /// Time over which the messages of a station count together.
+    #[serde(rename = "window", with = "Time::<1>")]
+    #[schemars(extend("x-minimum" = "2ns"))]
+    pub window_ns: u64,
+    /// Time that a claim is remembered after it was last made.
+    #[serde(rename = "claim_timeout", with = "Time::<1>")]
+    pub claim_ns: u64,
+    /// Maximum age of the solicitation that makes an advertisement solicited.
+    #[serde(rename = "answer_timeout", with = "Time::<1>")]
+    pub answer_ns: u64,
+    /// Number of unsolicited advertisements to one host for addresses that another station held,
+    /// within the window.
+    #[schemars(range(min = 1))]
+    pub taken_over: u32,
+    /// Number of times that an address changes between stations within the window.
+    #[schemars(range(min = 2))]
+    pub changes: u32,
+    /// Number of new routers within the window; eight times as many while the link is not known
+    /// yet.
+    #[schemars(range(min = 2))]
+    pub routers: u32,
+    /// Time after which a router counts as known, and the link as watched: the longest interval
+    /// between advertisements (RFC 4861 6.2.1).
+    #[serde(rename = "known_after", with = "Time::<1>")]
+    pub known_ns: u64,
+    /// Maximum number of stations, of addresses and of routers, about 200 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_stations: usize,
+}
+
+impl Default for NdSpoofConfig {
+    fn default() -> Self {
+        Self {
+            window_ns: 60 * SECOND_NS,
+            claim_ns: 600 * SECOND_NS,
+            answer_ns: 5 * SECOND_NS,
+            taken_over: 2,
+            changes: 4,
+            routers: 16,
+            known_ns: 1_800 * SECOND_NS,
             max_stations: 16_384,
         }
     }

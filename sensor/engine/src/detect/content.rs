@@ -10,6 +10,7 @@ mod fieldbus;
 mod icmp_tunnel;
 mod injection;
 mod mqtt;
+mod nd_spoof;
 mod replies;
 mod turning;
 
@@ -25,11 +26,13 @@ pub(crate) use self::fieldbus::FieldbusDetector;
 pub(crate) use self::icmp_tunnel::IcmpTunnelDetector;
 pub(crate) use self::injection::InjectionDetector;
 pub(crate) use self::mqtt::MqttDetector;
+pub(crate) use self::nd_spoof::NdSpoofDetector;
 pub(crate) use self::replies::RepliesDetector;
 use super::registry::Detectors;
 use crate::l7::arp::Arp;
 use crate::l7::dns;
 use crate::l7::login::Login;
+use crate::l7::nd::NeighbourMessage;
 
 /// A sample with the time it was taken.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +56,10 @@ impl Detectors {
                 self.icmp_tunnel.take(&seen);
                 self.extensions.take(&seen);
             }
-            Some(Kind::Neighbour) => self.extensions.take(&seen),
+            Some(Kind::Neighbour) => {
+                self.take_neighbour(&seen);
+                self.extensions.take(&seen);
+            }
             Some(Kind::FlowStarted | Kind::BlockHit | Kind::Udp) | None => {}
         }
     }
@@ -62,6 +68,13 @@ impl Detectors {
         if let Some(arp) = Arp::read(seen.sample.payload) {
             self.arp_spoof.take(seen, &arp);
             self.arp_sweep.take(seen, &arp);
+        }
+    }
+
+    fn take_neighbour(&mut self, seen: &Seen<'_>) {
+        let packet = &seen.sample.head.packet;
+        if let Some(heard) = NeighbourMessage::read(packet, seen.sample.payload) {
+            self.nd_spoof.take(seen, &heard);
         }
     }
 

@@ -112,6 +112,13 @@ const FLOOD: &[(f64, Severity)] = &[(0.0, Severity::High), (100.0, Severity::Cri
 const LATERAL: &[(f64, Severity)] = &[(0.0, Severity::Medium), (6.0, Severity::High)];
 const UPLOAD: &[(f64, Severity)] = &[(0.0, Severity::Low), (4.0, Severity::Medium)];
 
+/// A second router may be the site's own; one that asks to be preferred is less likely so.
+const ROUTER: &[(f64, Severity)] = &[
+    (0.0, Severity::Low),
+    (6.0, Severity::Medium),
+    (12.0, Severity::High),
+];
+
 /// Sentence of all floods.
 const GOT: &str = "{victim} got {observed} {what} (usual: up to {expected}) from {sources} {end}";
 
@@ -181,6 +188,12 @@ families! {
     BehaviourAnomaly: "behaviour_anomaly", "T1071", always!(Low), None, Source,
         "{either} behaves as nothing did before, most of all in {what} ({observed_2} where \
          {expected_2} is usual), {end}";
+    /// A station that speaks for IPv6 addresses of others.
+    NdSpoof: "nd_spoof", "T1557", always!(High), None, Source,
+        "{station} speaks for {victim} as if it were its own address ({evidence}), {end}";
+    /// Routers that the link did not have before.
+    RogueRouter: "rogue_router", "T1557", ROUTER, None, Source,
+        "{sources} offers itself as a router beside those that are known ({evidence}), {end}";
 }
 
 impl Family {

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::content::{
     ArpSpoofDetector, ArpSweepDetector, DgaDetector, DnsTunnelDetector, ExtensionsDetector,
-    FieldbusDetector, IcmpTunnelDetector, InjectionDetector, MqttDetector, RepliesDetector,
+    FieldbusDetector, IcmpTunnelDetector, InjectionDetector, MqttDetector, NdSpoofDetector,
+    RepliesDetector,
 };
 use super::exfiltration::ExfiltrationDetector;
 use super::finding::Finding;
@@ -286,6 +287,10 @@ detectors! {
     lateral: LateralDetector, reads Flows, sheds Habits {
         /// First logins from host to host.
         Lateral: "lateral", page "detectors/lateral.md";
+    }
+    nd_spoof: NdSpoofDetector, reads Samples, sheds ContentTables {
+        /// Stations that speak for IPv6 addresses of others, and routers that nobody knows.
+        NdSpoof: "nd_spoof", page "detectors/nd_spoof.md";
     }
     + reads Vectors, sheds Baselines {
         /// The streaming models, calibrated and fused.
