@@ -72,13 +72,13 @@ impl Checked {
             };
             let value = match leaf.given {
                 Given::Tables(items)
-                    if self.is_too_long(setting, &path, items.len(), &leaf.origin) =>
+                    if self.has_wrong_length(setting, &path, items.len(), &leaf.origin) =>
                 {
                     continue;
                 }
                 Given::Tables(items) => self.tables(schema, setting, &path, around, items),
                 Given::List(items)
-                    if self.is_too_long(setting, &path, items.len(), &leaf.origin) =>
+                    if self.has_wrong_length(setting, &path, items.len(), &leaf.origin) =>
                 {
                     continue;
                 }
@@ -97,11 +97,18 @@ impl Checked {
         tree
     }
 
-    fn is_too_long(&mut self, setting: &Setting, path: &str, n: usize, origin: &Origin) -> bool {
-        let Some(most) = setting.max_items.filter(|most| n > *most) else {
-            return false;
+    fn has_wrong_length(
+        &mut self,
+        setting: &Setting,
+        path: &str,
+        n: usize,
+        origin: &Origin,
+    ) -> bool {
+        let message = match setting.n_items {
+            [Some(least), _] if n < least => format!("has {n} items; at least {least}"),
+            [_, Some(most)] if n > most => format!("has {n} items; at most {most}"),
+            _ => return false,
         };
-        let message = format!("has {n} items; at most {most}");
         self.faults.push(Fault::at(origin, path, message));
         true
     }
@@ -224,7 +231,13 @@ fn fault_of_item(
     item: &Value,
     refuse: &dyn Fn(Value) -> Option<String>,
 ) -> Option<String> {
-    unchosen(setting, item).or_else(|| refuse(item.clone()))
+    unchosen(setting, item)
+        .or_else(|| {
+            item.is_number()
+                .then(|| out_of_range(setting, item))
+                .flatten()
+        })
+        .or_else(|| refuse(item.clone()))
 }
 
 fn unchosen(setting: &Setting, value: &Value) -> Option<String> {

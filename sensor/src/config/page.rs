@@ -120,6 +120,11 @@ fn help_of(setting: &Setting) -> String {
         number => number.to_string(),
     };
     match (&setting.minimum, &setting.maximum) {
+        // Those of the type alone say nothing.
+        (Some(least), _) if setting.kind == Kind::List && least.as_f64() == Some(0.0) => {}
+        (Some(least), Some(most)) if setting.kind == Kind::List => {
+            let _infallible = write!(help, " Each from {} to {}.", plain(least), plain(most));
+        }
         (Some(least), Some(most)) => {
             let _infallible = write!(help, " From {} to {}.", plain(least), plain(most));
         }
@@ -128,6 +133,12 @@ fn help_of(setting: &Setting) -> String {
         }
         _ => {}
     }
+    let _infallible = match setting.n_items {
+        [Some(least), Some(most)] => write!(help, " {least} to {most} items."),
+        [None, Some(most)] => write!(help, " At most {most} items."),
+        [Some(least), None] => write!(help, " At least {least} items."),
+        [None, None] => Ok(()),
+    };
     if setting.is_required {
         help.push_str(" Required.");
     }

@@ -51,13 +51,13 @@ pub struct Setting {
     /// `Null`: not set.
     pub default: Value,
     pub example: Value,
-    /// Of a time or a size in words.
+    /// Bounds of the value, of a time or a size in words; of each item of a list of values.
     pub minimum: Option<Value>,
     pub maximum: Option<Value>,
     /// Words that are allowed, of a text or of a list's items; empty: any.
     pub choices: Vec<String>,
-    /// Greatest length of a list.
-    pub max_items: Option<usize>,
+    /// Least and greatest length of a list.
+    pub n_items: [Option<usize>; 2],
     /// Not changed by a reload.
     pub needs_restart: bool,
     /// Not to be left out.
@@ -211,8 +211,13 @@ fn collect(
 
 /// What the schema says of one key alone.
 fn setting(path: &str, schema: &Value) -> Setting {
+    let kind = kind(schema);
+    let bounded = match kind {
+        Kind::List => &schema["items"],
+        _ => schema,
+    };
     let bound = |keys: [&str; 2]| {
-        let mut found = keys.into_iter().map(|key| &schema[key]);
+        let mut found = keys.into_iter().map(|key| &bounded[key]);
         found.find(|bound| !bound.is_null()).cloned()
     };
     let mut columns = Vec::new();
@@ -220,15 +225,13 @@ fn setting(path: &str, schema: &Value) -> Setting {
     Setting {
         path: path.to_owned(),
         help: text(schema, "description"),
-        kind: kind(schema),
+        kind,
         default: Value::Null,
         example: schema["examples"][0].clone(),
         minimum: bound(["x-minimum", "minimum"]),
         maximum: bound(["x-maximum", "maximum"]),
         choices: choices(schema),
-        max_items: schema["maxItems"]
-            .as_u64()
-            .and_then(|n| usize::try_from(n).ok()),
+        n_items: ["minItems", "maxItems"].map(|key| usize::try_from(schema[key].as_u64()?).ok()),
         needs_restart: false,
         is_required: false,
         former: None,

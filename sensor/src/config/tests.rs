@@ -336,7 +336,7 @@ struct Tls {
 #[serde(deny_unknown_fields)]
 struct Route {
     /// Ports.
-    #[schemars(example = [514])]
+    #[schemars(example = [514], length(min = 1, max = 4), inner(range(min = 1)))]
     ports: Vec<u16>,
     /// Weight.
     #[serde(default)]
@@ -416,7 +416,8 @@ fn tables_of_all_files_are_one_list() {
 #[test]
 fn every_fault_of_every_table_is_told_with_its_line() {
     let first = "[[sinks]]\ntimeout = \"1us\"\n[sinks.tls]\nca_fil = 1\n\
-                 [[sinks.routes]]\nweight = 11\n[[sinks.routes]]\nports = [1, 70000, \"x\"]\n";
+                 [[sinks.routes]]\nweight = 11\n[[sinks.routes]]\nports = [0, 70000, \"x\"]\n\
+                 [[sinks.routes]]\nports = []\n[[sinks.routes]]\nports = [1, 2, 3, 4, 5]\n";
     let second = "[[sinks]]\nlisten = \"here\"\ntimeuot = \"1s\"\nroutes = [5]\n";
     let files = [("a.toml", first), ("b.toml", second)];
     let (checked, _) = probe(&files, &Sources::default());
@@ -428,15 +429,18 @@ fn every_fault_of_every_table_is_told_with_its_line() {
         "a.toml:4: sinks[0].tls.ca_fil: unknown key; did you mean `tls.ca_file`?",
         "a.toml:5: sinks[0].routes[0].ports: missing: Ports.",
         "a.toml:6: sinks[0].routes[0].weight: 11 is too large; at most 10",
-        "a.toml:8: sinks[0].routes[1].ports[1]: ",
+        "a.toml:8: sinks[0].routes[1].ports[0]: 0 is too small; at least 1",
+        "a.toml:8: sinks[0].routes[1].ports[1]: 70000 is too large; at most 65535",
         "a.toml:8: sinks[0].routes[1].ports[2]: ",
+        "a.toml:10: sinks[0].routes[2].ports: has 0 items; at least 1",
+        "a.toml:12: sinks[0].routes[3].ports: has 5 items; at most 4",
         "b.toml:2: sinks[1].listen: invalid socket address",
         "b.toml:3: sinks[1].timeuot: unknown key; did you mean `timeout`?",
         "b.toml:4: sinks[1].routes[0]: is not a table; write { key = value",
     ] {
         assert!(all.contains(part), "{part} missing in:\n{all}");
     }
-    assert_eq!(told.len(), 10, "{all}");
+    assert_eq!(told.len(), 13, "{all}");
     for (text, part) in [
         (
             "[sinks]\nlisten = \"192.0.2.1:1\"\n",
