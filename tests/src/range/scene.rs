@@ -23,7 +23,7 @@ use super::recipes::background;
 use crate::wait_until;
 
 /// A service that is not up by then never will be.
-const START: Duration = Duration::from_secs(40);
+const START: Duration = Duration::from_secs(90);
 /// What is under way when the last step ends still counts.
 const LINGER: Duration = Duration::from_millis(1_500);
 

@@ -17,7 +17,7 @@ async def echo(socket, *_):
 
 
 async def serve():
-    async with websockets.serve(echo, "::", 80, ping_interval=5):
+    async with websockets.serve(echo, None, 80, ping_interval=5):
         await asyncio.Future()
 
 

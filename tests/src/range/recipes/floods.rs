@@ -236,7 +236,7 @@ pub const RECIPES: &[Recipe] = &[
             "attacker",
             "seq $((COUNT * 4)) | mosquitto_pub -h $SERVER -u ops -P $PASSWORD -q 1 -t flood -l",
         )],
-        checks: &[Check::Packets("tcp/1883", 1_000)],
+        checks: &[Check::Packets("tcp/1883", 500)],
         ..REQUEST_FLOOD
     },
     hping!("rst_flood", "rst_flood", "hping3 sends RSTs", "-R -p 80", "tcp"),

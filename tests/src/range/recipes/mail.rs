@@ -33,6 +33,11 @@ userdb {
   args = uid=20001 gid=20001 home=$DATA/mail/%u
 }
 auth_failure_delay = 1 secs
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 log_path = /dev/stderr
 auth_verbose = yes
 END
@@ -57,7 +62,7 @@ pub const RECIPES: &[Recipe] = &[
         )],
         variants: &[
             variant("quick", &[("COUNT", "2"), ("GAP", "0.05")]).over(WAN),
-            variant("slow", &[("COUNT", "1"), ("GAP", "1")]).over(FAR).v6(),
+            variant("slow", &[("COUNT", "1"), ("GAP", "1")]).over(FAR),
             variant("refused", &[("COUNT", "1"), ("GAP", "0.5")]).state(State::Refusing),
             variant("silent", &[("COUNT", "1"), ("GAP", "0.2")]).state(State::Silent),
         ],
@@ -78,7 +83,7 @@ pub const RECIPES: &[Recipe] = &[
         )],
         variants: &[
             variant("bursts", &[("COUNT", "6"), ("GAP", "5"), ("SESSIONS", "8"), ("MESSAGES", "60")]).over(WAN),
-            variant("steady", &[("COUNT", "60"), ("GAP", "0.7"), ("SESSIONS", "1"), ("MESSAGES", "1")]).over(FAR),
+            variant("steady", &[("COUNT", "35"), ("GAP", "0.7"), ("SESSIONS", "1"), ("MESSAGES", "1")]).over(FAR),
             variant("refused", &[("COUNT", "40"), ("GAP", "1"), ("SESSIONS", "1"), ("MESSAGES", "1")]).state(State::Refusing),
         ],
         checks: &[Check::Packets("tcp/25", 400)],

@@ -3,6 +3,7 @@
 use super::super::recipe::{
     BENIGN, Check, Ends, FAR, Program, Ready, Recipe, State, WAN, inside, on, outside, variant,
 };
+use super::services::NGINX;
 
 static SIP: Program = Program {
     name: "sipp",
@@ -151,21 +152,27 @@ pub const RECIPES: &[Recipe] = &[
         name: "flow_export",
         about: "a router exports flows to a collector by UDP; nothing comes back",
         group: "softflowd",
-        roles: &[inside("server", 1), inside("client", 2)],
-        packages: &["softflowd", "nfdump", "fping"],
+        roles: &[inside("server", 1), inside("client", 2), outside("site", 1)],
+        services: &[NGINX.on("site")],
+        packages: &["softflowd", "nfdump", "curl"],
         steps: &[
-            on("server", "mkdir flows; exec nfcapd -p 2055 -w flows -b $SELF").ends(Ends::WithTheScene),
+            on(
+                "server",
+                "mkdir flows; exec nfcapd -p 2055 -w flows -b $SELF",
+            )
+            .ends(Ends::WithTheScene),
             on(
                 "client",
-                "softflowd -d -i eth0 -n $SERVER:2055 -v 9 -t maxlife=4 -t icmp=2 -t expint=1 &
-                timeout 45 fping -q -l -p $GAP $CLIENTS $ROUTER || true",
+                "softflowd -d -i eth0 -n $SERVER:2055 -v 5 -t tcp=2 -t tcp.fin=1 -t udp=2 -t general=2 -t maxlife=4 -t expint=1 &
+                sleep 1
+                repeat $COUNT $GAP curl -s --max-time 4 -o /dev/null http://$SITE/10k; sleep 3",
             ),
         ],
         variants: &[
-            variant("steady", &[("GAP", "1000")]),
-            variant("busy", &[("GAP", "100")]).over(WAN),
+            variant("steady", &[("COUNT", "40"), ("GAP", "1")]),
+            variant("busy", &[("COUNT", "300"), ("GAP", "0.05")]).over(WAN),
         ],
-        checks: &[Check::Packets("udp/2055", 10)],
+        checks: &[Check::Packets("udp/2055", 5)],
         ..BENIGN
     },
     Recipe {

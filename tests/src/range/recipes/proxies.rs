@@ -36,6 +36,7 @@ static SQUID: Program = Program {
     packages: &["squid"],
     start: "printf \"http_port 3128\\nhttp_access allow all\\ncache deny all\\npid_filename $DATA/pid\\naccess_log none\\ncache_log $DATA/log\\ncoredump_dir $DATA\\nnetdb_filename none\\npinger_enable off\\nshutdown_lifetime 1 second\\n\" >$DATA/conf
         chown -R proxy $DATA
+        mount -t tmpfs none /dev/shm
         exec squid -N -f $DATA/conf",
     ready: Ready::Tcp(3128),
 };
