@@ -132,6 +132,12 @@ pub const KINDS: &[Kind] = &[
     kind(&["mitm"], Group::ArpSpoof, &["arp_spoof"], &[]),
     kind(&["nd_spoof"], Group::ArpSpoof, &["nd_spoof"], &[]),
     kind(
+        &["ra_flood"],
+        Group::ArpSpoof,
+        &["rogue_router"],
+        &["nd_spoof"],
+    ),
+    kind(
         &["ra_spoof"],
         Group::ArpSpoof,
         &["rogue_router"],

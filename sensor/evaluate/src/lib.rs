@@ -10,6 +10,7 @@ pub mod page;
 pub mod report;
 pub mod roc;
 pub mod score;
+pub mod source;
 pub mod table;
 pub mod targets;
 pub mod train;
@@ -29,6 +30,7 @@ use sensor_engine::{Config, ModelKind};
 use self::compare::Comparison;
 use self::labels::Labels;
 use self::score::CaptureScore;
+use self::source::{Source, Sources};
 use self::truth::Truth;
 use self::watch::watch;
 
@@ -39,6 +41,7 @@ pub struct Subject {
     pub capture: PathBuf,
     pub packets: PathBuf,
     pub episodes: PathBuf,
+    pub source: Source,
 }
 
 /// What came out, and what was bad about the input.
@@ -56,6 +59,7 @@ pub struct Evaluation {
 /// single file, with its labels beside it or in a `labels/` beside its folder.
 pub fn find(paths: &[PathBuf]) -> (Vec<Subject>, Vec<String>) {
     let (mut found, mut problems) = (BTreeSet::new(), Vec::new());
+    let mut sources = Sources::default();
     for path in paths {
         let folder = path.join("pcap");
         let listed = if folder.is_dir() {
@@ -71,7 +75,7 @@ pub fn find(paths: &[PathBuf]) -> (Vec<Subject>, Vec<String>) {
             }
             Ok(listed) => {
                 for capture in listed {
-                    match subject(&capture) {
+                    match subject(&capture, &mut sources) {
                         Ok(subject) => {
                             found.insert(subject);
                         }
@@ -104,7 +108,7 @@ fn id_of(path: &Path) -> Option<&str> {
     name.get(..at)
 }
 
-fn subject(capture: &Path) -> Result<Subject, String> {
+fn subject(capture: &Path, sources: &mut Sources) -> Result<Subject, String> {
     let id = id_of(capture)
         .or_else(|| capture.file_stem()?.to_str())
         .unwrap_or_default();
@@ -125,6 +129,7 @@ fn subject(capture: &Path) -> Result<Subject, String> {
         capture: capture.to_owned(),
         packets,
         episodes,
+        source: sources.of(id, capture),
     })
 }
 
@@ -166,7 +171,9 @@ pub fn evaluate(
         evaluation.captures.extend(score);
         evaluation.problems.extend(problems);
     }
-    evaluation.captures.sort_by(|a, b| a.id.cmp(&b.id));
+    evaluation
+        .captures
+        .sort_by(|a, b| (&a.id, &a.source).cmp(&(&b.id, &b.source)));
     evaluation.problems.sort();
     evaluation
 }
@@ -193,7 +200,7 @@ fn run(
         Ok(watched) => {
             let mut problems = watched.truth.problems(&subject.id);
             problems.extend(watched.problems.iter().cloned());
-            (Some(CaptureScore::of(&subject.id, &watched)), problems)
+            (Some(CaptureScore::of(subject, &watched)), problems)
         }
         Err(problem) => (None, vec![problem]),
     }

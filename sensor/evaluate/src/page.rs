@@ -174,6 +174,8 @@ fn attacks(evaluation: &Evaluation) -> String {
 
 fn alarms(evaluation: &Evaluation) -> String {
     let mut html = titled(&evaluation.alarm_table());
+    html.push_str(&titled(&evaluation.benign_table()));
+    html.push_str(&titled(&evaluation.source_table()));
     html.push_str(&titled(&evaluation.window_table()));
     if let Some(comparison) = &evaluation.comparison {
         html.push_str("<div class=pair>\n");

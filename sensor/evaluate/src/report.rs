@@ -193,7 +193,13 @@ impl Evaluation {
     }
 
     pub fn tables(&self) -> Vec<Table> {
-        let mut tables = vec![self.group_table(), self.alarm_table(), self.window_table()];
+        let mut tables = vec![
+            self.group_table(),
+            self.alarm_table(),
+            self.benign_table(),
+            self.source_table(),
+            self.window_table(),
+        ];
         if let Some(comparison) = &self.comparison {
             tables.extend(comparison.tables());
         }
@@ -452,6 +458,7 @@ impl Evaluation {
                 "benign": self.alarms(Content::Benign).json(),
                 "mixed": self.alarms(Content::Mixed).json(),
             },
+            "by_source": self.sources_json(),
             "entity_windows": {
                 "hit": w.n_hit, "missed": w.n_missed, "false": w.n_false, "quiet": w.n_quiet,
                 "precision": w.precision(), "recall": w.recall(), "f1": w.f1(),
@@ -586,6 +593,7 @@ impl AlarmScore {
             "verdict.reason": self.why(),
             "incident.id": self.incident.id,
             "incident.family": self.incident.family.label(),
+            "severity": self.incident.severity.label(),
             "source.ips": self.incident.sources,
             "destination.ips": self.incident.destinations,
             "score": self.incident.score,
@@ -601,6 +609,9 @@ fn capture_json(capture: &CaptureScore, places: &[usize]) -> Value {
     let odd: Vec<Value> = capture.odd.iter().map(OddStretch::json).collect();
     json!({
         "id": capture.id,
+        "folder": capture.source.folder,
+        "source": capture.source.name,
+        "decisions": capture.n_decisions,
         "content": capture.content.label(),
         "packets": capture.n_packets,
         "flows": capture.n_flows,

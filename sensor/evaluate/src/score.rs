@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use sensor_common::Address;
-use sensor_engine::{Incident, SECOND_NS};
+use sensor_engine::{Incident, SECOND_NS, Severity};
 
+use super::Subject;
 use super::families::{Group, Kind, kind_of};
 use super::roc::{ENSEMBLE, FUSED, Ranking};
+use super::source::Source;
 use super::truth::{Event, Truth, WINDOW_NS, holds};
 use super::watch::{Alarm, Snapshot, Watched};
 
@@ -147,9 +149,11 @@ impl Content {
 #[derive(Clone, Debug)]
 pub struct CaptureScore {
     pub id: String,
+    pub source: Source,
     pub content: Content,
     pub n_packets: u64,
     pub n_flows: u64,
+    pub n_decisions: u64,
     pub first_ns: u64,
     pub duration_ns: u64,
     /// Time outside of attacks, ns.
@@ -165,17 +169,19 @@ pub struct CaptureScore {
 }
 
 impl CaptureScore {
-    pub fn of(id: &str, watched: &Watched) -> Self {
+    pub fn of(subject: &Subject, watched: &Watched) -> Self {
         let truth = &watched.truth;
         let played = &watched.played;
         let attacks = truth.events.iter().filter(|event| event.is_attack);
         let duration_ns = played.last_ns.saturating_sub(played.first_ns);
         let attacked_ns: u64 = attacks.clone().map(|e| e.end_ns - e.start_ns).sum();
         Self {
-            id: id.to_owned(),
+            id: subject.id.clone(),
+            source: subject.source.clone(),
             content: Content::of(truth),
             n_packets: played.n_packets,
             n_flows: watched.n_flows,
+            n_decisions: watched.n_decisions,
             first_ns: played.first_ns,
             duration_ns,
             benign_ns: duration_ns.saturating_sub(attacked_ns),
@@ -193,6 +199,12 @@ impl CaptureScore {
             moments: moments(watched),
             ranking: Ranking::of(truth, &watched.scores),
         }
+    }
+
+    /// An incident above low was published.
+    pub fn is_loud(&self) -> bool {
+        let mut alarms = self.alarms.iter();
+        alarms.any(|alarm| alarm.incident.severity > Severity::Low)
     }
 
     pub fn n_alarms(&self, verdict: Truthful) -> u64 {

@@ -143,6 +143,7 @@ pub struct Watched {
     pub truth: Truth,
     pub alarms: Vec<Alarm>,
     pub n_flows: u64,
+    pub n_decisions: u64,
     pub scores: Scores,
     pub played: Played,
     /// Time in the pipeline, reading and labelling left out.
@@ -197,6 +198,7 @@ pub fn watch(
     let Watcher {
         alarms,
         n_flows,
+        n_decisions,
         scores,
         ..
     } = player.listener;
@@ -204,6 +206,7 @@ pub fn watch(
         truth,
         alarms,
         n_flows,
+        n_decisions,
         scores,
         played,
         busy,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::families::Group;
 use crate::score::{Detection, Moment, OddStretch, Windows};
+use crate::source::Source;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const START_NS: u64 = 1_700_000_000 * SECOND_NS;
@@ -24,9 +25,11 @@ fn capture_of(seconds: u64) -> CaptureScore {
     };
     CaptureScore {
         id: "made & named".to_owned(),
+        source: Source::default(),
         content: Content::Mixed,
         n_packets: 1,
         n_flows: 1,
+        n_decisions: 0,
         first_ns: START_NS,
         duration_ns: seconds * SECOND_NS,
         benign_ns: seconds * SECOND_NS,

@@ -48,7 +48,7 @@ macro_rules! web {
     ($name:literal, $group:literal, $about:literal, $shell:literal) => {
         Recipe {
             name: $name,
-            attack: "scan_web_paths",
+            attack: "web_path_guessing",
             about: $about,
             group: $group,
             packages: &[$group],
@@ -163,7 +163,7 @@ pub const RECIPES: &[Recipe] = &[
     Recipe {
         name: "nmap_fragments",
         about: "nmap splits its SYNs into fragments",
-        attack: "scan_tcp_syn_fragments",
+        attack: "scan_tcp_split_syn",
         steps: &[on("attacker", "nmap -n -Pn -sS -f --top-ports 200 $SERVER")],
         variants: SCANS_V4,
         ..SCAN
@@ -318,7 +318,7 @@ pub const RECIPES: &[Recipe] = &[
     Recipe {
         name: "dns_zone_brute",
         about: "dnsmap guesses names of a zone",
-        attack: "scan_dns_names",
+        attack: "dns_name_guessing",
         group: "dnsmap",
         packages: &["dnsmap"],
         services: &[AUTH.on("resolver")],
