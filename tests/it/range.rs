@@ -71,6 +71,7 @@ fn quick_recipes_give_captures_that_are_what_their_labels_say() {
     let batch = Batch {
         folder: &folder,
         seed: 1,
+        is_for_missing: false,
         n_jobs: 3,
         progress: &|n, of, line| eprintln!("[{n}/{of}] {line}"),
     };

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use sensor_tests::harness::is_root;
 use sensor_tests::range::batch::{Batch, Outcome, chosen};
+use sensor_tests::range::interrupt;
 use sensor_tests::range::manifest::Folder;
 use sensor_tests::range::packages;
 use sensor_tests::range::recipe::Scenario;
@@ -89,17 +90,17 @@ fn execute(arguments: &Arguments) -> Result<ExitCode> {
         bail!("the range builds network namespaces: run it as root");
     }
     let folder = Folder::open(out)?;
-    let is_wanted = |scenario: &Scenario| !(arguments.missing && folder.has(&scenario.id()));
-    let scenarios: Vec<Scenario> = scenarios.into_iter().filter(is_wanted).collect();
+    interrupt::watch();
     let batch = Batch {
         folder: &folder,
         seed: arguments.seed,
+        is_for_missing: arguments.missing,
         n_jobs: arguments.jobs.max(1),
         progress: &|n, of, line| eprintln!("[{n}/{of}] {line}"),
     };
     let outcome = batch.run(&scenarios)?;
     report(&outcome, arguments.json)?;
-    Ok(if outcome.failed.is_empty() {
+    Ok(if outcome.failed.is_empty() && !interrupt::is_wanted() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

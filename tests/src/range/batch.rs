@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::Value;
 
+use super::interrupt;
 use super::manifest::Folder;
 use super::packages;
 use super::recipe::{Lane, Scenario};
@@ -64,6 +65,8 @@ pub struct Outcome {
 pub struct Batch<'a> {
     pub folder: &'a Folder,
     pub seed: u64,
+    /// Leaves out what the folder holds by then.
+    pub is_for_missing: bool,
     /// Scenarios at the same time, of those that may be.
     pub n_jobs: usize,
     /// Told of each end: number of those that ended, of all, and a line.
@@ -81,6 +84,10 @@ impl Batch<'_> {
         let outcome = Mutex::new(Outcome::default());
         let n_ended = AtomicUsize::new(0);
         let one = |scenario: &Scenario| {
+            if interrupt::is_wanted() || self.is_there(scenario) {
+                n_ended.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             let start = Instant::now();
             let made = self.one(scenario);
             let n = n_ended.fetch_add(1, Ordering::Relaxed) + 1;
@@ -118,6 +125,11 @@ impl Batch<'_> {
             }
         });
         Ok(outcome.into_inner().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// Another run may have made it meanwhile.
+    fn is_there(&self, scenario: &Scenario) -> bool {
+        self.is_for_missing && self.folder.has(&scenario.id())
     }
 
     fn one(&self, scenario: &Scenario) -> Result<Value> {

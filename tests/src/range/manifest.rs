@@ -35,8 +35,10 @@ impl Folder {
         })
     }
 
+    /// By now: others may write into the folder, too.
     pub fn has(&self, id: &str) -> bool {
-        self.lock().contains_key(id)
+        let entries = read(&self.path.join("manifest.json"));
+        entries.is_ok_and(|entries| entries.contains_key(id))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Value>> {

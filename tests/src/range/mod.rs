@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod capture;
+pub mod interrupt;
 pub mod label;
 pub mod manifest;
 pub mod net;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::capture::{Capture, Frames};
+use super::interrupt;
 use super::label::{Label, Labels, Marker};
 use super::net::{Cabling, Net, PASSWORD};
 use super::packet::{Kind, Packet};
@@ -204,6 +205,9 @@ impl<'a> Scene<'a> {
         let program = service.program;
         let mut ended = None;
         let is_ready = wait_until(START, || {
+            if interrupt::is_wanted() {
+                return Some(());
+            }
             ended = process.child.try_wait().ok().flatten();
             (ended.is_some() || self.is_ready(host, program.ready)).then_some(())
         });
@@ -270,7 +274,17 @@ impl<'a> Scene<'a> {
             .args(["sh", "-c", &inner])
             .env_clear()
             .envs(self.environment(host))
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            // An interrupt is for us, who end the others in order.
+            .process_group(0);
+        // SAFETY: a system call between fork and exec, without memory of ours.
+        unsafe {
+            command.pre_exec(|| {
+                // Nothing may outlive us, however we end; the thread that starts it waits for it.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
         command
     }
 
@@ -370,6 +384,9 @@ impl<'a> Scene<'a> {
                     .all(|(_, step, status)| status.is_some() || step.ends == Ends::WithTheScene);
             if is_over || elapsed > limit {
                 break;
+            }
+            if interrupt::is_wanted() {
+                bail!("interrupted");
             }
             std::thread::sleep(Duration::from_millis(20));
         }
