@@ -528,3 +528,66 @@ fn an_expired_exception_is_told() {
         "{told}"
     );
 }
+
+/// Markdown files of the repository, with their texts.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders = vec![root.join("docs")];
+    let mut files = vec![root.join("README.md")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "md") {
+                files.push(path);
+            }
+        }
+    }
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn pages_name_keys_by_their_present_names() {
+    let former: Vec<String> = settings().into_iter().filter_map(|s| s.former).collect();
+    assert!(!former.is_empty());
+    // Records have fields of such names.
+    let is_about_settings = |path: &Path| !path.ends_with("docs/records.md");
+    for (path, text) in pages().iter().filter(|(path, _)| is_about_settings(path)) {
+        for key in &former {
+            let last = key.rsplit('.').next().unwrap_or_default();
+            for form in [
+                format!("`{last}`"),
+                format!(".{last}`"),
+                format!("{last} ="),
+            ] {
+                // The page says what former keys looked like.
+                let is_told = path.ends_with("configuration.md") && text.contains("used to end");
+                let found = text.contains(&form) && !is_told;
+                assert!(!found, "{}: {form}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut n_links = 0;
+    for (path, text) in pages() {
+        for part in text.split("](").skip(1) {
+            let target = part.split([')', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let folder = path.parent().unwrap_or(Path::new("."));
+            let leads = folder.join(target).exists();
+            assert!(leads, "{}: {target}", path.display());
+            n_links += 1;
+        }
+    }
+    assert!(n_links > 20, "{n_links}");
+}
