@@ -16,8 +16,15 @@ pub fn watch() {
     action.sa_sigaction = handler as libc::sighandler_t;
     action.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND;
     for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: a handler that only stores to an atomic.
-        unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+        // SAFETY: integers, for which zeros are valid.
+        let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: asks for the action only.
+        unsafe { libc::sigaction(signal, std::ptr::null(), &mut before) };
+        // Whoever starts us in the background may have said that it doesn't concern us.
+        if before.sa_sigaction != libc::SIG_IGN {
+            // SAFETY: a handler that only stores to an atomic.
+            unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result};
 const FILES: &[(&str, &str)] = &[
     ("prelude.sh", include_str!("programs/prelude.sh")),
     ("beacon.py", include_str!("programs/beacon.py")),
+    ("image.py", include_str!("programs/image.py")),
+    ("login_form.py", include_str!("programs/login_form.py")),
     ("long_poll.py", include_str!("programs/long_poll.py")),
     ("printer.py", include_str!("programs/printer.py")),
     ("rtp.py", include_str!("programs/rtp.py")),

@@ -7,7 +7,7 @@ use super::databases::{MARIADB, MOSQUITTO, POSTGRES, REDIS, SLAPD};
 use super::mail::DOVECOT;
 use super::media::SMBD;
 use super::monitoring::SNMPD;
-use super::services::{DROPBEAR, NGINX, SSHD, VSFTPD};
+use super::services::{DROPBEAR, LOGIN_FORM, NGINX, SSHD, VSFTPD};
 
 /// Word lists of a guesser: the account that is there among others, and none of its passwords.
 macro_rules! lists {
@@ -264,6 +264,12 @@ pub const RECIPES: &[Recipe] = &[
         lists!("words passwords 40 >passwords; hydra -I -t $TASKS -c $PAUSE -P passwords redis://$SERVER_URL || test $? = 255")),
     guess!("hydra_imap", "imap_bruteforce", "hydra", "hydra guesses mail passwords", DOVECOT, "dovecot", "Password mismatch", 12, "tcp/143",
         lists!("timeout 100 hydra -I -t $TASKS -c $PAUSE -L users -P passwords imap://$SERVER_URL || true")),
+    guess!("hydra_pop3", "pop3_bruteforce", "hydra", "hydra guesses mail passwords", DOVECOT, "dovecot", "Password mismatch", 12, "tcp/110",
+        lists!("timeout 100 hydra -I -t $TASKS -c $PAUSE -L users -P passwords pop3://$SERVER_URL || true")),
+    guess!("hydra_http_form", "http_bruteforce", "hydra", "hydra guesses passwords of a form on a web page (the page is a server of ours)", LOGIN_FORM, "login-form", "\" 200 ", 12, "tcp/80",
+        lists!("hydra -I -t $TASKS -c $PAUSE -L users -P passwords $SERVER http-post-form '/login:user=^USER^&password=^PASS^:wrong' || test $? = 255")),
+    guess!("hydra_snmp", "snmp_bruteforce", "hydra", "hydra guesses SNMP communities", SNMPD, "attacker", "0 valid password", 1, "udp/161",
+        lists!("words passwords 60 >passwords; hydra -I -t $TASKS -c $PAUSE -P passwords snmp://$SERVER_URL || test $? = 255")),
     guess!("medusa_imap", "imap_bruteforce", "medusa", "medusa guesses mail passwords", DOVECOT, "dovecot", "Password mismatch", 12, "tcp/143",
         lists!("timeout 100 medusa -h $SERVER -U users -P passwords -M imap -t $TASKS || true")),
     guess!("hydra_ldap", "ldap_bruteforce", "hydra", "hydra guesses passwords of a directory", SLAPD, "slapd", "err=49", 12, "tcp/389",

@@ -14,12 +14,12 @@ pub static SINK: Program = Program {
 
 pub static DOVECOT: Program = Program {
     name: "dovecot",
-    packages: &["dovecot-imapd"],
+    packages: &["dovecot-imapd", "dovecot-pop3d"],
     start: "mkdir -p /run/dovecot $DATA/mail
         chown -R 20001 $DATA/mail
         cat >$DATA/conf <<END
 base_dir = /run/dovecot
-protocols = imap
+protocols = imap pop3
 listen = *, ::
 ssl = no
 disable_plaintext_auth = no

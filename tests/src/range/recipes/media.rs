@@ -210,6 +210,35 @@ pub const RECIPES: &[Recipe] = &[
         ..BENIGN
     },
     Recipe {
+        name: "openvpn_tunnel",
+        about: "somebody works from home through OpenVPN over UDP",
+        group: "openvpn",
+        roles: &[outside("client", 1), inside("server", 1)],
+        packages: &["openvpn", "iperf3", "iputils-ping"],
+        steps: &[
+            on(
+                "server",
+                "openvpn --genkey secret $SCRATCH/vpn.part; mv $SCRATCH/vpn.part $SCRATCH/vpn.key
+                openvpn --dev tun --proto udp --port 1194 --ifconfig 172.31.1.1 172.31.1.2 --secret $SCRATCH/vpn.key --cipher AES-256-CBC --keepalive 5 60 --verb 1 &
+                exec iperf3 -s",
+            )
+            .ends(Ends::WithTheScene),
+            on(
+                "client",
+                "until [ -f $SCRATCH/vpn.key ]; do sleep 0.1; done
+                openvpn --dev tun --proto udp --remote $SERVER 1194 --ifconfig 172.31.1.2 172.31.1.1 --secret $SCRATCH/vpn.key --cipher AES-256-CBC --keepalive 5 60 --verb 1 &
+                n=0; until ping -c 1 -W 1 172.31.1.1 >/dev/null; do sleep 0.5; n=$((n + 1)); [ $n -lt 40 ] || exit 1; done
+                iperf3 -c 172.31.1.1 -b $RATE -t 8; ping -c 15 172.31.1.1",
+            ),
+        ],
+        variants: &[
+            variant("quiet", &[("RATE", "200K")]).over(FAR),
+            variant("busy", &[("RATE", "6M")]).over(WAN),
+        ],
+        checks: &[Check::Packets("udp/1194", 100)],
+        ..BENIGN
+    },
+    Recipe {
         name: "iperf_runs",
         about: "somebody measures the line: TCP both ways, then UDP",
         group: "iperf3",

@@ -41,6 +41,14 @@ static SQUID: Program = Program {
     ready: Ready::Tcp(3128),
 };
 
+static REGISTRY: Program = Program {
+    name: "registry",
+    packages: &["docker-registry"],
+    start: "printf \"version: 0.1\\nstorage:\\n  filesystem:\\n    rootdirectory: $DATA/store\\nhttp:\\n  addr: :5000\\n\" >$DATA/conf.yml
+        exec docker-registry serve $DATA/conf.yml",
+    ready: Ready::Tcp(5000),
+};
+
 static LONG_POLL: Program = Program {
     name: "long-poll",
     packages: &["python3"],
@@ -210,6 +218,30 @@ pub const RECIPES: &[Recipe] = &[
             variant("silent", &[("SOCKETS", "2"), ("RATE", "2")]).state(State::Silent),
         ],
         checks: &[Check::Packets("tcp/80", 100)],
+        ..BENIGN
+    },
+    Recipe {
+        name: "registry_pulls",
+        about: "build jobs push to an image registry, and pull",
+        group: "skopeo",
+        services: &[REGISTRY.on("server")],
+        packages: &["skopeo", "python3"],
+        steps: &[on(
+            "client",
+            "python3 $SCRATCH/image.py image $SIZE
+            copy() { timeout 20 skopeo --insecure-policy copy -q \"$@\"; }
+            turn() {
+                copy --dest-tls-verify=false oci:image docker://$SERVER_URL:5000/app:$i &&
+                copy --src-tls-verify=false docker://$SERVER_URL:5000/app:$i oci:pulled$i
+            }
+            repeat $COUNT $GAP turn; never_failed",
+        )],
+        variants: &[
+            variant("small", &[("COUNT", "12"), ("GAP", "1"), ("SIZE", "50000")]),
+            variant("large", &[("COUNT", "4"), ("GAP", "2"), ("SIZE", "2000000")]).over(WAN),
+            variant("refused", &[("COUNT", "8"), ("GAP", "2"), ("SIZE", "1000")]).state(State::Refusing),
+        ],
+        checks: &[Check::Packets("tcp/5000", 300)],
         ..BENIGN
     },
     Recipe {

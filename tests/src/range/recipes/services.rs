@@ -50,6 +50,14 @@ pub static PYTHON_HTTP: Program = Program {
     ready: Ready::Tcp(80),
 };
 
+/// A web page that asks for a password in a form, and answers 200 whatever it is.
+pub static LOGIN_FORM: Program = Program {
+    name: "login-form",
+    packages: &["python3"],
+    start: "exec python3 -u $SCRATCH/login_form.py",
+    ready: Ready::Tcp(80),
+};
+
 /// HTTP and HTTPS, a site of pages, an API, and a part that asks for a password.
 pub static NGINX: Program = Program {
     name: "nginx",
