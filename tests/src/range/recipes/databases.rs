@@ -8,13 +8,13 @@ pub static MARIADB: Program = Program {
     name: "mariadb",
     packages: &["mariadb-server", "mariadb-client"],
     start: "mariadb-install-db --no-defaults --user=root --datadir=$DATA/db --skip-test-db \\
-            --auth-root-authentication-method=normal >/dev/null
+            --innodb-use-native-aio=0 --auth-root-authentication-method=normal >/dev/null || exit 1
         echo \"CREATE DATABASE shop; CREATE TABLE shop.stock (id INT PRIMARY KEY, n INT);
             INSERT INTO shop.stock VALUES (1, 5), (7, 70);
             CREATE USER app@'%' IDENTIFIED BY '$PASSWORD'; GRANT ALL ON shop.* TO app@'%';\" | tr '\\n' ' ' | sed 's/; */;\\n/g' >$DATA/init.sql
         exec mariadbd --no-defaults --user=root --datadir=$DATA/db --socket=$DATA/socket \\
             --pid-file=$DATA/pid --bind-address='*' --skip-name-resolve --log-warnings=2 \\
-            --innodb-buffer-pool-size=16M --init-file=$DATA/init.sql --max-connections=400",
+            --innodb-use-native-aio=0 --innodb-buffer-pool-size=16M --init-file=$DATA/init.sql --max-connections=400",
     ready: Ready::Tcp(3306),
 };
 

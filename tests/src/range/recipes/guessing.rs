@@ -42,15 +42,19 @@ const GUESS: Recipe = Recipe {
     services: &[SSHD.on("server")],
     variants: RATES,
     checks: &[
-        Check::Packets("tcp/22", 200),
+        Check::Packets("tcp/22", 120),
         Check::Says("sshd", "Failed password", 12),
     ],
     limit_s: 150,
     ..ATTACK
 };
 
+/// For tools that find no service far away.
+const FEW: &[Variant] = &[RATES[0], RATES[1]];
+
 macro_rules! guess {
-    ($name:literal, $attack:literal, $group:literal, $about:literal, $service:ident, $says:literal, $text:literal, $least:literal, $port:literal, $shell:expr) => {
+    ($name:literal, $($rest:tt)*) => { guess!(RATES_V4, $name, $($rest)*) };
+    ($variants:ident, $name:literal, $attack:literal, $group:literal, $about:literal, $service:ident, $says:literal, $text:literal, $least:literal, $port:literal, $shell:expr) => {
         Recipe {
             name: $name,
             about: $about,
@@ -59,7 +63,7 @@ macro_rules! guess {
             packages: &[$group],
             services: &[$service.on("server")],
             steps: &[on("attacker", $shell)],
-            variants: RATES_V4,
+            variants: $variants,
             checks: &[Check::Packets($port, 20), Check::Says($says, $text, $least)],
             ..GUESS
         }
@@ -193,7 +197,7 @@ pub const RECIPES: &[Recipe] = &[
         )],
         checks: &[
             Check::Packets("tcp/21", 150),
-            Check::Says("vsftpd", "FAIL LOGIN", 15),
+            Check::Says("vsftpd", "FAIL LOGIN", 8),
         ],
         ..GUESS
     },
@@ -248,7 +252,7 @@ pub const RECIPES: &[Recipe] = &[
         checks: &[Check::Packets("tcp/21", 100), Check::Says("vsftpd", "FAIL LOGIN", 10)],
         ..GUESS
     },
-    guess!("hydra_http_basic", "http_bruteforce", "hydra", "hydra guesses passwords of a web page", NGINX, "nginx", "\" 401 ", 40, "tcp/80",
+    guess!("hydra_http_basic", "http_bruteforce", "hydra", "hydra guesses passwords of a web page", NGINX, "nginx", "\" 401 ", 12, "tcp/80",
         lists!("hydra -I -t $TASKS -c $PAUSE -L users -P passwords http-get://$SERVER_URL/private/ || test $? = 255")),
     guess!("medusa_http_basic", "http_bruteforce", "medusa", "medusa guesses passwords of a web page", NGINX, "nginx", "\" 401 ", 12, "tcp/80",
         lists!("medusa -h $SERVER -U users -P passwords -M http -m DIR:/private/ -t $TASKS")),
@@ -268,15 +272,15 @@ pub const RECIPES: &[Recipe] = &[
         lists!("timeout 100 hydra -I -t $TASKS -c $PAUSE -L users -P passwords pop3://$SERVER_URL || true")),
     guess!("hydra_http_form", "http_bruteforce", "hydra", "hydra guesses passwords of a form on a web page (the page is a server of ours)", LOGIN_FORM, "login-form", "\" 200 ", 12, "tcp/80",
         lists!("hydra -I -t $TASKS -c $PAUSE -L users -P passwords $SERVER http-post-form '/login:user=^USER^&password=^PASS^:wrong' || test $? = 255")),
-    guess!("hydra_snmp", "snmp_bruteforce", "hydra", "hydra guesses SNMP communities", SNMPD, "attacker", "0 valid password", 1, "udp/161",
+    guess!(FEW, "hydra_snmp", "snmp_bruteforce", "hydra", "hydra guesses SNMP communities", SNMPD, "attacker", "0 valid password", 1, "udp/161",
         lists!("words passwords 60 >passwords; hydra -I -t $TASKS -c $PAUSE -P passwords snmp://$SERVER_URL || test $? = 255")),
     guess!("medusa_imap", "imap_bruteforce", "medusa", "medusa guesses mail passwords", DOVECOT, "dovecot", "Password mismatch", 12, "tcp/143",
         lists!("timeout 100 medusa -h $SERVER -U users -P passwords -M imap -t $TASKS || true")),
     guess!("hydra_ldap", "ldap_bruteforce", "hydra", "hydra guesses passwords of a directory", SLAPD, "slapd", "err=49", 12, "tcp/389",
         lists!("words passwords 40 >passwords; hydra -I -t $TASKS -c $PAUSE -l cn=admin,dc=example -P passwords ldap3://$SERVER_URL || test $? = 255")),
-    guess!("ncrack_mqtt", "mqtt_bruteforce", "ncrack", "ncrack guesses passwords of a message broker", MOSQUITTO, "mosquitto", "not authorised", 12, "tcp/1883",
+    guess!(FEW, "ncrack_mqtt", "mqtt_bruteforce", "ncrack", "ncrack guesses passwords of a message broker", MOSQUITTO, "mosquitto", "not authorised", 12, "tcp/1883",
         lists!("timeout 60 ncrack -U users -P passwords mqtt://$SERVER,CL=$TASKS || true")),
-    guess!("smbclient_guess", "smb_bruteforce", "smbclient", "a shell script guesses passwords of a share with smbclient", SMBD, "smbd", "NT_STATUS_WRONG_PASSWORD", 12, "tcp/445",
+    guess!("smbclient_guess", "smb_bruteforce", "smbclient", "a shell script guesses passwords of a share with smbclient", SMBD, "smbd", "NT_STATUS_WRONG_PASSWORD", 4, "tcp/445",
         lists!("for word in $(cat passwords); do smbclient //$SERVER/share -U ops%$word -c ls; sleep $PAUSE; done; true")),
     Recipe {
         name: "onesixtyone_snmp",
