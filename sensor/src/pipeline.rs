@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use sensor_engine::{CheckpointError, Config, Engine, Input, Output, State, Stats};
-use serde_json::Value;
+use sensor_record::answer::Outcomes;
+use sensor_record::{Finding, Flow, Incident, Loss, Record, Sensor};
 
 use crate::config::OutputSettings;
-use crate::output;
 use crate::print::Sink;
 use crate::respond::Respond;
 use sensor_capture::drive::Listener;
@@ -38,13 +39,21 @@ pub struct Pipeline<R> {
     pub respond: R,
     show: Show,
     sink: Box<dyn Sink + Send>,
+    /// Whose records these are.
+    sensor: Arc<Sensor>,
     outputs: Vec<Output>,
     n_incidents: BTreeMap<&'static str, u64>,
-    n_verdicts: [u64; 3],
+    outcomes: Outcomes,
 }
 
 impl<R: Respond> Pipeline<R> {
-    pub fn new(mut config: Config, respond: R, show: Show, sink: Box<dyn Sink + Send>) -> Self {
+    pub fn new(
+        mut config: Config,
+        respond: R,
+        show: Show,
+        sensor: Arc<Sensor>,
+        sink: Box<dyn Sink + Send>,
+    ) -> Self {
         config.omit_flows = !show.flows;
         let engine = Engine::new(config);
         Self {
@@ -52,9 +61,10 @@ impl<R: Respond> Pipeline<R> {
             respond,
             show,
             sink,
+            sensor,
             outputs: Vec::new(),
             n_incidents: BTreeMap::new(),
-            n_verdicts: [0; 3],
+            outcomes: Outcomes::default(),
         }
     }
 
@@ -82,9 +92,9 @@ impl<R: Respond> Pipeline<R> {
         &self.engine
     }
 
-    /// Decisions carried out, refused by the guard, and failed.
-    pub const fn verdicts(&self) -> [u64; 3] {
-        self.n_verdicts
+    /// Decisions so far, by what became of them.
+    pub const fn outcomes(&self) -> Outcomes {
+        self.outcomes
     }
 
     /// Incidents opened so far, by family.
@@ -92,37 +102,50 @@ impl<R: Respond> Pipeline<R> {
         &self.n_incidents
     }
 
+    /// Puts out what the engine doesn't know of.
+    ///
+    /// # Errors
+    /// As [`Sink::take`].
+    pub fn put_out(&mut self, record: Record) -> io::Result<()> {
+        self.sink.take(record)?;
+        self.sink.flush()
+    }
+
     /// Flow records exported so far.
     pub fn n_flows_ended(&self) -> u64 {
         self.engine.stats().n_flows_ended
     }
 
-    fn value(&mut self, at_ns: u64, item: &Output) -> Option<Value> {
+    fn record(&mut self, at_ns: u64, item: &Output) -> Option<Record> {
+        let head = || self.sensor.head(at_ns);
         match item {
-            Output::FlowEnd(flow) => self.show.flows.then(|| output::flow(at_ns, flow)),
-            Output::Finding(finding) => self.show.findings.then(|| output::finding(at_ns, finding)),
+            Output::FlowEnd(flow) => {
+                let is_shown = self.show.flows;
+                is_shown.then(|| Flow::ended(head(), flow).into())
+            }
+            Output::Finding(finding) => {
+                let is_shown = self.show.findings;
+                is_shown.then(|| Finding::new(head(), finding).into())
+            }
             Output::Incident(incident) => {
                 if incident.state == State::Opened {
                     *self.n_incidents.entry(incident.family.label()).or_default() += 1;
                 }
-                Some(output::incident(at_ns, incident))
+                Some(Incident::new(head(), incident).into())
             }
             Output::Decision(decision) => {
-                let verdict = self.respond.carry_out(decision);
-                let [n_allowed, n_refused, n_failed] = &mut self.n_verdicts;
-                *match verdict.guard.split(':').next() {
-                    Some("refused") => n_refused,
-                    Some("failed") => n_failed,
-                    _ => n_allowed,
-                } += 1;
-                Some(output::decision(at_ns, decision, &verdict))
+                let outcome = self.respond.carry_out(decision);
+                self.outcomes.count(&outcome);
+                let mode = self.respond.mode().into();
+                let record = sensor_record::Decision::new(head(), decision, mode, outcome);
+                Some(record.into())
             }
             Output::Score(_) | Output::Vector(_) => None,
             Output::Loss {
                 stage,
                 reason,
                 count,
-            } => Some(output::loss(at_ns, stage, reason, *count)),
+            } => Some(Loss::new(head(), stage, reason, *count).into()),
         }
     }
 }
@@ -149,8 +172,8 @@ impl<R: Respond> Listener for Pipeline<R> {
         }
         let mut outputs = std::mem::take(&mut self.outputs);
         for item in outputs.drain(..) {
-            if let Some(value) = self.value(at_ns, &item) {
-                self.sink.take(value)?;
+            if let Some(record) = self.record(at_ns, &item) {
+                self.sink.take(record)?;
             }
         }
         // The memory of a burst isn't kept.

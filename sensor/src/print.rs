@@ -1,16 +1,14 @@
-//! Where the pipeline's objects go.
+//! Where the pipeline's records go.
 
 use std::io::{self, BufWriter, Write as _};
 
-use serde_json::Value;
+use sensor_record::{Record, Zone, json, text};
 
-use crate::output;
-
-/// Takes the objects that the pipeline puts out.
+/// Takes the records that the pipeline puts out.
 pub trait Sink {
     /// # Errors
     /// When nothing more can be taken; the run ends then.
-    fn take(&mut self, value: Value) -> io::Result<()>;
+    fn take(&mut self, record: Record) -> io::Result<()>;
 
     /// Called when there is nothing more for now.
     ///
@@ -19,7 +17,7 @@ pub trait Sink {
     fn flush(&mut self) -> io::Result<()>;
 }
 
-/// How objects are written.
+/// How records are written.
 #[derive(
     Clone,
     Copy,
@@ -44,13 +42,15 @@ pub enum Format {
 /// Standard output.
 pub struct Printer {
     format: Format,
+    zone: Zone,
     out: BufWriter<io::Stdout>,
 }
 
 impl Printer {
     pub fn new(format: Format) -> Self {
         let out = BufWriter::new(io::stdout());
-        Self { format, out }
+        let zone = Zone::local();
+        Self { format, zone, out }
     }
 
     /// Writes in another form from now on.
@@ -60,10 +60,10 @@ impl Printer {
 }
 
 impl Sink for Printer {
-    fn take(&mut self, value: Value) -> io::Result<()> {
+    fn take(&mut self, record: Record) -> io::Result<()> {
         match self.format {
-            Format::Json => writeln!(self.out, "{value}"),
-            Format::Text => match output::text(&value) {
+            Format::Json => json::write_line(&mut self.out, &record),
+            Format::Text => match text::line(&record, &self.zone) {
                 Some(line) => writeln!(self.out, "{line}"),
                 None => Ok(()),
             },

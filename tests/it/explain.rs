@@ -29,7 +29,7 @@ fn a_replay_is_explained_from_its_lines() {
         "What: 198.51.100.7 tried",
         "from 198.51.100.7 to 192.0.2.1",
         "observed, up to",
-        "Counted of source 198.51.100.7 in 1 windows of 10 s:",
+        "Counted of source 198.51.100.7 in 1 window of 10 s:",
         "flows 1000",
         "Found by: scan",
         "less than ten minutes of traffic seen",

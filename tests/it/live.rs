@@ -106,6 +106,7 @@ fn enforcement_drops_the_attacker_and_spares_the_client() {
         .wait_for(LIMIT, |v| v["kind"] == "decision")
         .expect("a decision");
     assert_eq!(decision["decision.target"], "10.99.2.2");
+    assert_eq!(decision["decision.outcome"], "applied");
     assert_eq!(decision["guard"], "allowed");
     let answered = network.run("client", "ping -c 3 -i 0.2 -W 2 10.99.1.1");
     assert!(answered.is_ok(), "{answered:?}");

@@ -34,6 +34,7 @@ mod neighbours;
 mod parity;
 mod pins;
 mod range;
+mod records;
 mod replay;
 mod screen;
 mod shapes;

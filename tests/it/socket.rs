@@ -103,7 +103,7 @@ fn incidents_are_remembered() {
         "from 10.99.2.2 to 10.99.2.1",
         "% of the score",
         "Confidence: ",
-        "drop 10.99.2.2 for 300 s (monitor mode: counted, nothing dropped)",
+        "drop 10.99.2.2 for 300 s (monitor mode: nothing is dropped)",
         "sensor block add 10.99.2.2",
     ] {
         assert!(told.contains(part), "{part} not in\n{told}");
@@ -111,7 +111,7 @@ fn incidents_are_remembered() {
     let explained = values(&sensor.ask(&format!("explain {id} --json")).unwrap()).remove(0);
     assert_eq!(explained["incident"]["incident.id"], id);
     assert_eq!(explained["decisions"][0]["decision.target"], "10.99.2.2");
-    let said = text(&sensor.ask(&format!("verdict {id} benign")).unwrap());
+    let said = text(&sensor.ask(&format!("feedback {id} benign")).unwrap());
     assert!(
         said.starts_with("source 10.99.2.2 is held for benign until 2"),
         "{said}"
@@ -121,11 +121,12 @@ fn incidents_are_remembered() {
     let audit = fs::read_to_string(sensor.socket().with_file_name("audit.jsonl")).unwrap();
     let line = audit
         .lines()
-        .find(|line| line.contains("\"event.action\":\"opinion\""));
+        .find(|line| line.contains("\"event.action\":\"feedback\""));
     assert!(
         line.is_some_and(|line| line.contains(id) && line.contains("benign")),
         "{audit}"
     );
+    // By its older name.
     let unknown = sensor.ask("verdict 999999-ff attack").unwrap();
     assert_eq!(unknown.status.code(), Some(1));
     let unknown = sensor.ask("explain 999999-ff").unwrap();
@@ -257,6 +258,44 @@ fn a_block_by_hand_holds_until_it_is_taken_away() {
     assert_eq!(again.status.code(), Some(1));
     let told = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(told.contains("10.99.2.2 is not on the list"), "{told}");
+}
+
+#[test]
+fn reasons_are_shown_safely_and_bounded() {
+    let (_network, sensor) = up("");
+    let reason = "\u{1b}[31mred\u{202e}\u{9b}2J";
+    text(
+        &sensor
+            .ask(&format!("block add 198.51.100.7 --reason {reason}"))
+            .unwrap(),
+    );
+    let told = text(&sensor.ask("block list").unwrap());
+    assert!(told.contains("\\u{1b}[31mred\\u{202e}\\u{9b}2J"), "{told}");
+    let json = text(&sensor.ask("block list --json").unwrap());
+    assert!(json.contains("\\u001b[31mred\\u202e\\u009b2J"), "{json}");
+    for shown in [told, json, sensor.log()] {
+        let is_bad = |c: char| sensor_record::is_hidden(c) && c != '\n';
+        assert!(!shown.contains(is_bad), "{shown:?}");
+    }
+    let long = "x".repeat(513);
+    let refused = sensor
+        .ask(&format!("block add 198.51.100.8 --reason {long}"))
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("513 bytes: shorten it to 512"), "{told}");
+    // Also past the command line.
+    let request = format!(
+        "{{\"v\":1,\"command\":\"block_add\",\"targets\":[\"198.51.100.8\"],\"ttl_s\":60,\"reason\":\"{long}\"}}\n"
+    );
+    let mut stream = UnixStream::connect(sensor.socket()).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer).unwrap();
+    assert!(
+        answer.contains("bad_request") && answer.contains("shorten it to 512"),
+        "{answer}"
+    );
 }
 
 #[test]

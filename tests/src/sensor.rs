@@ -102,6 +102,8 @@ impl Running {
         let mut command = network.command("server", &line);
         let mut child = command
             .env("SENSOR__SOCKET__PATH", &socket)
+            // Whether the machine has an identifier or not.
+            .env("SENSOR__SENSOR__ID", "it")
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

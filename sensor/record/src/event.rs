@@ -90,12 +90,6 @@ pub struct Event {
 }
 
 impl Event {
-    /// True for a sample that a record can be made of: a flow that began, or a packet that met a
-    /// block entry.
-    pub fn is_one(sample: &Sample<'_>) -> bool {
-        action(sample).is_some()
-    }
-
     /// Of a sample; `None` for samples of payload.
     pub fn new(
         head: Head,

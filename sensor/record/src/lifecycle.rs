@@ -23,6 +23,21 @@ pub enum SensorAction {
     EgressUnverified,
 }
 
+impl SensorAction {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Reload => "reload",
+            Self::AttachVerified => "attach_verified",
+            Self::AttachUnverified => "attach_unverified",
+            Self::AttachUndone => "attach_undone",
+            Self::EgressVerified => "egress_verified",
+            Self::EgressUnverified => "egress_unverified",
+        }
+    }
+}
+
 /// How the programs hang on an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]

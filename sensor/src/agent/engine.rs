@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use sensor_common::arrival::Way;
-use sensor_common::counters::Event;
+use sensor_common::counters::{Event, Outcome};
 use sensor_common::event::Sample;
 use sensor_engine::{Input, OPINION_NS};
-use serde_json::{Value, json};
+use sensor_record::{
+    Adopted, Counts, Event as PacketEvent, Feedback, Loss, Record, Reloaded, SensorAction,
+    SensorEvent, Summary, Timestamp, Volume, entity, text,
+};
 use tokio::sync::watch;
 use tracing::{error, info};
 
@@ -21,17 +24,17 @@ use super::printer::Lines;
 use super::probation::Watch;
 use super::queue::{Closed, Drain};
 use super::search::{Found, Search};
-use super::snapshot::{About, Snapshot, Ticks, Verdicts};
-use super::{Ask, GivenOpinion, GivenOrder, Reload, Reply, orders};
+use super::snapshot::{About, Snapshot, Ticks};
+use super::socket::attached;
+use super::{Ask, GivenFeedback, GivenOrder, Reload, Reply, orders};
 use crate::checkpoint::Checkpoint;
 use crate::conditions;
 use crate::config::Settings;
-use crate::output::{self, timestamp};
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Sink as _};
 use crate::respond::{KernelRespond, Mode};
 use sensor_capture::drive::{Drive, Listener, Past, Tables as _};
-use sensor_capture::kernel::{Attachment, Kernel};
+use sensor_capture::kernel::Kernel;
 
 /// Everything that the thread owns.
 pub struct EngineThread {
@@ -50,7 +53,7 @@ pub struct EngineThread {
 impl EngineThread {
     /// Works until told to stop, then says what was seen.
     pub fn run(self, asks: &Drain<Ask>) -> Result<()> {
-        self.announce("start")?;
+        self.announce(SensorAction::Start)?;
         let mut looks = Looks::new(self)?;
         looks.take_past();
         looks.thread.tell_ready();
@@ -123,12 +126,14 @@ impl EngineThread {
             Ask::Stop | Ask::Flows { .. } => Ok(()),
             Ask::Order(given) => {
                 let GivenOrder { order, by, reply } = *given;
+                let head = self.about.sensor.head(self.kernel.now_ns());
+                let respond = &mut self.pipeline.respond;
                 // Whoever asked may have gone.
-                let _gone = reply.send(orders::carry_out(&mut self.pipeline.respond, order, &by));
+                let _gone = reply.send(orders::carry_out(respond, order, &by, &head));
                 Ok(())
             }
-            Ask::Opinion(given) => {
-                self.take_opinion(*given);
+            Ask::Feedback(given) => {
+                self.take_feedback(*given);
                 Ok(())
             }
             Ask::Reload(reload) => self.reload(&reload),
@@ -146,28 +151,32 @@ impl EngineThread {
         self.notify.ready(&format!("{mode} mode on {names}"));
     }
 
-    fn take_opinion(&mut self, given: GivenOpinion) {
-        let GivenOpinion {
+    fn take_feedback(&mut self, given: GivenFeedback) {
+        let GivenFeedback {
             incident_id,
-            entity,
-            opinion,
+            entity: of,
+            said,
             by,
             reply,
         } = given;
         let at_ns = self.kernel.now_ns();
-        self.pipeline
-            .feed(at_ns, Input::Opinion { entity, opinion });
-        let said = json!({
-            "incident.id": incident_id,
-            "entity": sensor_engine::to_ip(&entity.address()),
-            "entity.kind": entity.label(),
-            "opinion": opinion.label(),
-            "until": timestamp(at_ns.saturating_add(OPINION_NS)),
-            "by": by,
-        });
-        self.pipeline.respond.note_opinion(said.clone());
+        let input = Input::Opinion {
+            entity: of,
+            opinion: said.into(),
+        };
+        self.pipeline.feed(at_ns, input);
+        let (entity, entity_kind) = entity(&of);
+        let feedback = Feedback {
+            incident_id,
+            entity,
+            entity_kind,
+            said,
+            until: Timestamp(at_ns.saturating_add(OPINION_NS)),
+            by,
+        };
+        self.pipeline.respond.note_feedback(&feedback);
         // Whoever asked may have gone.
-        let _gone = reply.send(said);
+        let _gone = reply.send(feedback);
     }
 
     fn reload(&mut self, reload: &Reload) -> Result<()> {
@@ -181,32 +190,40 @@ impl EngineThread {
                 .configure(settings.respond.mode, allow.collect());
             self.settings = settings.clone();
         }
-        if self.settings.output.format == Format::Json {
-            let mut line = self.about("reload");
-            line["config.applied"] = json!(reload.applied);
-            line["config.needs_restart"] = json!(reload.need_restart);
-            line["config.errors"] = json!(reload.errors);
-            self.sink.take(line)?;
-        }
+        let reloaded = Reloaded {
+            applied: Some(reload.applied.clone()),
+            needs_restart: Some(reload.need_restart.clone()),
+            errors: Some(reload.errors.clone()),
+        };
+        self.sink.take(Record::from(SensorEvent {
+            reloaded,
+            ..self.about(SensorAction::Reload)
+        }))?;
         self.tell_ready();
         Ok(())
     }
 
-    /// The `sensor` object.
-    fn about(&self, action: &str) -> Value {
-        let attach: Vec<Value> = self.about.attachments.iter().map(attachment).collect();
-        json!({
-            "kind": "sensor", "@timestamp": timestamp(self.kernel.now_ns()),
-            "event.action": action, "sensor.version": env!("CARGO_PKG_VERSION"),
-            "config.hash": format!("{:016x}", self.settings.hash()),
-            "schema.hash": format!("{:016x}", sensor_engine::schema_hash()),
-            "mode": self.settings.respond.mode.label(), "attach": attach,
-            "adopted": {"lists": self.kernel.adopted.lists, "counts": self.kernel.adopted.counts},
-        })
+    fn about(&self, action: SensorAction) -> SensorEvent {
+        let attach = self.about.attachments.iter().map(attached);
+        let head = self.about.sensor.head(self.kernel.now_ns());
+        let models = self.settings.engine.scoring.models.iter();
+        SensorEvent {
+            config_hash: Some(format!("{:016x}", self.settings.hash())),
+            schema_hash: Some(format!("{:016x}", sensor_engine::schema_hash())),
+            models: Some(models.map(|model| model.label().into()).collect()),
+            mode: Some(self.settings.respond.mode.into()),
+            attach: Some(attach.collect()),
+            adopted: Some(Adopted {
+                lists: self.kernel.adopted.lists,
+                counts: self.kernel.adopted.counts,
+            }),
+            ..SensorEvent::new(head, action)
+        }
     }
 
-    /// Says on standard error and in JSON how the sensor is attached.
-    fn announce(&self, action: &str) -> Result<()> {
+    /// Says on standard error and as a record how the sensor is attached.
+    fn announce(&self, action: SensorAction) -> Result<()> {
+        let label = action.label();
         for at in &self.about.attachments {
             let (mode, reason) = (at.mode.label(), at.reason.as_str());
             info!(
@@ -215,45 +232,57 @@ impl EngineThread {
                 reason,
                 egress = at.egress.label(),
                 taken_over = at.is_taken_over,
-                "{action}"
+                "{label}"
             );
         }
-        if self.settings.output.format == Format::Json {
-            let line = self.about(action);
-            self.sink.clone().take(line)?;
-        }
+        self.sink.clone().take(self.about(action).into())?;
         Ok(())
     }
 
-    fn summary(&self) -> Value {
-        let (ingress, egress) = (
-            self.kernel.total(Way::Ingress),
-            self.kernel.total(Way::Egress),
-        );
-        let count = |event: &Event| {
-            let n = self.kernel.event(*event).packets;
-            (event.label().to_owned(), json!(n))
+    fn summary(&self) -> Summary {
+        let volume = |way| {
+            let total = self.kernel.total(way);
+            let (packets, bytes) = (total.packets, total.bytes);
+            Volume { packets, bytes }
         };
-        let events: serde_json::Map<_, _> = Event::ALL.iter().map(count).collect();
-        json!({
-            "kind": "summary", "@timestamp": timestamp(self.kernel.now_ns()),
-            "packets": ingress.packets + egress.packets,
-            "bytes": ingress.bytes + egress.bytes,
-            "ingress": {"packets": ingress.packets, "bytes": ingress.bytes},
-            "egress": {"packets": egress.packets, "bytes": egress.bytes},
-            "flows": self.pipeline.n_flows_ended(),
-            "incidents": self.pipeline.incidents(),
-            "events": events,
-            "unstable_reads": self.kernel.n_unstable,
-            "lines_shed": self.sink.n_shed(),
-        })
+        let (ingress, egress) = (volume(Way::Ingress), volume(Way::Egress));
+        let at_ns = self.kernel.now_ns();
+        let started_ns = self.about.started_ns;
+        let malformed = |outcome: &Outcome| {
+            let ways = [Way::Ingress, Way::Egress].into_iter();
+            let n: u64 = ways
+                .map(|way| self.kernel.outcome(way, *outcome).packets)
+                .sum();
+            (outcome.is_malformed() && n > 0).then(|| (outcome.label().into(), n))
+        };
+        let shed = [Event::NotAdmittedRate, Event::HostNotAdmitted];
+        let incidents = self.pipeline.incidents().iter();
+        Summary {
+            head: self.about.sensor.head(at_ns),
+            packets: ingress.packets + egress.packets,
+            bytes: ingress.bytes + egress.bytes,
+            flows: self.pipeline.n_flows_ended(),
+            malformed: Outcome::ALL.iter().filter_map(malformed).collect(),
+            incidents: incidents
+                .map(|(family, n)| ((*family).into(), *n))
+                .collect(),
+            shed: self.count(&shed),
+            wall_time_s: at_ns.saturating_sub(started_ns) as f64 / 1e9,
+            start: Timestamp(started_ns),
+            end: Timestamp(at_ns),
+            packets_back_in_time: None,
+            ingress: Some(ingress),
+            egress: Some(egress),
+            events: Some(self.count(Event::ALL)),
+            unstable_reads: Some(self.kernel.n_unstable),
+            lines_shed: Some(self.sink.n_shed()),
+        }
     }
-}
 
-fn attachment(at: &Attachment) -> Value {
-    json!({"interface": at.interface, "mode": at.mode.label(),
-           "reason": at.reason, "egress": at.egress.label(),
-           "taken_over": at.is_taken_over})
+    fn count(&self, events: &[Event]) -> Counts {
+        let count = |event: &Event| (event.label().into(), self.kernel.event(*event).packets);
+        events.iter().map(count).collect()
+    }
 }
 
 /// Whether something is waited for.
@@ -271,7 +300,7 @@ struct Looks {
     watch: Watch,
     drive: Drive,
     /// Of this tick, to be put out.
-    events: Vec<Value>,
+    events: Vec<Record>,
     ticks: Ticks,
     n_lines_shed: u64,
     kept_at: Instant,
@@ -280,7 +309,11 @@ struct Looks {
 impl Looks {
     fn new(thread: EngineThread) -> Result<Self> {
         Ok(Self {
-            watch: Watch::new(&thread.kernel, &thread.about.attachments),
+            watch: Watch::new(
+                &thread.kernel,
+                &thread.about.sensor,
+                &thread.about.attachments,
+            ),
             drive: Drive::new(conditions::pace(&thread.settings.tick)),
             thread,
             ticks: Ticks::new()?,
@@ -315,7 +348,6 @@ impl Looks {
         let EngineThread {
             kernel,
             pipeline,
-            settings,
             sink,
             ..
         } = &mut self.thread;
@@ -327,11 +359,8 @@ impl Looks {
             sink.take(event)?;
         }
         if is_flow_tick {
-            let news = self.watch.look(kernel)?;
-            if settings.output.format == Format::Json {
-                for line in news {
-                    sink.take(line)?;
-                }
+            for news in self.watch.look(kernel)? {
+                sink.take(news)?;
             }
         }
         let limit = self.thread.host_tick();
@@ -372,9 +401,9 @@ impl Looks {
         let n_shed = thread.sink.n_shed();
         if n_shed > self.n_lines_shed {
             let count = n_shed - self.n_lines_shed;
-            thread
-                .sink
-                .take(output::loss(at_ns, "output", "queue_full", count))?;
+            let head = thread.about.sensor.head(at_ns);
+            let loss = Loss::new(head, "output", "queue_full", count);
+            thread.sink.take(loss.into())?;
             self.n_lines_shed = n_shed;
         }
         let before = Arc::clone(&thread.snapshots.borrow());
@@ -388,12 +417,7 @@ impl Looks {
         snapshot.tables = pipeline.engine().tables();
         snapshot.tables.extend(pipeline.respond.tables());
         snapshot.n_incidents = pipeline.incidents().clone();
-        let [n_allowed, n_refused, n_failed] = pipeline.verdicts();
-        snapshot.n_verdicts = Verdicts {
-            n_allowed,
-            n_refused,
-            n_failed,
-        };
+        snapshot.decided = pipeline.outcomes();
         snapshot.n_blocks = pipeline.respond.n_entries();
         snapshot.n_audit_lost = pipeline.respond.n_audit_lost();
         thread.snapshots.send_replace(Arc::new(snapshot));
@@ -421,12 +445,12 @@ impl Looks {
             is_kept = true;
         }
         self.thread.keep(Wait::Yes);
-        self.thread.announce("stop")?;
+        self.thread.announce(SensorAction::Stop)?;
         let summary = self.thread.summary();
         if self.thread.settings.output.format == Format::Json {
-            self.thread.sink.take(summary)?;
+            self.thread.sink.take(summary.into())?;
         } else {
-            eprintln!("{summary:#}");
+            eprintln!("{}", text::summary(&summary).join("\n"));
         }
         if !is_kept {
             self.watch.detach(&mut self.thread.kernel);
@@ -441,7 +465,7 @@ struct Attentive<'a> {
     /// None: every attachment is known to work.
     watch: Option<&'a mut Watch>,
     /// Where events that are wanted wait to be put out.
-    events: Option<&'a mut Vec<Value>>,
+    events: Option<&'a mut Vec<Record>>,
     about: &'a About,
     mode: Mode,
 }
@@ -453,8 +477,10 @@ impl Attentive<'_> {
             watch.see(sample.head.ifindex, way);
         }
         if let Some(events) = &mut self.events {
+            let head = self.about.sensor.head(sample.head.at_ns);
             let interface = self.about.interface(sample.head.ifindex);
-            events.extend(output::event(sample, interface, self.mode));
+            let event = PacketEvent::new(head, sample, interface, self.mode.into());
+            events.extend(event.map(Record::from));
         }
     }
 }

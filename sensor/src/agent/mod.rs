@@ -2,7 +2,7 @@
 //! something sits at the other end of a bounded queue and can't hold it up.
 //!
 //! ```text
-//! kernel maps ── engine thread ──(lines)── printer thread ── standard output
+//! kernel maps ── engine thread ──(records)── printer thread ── standard output
 //!                     │   ▲
 //!            snapshot ▼   │ (asks)
 //!                 shell: signals, clients
@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow};
-use serde_json::Value;
+use sensor_record::{Feedback, Said, Sensor};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
@@ -53,15 +53,17 @@ pub use screen::LogTail;
 pub use search::{FlowOrder, FlowQuery};
 pub use snapshot::Snapshot;
 pub use socket::protocol;
-pub use talkers::{TopOrder, TopQuery, TopWhat};
+pub use talkers::{TopOrder, TopQuery};
 
-/// Objects on their way to standard output: some ten seconds of a busy minute, 8 MB at most.
+/// Records on their way to standard output: some ten seconds of a busy minute, 8 MB at most.
 const N_LINES: usize = 16_384;
 /// Questions and orders for the engine: each is done within a tick.
 const N_ASKS: usize = 64;
 
 /// What the agent is started with: everything is loaded and attached.
 pub struct Setup {
+    /// Who this is.
+    pub sensor: Arc<Sensor>,
     pub settings: Settings,
     /// Read again on SIGHUP.
     pub sources: Sources,
@@ -91,17 +93,17 @@ pub type Reply<T> = oneshot::Sender<T>;
 pub struct GivenOrder {
     pub order: Order,
     pub by: Origin,
-    pub reply: Reply<Result<Value, String>>,
+    pub reply: Reply<Result<protocol::Answer, String>>,
 }
 
-/// A person's word on an incident, with who said it.
+/// Feedback on an incident, with who gave it.
 #[derive(Debug)]
-pub struct GivenOpinion {
+pub struct GivenFeedback {
     pub incident_id: String,
     pub entity: sensor_engine::Entity,
-    pub opinion: sensor_engine::Opinion,
+    pub said: Said,
     pub by: Origin,
-    pub reply: Reply<Value>,
+    pub reply: Reply<Feedback>,
 }
 
 /// Orders to the engine thread, carried out between two ticks.
@@ -117,7 +119,7 @@ pub enum Ask {
     /// A person wants something done.
     Order(Box<GivenOrder>),
     /// A person says what an incident was.
-    Opinion(Box<GivenOpinion>),
+    Feedback(Box<GivenFeedback>),
     /// A configuration was read again.
     Reload(Box<Reload>),
 }
@@ -143,6 +145,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
         printer::print(&lines_out, target.as_ref())
     })?;
     let about = Arc::new(About {
+        sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
         attachments: setup.attachments,
         queues: vec![lines.gauge().clone(), asks.gauge().clone()],
@@ -151,7 +154,8 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let sink = Lines::new(lines, recent.clone());
     let show = Show::of(&settings.output);
     let config = settings.engine.clone();
-    let mut pipeline = Pipeline::new(config, setup.respond, show, Box::new(sink.clone()));
+    let to_printer = Box::new(sink.clone());
+    let mut pipeline = Pipeline::new(config, setup.respond, show, setup.sensor, to_printer);
     let checkpoint = Checkpoint::in_folder(&settings.respond.state_folder);
     if let Some(checkpoint) = &checkpoint {
         checkpoint.load(|bytes| pipeline.restore(bytes));

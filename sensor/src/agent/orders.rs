@@ -1,16 +1,22 @@
 //! What a person orders over the socket: changes of the block-list and the allow-list, and looks at
 //! them. Carried out on the engine's thread, which owns both.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use sensor_engine::Scope;
+use sensor_record::answer::{
+    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
+};
+use sensor_record::{Allowed, Block, Head, Reason, transport};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use crate::output::transport;
-use crate::respond::{KernelRespond, Listed, Measure, Network, Origin, Request, Shown};
+use super::socket::protocol::Answer;
+use crate::respond::{
+    BlockError, KernelRespond, Listed, Measure, Network, Origin, Request, Respond as _,
+};
 use sensor_capture::kernel::monotonic_ns;
 
 /// Targets of one order: more come in several.
@@ -30,7 +36,7 @@ pub struct BlockAdd {
     #[serde(default)]
     pub scope: OrderScope,
     #[serde(default)]
-    pub reason: String,
+    pub reason: Reason,
 }
 
 /// What of a source's traffic is meant; 0 is any.
@@ -94,39 +100,51 @@ pub enum Order {
 ///
 /// # Errors
 /// Why not, for the person who gave it.
-pub fn carry_out(respond: &mut KernelRespond, order: Order, by: &Origin) -> Result<Value, String> {
+pub fn carry_out(
+    respond: &mut KernelRespond,
+    order: Order,
+    by: &Origin,
+    head: &Head,
+) -> Result<Answer, String> {
+    let all = |entries: &[Listed]| entries.iter().map(|entry| block(head, entry)).collect();
+    let told = |cause: BlockError| cause.to_string();
     match order {
-        Order::BlockAdd(add) => block_add(respond, &add, by),
+        Order::BlockAdd(add) => block_add(respond, &add, by).map(Answer::BlockAdded),
         Order::BlockDel(del) => {
             let scope = del.scope.map(OrderScope::scope);
-            let removed = respond.unblock(&del.target.0, scope, by);
-            let removed = removed.map_err(|cause| cause.to_string())?;
-            Ok(json!({"removed": removed.iter().map(listed).collect::<Vec<_>>()}))
+            let removed = respond.unblock(&del.target.0, scope, by).map_err(told)?;
+            let removed = all(&removed);
+            Ok(Answer::BlockRemoved(BlockRemoved { removed }))
         }
-        Order::BlockList(which) => Ok(block_list(respond, &which)),
-        Order::BlockFlush => Ok(json!({"n_removed": respond.flush(by)})),
+        Order::BlockList(which) => Ok(Answer::BlockListed(block_list(respond, &which, head))),
+        Order::BlockFlush => {
+            let n_removed = respond.flush(by) as u64;
+            Ok(Answer::BlockFlushed(BlockFlushed { n_removed }))
+        }
         Order::AllowAdd(network) => {
-            let gone = respond.allow(&network.0, by.clone());
-            let gone = gone.map_err(|cause| cause.to_string())?;
-            Ok(json!({"unblocked": gone.iter().map(listed).collect::<Vec<_>>()}))
+            let gone = respond.allow(&network.0, by.clone()).map_err(told)?;
+            let unblocked = all(&gone);
+            Ok(Answer::AllowAdded(AllowAdded { unblocked }))
         }
         Order::AllowDel(network) => {
-            let done = respond.disallow(&network.0, by);
-            done.map_err(|cause| cause.to_string())?;
-            Ok(json!({}))
+            respond.disallow(&network.0, by).map_err(told)?;
+            Ok(Answer::Done(Done {}))
         }
-        Order::AllowList => Ok(allow_list(respond)),
+        Order::AllowList => Ok(Answer::AllowListed(allow_list(respond, head))),
     }
 }
 
-fn block_add(respond: &mut KernelRespond, add: &BlockAdd, by: &Origin) -> Result<Value, String> {
+fn block_add(
+    respond: &mut KernelRespond,
+    add: &BlockAdd,
+    by: &Origin,
+) -> Result<BlockAdded, String> {
     if add.targets.len() > MAX_TARGETS {
         return Err(format!("at most {MAX_TARGETS} targets in one request"));
     }
-    let reason: Arc<str> = if add.reason.is_empty() {
-        Arc::from("by hand")
-    } else {
-        Arc::from(add.reason.as_str())
+    let reason: Arc<str> = match add.reason.as_str() {
+        "" => Arc::from("by hand"),
+        given => Arc::from(given),
     };
     let measure = match add.rate_packets_per_s {
         Some(packets_per_s) => Measure::RateLimit { packets_per_s },
@@ -142,50 +160,57 @@ fn block_add(respond: &mut KernelRespond, add: &BlockAdd, by: &Origin) -> Result
     };
     let requests: Vec<Request> = add.targets.iter().map(request).collect();
     let (n_added, refused) = respond.load_bulk(&requests);
-    let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    Ok(json!({"n_added": n_added, "refused": refused, "mode": respond.mode()}))
+    Ok(BlockAdded {
+        n_added: n_added as u64,
+        refused: refused.iter().map(ToString::to_string).collect(),
+        mode: respond.mode().into(),
+    })
 }
 
-fn block_list(respond: &KernelRespond, which: &BlockList) -> Value {
+fn block_list(respond: &KernelRespond, which: &BlockList, head: &Head) -> BlockListed {
     let within = |target: &IpNet| {
         let network = which.within.as_ref();
         network.is_none_or(|network| network.0.contains(target))
     };
     let limit = which.limit.clamp(1, MAX_LISTED);
-    let entries: Vec<Value> = respond
+    let entries = respond
         .blocks()
         .filter(|entry| within(&entry.target))
         .take(limit)
-        .map(|entry| listed(&entry))
-        .collect();
-    json!({"entries": entries, "of": respond.n_entries(), "mode": respond.mode()})
+        .map(|entry| block(head, &entry));
+    BlockListed {
+        entries: entries.collect(),
+        of: respond.n_entries() as u64,
+        mode: respond.mode().into(),
+    }
 }
 
-fn listed(entry: &Listed) -> Value {
+fn block(head: &Head, entry: &Listed) -> Block {
     let left_ns = entry.expires_ns.saturating_sub(monotonic_ns());
-    let mut value = json!({
-        "kind": "block",
-        "target": Shown(&entry.target).to_string(),
-        "action": entry.measure.label(),
-        "protocol": entry.scope.protocol,
-        "port": entry.scope.local_port,
-        "ttl_s": left_ns / 1_000_000_000,
-        "packets": entry.packets,
-        "bytes": entry.bytes,
-        "origin": &*entry.origin,
-        "reason": &*entry.reason,
-    });
-    if entry.scope.protocol != 0 {
-        value["network.transport"] = json!(transport(entry.scope.protocol));
+    let protocol = entry.scope.protocol;
+    Block {
+        head: head.clone(),
+        target: Network(entry.target),
+        action: entry.measure.action(),
+        rate_packets_per_s: entry.measure.rate_packets_per_s(),
+        protocol,
+        transport: (protocol != 0).then(|| transport(protocol)),
+        port: entry.scope.local_port,
+        ttl_s: left_ns / 1_000_000_000,
+        packets: entry.packets,
+        bytes: entry.bytes,
+        origin: Origin::clone(&entry.origin),
+        reason: entry.reason.to_string(),
     }
-    if let Measure::RateLimit { packets_per_s } = entry.measure {
-        value["rate_packets_per_s"] = json!(packets_per_s);
-    }
-    value
 }
 
-fn allow_list(respond: &KernelRespond) -> Value {
-    let one = |(network, why, by): (&IpNet, &'static str, Option<&Origin>)| json!({"kind": "allow", "network": Shown(network).to_string(), "why": why, "origin": by});
-    let entries: Vec<Value> = respond.allowed().take(MAX_LISTED).map(one).collect();
-    json!({"entries": entries})
+fn allow_list(respond: &KernelRespond, head: &Head) -> AllowListed {
+    let one = |(network, why, by): (&IpNet, &'static str, Option<&Origin>)| Allowed {
+        head: head.clone(),
+        network: Network(*network),
+        why: Cow::Borrowed(why),
+        origin: by.cloned(),
+    };
+    let entries = respond.allowed().take(MAX_LISTED).map(one).collect();
+    AllowListed { entries }
 }

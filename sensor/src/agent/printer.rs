@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use serde_json::Value;
+use sensor_record::Record;
 use tokio::sync::watch;
 
 use super::queue::{Closed, Drain, Refusal, Sender};
@@ -16,18 +16,18 @@ use crate::print::{Format, Printer, Sink as _};
 /// At the end there is time for a slow reader, within limits.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
-/// Puts objects into the queue of the printer.
+/// Puts records into the queue of the printer.
 #[derive(Clone)]
 pub struct Lines {
-    queue: Sender<Value>,
+    queue: Sender<Record>,
     /// Set once, when the engine ends.
     deadline: Arc<Mutex<Option<Instant>>>,
-    /// Sees every object, also those that find the queue full.
+    /// Sees every record, also those that find the queue full.
     recent: Recent,
 }
 
 impl Lines {
-    pub fn new(queue: Sender<Value>, recent: Recent) -> Self {
+    pub fn new(queue: Sender<Record>, recent: Recent) -> Self {
         Self {
             queue,
             deadline: Arc::default(),
@@ -41,25 +41,20 @@ impl Lines {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
-    /// Objects dropped since the start.
+    /// Records dropped since the start.
     pub fn n_shed(&self) -> u64 {
         self.queue.gauge().n_shed()
     }
 }
 
-/// What may be dropped first: there are many of them.
-fn is_minor(value: &Value) -> bool {
-    matches!(value["kind"].as_str(), Some("flow" | "finding" | "event"))
-}
-
 impl crate::print::Sink for Lines {
-    fn take(&mut self, value: Value) -> io::Result<()> {
-        self.recent.add(&value);
+    fn take(&mut self, record: Record) -> io::Result<()> {
+        self.recent.add(&record);
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = match deadline {
-            Some(deadline) => self.queue.send_until(value, deadline),
-            None if is_minor(&value) => self.queue.send_minor(value),
-            None => self.queue.send(value),
+            Some(deadline) => self.queue.send_until(record, deadline),
+            None if record.is_minor() => self.queue.send_minor(record),
+            None => self.queue.send(record),
         };
         match sent {
             Ok(()) | Err(Refusal::Full) => Ok(()),
@@ -73,8 +68,8 @@ impl crate::print::Sink for Lines {
 }
 
 /// Body of the printer's thread: ends with the engine's side of the queue. Without a format, which
-/// may change, the objects are only taken off the queue.
-pub fn print(lines: &Drain<Value>, format: Option<&watch::Receiver<Format>>) -> Result<()> {
+/// may change, the records are only taken off the queue.
+pub fn print(lines: &Drain<Record>, format: Option<&watch::Receiver<Format>>) -> Result<()> {
     let mut printer = format.map(|format| Printer::new(*format.borrow()));
     loop {
         let mut next = match lines.receive(Duration::from_secs(1)) {
@@ -84,9 +79,9 @@ pub fn print(lines: &Drain<Value>, format: Option<&watch::Receiver<Format>>) -> 
         if let (Some(printer), Some(format)) = (&mut printer, format) {
             printer.set_format(*format.borrow());
         }
-        while let Some(value) = next {
+        while let Some(record) = next {
             if let Some(printer) = &mut printer {
-                printer.take(value)?;
+                printer.take(record)?;
             }
             next = lines.next_waiting();
         }

@@ -1,13 +1,13 @@
 //! Attachments that have yet to be seen at work, and what is done about those that don't.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use sensor_common::arrival::Way;
-use serde_json::{Value, json};
+use sensor_record::{Record, Sensor, SensorAction, SensorEvent};
 use tracing::{error, info, warn};
 
-use crate::output::timestamp;
 use sensor_capture::kernel::interface::Interface;
 use sensor_capture::kernel::verify::{News, Others, Probation, Reading};
 use sensor_capture::kernel::{Attachment, Kernel, detach};
@@ -15,14 +15,16 @@ use sensor_capture::kernel::{Attachment, Kernel, detach};
 /// Every attachment, until it proves broken.
 pub struct Watch {
     entries: Vec<(Attachment, Probation)>,
+    sensor: Arc<Sensor>,
 }
 
 impl Watch {
-    pub fn new(kernel: &Kernel, attachments: &[Attachment]) -> Self {
+    pub fn new(kernel: &Kernel, sensor: &Arc<Sensor>, attachments: &[Attachment]) -> Self {
         let (now, counted) = (Instant::now(), counted(kernel));
         let entry = |at: &Attachment| (at.clone(), Probation::new(now, at.at_start, counted));
         Self {
             entries: attachments.iter().map(entry).collect(),
+            sensor: Arc::clone(sensor),
         }
     }
 
@@ -40,18 +42,18 @@ impl Watch {
         }
     }
 
-    /// Looks at each, detaches what is broken, and gives a line for every piece of news.
+    /// Looks at each, detaches what is broken, and gives a record for every piece of news.
     ///
     /// # Errors
     /// When nothing is left attached.
-    pub fn look(&mut self, kernel: &mut Kernel) -> Result<Vec<Value>> {
+    pub fn look(&mut self, kernel: &mut Kernel) -> Result<Vec<Record>> {
         let counted = counted(kernel);
         let others = if self.entries.len() > 1 {
             Others::Attached
         } else {
             Others::None
         };
-        let mut lines = Vec::new();
+        let mut records = Vec::new();
         let mut broken = Vec::new();
         for (n, (at, probation)) in self.entries.iter_mut().enumerate() {
             // An interface that is gone took its programs along.
@@ -62,7 +64,8 @@ impl Watch {
             let Some(news) = probation.look(Instant::now(), reading, others) else {
                 continue;
             };
-            lines.push(line(kernel, at, &news));
+            let at_ns = kernel.now_ns();
+            records.push(record(&self.sensor, at_ns, at, &news));
             report(at, &news);
             if matches!(news, News::Broken(_)) {
                 broken.push(n);
@@ -77,7 +80,7 @@ impl Watch {
                 bail!("nothing is attached any more: see the log for the reasons");
             }
         }
-        Ok(lines)
+        Ok(records)
     }
 
     /// Takes everything off.
@@ -115,18 +118,16 @@ fn report(at: &Attachment, news: &News) {
     }
 }
 
-fn line(kernel: &Kernel, at: &Attachment, news: &News) -> Value {
+fn record(sensor: &Arc<Sensor>, at_ns: u64, at: &Attachment, news: &News) -> Record {
+    use SensorAction as Action;
+    let elsewhere = "packets of other interfaces only";
     let (action, reason) = match news {
-        News::Verified => ("attach_verified", ""),
-        News::EgressVerified => ("egress_verified", ""),
-        News::Unproved(Way::Ingress) => ("attach_unverified", "packets of other interfaces only"),
-        News::Unproved(Way::Egress) => ("egress_unverified", "packets of other interfaces only"),
-        News::Idle => ("attach_unverified", "no packet came in yet"),
-        News::Broken(why) => ("attach_undone", why.as_str()),
+        News::Verified => (Action::AttachVerified, ""),
+        News::EgressVerified => (Action::EgressVerified, ""),
+        News::Unproved(Way::Ingress) => (Action::AttachUnverified, elsewhere),
+        News::Unproved(Way::Egress) => (Action::EgressUnverified, elsewhere),
+        News::Idle => (Action::AttachUnverified, "no packet came in yet"),
+        News::Broken(why) => (Action::AttachUndone, why.as_str()),
     };
-    json!({
-        "kind": "sensor", "@timestamp": timestamp(kernel.now_ns()),
-        "event.action": action, "sensor.version": env!("CARGO_PKG_VERSION"),
-        "interface": at.interface, "reason": reason,
-    })
+    SensorEvent::of_interface(sensor.head(at_ns), action, &at.interface, reason).into()
 }

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
-
-use crate::explain::{Account, Missing};
+use sensor_record::{Account, Decision, Feedback, Incident, Missing, Record};
 
 /// Kept; the oldest go first.
 const N_KEPT: usize = 1_000;
@@ -20,42 +18,38 @@ struct Lists {
     /// Latest state of each incident with what was decided, in the order of their beginning.
     incidents: VecDeque<Account>,
     /// The last ones of all, the oldest first.
-    decisions: VecDeque<Value>,
+    decisions: VecDeque<Decision>,
     n_forgotten: u64,
 }
 
 impl Lists {
-    fn add(&mut self, value: &Value) {
-        // Flows and findings pass by without a look.
-        if !matches!(value["kind"].as_str(), Some("incident" | "decision")) {
-            return;
+    fn find(&mut self, id: &str) -> Option<&mut Account> {
+        self.incidents
+            .iter_mut()
+            .rev()
+            .find(|account| account.id() == id)
+    }
+
+    fn decide(&mut self, decision: &Decision) {
+        if self.decisions.len() >= N_DECISIONS {
+            self.decisions.pop_front();
         }
-        if value["kind"] == "decision" {
-            if self.decisions.len() >= N_DECISIONS {
-                self.decisions.pop_front();
-            }
-            self.decisions.push_back(value.clone());
-        }
-        let id = &value["incident.id"];
-        let mut known = self.incidents.iter_mut().rev();
-        let known = known.find(|old| old.incident["incident.id"] == *id);
-        match (value["kind"].as_str(), known) {
-            (Some("incident"), Some(same)) => same.incident = value.clone(),
-            (Some("incident"), None) => self.begin(value),
-            (Some("decision"), Some(same)) => same.decide(value),
-            _ => {}
+        self.decisions.push_back(decision.clone());
+        if let Some(account) = self.find(&decision.incident_id) {
+            account.decided.add(decision);
         }
     }
 
-    fn begin(&mut self, value: &Value) {
+    fn take(&mut self, incident: &Incident) {
+        if let Some(account) = self.find(&incident.id) {
+            account.incident = incident.clone();
+            return;
+        }
         if self.incidents.len() >= N_KEPT {
             self.incidents.pop_front();
             self.n_forgotten += 1;
         }
-        self.incidents.push_back(Account {
-            incident: value.clone(),
-            ..Account::default()
-        });
+        self.incidents.push_back(Account::new(incident.clone()));
     }
 }
 
@@ -65,23 +59,28 @@ impl Recent {
     }
 
     /// Remembers an incident, and what was decided about one; everything else passes by.
-    pub fn add(&self, value: &Value) {
-        self.lists().add(value);
+    pub fn add(&self, record: &Record) {
+        match record {
+            Record::Incident(incident) => self.lists().take(incident),
+            Record::Decision(decision) => self.lists().decide(decision),
+            Record::Sensor(_)
+            | Record::Flow(_)
+            | Record::Finding(_)
+            | Record::Event(_)
+            | Record::Loss(_)
+            | Record::Summary(_) => {}
+        }
     }
 
     /// The last `n` incidents, the newest first.
-    pub fn incidents(&self, n: usize) -> Vec<Value> {
-        self.lists()
-            .incidents
-            .iter()
-            .rev()
-            .take(n)
-            .map(|account| account.incident.clone())
-            .collect()
+    pub fn incidents(&self, n: usize) -> Vec<Incident> {
+        let lists = self.lists();
+        let newest = lists.incidents.iter().rev().take(n);
+        newest.map(|account| account.incident.clone()).collect()
     }
 
     /// The last `n` decisions, the newest first.
-    pub fn decisions(&self, n: usize) -> Vec<Value> {
+    pub fn decisions(&self, n: usize) -> Vec<Decision> {
         let lists = self.lists();
         lists.decisions.iter().rev().take(n).cloned().collect()
     }
@@ -92,31 +91,26 @@ impl Recent {
     /// With the nearest identifiers.
     pub fn account(&self, id: &str) -> Result<Account, Missing> {
         let lists = self.lists();
-        let id_of = |account: &Account| account.incident["incident.id"].as_str().map(str::to_owned);
         let mut begins: Vec<&Account> = Vec::new();
         for account in &lists.incidents {
-            match id_of(account) {
-                Some(known) if known == id => return Ok(account.clone()),
-                Some(known) if known.starts_with(id) => begins.push(account),
-                _ => {}
+            if account.id() == id {
+                return Ok(account.clone());
+            }
+            if account.id().starts_with(id) {
+                begins.push(account);
             }
         }
         if let ([one], false) = (begins.as_slice(), id.is_empty()) {
             return Ok((*one).clone());
         }
-        let ids: Vec<String> = lists.incidents.iter().filter_map(id_of).collect();
-        Err(Missing::new(id, ids.iter().map(String::as_str)))
+        let ids = lists.incidents.iter().map(Account::id);
+        Err(Missing::new(id, ids))
     }
 
     /// Remembers what a person said of an incident.
-    pub fn note_opinion(&self, id: &str, said: &Value) {
-        let mut lists = self.lists();
-        if let Some(account) = lists
-            .incidents
-            .iter_mut()
-            .find(|account| account.id() == id)
-        {
-            account.opinion = said.clone();
+    pub fn note_feedback(&self, feedback: &Feedback) {
+        if let Some(account) = self.lists().find(&feedback.incident_id) {
+            account.feedback = Some(feedback.clone());
         }
     }
 
@@ -128,39 +122,50 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use sensor_record::example;
 
     use super::*;
+
+    fn incident(id: &str, score: f64) -> Record {
+        let id = id.to_owned();
+        Record::from(Incident {
+            id,
+            score,
+            ..example::incident()
+        })
+    }
 
     #[test]
     fn keeps_the_latest_state_of_the_latest_incidents() {
         let recent = Recent::default();
         for id in 0..N_KEPT + 1 {
-            recent.add(&json!({"kind": "incident", "incident.id": id, "n": 0}));
+            recent.add(&incident(&id.to_string(), 0.0));
         }
-        recent.add(&json!({"kind": "incident", "incident.id": 7, "n": 1}));
-        recent.add(&json!({"kind": "flow"}));
+        recent.add(&incident("7", 1.0));
+        recent.add(&example::flow().into());
         let all = recent.incidents(usize::MAX);
         assert_eq!((all.len(), recent.n_forgotten()), (N_KEPT, 1));
-        assert_eq!(all[0]["incident.id"], N_KEPT);
-        assert_eq!(all.iter().find(|v| v["incident.id"] == 7).unwrap()["n"], 1);
+        assert_eq!(all[0].id, N_KEPT.to_string());
+        assert_eq!(all.iter().find(|i| i.id == "7").unwrap().score, 1.0);
     }
 
     #[test]
     fn an_incident_is_remembered_with_what_was_decided() {
         let recent = Recent::default();
-        recent.add(&json!({"kind": "incident", "incident.id": "000001-aa"}));
-        recent.add(&json!({"kind": "incident", "incident.id": "000002-ab"}));
-        for n in 0..20 {
-            recent.add(&json!({"kind": "decision", "incident.id": "000001-aa", "n": n}));
+        recent.add(&incident("000001-aa", 1.0));
+        recent.add(&incident("000002-ab", 1.0));
+        for _ in 0..20 {
+            recent.add(&Record::from(Decision {
+                incident_id: "000001-aa".to_owned(),
+                ..example::decision()
+            }));
         }
-        let account = recent.account("000001").unwrap();
-        assert_eq!((account.decisions.len(), account.n_decisions), (10, 20));
-        assert_eq!(recent.account("000002-ab").unwrap().n_decisions, 0);
+        let decided = recent.account("000001").unwrap().decided;
+        assert_eq!((decided.decisions.len(), decided.n_decisions), (10, 20));
+        let other = recent.account("000002-ab").unwrap();
+        assert_eq!(other.decided.n_decisions, 0);
         assert_eq!(recent.account("00000").unwrap_err().nearest.len(), 2);
-        assert_eq!(
-            recent.account("000003-aa").unwrap_err().nearest[0],
-            "000001-aa"
-        );
+        let missing = recent.account("000003-aa").unwrap_err();
+        assert_eq!(missing.nearest[0], "000001-aa");
     }
 }

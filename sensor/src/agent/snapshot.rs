@@ -9,6 +9,8 @@ use hdrhistogram::Histogram;
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_engine::{Stats, TableUse};
+use sensor_record::answer::Outcomes;
+use sensor_record::{Counts, Sensor};
 
 use super::queue::Gauge;
 use crate::config::Settings;
@@ -18,6 +20,8 @@ use sensor_capture::kernel::{Attachment, Kernel};
 /// What stays the same while the agent runs.
 #[derive(Clone, Debug)]
 pub struct About {
+    /// Who this is.
+    pub sensor: Arc<Sensor>,
     /// Unix time of the start, event time.
     pub started_ns: u64,
     pub attachments: Vec<Attachment>,
@@ -52,22 +56,14 @@ pub struct Snapshot {
     /// How full each table is: the engine's, and the lists.
     pub tables: Vec<TableUse>,
     pub n_incidents: BTreeMap<&'static str, u64>,
-    pub n_verdicts: Verdicts,
+    /// Decisions, by what became of them.
+    pub decided: Outcomes,
     pub n_blocks: usize,
     /// Lines of the audit log that could not be written.
     pub n_audit_lost: u64,
     /// Copies of table rows that were given up.
     pub n_unstable: u64,
     pub ticks: Ticks,
-}
-
-/// What became of decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verdicts {
-    pub n_allowed: u64,
-    /// By the guard.
-    pub n_refused: u64,
-    pub n_failed: u64,
 }
 
 /// Load of one way.
@@ -144,7 +140,7 @@ impl Snapshot {
             engine: Stats::default(),
             tables: Vec::new(),
             n_incidents: BTreeMap::new(),
-            n_verdicts: Verdicts::default(),
+            decided: Outcomes::default(),
             n_blocks: 0,
             n_audit_lost: 0,
             n_unstable: 0,
@@ -192,6 +188,28 @@ impl Snapshot {
     pub fn event(&self, event: Event) -> u64 {
         let per_cpu = self.events.get(event as usize);
         per_cpu.map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+
+    /// Packets of each event, by its label.
+    pub fn all_events(&self) -> Counts {
+        let count = |event: &Event| (event.label().into(), self.event(*event));
+        Event::ALL.iter().map(count).collect()
+    }
+
+    /// Packets that could not be read, by reason.
+    pub fn malformed(&self) -> Counts {
+        let all = Outcome::ALL.iter().zip(&self.outcomes);
+        all.filter(|(outcome, _)| outcome.is_malformed())
+            .map(|(outcome, both)| (outcome.label(), both[0].packets + both[1].packets))
+            .filter(|(_, packets)| *packets > 0)
+            .map(|(label, packets)| (label.into(), packets))
+            .collect()
+    }
+
+    /// Incidents opened, by family.
+    pub fn incidents(&self) -> Counts {
+        let all = self.n_incidents.iter();
+        all.map(|(family, n)| ((*family).into(), *n)).collect()
     }
 
     /// Packets that could not be read, both ways.

@@ -8,20 +8,11 @@ use sensor_common::Address;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
 use sensor_engine::to_ip;
+use sensor_record::answer::{Top, TopFlow, TopHost, TopRows, TopWhat};
+use sensor_record::transport;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use crate::output::transport;
 use sensor_capture::kernel::TableReader;
-
-/// Hosts, or flows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum TopWhat {
-    #[default]
-    Hosts,
-    Flows,
-}
 
 /// What makes one greater than another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -153,7 +144,7 @@ impl Talkers {
     }
 
     /// Takes up to half a second, where the last look was long ago.
-    pub fn look(&mut self, query: &TopQuery) -> Value {
+    pub fn look(&mut self, query: &TopQuery) -> Top {
         let age = self.looked.as_ref().map(|(at, _)| at.elapsed());
         if self.what != query.what || age.is_none_or(|age| age > TOO_OLD) {
             self.what = query.what;
@@ -166,14 +157,20 @@ impl Talkers {
         }
         let limit = query.limit.clamp(1, MAX_ROWS);
         let rows = match query.what {
-            TopWhat::Hosts => top(&self.hosts, query.by, limit, |address, load| {
-                self.host(address, load)
-            }),
-            TopWhat::Flows => top(&self.flows, query.by, limit, |ends, load| {
-                self.flow(ends, load)
-            }),
+            TopWhat::Hosts => {
+                let host = |address: &Address, load: &Load| self.host(address, load);
+                TopRows::Hosts(top(&self.hosts, query.by, limit, host))
+            }
+            TopWhat::Flows => {
+                let flow = |ends: &Ends, load: &Load| self.flow(ends, load);
+                TopRows::Flows(top(&self.flows, query.by, limit, flow))
+            }
         };
-        json!({"what": query.what, "window_s": self.elapsed_s, "rows": rows})
+        Top {
+            what: query.what,
+            window_s: self.elapsed_s,
+            rows,
+        }
     }
 
     fn take(&self) -> Look {
@@ -227,26 +224,28 @@ impl Talkers {
         }
     }
 
-    fn host(&self, address: &Address, load: &Load) -> Value {
-        json!({
-            "host.ip": to_ip(address),
-            "in.packets_per_s": self.per_s(load.packets[0]),
-            "in.bytes_per_s": self.per_s(load.bytes[0]),
-            "out.packets_per_s": self.per_s(load.packets[1]),
-            "out.bytes_per_s": self.per_s(load.bytes[1]),
-        })
+    fn host(&self, address: &Address, load: &Load) -> TopHost {
+        TopHost {
+            ip: to_ip(address),
+            in_packets_per_s: self.per_s(load.packets[0]),
+            in_bytes_per_s: self.per_s(load.bytes[0]),
+            out_packets_per_s: self.per_s(load.packets[1]),
+            out_bytes_per_s: self.per_s(load.bytes[1]),
+        }
     }
 
-    fn flow(&self, ends: &Ends, load: &Load) -> Value {
-        json!({
-            "a.ip": to_ip(&ends.a.0), "a.port": ends.a.1,
-            "b.ip": to_ip(&ends.b.0), "b.port": ends.b.1,
-            "network.transport": transport(ends.protocol),
-            "a.packets_per_s": self.per_s(load.packets[0]),
-            "a.bytes_per_s": self.per_s(load.bytes[0]),
-            "b.packets_per_s": self.per_s(load.packets[1]),
-            "b.bytes_per_s": self.per_s(load.bytes[1]),
-        })
+    fn flow(&self, ends: &Ends, load: &Load) -> TopFlow {
+        TopFlow {
+            a_ip: to_ip(&ends.a.0),
+            a_port: ends.a.1,
+            b_ip: to_ip(&ends.b.0),
+            b_port: ends.b.1,
+            transport: transport(ends.protocol),
+            a_packets_per_s: self.per_s(load.packets[0]),
+            a_bytes_per_s: self.per_s(load.bytes[0]),
+            b_packets_per_s: self.per_s(load.packets[1]),
+            b_bytes_per_s: self.per_s(load.bytes[1]),
+        }
     }
 }
 
@@ -263,12 +262,12 @@ fn differences<K: Copy + Eq + std::hash::Hash>(
     found
 }
 
-fn top<K>(
+fn top<K, T>(
     loads: &HashMap<K, Load>,
     by: TopOrder,
     limit: usize,
-    show: impl Fn(&K, &Load) -> Value,
-) -> Vec<Value> {
+    show: impl Fn(&K, &Load) -> T,
+) -> Vec<T> {
     let mut rows: Vec<(&K, &Load)> = loads.iter().filter(|(_, load)| load.rank(by) > 0).collect();
     rows.sort_by_key(|(_, load)| Reverse(load.rank(by)));
     rows.truncate(limit);
@@ -310,7 +309,7 @@ mod tests {
     #[test]
     fn the_greatest_come_first_and_the_silent_are_left_out() {
         let loads = HashMap::from([(1u8, load(1)), (2, load(0)), (3, load(9)), (4, load(4))]);
-        let rows = top(&loads, TopOrder::Bytes, 2, |key, _| json!(key));
-        assert_eq!(rows, [json!(3), json!(4)]);
+        let rows = top(&loads, TopOrder::Bytes, 2, |key, _| *key);
+        assert_eq!(rows, [3, 4]);
     }
 }

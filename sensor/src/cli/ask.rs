@@ -4,42 +4,24 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Args;
-use serde_json::Value;
+use sensor_record::answer::{self, Load, TopFlow, TopHost, TopRows, TopWhat};
+use sensor_record::text::{Table, end};
+use sensor_record::unit::{bits, count, duration};
+use sensor_record::{Incident, Zone, escape, json};
+use serde::Serialize;
 
 use super::client::{Client, Reach};
-use super::table::{Table, bits, short};
 use crate::agent::protocol::Request;
-use crate::agent::{FlowOrder, FlowQuery, TopOrder, TopQuery, TopWhat};
+use crate::agent::{FlowOrder, FlowQuery, TopOrder, TopQuery};
 use crate::respond::Network;
 
-pub(super) fn number(value: &Value, key: &str) -> f64 {
-    value[key].as_f64().unwrap_or(0.0)
-}
-
-pub(super) fn word<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_default()
-}
-
-/// `address:port`, or the address alone.
-fn end(value: &Value, ip: &str, port: &str) -> String {
-    let (ip, port) = (word(value, ip), number(value, port));
-    match (ip.contains(':'), port > 0.0) {
-        (_, false) => ip.to_owned(),
-        (false, true) => format!("{ip}:{port}"),
-        (true, true) => format!("[{ip}]:{port}"),
+/// One JSON object per line.
+pub(super) fn print_lines<T: Serialize>(records: &[T]) {
+    for record in records {
+        println!("{}", json::line(record));
     }
-}
-
-pub(super) fn print_lines(values: &[Value]) {
-    for value in values {
-        println!("{value}");
-    }
-}
-
-pub(super) fn rows(value: &Value, key: &str) -> Vec<Value> {
-    value[key].as_array().cloned().unwrap_or_default()
 }
 
 #[derive(Args)]
@@ -51,9 +33,9 @@ pub struct Status {
 
 impl Status {
     pub fn execute(self) -> Result<ExitCode> {
-        let status = self.reach.connect()?.ask(&Request::Status)?;
+        let status: answer::Status = self.reach.connect()?.ask(&Request::Status)?;
         if self.reach.json {
-            println!("{status}");
+            println!("{}", json::line(&status));
         } else {
             print_status(&status);
         }
@@ -61,54 +43,54 @@ impl Status {
     }
 }
 
-fn print_status(status: &Value) {
-    let uptime = Duration::from_secs(number(status, "uptime_s") as u64);
+fn print_status(status: &answer::Status) {
     println!(
         "sensor {} (process {}), {} mode, up {}",
-        word(status, "sensor.version"),
-        status["process.pid"],
-        word(status, "mode"),
-        humantime::format_duration(uptime),
+        escape(&status.version),
+        status.pid,
+        status.mode.label(),
+        duration(status.uptime_s as u64),
     );
-    for at in rows(status, "attach") {
-        let (reason, mode) = (word(&at, "reason"), word(&at, "mode"));
-        let why = if reason.is_empty() {
-            String::new()
-        } else {
-            format!(" ({reason})")
+    for at in &status.attach {
+        let why = match at.reason.as_str() {
+            "" => String::new(),
+            reason => format!(" ({reason})"),
         };
-        let egress = word(&at, "egress");
-        println!("  {}: {mode} XDP{why}, {egress}", word(&at, "interface"));
+        let line = format!("  {}: {} XDP{why}, {}", at.interface, at.mode, at.egress);
+        println!("{}", escape(&line));
     }
     let mut table = Table::new(&["", "packets", "bytes", "packets/s", "load"]);
-    for way in ["ingress", "egress"] {
-        let counts = &status[way];
+    for (way, load) in [("ingress", status.ingress), ("egress", status.egress)] {
+        let Load {
+            packets,
+            bytes,
+            packets_per_s,
+            bytes_per_s,
+        } = load;
         table.row(vec![
             way.to_owned(),
-            short(number(counts, "packets")),
-            short(number(counts, "bytes")),
-            short(number(counts, "packets_per_s")),
-            bits(number(counts, "bytes_per_s")),
+            count(packets as f64),
+            count(bytes as f64),
+            count(packets_per_s),
+            bits(bytes_per_s),
         ]);
     }
     table.print();
-    let opened: u64 = status["incidents"]
-        .as_object()
-        .map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
     println!(
-        "flows {}, incidents {opened} ({} open), block entries {}",
-        status["flows"], status["incidents_open"], status["blocks"],
+        "flows {}, incidents {} ({} open), block entries {}",
+        status.flows,
+        status.incidents.values().sum::<u64>(),
+        status.incidents_open,
+        status.blocks,
     );
-    for key in ["events", "malformed"] {
-        for (name, n) in status[key].as_object().into_iter().flatten() {
-            if n.as_u64() != Some(0) {
-                println!("  {name}: {n}");
-            }
+    for (name, n) in status.events.iter().chain(&status.malformed) {
+        if *n > 0 {
+            println!("  {}: {n}", escape(name));
         }
     }
-    for (name, queue) in status["queues"].as_object().into_iter().flatten() {
-        if queue["shed"].as_u64() != Some(0) {
-            println!("  queue {name}: {} shed", queue["shed"]);
+    for (name, queue) in &status.queues {
+        if queue.shed > 0 {
+            println!("  queue {}: {} shed", escape(name), queue.shed);
         }
     }
 }
@@ -138,16 +120,7 @@ pub struct Flows {
 }
 
 pub(super) fn protocol(text: &str) -> Result<u8, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "icmp" => Ok(1),
-        "tcp" => Ok(6),
-        "udp" => Ok(17),
-        "ipv6-icmp" | "icmpv6" => Ok(58),
-        "sctp" => Ok(132),
-        other => other
-            .parse()
-            .map_err(|_| "write tcp, udp, icmp, ipv6-icmp, sctp or a number to 255".to_owned()),
-    }
+    sensor_record::protocol(text)
 }
 
 impl Flows {
@@ -160,12 +133,14 @@ impl Flows {
             sort: self.sort,
             limit: self.limit,
         };
-        let found = self.reach.connect()?.ask(&Request::Flows(query))?;
-        let flows = rows(&found, "flows");
+        let found: answer::Flows = self.reach.connect()?.ask(&Request::Flows(query))?;
         if self.reach.json {
-            print_lines(&flows);
+            print_lines(&found.flows);
             return Ok(ExitCode::SUCCESS);
         }
+        let zone = Zone::local();
+        let now = found.flows.first().map(|flow| flow.head.at);
+        let since = now.map_or_else(String::new, |now| format!("since ({})", zone.offset(now)));
         let mut table = Table::new(&[
             "protocol",
             "source",
@@ -174,26 +149,40 @@ impl Flows {
             "bytes",
             "back",
             "bytes",
-            "since",
+            &since,
         ]);
-        for flow in &flows {
+        for flow in &found.flows {
             table.row(vec![
-                word(flow, "network.transport").to_owned(),
-                end(flow, "source.ip", "source.port"),
-                end(flow, "destination.ip", "destination.port"),
-                short(number(flow, "source.packets")),
-                short(number(flow, "source.bytes")),
-                short(number(flow, "destination.packets")),
-                short(number(flow, "destination.bytes")),
-                word(flow, "event.start")
-                    .get(11..19)
-                    .unwrap_or_default()
-                    .to_owned(),
+                flow.transport.to_string(),
+                end(flow.source, flow.source_port),
+                end(flow.destination, flow.destination_port),
+                count(flow.source_packets as f64),
+                count(flow.source_bytes as f64),
+                count(flow.destination_packets as f64),
+                count(flow.destination_bytes as f64),
+                zone.clock(flow.start),
             ]);
         }
         table.print();
-        println!("{} of {} flows match", found["matched"], found["of"]);
+        println!("{} of {} flows match", found.matched, found.of);
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What the rows are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    #[default]
+    Hosts,
+    Flows,
+}
+
+impl From<What> for TopWhat {
+    fn from(what: What) -> Self {
+        match what {
+            What::Hosts => Self::Hosts,
+            What::Flows => Self::Flows,
+        }
     }
 }
 
@@ -201,7 +190,7 @@ impl Flows {
 #[command(after_help = "Example: sensor top flows --by packets --limit 10")]
 pub struct Top {
     #[arg(value_enum, default_value_t)]
-    what: TopWhat,
+    what: What,
     #[arg(long, value_enum, default_value_t)]
     by: TopOrder,
     /// At most so many rows (1,000 are the most).
@@ -220,13 +209,17 @@ pub struct Top {
 impl Top {
     pub fn execute(self) -> Result<ExitCode> {
         let query = TopQuery {
-            what: self.what,
+            what: self.what.into(),
             by: self.by,
             limit: self.limit,
         };
         let mut client = self.reach.connect()?;
         if self.reach.json {
-            print_lines(&rows(&client.ask(&Request::Top(query))?, "rows"));
+            let top: answer::Top = client.ask(&Request::Top(query))?;
+            match &top.rows {
+                TopRows::Hosts(hosts) => print_lines(hosts),
+                TopRows::Flows(flows) => print_lines(flows),
+            }
             return Ok(ExitCode::SUCCESS);
         }
         let is_live = !self.once && std::io::stdout().is_terminal();
@@ -245,52 +238,55 @@ impl Top {
     }
 
     fn look(&self, client: &mut Client, query: TopQuery) -> Result<Vec<String>> {
-        let top = client.ask(&Request::Top(query))?;
-        let rows = rows(&top, "rows");
+        let top: answer::Top = client.ask(&Request::Top(query))?;
         let mut lines = vec![format!(
             "{} by {} over {:.1} s",
-            word(&top, "what"),
-            if self.by == TopOrder::Bytes {
-                "bytes"
-            } else {
-                "packets"
+            match top.what {
+                TopWhat::Hosts => "hosts",
+                TopWhat::Flows => "flows",
             },
-            number(&top, "window_s"),
+            match self.by {
+                TopOrder::Bytes => "bytes",
+                TopOrder::Packets => "packets",
+            },
+            top.window_s,
         )];
-        let table = match self.what {
-            TopWhat::Hosts => hosts(&rows),
-            TopWhat::Flows => talks(&rows),
+        let table = match (&top.rows, top.what) {
+            (TopRows::Flows(rows), _) => talks(rows),
+            (TopRows::Hosts(rows), TopWhat::Hosts) => hosts(rows),
+            // A list of nothing is of no kind.
+            (TopRows::Hosts(_), TopWhat::Flows) => talks(&[]),
         };
         lines.extend(table.lines());
         Ok(lines)
     }
 }
 
-fn hosts(rows: &[Value]) -> Table {
+fn hosts(rows: &[TopHost]) -> Table {
     let mut table = Table::new(&["host", "in packets/s", "in", "out packets/s", "out"]);
     for row in rows {
         table.row(vec![
-            word(row, "host.ip").to_owned(),
-            short(number(row, "in.packets_per_s")),
-            bits(number(row, "in.bytes_per_s")),
-            short(number(row, "out.packets_per_s")),
-            bits(number(row, "out.bytes_per_s")),
+            row.ip.to_string(),
+            count(row.in_packets_per_s),
+            bits(row.in_bytes_per_s),
+            count(row.out_packets_per_s),
+            bits(row.out_bytes_per_s),
         ]);
     }
     table
 }
 
-fn talks(rows: &[Value]) -> Table {
+fn talks(rows: &[TopFlow]) -> Table {
     let mut table = Table::new(&["protocol", "a", "b", "a packets/s", "a", "b packets/s", "b"]);
     for row in rows {
         table.row(vec![
-            word(row, "network.transport").to_owned(),
-            end(row, "a.ip", "a.port"),
-            end(row, "b.ip", "b.port"),
-            short(number(row, "a.packets_per_s")),
-            bits(number(row, "a.bytes_per_s")),
-            short(number(row, "b.packets_per_s")),
-            bits(number(row, "b.bytes_per_s")),
+            row.transport.to_string(),
+            end(row.a_ip, row.a_port),
+            end(row.b_ip, row.b_port),
+            count(row.a_packets_per_s),
+            bits(row.a_bytes_per_s),
+            count(row.b_packets_per_s),
+            bits(row.b_bytes_per_s),
         ]);
     }
     table
@@ -309,25 +305,20 @@ pub struct Incidents {
 impl Incidents {
     pub fn execute(self) -> Result<ExitCode> {
         let limit = self.limit;
-        let found = self.reach.connect()?.ask(&Request::Incidents { limit })?;
-        let incidents = found
-            .as_array()
-            .ok_or_else(|| anyhow!("the answer is no list"))?;
+        let incidents: Vec<Incident> = self.reach.connect()?.ask(&Request::Incidents { limit })?;
         if self.reach.json {
-            print_lines(incidents);
+            print_lines(&incidents);
             return Ok(ExitCode::SUCCESS);
         }
+        let zone = Zone::local();
         let mut table = Table::new(&["since", "state", "severity", "family", "what"]);
-        for incident in incidents {
+        for incident in &incidents {
             table.row(vec![
-                word(incident, "event.start")
-                    .get(..19)
-                    .unwrap_or_default()
-                    .replace('T', " "),
-                word(incident, "incident.state").to_owned(),
-                word(incident, "severity").to_owned(),
-                word(incident, "incident.family").to_owned(),
-                word(incident, "explanation").to_owned(),
+                zone.second(incident.start),
+                incident.state.label().to_owned(),
+                incident.severity.label().to_owned(),
+                incident.family.to_string(),
+                incident.explanation.clone(),
             ]);
         }
         table.print();

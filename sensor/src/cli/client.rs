@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::agent::protocol::{Request, parse_answer};
 use crate::config::{self, DEFAULT_SOCKET, Sources};
@@ -61,7 +61,7 @@ impl Client {
 
     /// # Errors
     /// The agent's refusal, or that it is gone.
-    pub fn ask(&mut self, request: &Request) -> Result<Value> {
+    pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T> {
         let line = format!("{}\n", request.to_line());
         let mut answer = Vec::new();
         let gone = || "the agent hung up; see its log";

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use sensor_record::json;
+use serde::Serialize;
 
 use crate::config::{self, Sources};
 use sensor_capture::kernel::interface::Interface;
@@ -31,6 +32,16 @@ pub struct Detach {
     /// One JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// What was taken off.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename = "detach")]
+struct Report<'a> {
+    instance: &'a str,
+    interfaces: &'a BTreeSet<String>,
+    n_links: usize,
+    n_filters: usize,
 }
 
 impl Detach {
@@ -64,11 +75,13 @@ impl Detach {
             }
         }
         if self.json {
-            let report = json!({
-                "kind": "detach", "instance": instance, "interfaces": interfaces,
-                "n_links": n_links, "n_filters": n_filters,
-            });
-            println!("{report}");
+            let report = Report {
+                instance: &instance,
+                interfaces: &interfaces,
+                n_links,
+                n_filters,
+            };
+            println!("{}", json::line(&report));
         } else if n_links + n_filters == 0 {
             println!("instance {instance} left nothing at work");
         } else {

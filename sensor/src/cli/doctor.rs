@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use sensor_record::json;
 use serde::Serialize;
-use serde_json::json;
 
 use super::EXIT_FAILED;
 use sensor_capture::kernel::interface::{expand, names};
@@ -101,6 +101,17 @@ impl Finding {
     }
 }
 
+/// Everything that was looked at.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename = "doctor")]
+struct Report<'a> {
+    #[serde(rename = "sensor.version")]
+    version: &'static str,
+    #[serde(rename = "ok")]
+    is_ok: bool,
+    findings: &'a [Finding],
+}
+
 impl Doctor {
     pub fn execute(self) -> Result<ExitCode> {
         let ifaces = if self.ifaces.is_empty() {
@@ -121,13 +132,12 @@ impl Doctor {
         }
         let is_stopped = findings.iter().any(|f| f.status == Status::Stops);
         if self.json {
-            let report = json!({
-                "kind": "doctor",
-                "sensor.version": env!("CARGO_PKG_VERSION"),
-                "ok": !is_stopped,
-                "findings": findings,
-            });
-            println!("{report}");
+            let report = Report {
+                version: env!("CARGO_PKG_VERSION"),
+                is_ok: !is_stopped,
+                findings: &findings,
+            };
+            println!("{}", json::line(&report));
         } else {
             print!("{}", text(&findings));
         }
@@ -184,10 +194,8 @@ mod tests {
 
     #[test]
     fn only_what_is_there_is_in_the_json() {
-        let finding = serde_json::to_value(Finding::ok("jit", "on")).unwrap_or_default();
-        assert_eq!(
-            finding,
-            json!({"check": "jit", "status": "ok", "finding": "on"})
-        );
+        let finding = json::line(&Finding::ok("jit", "on"));
+        let expected = "{\"check\":\"jit\",\"status\":\"ok\",\"finding\":\"on\"}";
+        assert_eq!(finding, expected);
     }
 }

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use serde_json::Value;
+use sensor_record::answer::Explanation;
+use sensor_record::{Account, Accounts, Name, Record, Zone, json, text};
 use tracing::error;
 
 use super::EXIT_BAD_INPUT;
 use super::client::Reach;
 use crate::agent::protocol::Request;
-use crate::explain::{Account, Accounts, json, text};
 
 /// Longer lines are none of the sensor's.
 const MAX_LINE: u64 = 1 << 20;
@@ -28,7 +28,7 @@ const MAX_LINE: u64 = 1 << 20;
 )]
 pub struct Explain {
     /// Identifier of the incident, or the beginning of one that no other begins with.
-    id: String,
+    id: Name,
     /// Of this file of JSON lines instead of the running agent; - is standard input.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
@@ -39,13 +39,14 @@ pub struct Explain {
 impl Explain {
     pub fn execute(self) -> Result<ExitCode> {
         let (account, is_good) = match &self.from {
-            Some(path) => from_file(path, &self.id)?,
+            Some(path) => from_file(path, self.id.as_str())?,
             None => (self.ask()?, true),
         };
         if self.reach.json {
-            println!("{}", json(&account));
+            println!("{}", json::line(&Explanation::from(account)));
         } else {
-            println!("{}", text(&account));
+            let sentences = text::explain::sentences(&account, &Zone::local());
+            println!("{}", sentences.join("\n"));
         }
         Ok(if is_good {
             ExitCode::SUCCESS
@@ -56,16 +57,8 @@ impl Explain {
 
     fn ask(&self) -> Result<Account> {
         let id = self.id.clone();
-        let mut found = self.reach.connect()?.ask(&Request::Explain { id })?;
-        Ok(Account {
-            incident: found["incident"].take(),
-            opinion: found["opinion"].take(),
-            n_decisions: found["decisions.count"].as_u64().unwrap_or(0),
-            decisions: match found["decisions"].take() {
-                Value::Array(decisions) => decisions,
-                _ => Vec::new(),
-            },
-        })
+        let found: Explanation = self.reach.connect()?.ask(&Request::Explain { id })?;
+        Ok(found.into())
     }
 }
 
@@ -100,12 +93,13 @@ fn read(mut reader: impl BufRead, accounts: &mut Accounts, shown: &str) -> Resul
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match serde_json::from_slice::<Value>(&line) {
-            Ok(value) => accounts.take(&value),
+        match Record::read(&line) {
+            Ok(Some(record)) => accounts.take(record),
+            Ok(None) => {}
             Err(cause) => {
                 n_bad += 1;
                 if n_bad <= NAMED {
-                    error!("{shown}:{number}: not a JSON line: {cause}; left out");
+                    error!("{shown}:{number}: {cause}; left out");
                 }
             }
         }

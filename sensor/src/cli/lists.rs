@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use sensor_record::answer::{
+    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
+};
+use sensor_record::text::{self, Table};
+use sensor_record::unit::{count, duration};
+use sensor_record::{Block as Entry, Mode, Reason, escape, json};
+use serde::Serialize;
 
 use super::EXIT_BAD_INPUT;
-use super::ask::{number, print_lines, protocol, rows, word};
+use super::ask::{print_lines, protocol};
 use super::client::Reach;
-use super::table::{Table, short};
 use crate::agent::protocol::Request;
 use crate::agent::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
 use crate::respond::{Network, parse_network};
@@ -68,7 +73,7 @@ enum BlockCommand {
         rate: Option<u32>,
         /// Why; it is shown in the list and in the log.
         #[arg(long, default_value = "")]
-        reason: String,
+        reason: Reason,
         #[command(flatten)]
         scope: ScopeFlags,
     },
@@ -124,19 +129,20 @@ impl Block {
             BlockCommand::Del { target, scope } => {
                 let scope = scope.scope();
                 let request = Request::BlockDel(BlockDel { target, scope });
-                let done = self.reach.connect()?.ask(&request)?;
-                report(&self.reach, &done, "entries removed", "removed")
+                let done: BlockRemoved = self.reach.connect()?.ask(&request)?;
+                Ok(report(&self.reach, &done.removed, "entries removed"))
             }
             BlockCommand::List { within, limit } => {
                 let request = Request::BlockList(BlockList { within, limit });
-                block_list(&self.reach, &self.reach.connect()?.ask(&request)?)
+                let listed = self.reach.connect()?.ask(&request)?;
+                Ok(block_list(&self.reach, &listed))
             }
             BlockCommand::Flush => {
-                let done = self.reach.connect()?.ask(&Request::BlockFlush)?;
+                let done: BlockFlushed = self.reach.connect()?.ask(&Request::BlockFlush)?;
                 if self.reach.json {
-                    println!("{done}");
+                    println!("{}", json::line(&done));
                 } else {
-                    println!("{} entries removed", done["n_removed"]);
+                    println!("{} entries removed", done.n_removed);
                 }
                 Ok(ExitCode::SUCCESS)
             }
@@ -162,7 +168,7 @@ fn read_targets(path: &Path, targets: &mut Vec<Network>) -> Result<u64> {
         match parse_network(target) {
             Ok(network) => targets.push(Network(network)),
             Err(cause) => {
-                eprintln!("{named}:{}: {cause}", n + 1);
+                eprintln!("{named}:{}: {}", n + 1, escape(&cause));
                 n_bad += 1;
             }
         }
@@ -170,28 +176,40 @@ fn read_targets(path: &Path, targets: &mut Vec<Network>) -> Result<u64> {
     Ok(n_bad)
 }
 
+/// What all requests of one command did.
+#[derive(Serialize)]
+struct Added {
+    n_added: u64,
+    n_refused: u64,
+    mode: Mode,
+}
+
 fn block_add(reach: &Reach, add: &BlockAdd, n_bad: u64) -> Result<ExitCode> {
     let mut client = reach.connect()?;
     let (mut n_added, mut n_refused) = (0, 0);
-    let mut mode = String::new();
+    let mut mode = Mode::Monitor;
     for targets in add.targets.chunks(MAX_TARGETS) {
         let part = BlockAdd {
             targets: targets.to_vec(),
             ..add.clone()
         };
-        let done = client.ask(&Request::BlockAdd(part))?;
-        n_added += done["n_added"].as_u64().unwrap_or(0);
-        for refusal in rows(&done, "refused") {
-            eprintln!("refused: {}", refusal.as_str().unwrap_or_default());
+        let done: BlockAdded = client.ask(&Request::BlockAdd(part))?;
+        n_added += done.n_added;
+        for refusal in &done.refused {
+            eprintln!("refused: {}", escape(refusal));
             n_refused += 1;
         }
-        word(&done, "mode").clone_into(&mut mode);
+        mode = done.mode;
     }
     if reach.json {
-        let done = serde_json::json!({"n_added": n_added, "n_refused": n_refused, "mode": mode});
-        println!("{done}");
+        let done = Added {
+            n_added,
+            n_refused,
+            mode,
+        };
+        println!("{}", json::line(&done));
     } else {
-        let note = if mode == "monitor" {
+        let note = if mode == Mode::Monitor {
             " (monitor mode: counted, not dropped)"
         } else {
             ""
@@ -205,60 +223,46 @@ fn block_add(reach: &Reach, add: &BlockAdd, n_bad: u64) -> Result<ExitCode> {
     })
 }
 
-fn block_list(reach: &Reach, list: &Value) -> Result<ExitCode> {
-    let entries = rows(list, "entries");
+fn block_list(reach: &Reach, list: &BlockListed) -> ExitCode {
     if reach.json {
-        print_lines(&entries);
-        return Ok(ExitCode::SUCCESS);
+        print_lines(&list.entries);
+        return ExitCode::SUCCESS;
     }
     let mut table = Table::new(&[
         "target", "what", "action", "ttl", "packets", "bytes", "by", "reason",
     ]);
-    for entry in &entries {
-        let port = number(entry, "port");
-        let protocol = entry["network.transport"].as_str().unwrap_or("any");
-        let ttl = Duration::from_secs(number(entry, "ttl_s") as u64);
+    for entry in &list.entries {
+        let protocol = entry.transport.as_deref().unwrap_or("any");
         table.row(vec![
-            word(entry, "target").to_owned(),
-            if port > 0.0 {
-                format!("{protocol} port {port}")
-            } else {
-                protocol.to_owned()
+            entry.target.to_string(),
+            match entry.port {
+                0 => protocol.to_owned(),
+                port => format!("{protocol} port {port}"),
             },
-            match entry["rate_packets_per_s"].as_u64() {
+            match entry.rate_packets_per_s {
                 Some(rate) => format!("{rate} packets/s"),
-                None => word(entry, "action").to_owned(),
+                None => entry.action.label().to_owned(),
             },
-            humantime::format_duration(ttl).to_string(),
-            short(number(entry, "packets")),
-            short(number(entry, "bytes")),
-            by(&entry["origin"]),
-            word(entry, "reason").to_owned(),
+            duration(entry.ttl_s),
+            count(entry.packets as f64),
+            count(entry.bytes as f64),
+            text::by(&entry.origin),
+            entry.reason.clone(),
         ]);
     }
     table.print();
-    let mode = word(list, "mode");
-    println!("{} of {} entries, {mode} mode", entries.len(), list["of"]);
-    Ok(ExitCode::SUCCESS)
+    let (n, mode) = (list.entries.len(), list.mode.label());
+    println!("{n} of {} entries, {mode} mode", list.of);
+    ExitCode::SUCCESS
 }
 
-/// Who made an entry.
-fn by(origin: &Value) -> String {
-    match word(origin, "by") {
-        "incident" => format!("incident {}", word(origin, "incident_id")),
-        "operator" => format!("user {}", origin["uid"]),
-        other => other.to_owned(),
-    }
-}
-
-fn report(reach: &Reach, done: &Value, what: &str, key: &str) -> Result<ExitCode> {
-    let entries = rows(done, key);
+fn report(reach: &Reach, entries: &[Entry], what: &str) -> ExitCode {
     if reach.json {
-        print_lines(&entries);
+        print_lines(entries);
     } else {
         println!("{} {what}", entries.len());
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 #[derive(Args)]
@@ -288,15 +292,15 @@ impl Allow {
         let mut client = self.reach.connect()?;
         match self.command {
             AllowCommand::Add { network } => {
-                let done = client.ask(&Request::AllowAdd { network })?;
-                report(&self.reach, &done, "blocks removed", "unblocked")
+                let done: AllowAdded = client.ask(&Request::AllowAdd { network })?;
+                Ok(report(&self.reach, &done.unblocked, "blocks removed"))
             }
             AllowCommand::Del { network } => {
-                client.ask(&Request::AllowDel { network })?;
+                let _done: Done = client.ask(&Request::AllowDel { network })?;
                 Ok(ExitCode::SUCCESS)
             }
             AllowCommand::List => {
-                let entries = rows(&client.ask(&Request::AllowList)?, "entries");
+                let AllowListed { entries } = client.ask(&Request::AllowList)?;
                 if self.reach.json {
                     print_lines(&entries);
                     return Ok(ExitCode::SUCCESS);
@@ -304,9 +308,9 @@ impl Allow {
                 let mut table = Table::new(&["network", "why", "by"]);
                 for entry in &entries {
                     table.row(vec![
-                        word(entry, "network").to_owned(),
-                        word(entry, "why").to_owned(),
-                        by(&entry["origin"]),
+                        entry.network.to_string(),
+                        entry.why.to_string(),
+                        entry.origin.as_ref().map_or_else(String::new, text::by),
                     ]);
                 }
                 table.print();

@@ -8,6 +8,7 @@ mod detach;
 mod doctor;
 mod eval;
 mod explain;
+mod feedback;
 mod help;
 mod lists;
 mod logs;
@@ -15,17 +16,14 @@ mod replay;
 mod run;
 mod site;
 mod sources;
-mod table;
 mod train;
-mod verdict;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use sensor_record::escape_lines;
 
 use crate::config::Faults;
-
-pub(crate) use table::{bits, short};
 
 /// Exit codes, as documented in the README.
 pub const EXIT_FAILED: u8 = 1;
@@ -66,7 +64,8 @@ enum Command {
     /// Explain an incident in sentences.
     Explain(explain::Explain),
     /// Say what an incident was: the models learn by it.
-    Verdict(verdict::Verdict),
+    #[command(alias = "verdict")]
+    Feedback(feedback::Feedback),
     /// Show and change who is blocked.
     Block(lists::Block),
     /// Show and change who is never blocked.
@@ -100,7 +99,7 @@ pub fn main() -> ExitCode {
         Command::Top(top) => top.execute(),
         Command::Incidents(incidents) => incidents.execute(),
         Command::Explain(explain) => explain.execute(),
-        Command::Verdict(verdict) => verdict.execute(),
+        Command::Feedback(feedback) => feedback.execute(),
         Command::Block(block) => block.execute(),
         Command::Allow(allow) => allow.execute(),
         Command::Config(config) => config.execute(),
@@ -113,11 +112,11 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => match error.downcast_ref::<Faults>() {
             Some(faults) => {
-                eprintln!("{faults}");
+                eprintln!("{}", escape_lines(&faults.to_string()));
                 ExitCode::from(EXIT_USAGE)
             }
             None => {
-                eprintln!("sensor: {error:#}");
+                eprintln!("sensor: {}", escape_lines(&format!("{error:#}")));
                 ExitCode::from(EXIT_FAILED)
             }
         },

@@ -3,19 +3,21 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensor_common::counters::{Event, Outcome};
-use serde_json::json;
+use sensor_record::{Sensor, Summary, Timestamp};
 use tracing::error;
 
 use super::site::Site;
 use super::{EXIT_BAD_INPUT, EXIT_USAGE};
+use crate::conditions;
+use crate::identity;
 use crate::naming;
-use crate::output::timestamp;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Printer};
 use crate::respond::NoRespond;
@@ -46,7 +48,8 @@ pub struct Replay {
 
 impl Replay {
     pub fn execute(self) -> Result<ExitCode> {
-        let mut conditions = self.site.conditions()?;
+        let settings = self.site.settings()?;
+        let mut conditions = conditions::of_replay(&settings);
         match self.naming_model.as_deref().map(naming::read).transpose() {
             Ok(None) => {}
             Ok(namer) => conditions.engine.naming.namer = namer,
@@ -64,12 +67,13 @@ impl Replay {
         } else {
             Format::Text
         };
-        let mut replaying = Replaying::new(&conditions, show, format);
+        let sensor = identity::of_replay(&settings);
+        let mut replaying = Replaying::new(&conditions, show, format, sensor);
         let mut is_good = true;
         for path in &self.files {
             is_good &= replaying.play(path)?;
         }
-        replaying.finish(self.json)?;
+        replaying.finish()?;
         Ok(if is_good {
             ExitCode::SUCCESS
         } else {
@@ -84,14 +88,17 @@ const FRAMES_SHOWN: usize = 16_384;
 /// Player and printer.
 struct Replaying {
     player: Player<Pipeline<NoRespond>>,
+    sensor: Arc<Sensor>,
     started: Instant,
 }
 
 impl Replaying {
-    fn new(conditions: &Conditions, show: Show, format: Format) -> Self {
+    fn new(conditions: &Conditions, show: Show, format: Format, sensor: Arc<Sensor>) -> Self {
         let printer = Box::new(Printer::new(format));
-        let pipeline = Pipeline::new(conditions.engine.clone(), NoRespond, show, printer);
+        let config = conditions.engine.clone();
+        let pipeline = Pipeline::new(config, NoRespond, show, Arc::clone(&sensor), printer);
         Self {
+            sensor,
             player: Player::new(pipeline, conditions),
             started: Instant::now(),
         }
@@ -138,61 +145,36 @@ impl Replaying {
         Ok(is_good && clock.is_none())
     }
 
-    fn finish(mut self, json: bool) -> Result<()> {
+    fn finish(mut self) -> Result<()> {
         self.player.finish()?;
-        let seconds = self.started.elapsed().as_secs_f64();
-        if json {
-            println!("{}", self.summary(seconds));
-        } else {
-            self.print(seconds);
-        }
+        let summary = self.summary(self.started.elapsed().as_secs_f64());
+        self.player.listener.put_out(summary.into())?;
         Ok(())
     }
 
-    fn summary(&self, seconds: f64) -> serde_json::Value {
+    fn summary(&self, seconds: f64) -> Summary {
         let player = &self.player;
         let played = player.played();
-        let malformed: serde_json::Map<_, _> = Outcome::ALL
-            .iter()
-            .filter(|outcome| outcome.is_malformed() && player.outcome(**outcome).packets > 0)
-            .map(|o| (o.label().to_owned(), json!(player.outcome(*o).packets)))
-            .collect();
-        let shed: serde_json::Map<_, _> = [Event::NotAdmittedRate, Event::HostNotAdmitted]
-            .iter()
-            .map(|event| {
-                (
-                    event.label().to_owned(),
-                    json!(player.event(*event).packets),
-                )
-            })
-            .collect();
-        json!({
-            "kind": "summary",
-            "@timestamp": timestamp(played.last_ns),
-            "packets": played.n_packets,
-            "bytes": played.n_bytes,
-            "flows": player.listener.n_flows_ended(),
-            "malformed": malformed,
-            "incidents": player.listener.incidents(),
-            "shed": shed,
-            "packets_back_in_time": played.n_backward,
-            "wall_time_s": seconds,
-            "event.start": timestamp(played.first_ns),
-            "event.end": timestamp(played.last_ns),
-        })
-    }
-
-    fn print(&self, seconds: f64) {
-        let played = self.player.played();
-        println!(
-            "{} packets, {} bytes, {} flows in {seconds:.2} s ({:.2} million packets/s)",
-            played.n_packets,
-            played.n_bytes,
-            self.player.listener.n_flows_ended(),
-            played.n_packets as f64 / seconds / 1e6,
-        );
-        for (family, n) in self.player.listener.incidents() {
-            println!("  {n:>4} {family}");
+        let malformed = Outcome::ALL.iter().filter(|outcome| outcome.is_malformed());
+        let malformed = malformed.map(|o| (o.label().into(), player.outcome(*o).packets));
+        let shed = [Event::NotAdmittedRate, Event::HostNotAdmitted];
+        let shed = shed.map(|event| (event.label().into(), player.event(event).packets));
+        let incidents = player.listener.incidents().iter();
+        Summary {
+            head: self.sensor.head(played.last_ns),
+            packets: played.n_packets,
+            bytes: played.n_bytes,
+            flows: player.listener.n_flows_ended(),
+            malformed: malformed.filter(|(_, n)| *n > 0).collect(),
+            incidents: incidents
+                .map(|(family, n)| ((*family).into(), *n))
+                .collect(),
+            shed: shed.into(),
+            wall_time_s: seconds,
+            start: Timestamp(played.first_ns),
+            end: Timestamp(played.last_ns),
+            packets_back_in_time: Some(played.n_backward),
+            ..Summary::default()
         }
     }
 }

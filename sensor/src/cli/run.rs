@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -17,6 +18,7 @@ use crate::config::{
     self, AttachChoice, Capture, EgressChoice, LogFormat, Override, RespondSettings, Settings,
     Sources,
 };
+use crate::identity;
 use crate::print::Format;
 use crate::respond::{Guard, KernelRespond, Mode, Network, Options};
 use sensor_capture::kernel::interface::expand;
@@ -162,6 +164,7 @@ fn set_up(
     ifaces: &[String],
     (view, set_filter): (View, SetFilter),
 ) -> Result<Setup> {
+    let sensor = identity::of_agent(&settings);
     let options = conditions::load_options(&settings, random()?);
     settings.engine.hash_seed = random()?;
     let mut kernel = match pins(&settings.respond) {
@@ -173,6 +176,7 @@ fn set_up(
         allow: settings.respond.allow.iter().map(|n| n.0).collect(),
         state_folder: given(&settings.respond.state_folder),
         audit_log: given(&settings.respond.audit_log),
+        sensor: Arc::clone(&sensor),
         ..Options::default()
     };
     if kernel.adopted.lists {
@@ -189,6 +193,7 @@ fn set_up(
         pins.settle(ifaces);
     }
     Ok(Setup {
+        sensor,
         settings,
         sources,
         kernel,

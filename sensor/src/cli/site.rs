@@ -7,7 +7,7 @@ use sensor_capture::player::Conditions;
 
 use super::sources::assignment;
 use crate::conditions;
-use crate::config::{self, Faults, Sources};
+use crate::config::{self, Faults, Settings, Sources};
 
 /// Stands for a configuration file without a key.
 const EMPTY_FILE: &str = "/dev/null";
@@ -16,7 +16,7 @@ const EMPTY_FILE: &str = "/dev/null";
 #[derive(Args)]
 pub(super) struct Site {
     /// Configuration of the site whose verdicts are wanted, read as `sensor run` reads it, environment
-    /// included: its sections capture, tick and engine count. Default: built-in values, neither
+    /// included: its sections sensor, capture, tick and engine count. Default: built-in values, neither
     /// /etc/sensor nor the environment.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -31,6 +31,14 @@ impl Site {
     /// # Errors
     /// All faults of it together.
     pub(super) fn conditions(&self) -> Result<Conditions, Faults> {
+        Ok(conditions::of_replay(&self.settings()?))
+    }
+
+    /// As [`Self::conditions`], all of it.
+    ///
+    /// # Errors
+    /// As [`Self::conditions`].
+    pub(super) fn settings(&self) -> Result<Settings, Faults> {
         let base = match &self.config {
             Some(file) => Sources::of_process(Some(file.clone()), Vec::new()),
             None => Sources {
@@ -43,6 +51,6 @@ impl Site {
             ..base
         })?;
         loaded.warn();
-        Ok(conditions::of_replay(&loaded.settings))
+        Ok(loaded.settings)
     }
 }

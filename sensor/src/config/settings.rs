@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 use sensor_engine::{Time, time_text};
-use sensor_record::Timestamp;
+use sensor_record::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::detect::{DetectSettings, ExceptSettings};
@@ -26,6 +26,9 @@ pub const DEFAULT_SOCKET: &str = "/run/sensor/sensor.sock";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Name and identifier in every record.
+    #[schemars(extend("x-restart" = true))]
+    pub sensor: SensorSettings,
     /// Interfaces, tunnels and table sizes of packet capture.
     #[schemars(extend("x-restart" = true))]
     pub capture: Capture,
@@ -46,6 +49,17 @@ pub struct Settings {
     pub socket: SocketSettings,
     /// Log messages of the sensor itself, on standard error.
     pub log: LogSettings,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SensorSettings {
+    /// Identifier of the sensor (`sensor.id`), at most 255 bytes; empty: derived from
+    /// `/etc/machine-id`, else generated and kept in `respond.state_folder`, else derived from the
+    /// host name.
+    pub id: String,
+    /// Host name (`host.name`), at most 255 bytes; empty: the kernel's.
+    pub host_name: String,
 }
 
 /// Attach mode of the ingress program.
@@ -381,6 +395,17 @@ impl Settings {
                  count as unanswered",
             );
             add("engine.flow.unanswered_after", message);
+        }
+        let names = [
+            ("sensor.id", &self.sensor.id),
+            ("sensor.host_name", &self.sensor.host_name),
+            ("respond.instance", &self.respond.instance),
+            ("socket.group", &self.socket.group),
+        ];
+        for (key, name) in names {
+            if let Err(cause) = name.parse::<Name>() {
+                add(key, cause.to_string());
+            }
         }
         for (i, except) in self.detect.except.iter().enumerate() {
             if let Some((key, message)) = except.conflict() {

@@ -4,13 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use ipnet::IpNet;
+use sensor_record::{About, AuditLine, Network, Origin, Outcome, json};
 use tracing::error;
 
-use super::entry::{Listed, Origin, Request, Shown};
+use super::entry::{Listed, Request};
 
 /// Size from which on a new file is begun, and files kept beside the present one.
 pub const MAX_BYTES: u64 = 16 << 20;
@@ -24,42 +24,6 @@ pub struct Audit {
     max_bytes: u64,
     /// Lines that could not be written.
     n_lost: u64,
-}
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    Block,
-    Refuse,
-    Remove,
-    Expire,
-    Flush,
-    BulkLoad,
-    Allow,
-    Disallow,
-    ModeChange,
-    Restore,
-    Adopt,
-    Opinion,
-}
-
-impl Event {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::Refuse => "refuse",
-            Self::Remove => "remove",
-            Self::Expire => "expire",
-            Self::Flush => "flush",
-            Self::BulkLoad => "bulk_load",
-            Self::Allow => "allow",
-            Self::Disallow => "disallow",
-            Self::ModeChange => "mode_change",
-            Self::Restore => "restore",
-            Self::Adopt => "adopt",
-            Self::Opinion => "opinion",
-        }
-    }
 }
 
 impl Audit {
@@ -87,25 +51,20 @@ impl Audit {
         self.n_lost
     }
 
-    /// Writes one line: the time, the event and `fields`. An error is logged and counted: the
-    /// response doesn't wait for a full disk.
-    pub fn note(&mut self, event: Event, fields: Value) {
-        let mut line = json!({"@timestamp": now(), "event.action": event.label()});
-        if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
-            line.extend(fields);
-        }
-        if let Err(cause) = self.write(&line) {
+    /// Writes one line. An error is logged and counted: the response doesn't wait for a full disk.
+    pub fn note(&mut self, line: &AuditLine) {
+        let text = json::line(line) + "\n";
+        if let Err(cause) = self.write(&text) {
             self.n_lost += 1;
-            error!(path = %self.path.display(), cause = format!("{cause:#}"), %line,
+            error!(path = %self.path.display(), cause = format!("{cause:#}"), line = text,
                 "audit line not written");
         }
     }
 
-    fn write(&mut self, line: &Value) -> Result<()> {
+    fn write(&mut self, text: &str) -> Result<()> {
         if self.n_bytes >= self.max_bytes {
             self.rotate().context("rotation")?;
         }
-        let text = format!("{line}\n");
         // One call, so that lines stay whole; what a full disk took of one goes again. The length
         // is asked for: somebody may have cut the file.
         let before = self.file.metadata()?.len();
@@ -142,43 +101,44 @@ fn append(path: &Path) -> std::io::Result<File> {
     options.append(true).create(true).mode(0o640).open(path)
 }
 
-fn now() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    crate::output::timestamp(since.unwrap_or(Duration::ZERO).as_nanos() as u64)
+/// A request, with what became of it.
+pub fn asked(request: &Request, outcome: Outcome) -> About {
+    About {
+        target: Some(Network(request.target)),
+        protocol: Some(request.scope.protocol),
+        local_port: Some(request.scope.local_port),
+        measure: Some(request.measure),
+        ttl_s: Some(request.ttl.as_secs()),
+        origin: Some(request.origin.clone()),
+        reason: Some(request.reason.to_string()),
+        outcome: Some(outcome),
+        ..About::default()
+    }
 }
 
-/// Fields of a request.
-pub fn asked(request: &Request, guard: &str) -> Value {
-    json!({
-        "target": Shown(&request.target).to_string(),
-        "protocol": request.scope.protocol,
-        "local_port": request.scope.local_port,
-        "measure": request.measure,
-        "ttl_s": request.ttl.as_secs(),
-        "origin": request.origin,
-        "reason": request.reason.as_ref(),
-        "guard": guard,
-    })
+/// A network that somebody puts on the allow-list, or takes off.
+pub fn listed(network: &IpNet, by: &Origin) -> About {
+    About {
+        target: Some(Network(*network)),
+        origin: Some(by.clone()),
+        ..About::default()
+    }
 }
 
-/// Fields of a network that the configuration puts on the allow-list, or takes off.
-pub fn by_config(network: &ipnet::IpNet) -> Value {
-    json!({"target": Shown(network).to_string(), "origin": Origin::Config})
-}
-
-/// Fields of an entry that ends.
-pub fn ended(listed: &Listed, by: &Origin, why: &str) -> Value {
-    json!({
-        "target": Shown(&listed.target).to_string(),
-        "protocol": listed.scope.protocol,
-        "local_port": listed.scope.local_port,
-        "measure": listed.measure,
-        "origin": listed.origin.as_ref(),
-        "packets": listed.packets,
-        "bytes": listed.bytes,
-        "ended_by": by,
-        "reason": why,
-    })
+/// An entry that ends.
+pub fn ended(listed: &Listed, by: &Origin, why: &str) -> About {
+    About {
+        target: Some(Network(listed.target)),
+        protocol: Some(listed.scope.protocol),
+        local_port: Some(listed.scope.local_port),
+        measure: Some(listed.measure),
+        origin: Some(Origin::clone(&listed.origin)),
+        packets: Some(listed.packets),
+        bytes: Some(listed.bytes),
+        ended_by: Some(by.clone()),
+        reason: Some(why.to_owned()),
+        ..About::default()
+    }
 }
 
 #[cfg(test)]
@@ -192,22 +152,32 @@ mod tests {
         folder
     }
 
+    /// A line that is told apart by a number.
+    fn line(n: u64) -> AuditLine {
+        let about = About {
+            n_added: Some(n),
+            ..About::default()
+        };
+        AuditLine {
+            about,
+            ..sensor_record::example::audit()
+        }
+    }
+
     #[test]
     fn appends_whole_lines() {
         let folder = folder("append");
         let path = folder.join("deep/audit.jsonl");
         for n in 0..3 {
             let mut audit = Audit::open(&path, MAX_BYTES).unwrap();
-            audit.note(Event::Block, json!({"n": n}));
+            audit.note(&line(n));
         }
         let text = fs::read_to_string(&path).unwrap();
-        let lines: Vec<Value> = text
+        let lines: Vec<AuditLine> = text
             .lines()
-            .map(|l| serde_json::from_str(l).unwrap())
+            .map(|line| json::read(line.as_bytes()).unwrap())
             .collect();
-        assert_eq!(lines.len(), 3);
-        assert_eq!(lines[2]["n"], 2);
-        assert_eq!(lines[0]["event.action"], "block");
+        assert_eq!(lines, [line(0), line(1), line(2)]);
         fs::remove_dir_all(folder).unwrap();
     }
 
@@ -215,17 +185,17 @@ mod tests {
     fn its_size_is_bounded() {
         let folder = folder("rotate");
         let path = folder.join("audit.jsonl");
-        let mut audit = Audit::open(&path, 2_000).unwrap();
+        let mut audit = Audit::open(&path, 4_000).unwrap();
         for n in 0..1_000 {
-            audit.note(Event::Expire, json!({"n": n}));
+            audit.note(&line(n));
         }
         let files: Vec<_> = fs::read_dir(&folder).unwrap().map(Result::unwrap).collect();
         assert_eq!(files.len() as u32, N_KEPT + 1);
         for file in files {
-            assert!(file.metadata().unwrap().len() < 2_200);
+            assert!(file.metadata().unwrap().len() < 4_400);
         }
         let last = fs::read_to_string(&path).unwrap();
-        assert!(last.lines().last().unwrap().contains("\"n\":999"));
+        assert!(last.lines().last().unwrap().contains("\"n_added\":999"));
         assert_eq!(audit.n_lost(), 0);
         fs::remove_dir_all(folder).unwrap();
     }

@@ -1,72 +1,13 @@
 //! What is asked of the lists, and what they say.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use sensor_engine::Scope;
-use serde::{Deserialize, Serialize};
 
-/// What is done to packets that an entry covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "action")]
-pub enum Measure {
-    Drop,
-    /// Lets through so many packets a second, and as many at once.
-    RateLimit {
-        packets_per_s: u32,
-    },
-}
-
-impl Measure {
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Drop => "drop",
-            Self::RateLimit { .. } => "rate_limit",
-        }
-    }
-}
-
-/// Who wants something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "by")]
-pub enum Origin {
-    /// A detection.
-    Incident {
-        incident_id: String,
-        decision_id: String,
-    },
-    /// A person, by command; the user identifier is the socket peer's.
-    Operator { uid: u32 },
-    /// The configuration.
-    Config,
-    /// Found in pinned maps; the decision's number leads to the audit log.
-    Adopted { number: u64 },
-    /// The sensor itself.
-    Sensor,
-}
-
-impl Origin {
-    /// Number that the kernel entry carries: the hash within a decision's id, 0 for anybody else.
-    pub fn number(&self) -> u64 {
-        match self {
-            Self::Incident { decision_id, .. } => decision_id
-                .rsplit('-')
-                .next()
-                .and_then(|hash| u64::from_str_radix(hash, 16).ok())
-                .unwrap_or(0),
-            Self::Adopted { number } => *number,
-            Self::Operator { .. } | Self::Config | Self::Sensor => 0,
-        }
-    }
-
-    /// True where the entry is to survive a restart.
-    pub const fn is_kept(&self) -> bool {
-        matches!(self, Self::Operator { .. })
-    }
-}
+pub use sensor_record::{Measure, Network, Origin, Shown, canonical, parse_network};
 
 /// A block that somebody asks for.
 #[derive(Clone, Debug)]
@@ -170,101 +111,5 @@ impl fmt::Display for BlockError {
             ),
             Self::Kernel { target, cause } => write!(f, "{}: {cause}", Shown(target)),
         }
-    }
-}
-
-/// A network as people write it: a single address without its length.
-pub struct Shown<'a>(pub &'a IpNet);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.prefix_len() == self.0.max_prefix_len() {
-            self.0.addr().fmt(f)
-        } else {
-            self.0.fmt(f)
-        }
-    }
-}
-
-/// Reads an address or a network; bits after the prefix are cleared, IPv4-mapped ones become IPv4.
-///
-/// # Errors
-/// Says what is wrong with the text.
-pub fn parse_network(text: &str) -> Result<IpNet, String> {
-    let parsed = match text.parse::<IpAddr>() {
-        Ok(address) => Ok(IpNet::from(address)),
-        Err(_) => text.parse::<IpNet>(),
-    };
-    let network = parsed.map_err(|_| {
-        format!("\"{text}\" is neither an address nor a network, as 192.0.2.7 or 2001:db8::/48")
-    })?;
-    Ok(canonical(&network))
-}
-
-/// A network in a configuration file: an address alone is one, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Network(pub IpNet);
-
-impl TryFrom<String> for Network {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        parse_network(&text).map(Self)
-    }
-}
-
-impl std::str::FromStr for Network {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        parse_network(text).map(Self)
-    }
-}
-
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
-        Shown(&network.0).to_string()
-    }
-}
-
-/// The one form of a network.
-pub fn canonical(network: &IpNet) -> IpNet {
-    if let IpNet::V6(v6) = network
-        && v6.prefix_len() >= 96
-        && let Some(v4) = v6.addr().to_ipv4_mapped()
-        && let Ok(mapped) = ipnet::Ipv4Net::new(v4, v6.prefix_len() - 96)
-    {
-        return IpNet::V4(mapped.trunc());
-    }
-    network.trunc()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_have_one_form() {
-        let forms = [
-            ("192.0.2.7", "192.0.2.7/32"),
-            ("192.0.2.7/24", "192.0.2.0/24"),
-            ("::ffff:192.0.2.7", "192.0.2.7/32"),
-            ("2001:db8::1/32", "2001:db8::/32"),
-        ];
-        for (text, form) in forms {
-            assert_eq!(parse_network(text).unwrap().to_string(), form);
-        }
-        for text in ["", "a", "1.2.3", "1.2.3.4/33", "1.2.3.4/", "::/129"] {
-            assert!(parse_network(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_decision_has_a_number() {
-        let origin = Origin::Incident {
-            incident_id: "000001-00000000000000aa".to_owned(),
-            decision_id: "d000001-00000000000000ff".to_owned(),
-        };
-        assert_eq!(origin.number(), 255);
-        assert_eq!(Origin::Operator { uid: 0 }.number(), 0);
     }
 }

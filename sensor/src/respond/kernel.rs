@@ -1,5 +1,6 @@
 //! The response in the kernel: the lists under the guard.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,17 +10,17 @@ use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 use sensor_common::limits::{ALLOW_ENTRIES, BLOCK_ENTRIES};
 use sensor_engine::{Action, Decision, Scope, TableUse};
-use serde_json::json;
+use sensor_record::{About, AuditAction, AuditLine, Feedback, Outcome, Sensor, Timestamp};
 use tracing::{error, info, warn};
 
 use super::allowlist::Allowlist;
-use super::audit::{self, Audit, Event};
+use super::audit::{self, Audit};
 use super::blocklist::Blocklist;
 use super::entry::{BlockError, Listed, Measure, Origin, Request, Shown, canonical};
 use super::guard::{ALLOWED, Guard};
 use super::saved::{Saved, Store};
 use super::watch::GuardWatch;
-use super::{Mode, Respond, Verdict};
+use super::{Mode, Respond};
 use sensor_capture::kernel::{Kernel, monotonic_ns};
 
 /// What the response is set up with.
@@ -34,6 +35,8 @@ pub struct Options {
     pub state_folder: Option<PathBuf>,
     /// File of the audit log; without, there is none.
     pub audit_log: Option<PathBuf>,
+    /// Who writes it.
+    pub sensor: Arc<Sensor>,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             rate_limit_packets_per_s: 100,
             state_folder: None,
             audit_log: None,
+            sensor: Arc::default(),
         }
     }
 }
@@ -112,7 +116,11 @@ impl KernelRespond {
             n_entries,
             "blocks of the run before adopted from the kernel"
         );
-        self.note(Event::Adopt, json!({"n_added": n_entries}));
+        let about = About {
+            n_added: Some(n_entries as u64),
+            ..About::default()
+        };
+        self.note(AuditAction::Adopt, about);
     }
 
     /// Puts in force what operators asked for before.
@@ -133,34 +141,40 @@ impl KernelRespond {
             n_refused = refused.len(),
             "blocks of before are in force again"
         );
-        let fields = json!({"n_added": n_added, "n_refused": refused.len()});
-        self.note(Event::Restore, fields);
+        let about = About {
+            n_added: Some(n_added as u64),
+            n_refused: Some(refused.len() as u64),
+            ..About::default()
+        };
+        self.note(AuditAction::Restore, about);
         Ok(())
     }
 
-    /// Writes a person's word on an incident into the audit log.
-    pub fn note_opinion(&mut self, fields: serde_json::Value) {
-        self.note(Event::Opinion, fields);
+    /// Writes what a person said of an incident into the audit log.
+    pub fn note_feedback(&mut self, feedback: &Feedback) {
+        let about = About {
+            feedback: Some(feedback.clone()),
+            ..About::default()
+        };
+        self.note(AuditAction::Feedback, about);
     }
 
-    fn note(&mut self, event: Event, mut fields: serde_json::Value) {
+    fn note(&mut self, action: AuditAction, about: About) {
         if let Some(audit) = &mut self.audit {
-            if let Some(fields) = fields.as_object_mut() {
-                fields.insert("mode".to_owned(), json!(self.options.mode.label()));
-            }
-            audit.note(event, fields);
+            audit.note(&AuditLine {
+                head: self.options.sensor.head(Timestamp::now().0),
+                action,
+                mode: self.options.mode.into(),
+                about,
+            });
         }
     }
 
-    fn note_ended(&mut self, event: Event, ended: &[Listed], by: &Origin, why: &str) {
+    fn note_ended(&mut self, action: AuditAction, ended: &[Listed], by: &Origin, why: &str) {
         for listed in ended {
             self.is_unsaved |= listed.origin.is_kept();
-            self.note(event, audit::ended(listed, by, why));
+            self.note(action, audit::ended(listed, by, why));
         }
-    }
-
-    pub const fn mode(&self) -> Mode {
-        self.options.mode
     }
 
     /// Changes what is done to those on the block-list, at once.
@@ -171,13 +185,15 @@ impl KernelRespond {
             ?by,
             "mode changed"
         );
-        let from = self.options.mode.label();
+        let about = About {
+            from: Some(self.options.mode.into()),
+            to: Some(mode.into()),
+            origin: Some(by.clone()),
+            ..About::default()
+        };
         self.options.mode = mode;
         self.open_gate();
-        self.note(
-            Event::ModeChange,
-            json!({"from": from, "to": mode.label(), "origin": by}),
-        );
+        self.note(AuditAction::ModeChange, about);
     }
 
     /// Follows a configuration that was read again.
@@ -195,12 +211,14 @@ impl KernelRespond {
             // What an operator asked for meanwhile is not the configuration's to take.
             if self.allowed.get(network) == Some(&Origin::Config) {
                 self.allowed.remove(network);
-                self.note(Event::Disallow, audit::by_config(network));
+                let about = audit::listed(network, &Origin::Config);
+                self.note(AuditAction::Disallow, about);
             }
         }
         for network in now.difference(&before) {
             self.allowed.entry(*network).or_insert(Origin::Config);
-            self.note(Event::Allow, audit::by_config(network));
+            let about = audit::listed(network, &Origin::Config);
+            self.note(AuditAction::Allow, about);
         }
         if let Err(cause) = self.apply_guard() {
             error!(%cause, "the allow-list could not follow the configuration");
@@ -214,13 +232,15 @@ impl KernelRespond {
     pub fn block(&mut self, request: &Request) -> Result<(), BlockError> {
         let result = self.guard.check(&request.target);
         let result = result.and_then(|()| self.blocks.add(request, monotonic_ns()));
-        match &result {
+        let outcome = self.outcome(&result);
+        let action = match &result {
             Ok(()) => {
                 self.is_unsaved |= request.origin.is_kept();
-                self.note(Event::Block, audit::asked(request, "allowed"));
+                AuditAction::Block
             }
-            Err(cause) => self.note(Event::Refuse, audit::asked(request, &cause.to_string())),
-        }
+            Err(_) => AuditAction::Refuse,
+        };
+        self.note(action, audit::asked(request, outcome));
         result
     }
 
@@ -229,12 +249,16 @@ impl KernelRespond {
         let (n_added, refused) = self.put_all(requests);
         self.is_unsaved |= requests.iter().any(|request| request.origin.is_kept());
         if let Some(first) = requests.first() {
-            let fields = json!({
-                "n_added": n_added, "n_refused": refused.len(), "origin": first.origin,
-                "reason": first.reason.as_ref(), "ttl_s": first.ttl.as_secs(),
-                "refused": refused.iter().take(10).map(ToString::to_string).collect::<Vec<_>>(),
-            });
-            self.note(Event::BulkLoad, fields);
+            let about = About {
+                n_added: Some(n_added as u64),
+                n_refused: Some(refused.len() as u64),
+                origin: Some(first.origin.clone()),
+                reason: Some(first.reason.to_string()),
+                ttl_s: Some(first.ttl.as_secs()),
+                refused: refused.iter().take(10).map(ToString::to_string).collect(),
+                ..About::default()
+            };
+            self.note(AuditAction::BulkLoad, about);
         }
         (n_added, refused)
     }
@@ -275,7 +299,7 @@ impl KernelRespond {
         let remove = |scope: &Scope| self.blocks.remove(target, *scope);
         let removed = scopes.iter().map(remove).collect::<Result<Vec<_>, _>>()?;
         info!(target = %Shown(target), ?by, "block removed");
-        self.note_ended(Event::Remove, &removed, by, "asked for");
+        self.note_ended(AuditAction::Remove, &removed, by, "asked for");
         Ok(removed)
     }
 
@@ -284,7 +308,12 @@ impl KernelRespond {
         let gone = self.blocks.flush(|_, _| true);
         info!(n_entries = gone.len(), ?by, "block-list flushed");
         self.is_unsaved = true;
-        self.note(Event::Flush, json!({"n_removed": gone.len(), "origin": by}));
+        let about = About {
+            n_removed: Some(gone.len() as u64),
+            origin: Some(by.clone()),
+            ..About::default()
+        };
+        self.note(AuditAction::Flush, about);
         gone.len()
     }
 
@@ -322,8 +351,7 @@ impl KernelRespond {
         let network = canonical(network);
         self.allowlist.add(&network, ALLOWED)?;
         info!(network = %Shown(&network), ?by, "allowed");
-        let fields = json!({"target": Shown(&network).to_string(), "origin": by});
-        self.note(Event::Allow, fields);
+        self.note(AuditAction::Allow, audit::listed(&network, &by));
         self.is_unsaved |= by.is_kept();
         self.allowed.insert(network, by);
         self.apply_guard()
@@ -339,8 +367,7 @@ impl KernelRespond {
             return Err(BlockError::NotListed { target });
         }
         info!(network = %Shown(&target), ?by, "no longer allowed");
-        let fields = json!({"target": Shown(&target).to_string(), "origin": by});
-        self.note(Event::Disallow, fields);
+        self.note(AuditAction::Disallow, audit::listed(&target, by));
         self.is_unsaved = true;
         self.apply_guard().map(|_| ())
     }
@@ -377,7 +404,7 @@ impl KernelRespond {
             warn!(target = %Shown(&listed.target), "block removed: it must stay reachable now");
         }
         self.note_ended(
-            Event::Remove,
+            AuditAction::Remove,
             &gone,
             &Origin::Sensor,
             "must stay reachable now",
@@ -404,7 +431,7 @@ impl KernelRespond {
         self.blocks.state().looked_ns = monotonic_ns();
         self.blocks.open_gate();
         self.note_ended(
-            Event::Expire,
+            AuditAction::Expire,
             &over,
             &Origin::Sensor,
             "time to live is over",
@@ -462,6 +489,20 @@ impl KernelRespond {
         self.audit.as_ref().map_or(0, Audit::n_lost)
     }
 
+    /// What became of a wish to block.
+    fn outcome(&self, done: &Result<(), BlockError>) -> Outcome {
+        match (done, self.options.mode) {
+            (Ok(()), Mode::Enforce) => Outcome::Applied,
+            (Ok(()), Mode::Monitor) => Outcome::Monitored,
+            (Err(BlockError::Protected { why, .. }), _) => Outcome::Refused {
+                rule: Cow::Borrowed(why),
+            },
+            (Err(cause), _) => Outcome::Failed {
+                cause: cause.to_string(),
+            },
+        }
+    }
+
     fn request(&self, decision: &Decision) -> Request {
         let packets_per_s = self.options.rate_limit_packets_per_s;
         Request {
@@ -482,27 +523,25 @@ impl KernelRespond {
 }
 
 impl Respond for KernelRespond {
-    fn carry_out(&mut self, decision: &Decision) -> Verdict {
+    fn mode(&self) -> Mode {
+        self.options.mode
+    }
+
+    fn carry_out(&mut self, decision: &Decision) -> Outcome {
         let target = decision.target;
-        let guard = match self.block(&self.request(decision)) {
+        let done = self.block(&self.request(decision));
+        let (mode, id) = (self.options.mode.label(), &decision.id);
+        match &done {
             Ok(()) => {
-                let (mode, ttl_s, reason) = (self.mode().label(), decision.ttl_s, &decision.reason);
-                info!(%target, mode, ttl_s, reason, id = decision.id, "block entry written");
-                "allowed".to_owned()
+                let (ttl_s, reason) = (decision.ttl_s, &decision.reason);
+                info!(%target, mode, ttl_s, reason, id, "block entry written");
             }
             Err(BlockError::Protected { why, .. }) => {
-                warn!(%target, why, id = decision.id, "block refused");
-                format!("refused: {why}")
+                warn!(%target, why, id, "block refused");
             }
-            Err(cause) => {
-                error!(%target, %cause, "block entry not written");
-                format!("failed: {cause}")
-            }
-        };
-        Verdict {
-            mode: self.mode(),
-            guard,
+            Err(cause) => error!(%target, %cause, "block entry not written"),
         }
+        self.outcome(&done)
     }
 }
 

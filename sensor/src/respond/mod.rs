@@ -12,6 +12,7 @@ mod table;
 mod watch;
 
 use sensor_engine::Decision;
+use sensor_record::Outcome;
 
 pub use allowlist::Allowlist;
 pub use blocklist::Blocklist;
@@ -52,27 +53,32 @@ impl Mode {
     }
 }
 
-/// What became of a decision.
-#[derive(Clone, Debug)]
-pub struct Verdict {
-    pub mode: Mode,
-    /// `allowed`, or why not.
-    pub guard: String,
+impl From<Mode> for sensor_record::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Monitor => Self::Monitor,
+            Mode::Enforce => Self::Enforce,
+        }
+    }
 }
 
 /// Carries decisions out.
 pub trait Respond {
-    fn carry_out(&mut self, decision: &Decision) -> Verdict;
+    /// What it is allowed to do.
+    fn mode(&self) -> Mode;
+
+    fn carry_out(&mut self, decision: &Decision) -> Outcome;
 }
 
 /// Replay: nothing to block.
 pub struct NoRespond;
 
 impl Respond for NoRespond {
-    fn carry_out(&mut self, _decision: &Decision) -> Verdict {
-        Verdict {
-            mode: Mode::Monitor,
-            guard: "allowed".to_owned(),
-        }
+    fn mode(&self) -> Mode {
+        Mode::Monitor
+    }
+
+    fn carry_out(&mut self, _decision: &Decision) -> Outcome {
+        Outcome::Monitored
     }
 }

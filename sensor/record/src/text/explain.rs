@@ -74,15 +74,12 @@ fn list<T: ToString>(items: &[T], n: u64) -> String {
 }
 
 fn who(incident: &Incident) -> String {
-    let mut told = match (incident.is_spoofed, incident.n_sources, incident.source_mac) {
-        (_, 0, Some(mac)) => format!("from station {mac}"),
-        (true, n, _) => format!("from about {n} sources, spoofed or scattered"),
-        (false, 0, None) => "no source that could be blamed".to_owned(),
-        (false, n, _) => format!("from {}", list(&incident.sources, n)),
+    let mut told = match (incident.source_mac, incident.is_spoofed, incident.n_sources) {
+        (Some(mac), _, _) => format!("from station {mac}"),
+        (None, true, n) => format!("from about {n} sources, spoofed or scattered"),
+        (None, false, 0) => "no source that could be blamed".to_owned(),
+        (None, false, n) => format!("from {}", list(&incident.sources, n)),
     };
-    if let Some(mac) = incident.source_mac.filter(|_| incident.n_sources > 0) {
-        let _infallible = write!(told, " (station {mac})");
-    }
     if incident.n_destinations > 0 {
         let hosts = list(&incident.destinations, incident.n_destinations);
         let _infallible = write!(told, " to {hosts}");
@@ -134,8 +131,9 @@ fn counters(incident: &Incident) -> Option<String> {
         .collect();
     let kind = incident.entity_kind.map_or("", EntityKind::label);
     let entity = incident.entity.map(|entity| entity.to_string());
+    let windows = if *n == 1 { "window" } else { "windows" };
     Some(format!(
-        "Counted of {kind} {} in {n} windows of 10 s: {}.",
+        "Counted of {kind} {} in {n} {windows} of 10 s: {}.",
         entity.unwrap_or_default(),
         rest.join(", ")
     ))
@@ -220,9 +218,24 @@ fn decided(account: &Account) -> String {
     if decided.decisions.is_empty() {
         return format!("Decided: nothing. {}.", why_nothing(&account.incident));
     }
-    let one = |decision| format!("{} ({})", measure(decision), outcome(&decision.outcome));
-    let listed: Vec<String> = decided.decisions.iter().map(one).collect();
-    let more = decided.n_decisions.saturating_sub(listed.len() as u64);
+    // The same over and over is told once.
+    let mut told: Vec<(String, u64)> = Vec::new();
+    for decision in &decided.decisions {
+        let one = format!("{} ({})", measure(decision), outcome(&decision.outcome));
+        match told.last_mut() {
+            Some((last, n)) if *last == one => *n += 1,
+            _ => told.push((one, 1)),
+        }
+    }
+    let listed: Vec<String> = told
+        .into_iter()
+        .map(|(one, n)| match n {
+            1 => one,
+            n => format!("{one}, {n} times"),
+        })
+        .collect();
+    let n_listed = decided.decisions.len() as u64;
+    let more = decided.n_decisions.saturating_sub(n_listed);
     let more = match more {
         0 => String::new(),
         n => format!("; and {n} more"),
@@ -247,6 +260,8 @@ fn feedback(account: &Account, zone: &Zone) -> Option<String> {
 fn why_nothing(incident: &Incident) -> &'static str {
     if matches!(incident.found_as(), "behaviour_anomaly" | "volume_anomaly") {
         "What is odd but has no shape is told, not acted on"
+    } else if incident.source_mac.is_some() {
+        "It is a station on the link, whose IP address may be a lie"
     } else if incident.is_spoofed {
         "Sources are spoofed or scattered: blocking them would hit others"
     } else if incident.n_sources == 0 {

@@ -234,12 +234,11 @@ const FAMILIES: &[Family] = &[
     ),
     counter(
         "sensor_respond_decisions_total",
-        "Decisions by what became of them: carried out, refused by the guard, or failed",
+        "Decisions, by what became of them",
         |now, out| {
-            let verdicts = &now.n_verdicts;
-            out.add(&[("verdict", "allowed")], verdicts.n_allowed as f64);
-            out.add(&[("verdict", "refused")], verdicts.n_refused as f64);
-            out.add(&[("verdict", "failed")], verdicts.n_failed as f64);
+            for (outcome, n) in now.decided.named() {
+                out.add(&[("outcome", outcome)], n as f64);
+            }
         },
     ),
     gauge(
@@ -415,6 +414,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let about = About {
+            sensor: Arc::default(),
             started_ns: 1,
             attachments: Vec::new(),
             queues: Vec::new(),

@@ -8,10 +8,14 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph, Row, Sparkline, Table};
 use sensor_common::counters::Event;
-use serde_json::Value;
+use sensor_record::answer::TopHost;
+use sensor_record::unit::{bits, count as short};
+use sensor_record::{
+    Block as Blocked, Decision, Incident, Outcome, Severity, State, Timestamp, Zone,
+};
+use sensor_record::{escape, text};
 
 use crate::agent::snapshot::Snapshot;
-use crate::cli::{bits, short};
 use crate::respond::Mode;
 
 /// Everything that is shown.
@@ -19,11 +23,13 @@ pub struct Picture {
     pub now: Arc<Snapshot>,
     /// Packets a second of the last looks, the newest last: ingress and egress.
     pub history: [Vec<u64>; 2],
-    pub hosts: Vec<Value>,
-    pub incidents: Vec<Value>,
-    pub blocks: Vec<Value>,
+    pub hosts: Vec<TopHost>,
+    pub incidents: Vec<Incident>,
+    pub blocks: Vec<Blocked>,
     /// The newest first.
-    pub decisions: Vec<Value>,
+    pub decisions: Vec<Decision>,
+    /// What times are shown in.
+    pub zone: Zone,
     pub log: Vec<String>,
 }
 
@@ -47,11 +53,11 @@ pub fn draw(frame: &mut Frame<'_>, picture: &Picture) {
     }
     let [left, right] = halves(middle);
     draw_hosts(frame, left, &picture.hosts);
-    draw_incidents(frame, right, &picture.incidents);
+    draw_incidents(frame, right, picture);
     let [left, right] = halves(bottom);
     draw_blocks(frame, left, &picture.blocks);
     let [upper, lower] = Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(right);
-    draw_decisions(frame, upper, &picture.decisions);
+    draw_decisions(frame, upper, picture);
     draw_log(frame, lower, &picture.log);
 }
 
@@ -107,19 +113,18 @@ fn framed(title: &str) -> Block<'_> {
     Block::default().borders(Borders::ALL).title(title)
 }
 
-fn word<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_default()
+fn safe(text: &str) -> String {
+    escape(text).into_owned()
 }
 
-fn draw_hosts(frame: &mut Frame<'_>, area: Rect, hosts: &[Value]) {
-    let number = |row: &Value, key: &str| row[key].as_f64().unwrap_or(0.0);
-    let rows = hosts.iter().map(|row| {
+fn draw_hosts(frame: &mut Frame<'_>, area: Rect, hosts: &[TopHost]) {
+    let rows = hosts.iter().map(|host| {
         Row::new(vec![
-            word(row, "host.ip").to_owned(),
-            short(number(row, "in.packets_per_s")),
-            bits(number(row, "in.bytes_per_s")),
-            short(number(row, "out.packets_per_s")),
-            bits(number(row, "out.bytes_per_s")),
+            host.ip.to_string(),
+            short(host.in_packets_per_s),
+            bits(host.in_bytes_per_s),
+            short(host.out_packets_per_s),
+            bits(host.out_bytes_per_s),
         ])
     });
     let widths = [
@@ -137,24 +142,30 @@ fn draw_hosts(frame: &mut Frame<'_>, area: Rect, hosts: &[Value]) {
     frame.render_widget(table, area);
 }
 
-fn draw_incidents(frame: &mut Frame<'_>, area: Rect, incidents: &[Value]) {
+/// A title that says what zone the times below are in.
+fn titled(what: &str, zone: &Zone, at: Option<Timestamp>) -> String {
+    match at {
+        Some(at) => format!(" {what} ({}) ", zone.offset(at)),
+        None => format!(" {what} "),
+    }
+}
+
+fn draw_incidents(frame: &mut Frame<'_>, area: Rect, picture: &Picture) {
+    let Picture {
+        incidents, zone, ..
+    } = picture;
     let rows = incidents.iter().map(|incident| {
-        let color = match word(incident, "severity") {
-            "critical" | "high" => Color::Red,
-            "medium" => Color::Yellow,
-            _ => Color::Reset,
-        };
-        let color = match word(incident, "incident.state") {
-            "closed" => Color::DarkGray,
-            _ => color,
+        let color = match (incident.state, incident.severity) {
+            (State::Closed, _) => Color::DarkGray,
+            (_, Severity::Critical | Severity::High) => Color::Red,
+            (_, Severity::Medium) => Color::Yellow,
+            (_, Severity::Low) => Color::Reset,
         };
         Row::new(vec![
-            word(incident, "event.start")
-                .get(11..19)
-                .unwrap_or_default(),
-            word(incident, "incident.state"),
-            word(incident, "incident.family"),
-            word(incident, "explanation"),
+            zone.clock(incident.start),
+            incident.state.label().to_owned(),
+            safe(&incident.family),
+            safe(&incident.explanation),
         ])
         .style(Style::new().fg(color))
     });
@@ -164,18 +175,19 @@ fn draw_incidents(frame: &mut Frame<'_>, area: Rect, incidents: &[Value]) {
         Constraint::Length(16),
         Constraint::Fill(1),
     ];
-    let table = Table::new(rows, widths).block(framed(" incidents "));
+    let title = titled("incidents", zone, incidents.first().map(|i| i.start));
+    let table = Table::new(rows, widths).block(framed(&title));
     frame.render_widget(table, area);
 }
 
-fn draw_blocks(frame: &mut Frame<'_>, area: Rect, blocks: &[Value]) {
+fn draw_blocks(frame: &mut Frame<'_>, area: Rect, blocks: &[Blocked]) {
     let rows = blocks.iter().map(|block| {
         Row::new(vec![
-            word(block, "target").to_owned(),
-            word(block, "action").to_owned(),
-            format!("{} s", block["ttl_s"]),
-            short(block["packets"].as_f64().unwrap_or(0.0)),
-            word(block, "reason").to_owned(),
+            block.target.to_string(),
+            block.action.label().to_owned(),
+            format!("{} s", block.ttl_s),
+            short(block.packets as f64),
+            safe(&block.reason),
         ])
     });
     let widths = [
@@ -193,34 +205,32 @@ fn draw_blocks(frame: &mut Frame<'_>, area: Rect, blocks: &[Value]) {
     frame.render_widget(table, area);
 }
 
-fn draw_decisions(frame: &mut Frame<'_>, area: Rect, decisions: &[Value]) {
+fn draw_decisions(frame: &mut Frame<'_>, area: Rect, picture: &Picture) {
+    let Picture {
+        decisions, zone, ..
+    } = picture;
     let rows = decisions.iter().map(|decision| {
-        let guard = word(decision, "guard");
-        let color = match guard {
-            "allowed" => Color::Reset,
-            _ => Color::Yellow,
+        let color = match decision.outcome {
+            Outcome::Applied | Outcome::Monitored => Color::Reset,
+            Outcome::Proposed | Outcome::Refused { .. } => Color::Yellow,
+            Outcome::Failed { .. } => Color::Red,
         };
-        let time = word(decision, "@timestamp").get(11..19);
         Row::new(vec![
-            time.unwrap_or_default().to_owned(),
-            word(decision, "decision.mode").to_owned(),
-            word(decision, "decision.action").to_owned(),
-            word(decision, "decision.target").to_owned(),
-            match guard {
-                "allowed" => word(decision, "decision.reason").to_owned(),
-                refusal => refusal.to_owned(),
-            },
+            zone.clock(decision.head.at),
+            safe(&text::measure(decision)),
+            safe(&text::outcome(&decision.outcome)),
+            safe(&decision.reason),
         ])
         .style(Style::new().fg(color))
     });
     let widths = [
         Constraint::Length(8),
-        Constraint::Length(8),
-        Constraint::Length(10),
-        Constraint::Length(16),
+        Constraint::Length(26),
+        Constraint::Length(18),
         Constraint::Fill(1),
     ];
-    let table = Table::new(rows, widths).block(framed(" decisions "));
+    let title = titled("decisions", zone, decisions.first().map(|d| d.head.at));
+    let table = Table::new(rows, widths).block(framed(&title));
     frame.render_widget(table, area);
 }
 
@@ -230,7 +240,7 @@ fn draw_log(frame: &mut Frame<'_>, area: Rect, log: &[String]) {
     let lines: Vec<Line<'_>> = shown
         .unwrap_or_default()
         .iter()
-        .map(|line| Line::raw(line.as_str()))
+        .map(|line| Line::raw(escape(line)))
         .collect();
     frame.render_widget(Paragraph::new(lines).block(framed(" log ")), area);
 }
@@ -239,13 +249,14 @@ fn draw_log(frame: &mut Frame<'_>, area: Rect, log: &[String]) {
 mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
-    use serde_json::json;
+    use sensor_record::{Sensor, example};
 
     use super::*;
     use crate::agent::snapshot::{About, Rate, Ticks};
 
     fn picture() -> Picture {
         let about = About {
+            sensor: Arc::new(Sensor::new("edge-1", "5ae0")),
             started_ns: 1,
             attachments: Vec::new(),
             queues: Vec::new(),
@@ -258,17 +269,23 @@ mod tests {
         Picture {
             now: Arc::new(now),
             history: [vec![1, 2, 3], Vec::new()],
-            hosts: vec![json!({"host.ip": "192.0.2.1", "in.packets_per_s": 7.0})],
-            incidents: vec![json!({
-                "event.start": "2026-01-01T10:11:12Z", "incident.state": "opened",
-                "incident.family": "syn_flood", "severity": "high", "explanation": "a flood",
-            })],
-            blocks: vec![json!({"target": "198.51.100.7", "action": "drop", "ttl_s": 9})],
-            decisions: vec![json!({
-                "@timestamp": "2026-01-01T10:11:13Z", "decision.mode": "enforce",
-                "decision.action": "drop", "decision.target": "198.51.100.9",
-                "guard": "refused: gateway",
-            })],
+            zone: Zone::utc(),
+            hosts: vec![TopHost {
+                ip: "192.0.2.1".parse().unwrap(),
+                in_packets_per_s: 7.0,
+                in_bytes_per_s: 0.0,
+                out_packets_per_s: 0.0,
+                out_bytes_per_s: 0.0,
+            }],
+            incidents: vec![Incident {
+                explanation: "a \x1b[2Jscan".to_owned(),
+                ..example::incident()
+            }],
+            blocks: vec![Blocked {
+                ttl_s: 9,
+                ..example::block()
+            }],
+            decisions: vec![example::decision()],
             log: vec!["control socket open".to_owned()],
         }
     }
@@ -281,13 +298,15 @@ mod tests {
 
     #[test]
     fn shows_what_is_going_on() {
-        let text = screen(120, 30);
+        let text = screen(160, 30);
         for part in [
             "monitor",
             "in: 12.3k packets/s, 8.00Mbit/s",
             "192.0.2.1",
-            "10:11:12",
-            "syn_flood",
+            "incidents (Z)",
+            "03:04:05",
+            "port_scan",
+            "a \\u{1b}[2Jscan",
             "198.51.100.7",
             "9 s",
             "refused: gateway",

@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
-use serde_json::Value;
+use sensor_record::Zone;
+use sensor_record::answer::TopRows;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::protocol::Request;
+use super::protocol::{Answer, Request};
 use super::socket::Answers;
 use super::talkers::TopQuery;
 use crate::agent::BlockList;
@@ -33,6 +34,7 @@ pub struct Screen {
     terminal: DefaultTerminal,
     log: LogTail,
     history: [Vec<u64>; 2],
+    zone: Zone,
 }
 
 impl Drop for Screen {
@@ -54,6 +56,7 @@ impl Screen {
             terminal,
             log,
             history: [Vec::new(), Vec::new()],
+            zone: Zone::local(),
         })
     }
 
@@ -102,9 +105,22 @@ impl Screen {
         let picture = Picture {
             now,
             history: self.history.clone(),
-            hosts: rows(answers, Request::Top(top), "rows").await,
-            incidents: rows(answers, Request::Incidents { limit }, "").await,
-            blocks: rows(answers, Request::BlockList(blocks), "entries").await,
+            zone: self.zone.clone(),
+            hosts: match ask(answers, Request::Top(top)).await {
+                Some(Answer::Top(top)) => match top.rows {
+                    TopRows::Hosts(hosts) => hosts,
+                    TopRows::Flows(_) => Vec::new(),
+                },
+                _ => Vec::new(),
+            },
+            incidents: match ask(answers, Request::Incidents { limit }).await {
+                Some(Answer::Incidents(incidents)) => incidents,
+                _ => Vec::new(),
+            },
+            blocks: match ask(answers, Request::BlockList(blocks)).await {
+                Some(Answer::BlockListed(listed)) => listed.entries,
+                _ => Vec::new(),
+            },
             decisions: answers.decisions(N_ROWS),
             log: self.log.last(N_ROWS),
         };
@@ -122,13 +138,7 @@ fn is_end(code: KeyCode, modifiers: KeyModifiers) -> bool {
     }
 }
 
-/// Rows of an answer; none while the agent is busy.
-async fn rows(answers: &Answers, request: Request, key: &str) -> Vec<Value> {
-    let answer = answers.to(request, 0).await.unwrap_or_default();
-    let list = if key.is_empty() {
-        &answer
-    } else {
-        &answer[key]
-    };
-    list.as_array().cloned().unwrap_or_default()
+/// An answer; none while the agent is busy.
+async fn ask(answers: &Answers, request: Request) -> Option<Answer> {
+    answers.to(request, 0).await.ok()
 }

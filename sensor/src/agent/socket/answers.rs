@@ -1,25 +1,23 @@
 //! Who knows what is asked: the snapshot, the recent incidents, the tables, the engine.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sensor_common::counters::{Event, Outcome};
-use sensor_engine::Opinion;
-use serde_json::{Map, Value, json};
+use sensor_record::answer::{Explanation, Flows, Load, Queue, Status, Ticks, Top};
+use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp};
 use tokio::sync::{oneshot, watch};
 
-use super::protocol::{Code, Refusal, Request};
+use super::protocol::{Answer, Code, Refusal, Request};
 use crate::agent::orders::Order;
-use crate::agent::queue::Sender;
+use crate::agent::queue::{Gauge, Sender};
 use crate::agent::recent::Recent;
 use crate::agent::search::FlowQuery;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
-use crate::agent::{Ask, GivenOpinion, GivenOrder};
-use crate::explain;
-use crate::output::{self, timestamp};
+use crate::agent::{Ask, GivenFeedback, GivenOrder};
 use crate::respond::Origin;
-use sensor_capture::kernel::TableReader;
+use sensor_capture::kernel::{Attachment, TableReader};
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]
@@ -62,7 +60,7 @@ impl Answers {
     }
 
     /// The last `n` decisions, the newest first.
-    pub fn decisions(&self, n: usize) -> Vec<Value> {
+    pub fn decisions(&self, n: usize) -> Vec<Decision> {
         self.recent.decisions(n)
     }
 
@@ -75,14 +73,20 @@ impl Answers {
     ///
     /// # Errors
     /// Why not.
-    pub async fn to(&self, request: Request, uid: u32) -> Result<Value, Refusal> {
+    pub async fn to(&self, request: Request, uid: u32) -> Result<Answer, Refusal> {
         match request {
-            Request::Status => Ok(self.status()),
-            Request::Flows(query) => self.flows(query).await,
-            Request::Top(query) => self.top(query).await,
-            Request::Incidents { limit } => Ok(Value::from(self.recent.incidents(limit))),
-            Request::Explain { id } => Ok(explain::json(&self.account(&id)?)),
-            Request::Verdict { id, opinion } => self.opinion(&id, opinion, uid).await,
+            Request::Status => Ok(Answer::Status(Box::new(self.status()))),
+            Request::Flows(query) => self.flows(query).await.map(Answer::Flows),
+            Request::Top(query) => self.top(query).await.map(Answer::Top),
+            Request::Incidents { limit } => Ok(Answer::Incidents(self.recent.incidents(limit))),
+            Request::Explain { id } => {
+                let explanation = Explanation::from(self.account(id.as_str())?);
+                Ok(Answer::Explanation(Box::new(explanation)))
+            }
+            Request::Feedback { id, feedback } => {
+                let given = self.feedback(id.as_str(), feedback, uid).await?;
+                Ok(Answer::Feedback(Box::new(given)))
+            }
             Request::BlockAdd(add) => self.order(Order::BlockAdd(add), uid).await,
             Request::BlockDel(del) => self.order(Order::BlockDel(del), uid).await,
             Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,
@@ -93,13 +97,13 @@ impl Answers {
         }
     }
 
-    fn account(&self, id: &str) -> Result<explain::Account, Refusal> {
+    fn account(&self, id: &str) -> Result<Account, Refusal> {
         let found = self.recent.account(id);
         found.map_err(|missing| Refusal::new(Code::NotFound, missing.to_string()))
     }
 
     /// Tells the engine what a person says of an incident's entity.
-    async fn opinion(&self, id: &str, opinion: Opinion, uid: u32) -> Result<Value, Refusal> {
+    async fn feedback(&self, id: &str, said: Said, uid: u32) -> Result<Feedback, Refusal> {
         let account = self.account(id)?;
         let incident_id = account.id().to_owned();
         let entity = account.entity().ok_or_else(|| {
@@ -108,45 +112,40 @@ impl Answers {
         })?;
         let by = Origin::Operator { uid };
         let given = |reply| {
-            Ask::Opinion(Box::new(GivenOpinion {
+            Ask::Feedback(Box::new(GivenFeedback {
                 incident_id,
                 entity,
-                opinion,
+                said,
                 by,
                 reply,
             }))
         };
-        let said = self.ask(given).await?;
-        self.recent.note_opinion(account.id(), &said);
-        Ok(said)
+        let feedback = self.ask(given).await?;
+        self.recent.note_feedback(&feedback);
+        Ok(feedback)
     }
 
-    fn status(&self) -> Value {
-        let mut value = status(&self.snapshot());
-        value["clients_refused"] = json!(self.n_refused_clients());
-        value["incidents_forgotten"] = json!(self.n_forgotten());
-        value
+    fn status(&self) -> Status {
+        Status {
+            clients_refused: self.n_refused_clients(),
+            incidents_forgotten: self.n_forgotten(),
+            ..status(&self.snapshot())
+        }
     }
 
-    async fn flows(&self, query: FlowQuery) -> Result<Value, Refusal> {
+    async fn flows(&self, query: FlowQuery) -> Result<Flows, Refusal> {
         let found = self.ask(|reply| Ask::Flows { query, reply }).await?;
-        let at_ns = self.snapshot().at_ns;
-        let flows: Vec<Value> = found
-            .flows
-            .iter()
-            .map(|flow| {
-                let mut value = output::flow(at_ns, flow);
-                if let Some(object) = value.as_object_mut() {
-                    // It goes on.
-                    object.remove("flow.end_reason");
-                }
-                value
-            })
-            .collect();
-        Ok(json!({"flows": flows, "matched": found.n_matched, "of": found.n_flows}))
+        let now = self.snapshot();
+        let head = now.about.sensor.head(now.at_ns);
+        let flow = |flow| Flow::live(head.clone(), flow);
+        Ok(Flows {
+            flows: found.flows.iter().map(flow).collect(),
+            matched: found.n_matched,
+            of: found.n_flows,
+        })
     }
 
-    async fn top(&self, query: TopQuery) -> Result<Value, Refusal> {
+    async fn top(&self, query: TopQuery) -> Result<Top, Refusal> {
         let talkers = Arc::clone(&self.talkers);
         let look = move || {
             let mut talkers = talkers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +155,7 @@ impl Answers {
         looked.map_err(|cause| Refusal::new(Code::Failed, cause.to_string()))
     }
 
-    async fn order(&self, order: Order, uid: u32) -> Result<Value, Refusal> {
+    async fn order(&self, order: Order, uid: u32) -> Result<Answer, Refusal> {
         let by = Origin::Operator { uid };
         let done = self
             .ask(|reply| Ask::Order(Box::new(GivenOrder { order, by, reply })))
@@ -174,69 +173,75 @@ impl Answers {
     }
 }
 
+/// How the programs hang on an interface, for others.
+pub fn attached(at: &Attachment) -> Attached {
+    Attached {
+        interface: at.interface.clone(),
+        mode: at.mode.label().into(),
+        reason: at.reason.clone(),
+        egress: at.egress.label().into(),
+        taken_over: at.is_taken_over,
+    }
+}
+
 /// The agent in numbers.
-fn status(now: &Snapshot) -> Value {
-    let interfaces: Vec<Value> = now
-        .about
-        .attachments
-        .iter()
-        .map(|at| {
-            json!({"interface": at.interface, "mode": at.mode.label(),
-                   "reason": at.reason, "egress": at.egress.label()})
-        })
-        .collect();
-    let way = |way: usize| {
-        let (total, rate) = (now.total(way), now.rates[way]);
-        json!({
-            "packets": total.packets, "bytes": total.bytes,
-            "packets_per_s": rate.packets_per_s, "bytes_per_s": rate.bytes_per_s,
-        })
-    };
-    let events: Map<String, Value> = Event::ALL
-        .iter()
-        .map(|event| (event.label().to_owned(), json!(now.event(*event))))
-        .collect();
-    let malformed: Map<String, Value> = Outcome::ALL
-        .iter()
-        .zip(&now.outcomes)
-        .filter(|(outcome, _)| outcome.is_malformed())
-        .map(|(outcome, both)| (outcome.label(), both[0].packets + both[1].packets))
-        .filter(|(_, packets)| *packets > 0)
-        .map(|(label, packets)| (label.to_owned(), json!(packets)))
-        .collect();
-    let queues: Map<String, Value> = now
-        .about
-        .queues
-        .iter()
-        .map(|queue| {
-            let value = json!({"depth": queue.depth(), "capacity": queue.capacity,
-                               "policy": queue.policy.label(), "shed": queue.n_shed()});
-            (queue.name.to_owned(), value)
-        })
-        .collect();
+fn status(now: &Snapshot) -> Status {
     let engine = &now.engine;
-    json!({
-        "sensor.version": env!("CARGO_PKG_VERSION"),
-        "process.pid": std::process::id(),
-        "event.start": timestamp(now.about.started_ns),
-        "uptime_s": now.at_ns.saturating_sub(now.about.started_ns) as f64 / 1e9,
-        "mode": now.mode.label(),
-        "config.hash": format!("{:016x}", now.config_hash),
-        "attach": interfaces,
-        "ingress": way(0), "egress": way(1),
-        "flows": engine.n_flows, "flows_ended": engine.n_flows_ended,
-        "drifts": engine.n_drifts, "models_adapting": engine.n_adapting,
-        "incidents": now.n_incidents, "incidents_open": engine.n_incidents_open,
-        "blocks": now.n_blocks,
-        "decisions": {"allowed": now.n_verdicts.n_allowed, "refused": now.n_verdicts.n_refused,
-                      "failed": now.n_verdicts.n_failed},
-        "events": events, "malformed": malformed, "queues": queues,
-        "tick_ms": {
-            "hosts.p50": now.ticks.hosts.value_at_quantile(0.5) as f64 / 1e3,
-            "hosts.p99": now.ticks.hosts.value_at_quantile(0.99) as f64 / 1e3,
-            "flows.p50": now.ticks.flows.value_at_quantile(0.5) as f64 / 1e3,
-            "flows.p99": now.ticks.flows.value_at_quantile(0.99) as f64 / 1e3,
-            "late": now.ticks.n_late,
-        },
-    })
+    Status {
+        sensor: Arc::clone(&now.about.sensor),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        start: Timestamp(now.about.started_ns),
+        uptime_s: now.at_ns.saturating_sub(now.about.started_ns) as f64 / 1e9,
+        mode: now.mode.into(),
+        config_hash: format!("{:016x}", now.config_hash),
+        attach: now.about.attachments.iter().map(attached).collect(),
+        ingress: load(now, 0),
+        egress: load(now, 1),
+        flows: engine.n_flows,
+        flows_ended: engine.n_flows_ended,
+        drifts: engine.n_drifts,
+        models_adapting: engine.n_adapting,
+        incidents: now.incidents(),
+        incidents_open: engine.n_incidents_open,
+        incidents_forgotten: 0,
+        blocks: now.n_blocks as u64,
+        decisions: now.decided,
+        events: now.all_events(),
+        malformed: now.malformed(),
+        queues: now.about.queues.iter().map(queue).collect(),
+        tick_ms: ticks(now),
+        clients_refused: 0,
+    }
+}
+
+fn load(now: &Snapshot, way: usize) -> Load {
+    let (total, rate) = (now.total(way), now.rates[way]);
+    Load {
+        packets: total.packets,
+        bytes: total.bytes,
+        packets_per_s: rate.packets_per_s,
+        bytes_per_s: rate.bytes_per_s,
+    }
+}
+
+fn queue(gauge: &Gauge) -> (Cow<'static, str>, Queue) {
+    let queue = Queue {
+        depth: gauge.depth(),
+        capacity: gauge.capacity as u64,
+        policy: gauge.policy.label().into(),
+        shed: gauge.n_shed(),
+    };
+    (gauge.name.into(), queue)
+}
+
+fn ticks(now: &Snapshot) -> Ticks {
+    let ms = |us: u64| us as f64 / 1e3;
+    Ticks {
+        hosts_p50: ms(now.ticks.hosts.value_at_quantile(0.5)),
+        hosts_p99: ms(now.ticks.hosts.value_at_quantile(0.99)),
+        flows_p50: ms(now.ticks.flows.value_at_quantile(0.5)),
+        flows_p99: ms(now.ticks.flows.value_at_quantile(0.99)),
+        late: now.ticks.n_late,
+    }
 }

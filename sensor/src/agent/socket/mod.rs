@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use crate::config::SocketSettings;
 use protocol::{Code, MAX_REQUEST_BYTES, Refusal, Request, answer};
 
-pub use answers::Answers;
+pub use answers::{Answers, attached};
 
 /// A client that says nothing for so long is hung up on.
 const IDLE: Duration = Duration::from_secs(60);

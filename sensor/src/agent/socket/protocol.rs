@@ -8,8 +8,14 @@
 
 use std::fmt;
 
+use sensor_record::answer::{
+    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
+    Explanation, Flows, Status, Top,
+};
+use sensor_record::{Feedback, Incident, Name, Said, json};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::agent::orders::{BlockAdd, BlockDel, BlockList};
 use crate::agent::search::FlowQuery;
@@ -34,12 +40,14 @@ pub enum Request {
     },
     /// One incident with what was decided about it.
     Explain {
-        id: String,
+        id: Name,
     },
     /// What an incident was, as a person says.
-    Verdict {
-        id: String,
-        opinion: sensor_engine::Opinion,
+    #[serde(alias = "verdict")]
+    Feedback {
+        id: Name,
+        #[serde(alias = "opinion")]
+        feedback: Said,
     },
     BlockAdd(BlockAdd),
     BlockDel(BlockDel),
@@ -62,7 +70,7 @@ impl Request {
     /// The line without its end.
     pub fn to_line(&self) -> String {
         let mut value = serde_json::to_value(self).unwrap_or_default();
-        value["v"] = json!(VERSION);
+        value["v"] = Value::from(VERSION);
         value.to_string()
     }
 
@@ -72,12 +80,31 @@ impl Request {
         let bad = |cause: serde_json::Error| Refusal::new(Code::BadRequest, cause.to_string());
         let mut value: Value = serde_json::from_slice(line).map_err(bad)?;
         let version = value.as_object_mut().and_then(|object| object.remove("v"));
-        if version != Some(json!(VERSION)) {
+        if version != Some(Value::from(VERSION)) {
             let message = format!("this agent speaks version {VERSION}: send \"v\":{VERSION}");
             return Err(Refusal::new(Code::Version, message));
         }
         serde_json::from_value(value).map_err(bad)
     }
+}
+
+/// Results of requests.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    Status(Box<Status>),
+    Flows(Flows),
+    Top(Top),
+    Incidents(Vec<Incident>),
+    Explanation(Box<Explanation>),
+    Feedback(Box<Feedback>),
+    BlockAdded(BlockAdded),
+    BlockRemoved(BlockRemoved),
+    BlockListed(BlockListed),
+    BlockFlushed(BlockFlushed),
+    AllowAdded(AllowAdded),
+    AllowListed(AllowListed),
+    Done(Done),
 }
 
 /// Why there is no result.
@@ -122,28 +149,46 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// An answer on the wire.
+#[derive(Serialize, Deserialize)]
+struct Wire<T> {
+    #[serde(rename = "v")]
+    version: u64,
+    #[serde(rename = "ok")]
+    is_ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<T>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    refusal: Option<Refusal>,
+}
+
 /// The line of an answer, without its end.
-pub fn answer(result: Result<Value, Refusal>) -> String {
-    let value = match result {
-        Ok(result) => json!({"v": VERSION, "ok": true, "result": result}),
-        Err(refusal) => json!({
-            "v": VERSION, "ok": false, "code": refusal.code, "error": refusal.error,
-        }),
+pub fn answer(result: Result<Answer, Refusal>) -> String {
+    let is_ok = result.is_ok();
+    let (result, refusal) = match result {
+        Ok(answer) => (Some(answer), None),
+        Err(refusal) => (None, Some(refusal)),
     };
-    value.to_string()
+    json::line(&Wire {
+        version: VERSION,
+        is_ok,
+        result,
+        refusal,
+    })
 }
 
 /// The other way round.
 ///
 /// # Errors
-/// The agent's refusal, or that the line is no answer.
-pub fn parse_answer(line: &[u8]) -> Result<Value, Refusal> {
+/// The agent's refusal, or that the line is no such answer.
+pub fn parse_answer<T: DeserializeOwned>(line: &[u8]) -> Result<T, Refusal> {
     let bad = |cause: &dyn fmt::Display| Refusal::new(Code::Failed, format!("bad answer: {cause}"));
-    let mut value: Value = serde_json::from_slice(line).map_err(|cause| bad(&cause))?;
-    if value["ok"] == true {
-        return Ok(value["result"].take());
+    let wire: Wire<T> = json::read(line).map_err(|cause| bad(&cause))?;
+    match (wire.is_ok, wire.result, wire.refusal) {
+        (true, Some(result), _) => Ok(result),
+        (false, _, Some(refusal)) => Err(refusal),
+        _ => Err(bad(&"neither a result nor a refusal")),
     }
-    Err(serde_json::from_value(value).unwrap_or_else(|cause| bad(&cause)))
 }
 
 #[cfg(test)]
@@ -189,10 +234,44 @@ mod tests {
 
     #[test]
     fn answers_survive_the_way() {
-        let line = answer(Ok(json!({"n": 1})));
-        assert_eq!(parse_answer(line.as_bytes()), Ok(json!({"n": 1})));
+        let flushed = BlockFlushed { n_removed: 3 };
+        let line = answer(Ok(Answer::BlockFlushed(flushed)));
+        assert_eq!(line, "{\"v\":1,\"ok\":true,\"result\":{\"n_removed\":3}}");
+        assert_eq!(parse_answer(line.as_bytes()), Ok(flushed));
         let line = answer(Err(Refusal::busy()));
-        assert_eq!(parse_answer(line.as_bytes()), Err(Refusal::busy()));
-        assert!(parse_answer(b"{}").is_err());
+        let refused = parse_answer::<BlockFlushed>(line.as_bytes());
+        assert_eq!(refused, Err(Refusal::busy()));
+        assert!(parse_answer::<Done>(b"{}").is_err());
+        assert!(parse_answer::<Done>(b"{\"v\":1,\"ok\":false}").is_err());
+    }
+
+    #[test]
+    fn the_older_name_of_feedback_is_understood() {
+        let line = b"{\"v\":1,\"command\":\"verdict\",\"id\":\"7\",\"opinion\":\"benign\"}";
+        match Request::parse(line).unwrap() {
+            Request::Feedback { feedback, .. } => assert_eq!(feedback, Said::Benign),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn long_text_is_refused_with_the_bound() {
+        let long = "x".repeat(600);
+        for (line, part) in [
+            (
+                format!("{{\"v\":1,\"command\":\"explain\",\"id\":\"{long}\"}}"),
+                "name of 600 bytes: shorten it to 255",
+            ),
+            (
+                format!(
+                    "{{\"v\":1,\"command\":\"block_add\",\"targets\":[\"192.0.2.7\"],\"ttl_s\":60,\"reason\":\"{long}\"}}"
+                ),
+                "reason of 600 bytes: shorten it to 512",
+            ),
+        ] {
+            let refusal = Request::parse(line.as_bytes()).unwrap_err();
+            assert_eq!(refusal.code, Code::BadRequest);
+            assert!(refusal.error.contains(part), "{refusal}");
+        }
     }
 }

@@ -1,18 +1,17 @@
-//! `sensor verdict`.
+//! `sensor feedback`.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use sensor_engine::Opinion;
+use sensor_record::{Name, Said, Zone, json};
 
-use super::ask::word;
 use super::client::Reach;
 use crate::agent::protocol::Request;
 
 /// What the incident was.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Said {
+enum Word {
     /// Learn from what it does, odd as it may be.
     Benign,
     /// Learn nothing of it, however long it goes on.
@@ -23,38 +22,36 @@ enum Said {
 #[command(
     after_help = "It holds for 24 hours, for the incident's source or victim, and changes what the \
     models learn. Detectors of definite shapes and blocks stay as they are: see `sensor allow`. The \
-    audit log says who said it.\n\nExample: sensor verdict 000007 benign"
+    audit log says who said it.\n\nExample: sensor feedback 000007 benign"
 )]
-pub struct Verdict {
+pub struct Feedback {
     /// Identifier of the incident, or the beginning of one that no other begins with.
-    id: String,
-    said: Said,
+    id: Name,
+    /// What it was.
+    said: Word,
     #[command(flatten)]
     reach: Reach,
 }
 
-impl Verdict {
+impl Feedback {
     pub fn execute(self) -> Result<ExitCode> {
-        let request = Request::Verdict {
+        let request = Request::Feedback {
             id: self.id,
-            opinion: match self.said {
-                Said::Benign => Opinion::Benign,
-                Said::Attack => Opinion::Attack,
+            feedback: match self.said {
+                Word::Benign => Said::Benign,
+                Word::Attack => Said::Attack,
             },
         };
-        let said = self.reach.connect()?.ask(&request)?;
+        let given: sensor_record::Feedback = self.reach.connect()?.ask(&request)?;
         if self.reach.json {
-            println!("{said}");
+            println!("{}", json::line(&given));
         } else {
             println!(
                 "{} {} is held for {} until {}",
-                word(&said, "entity.kind"),
-                word(&said, "entity"),
-                word(&said, "opinion"),
-                word(&said, "until")
-                    .get(..19)
-                    .unwrap_or_default()
-                    .replace('T', " ")
+                given.entity_kind.label(),
+                given.entity,
+                given.said.label(),
+                Zone::local().second(given.until),
             );
         }
         Ok(ExitCode::SUCCESS)
