@@ -26,7 +26,7 @@ fn sensor(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_wrong_configuration_is_usage_and_names_every_fault() {
+fn a_wrong_configuration_exits_with_2_and_names_every_fault() {
     let path = file(
         "faults.toml",
         "[tick]\nhosts_interval = \"5ms\"\nflow_ms = 1000\n",
@@ -49,7 +49,7 @@ fn a_wrong_configuration_is_usage_and_names_every_fault() {
 }
 
 #[test]
-fn a_right_configuration_is_shown_with_its_origin() {
+fn a_right_configuration_is_shown_with_its_origins() {
     let path = file("right.toml", "[tick]\nhosts_ms = 50\n");
     let path = path.to_str().unwrap();
     let output = sensor(&["config", "check", "--config", path]);
@@ -111,7 +111,7 @@ fn told(manager: &UnixDatagram, last: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_service_manager_hears_how_it_stands() {
+fn the_service_manager_is_told_start_reload_and_stop() {
     needs_root();
     let path = std::env::temp_dir().join(format!("sensor-it-{}-notify", std::process::id()));
     let _absent = fs::remove_file(&path);

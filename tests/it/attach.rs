@@ -102,7 +102,7 @@ fn patterns_choose_interfaces() {
 }
 
 #[test]
-fn the_callers_own_connection_needs_a_yes() {
+fn the_interface_of_the_callers_connection_needs_a_yes() {
     let network = network();
     let line = format!("{} run --iface client", binary().unwrap().display());
     let mut command: Command = network.command("server", &line);

@@ -107,7 +107,7 @@ fn good_input_has_no_faults() {
 }
 
 #[test]
-fn a_truncated_capture() {
+fn a_truncated_capture_is_named_and_read_to_its_end() {
     let labelled = Labelled::new("bad-cut", &scan());
     let bytes = fs::read(labelled.capture()).unwrap();
     fs::write(labelled.capture(), &bytes[..bytes.len() - 7]).unwrap();
@@ -157,7 +157,7 @@ fn two_links(frames: &Frames) -> Vec<u8> {
 }
 
 #[test]
-fn a_link_type_that_nobody_knows() {
+fn an_unknown_link_type_is_named() {
     let labelled = Labelled::new("bad-link", &scan());
     fs::write(labelled.capture(), two_links(&scan())).unwrap();
     both_name_it_and_find_the_scan(&labelled, &["made.pcap", "link type 147 of frame 51 "]);
@@ -167,7 +167,7 @@ fn a_link_type_that_nobody_knows() {
 }
 
 #[test]
-fn a_clock_that_is_set_back() {
+fn a_clock_set_back_is_named_with_its_frame() {
     let mut frames = scan();
     for (at_us, _) in frames.iter_mut().skip(700) {
         *at_us -= 3_600_000_000;
@@ -196,7 +196,7 @@ fn packets_a_little_out_of_order_are_no_fault() {
 }
 
 #[test]
-fn a_clock_that_jumps_about_is_named_ten_times() {
+fn a_clock_that_jumps_often_is_named_ten_times() {
     let mut frames = scan();
     for (i, (at_us, _)) in frames.iter_mut().enumerate() {
         *at_us -= (i as u64 % 40 / 20) * 60_000_000;
@@ -212,7 +212,7 @@ fn a_clock_that_jumps_about_is_named_ten_times() {
 }
 
 #[test]
-fn bad_rows_of_labels() {
+fn bad_rows_of_labels_are_named() {
     let labelled = Labelled::new("bad-rows", &scan());
     labelled.append("made.pkt.csv", "2001,many,1,scan_tcp_syn\n");
     labelled.append("made.csv", "1,2,a,b,1,tcp,7,scan_tcp_syn,9\n");
@@ -226,7 +226,7 @@ fn bad_rows_of_labels() {
 }
 
 #[test]
-fn labels_that_are_not_there_and_files_that_are_none() {
+fn missing_labels_and_captures_are_named() {
     let labelled = Labelled::new("bad-absent", &scan());
     let good = labelled.capture();
     fs::copy(&good, labelled.0.join("bare.pcap")).unwrap();
@@ -239,7 +239,7 @@ fn labels_that_are_not_there_and_files_that_are_none() {
 }
 
 #[test]
-fn a_model_that_is_none_is_wrong_usage() {
+fn a_file_that_is_no_model_is_wrong_usage() {
     let labelled = Labelled::new("bad-model", &scan());
     let output = Command::new(binary().unwrap())
         .args(["eval", "--models", "kitnet,oracle"])

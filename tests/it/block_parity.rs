@@ -149,14 +149,14 @@ fn agree_by(seed: u64, enforce: u32) {
 }
 
 #[test]
-fn enforcing_they_agree() {
+fn kernel_and_replay_agree_when_enforcing() {
     for seed in [1, 2] {
         agree_by(seed, 1);
     }
 }
 
 #[test]
-fn monitoring_they_agree() {
+fn kernel_and_replay_agree_when_monitoring() {
     for seed in [3, 4] {
         agree_by(seed, 0);
     }

@@ -3,7 +3,7 @@
 //! Needs root: without, each test says so and passes.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use sensor_common::datapath::Verdict;
 use sensor_common::event::Kind;
 use sensor_common::packet::protocol;
 use sensor_engine::Scope;
-use sensor_tests::frames::Dice;
+use sensor_tests::frames::ipv4::{self, SYN};
+use sensor_tests::frames::{self, Dice, IPV6, ethernet, ipv6_between};
 use sensor_tests::needs_root;
 use sensor_tests::twin::{Case, Twin};
 
@@ -111,27 +112,15 @@ impl Lists {
 
 /// A frame from a source to a port of ours.
 fn frame(source: IpAddr, protocol: u8, port: u16) -> Vec<u8> {
-    let mut frame = vec![2; 12];
-    let transport = |frame: &mut Vec<u8>| {
-        frame.extend(4000u16.to_be_bytes());
-        frame.extend(port.to_be_bytes());
-        // Sequence numbers, offset and flags of TCP; length and checksum of UDP come first.
-        frame.extend([0, 20, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0]);
+    let (ports, to6) = ((4_000, port), Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 1));
+    let (transport, sum_at) = match protocol {
+        protocol::UDP => (frames::udp(ports, &[0; 12]), 6),
+        _ => (frames::tcp(ports, SYN, &[]), 16),
     };
     match source {
-        IpAddr::V4(v4) => {
-            frame.extend([8, 0, 0x45, 0, 0, 40, 0, 1, 0, 0, 64, protocol, 0, 0]);
-            frame.extend(v4.octets());
-            frame.extend([198, 51, 100, 1]);
-        }
-        IpAddr::V6(v6) => {
-            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, protocol, 64]);
-            frame.extend(v6.octets());
-            frame.extend([0x3f, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        }
+        IpAddr::V4(v4) => ipv4::packet(protocol, v4.octets(), [198, 51, 100, 1], &transport),
+        IpAddr::V6(v6) => ethernet(IPV6, &ipv6_between(protocol, [v6, to6], transport, sum_at)),
     }
-    transport(&mut frame);
-    frame
 }
 
 #[test]
@@ -156,7 +145,7 @@ fn drops_exact_sources_and_nobody_else() {
 /// Plain packets of a blocked source are dropped before they are parsed: nothing may be counted less
 /// for that. Tagged ones go the long way.
 #[test]
-fn the_short_way_counts_as_the_long_one() {
+fn early_drop_counts_as_the_full_parse_does() {
     let mut lists = lists();
     lists.block("192.0.2.7");
     let plain = frame("192.0.2.7".parse().unwrap(), protocol::UDP, 53);
@@ -183,7 +172,7 @@ fn the_short_way_counts_as_the_long_one() {
 /// What can't be read is passed, and who hides in a tunnel is looked for inside: on the short way,
 /// too.
 #[test]
-fn the_short_way_leaves_the_odd_packets_to_the_long_one() {
+fn early_drop_leaves_unusual_packets_to_the_full_parse() {
     let mut lists = lists();
     lists.block("192.0.2.7");
     let plain = frame("192.0.2.7".parse().unwrap(), protocol::UDP, 53);
@@ -264,7 +253,7 @@ fn a_narrower_entry_that_passes_hides_no_wider_one() {
 }
 
 #[test]
-fn scopes_are_a_port_and_a_protocol() {
+fn scopes_limit_blocks_to_a_port_and_a_protocol() {
     let mut lists = lists();
     for source in ["192.0.2.7", "2001:db8::7"] {
         let (shell, names) = (only(protocol::TCP, 22), only(protocol::UDP, 53));
@@ -299,7 +288,7 @@ fn scopes_are_a_port_and_a_protocol() {
 }
 
 #[test]
-fn a_source_has_so_many_scopes() {
+fn scopes_of_a_source_are_limited() {
     let mut lists = lists();
     for port in 1..=4 {
         lists

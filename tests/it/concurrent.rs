@@ -219,7 +219,7 @@ impl Seen {
 }
 
 #[test]
-fn reads_are_whole_while_the_kernel_writes() {
+fn reads_are_consistent_while_the_kernel_writes() {
     let mut kernel = kernel();
     if std::thread::available_parallelism().unwrap().get() < 2 {
         skip("needs two CPUs");
@@ -250,7 +250,7 @@ fn reads_are_whole_while_the_kernel_writes() {
 }
 
 #[test]
-fn a_record_that_never_rests_is_counted_and_left_out() {
+fn a_record_without_a_stable_read_is_counted_and_left_out() {
     let mut kernel = kernel();
     run(xdp(&mut kernel), &frames(FIRST_PORT)[0], 1);
     let n_entries = aya::util::nr_cpus().unwrap() as u32 * N_BUCKETS;

@@ -1,58 +1,24 @@
 //! Golden replays of what samples of packets show: each detector fires on its behaviour and stays
 //! silent on what looks like it.
 
+use sensor_tests::frames::ipv4::{Ip, Mac, arp, udp};
+
 use crate::replay::{capture, families, replay};
 
 pub(crate) type Frame = (u64, Vec<u8>);
 pub(crate) const START_US: u64 = 1_700_000_000_000_000;
-const GATEWAY: ([u8; 6], [u8; 4]) = ([2, 0, 0, 0, 0, 1], [192, 0, 2, 1]);
-const VICTIM: ([u8; 6], [u8; 4]) = ([2, 0, 0, 0, 0, 7], [192, 0, 2, 7]);
-const ATTACKER: ([u8; 6], [u8; 4]) = ([2, 0, 0, 0, 0, 66], [192, 0, 2, 66]);
-const NOBODY: [u8; 6] = [0; 6];
-const EVERYBODY: [u8; 6] = [0xff; 6];
+const GATEWAY: (Mac, Ip) = ([2, 0, 0, 0, 0, 1], [192, 0, 2, 1]);
+const VICTIM: (Mac, Ip) = ([2, 0, 0, 0, 0, 7], [192, 0, 2, 7]);
+const ATTACKER: (Mac, Ip) = ([2, 0, 0, 0, 0, 66], [192, 0, 2, 66]);
+const NOBODY: Mac = [0; 6];
+const EVERYBODY: Mac = [0xff; 6];
 
-fn arp(
-    operation: u8,
-    sender: ([u8; 6], [u8; 4]),
-    target: ([u8; 6], [u8; 4]),
-    to: [u8; 6],
-) -> Vec<u8> {
-    let mut frame = to.to_vec();
-    frame.extend(sender.0);
-    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, operation]);
-    frame.extend(sender.0);
-    frame.extend(sender.1);
-    frame.extend(target.0);
-    frame.extend(target.1);
-    frame.resize(60, 0);
-    frame
-}
-
-fn ask(from: ([u8; 6], [u8; 4]), whom: [u8; 4]) -> Vec<u8> {
+fn ask(from: (Mac, Ip), whom: Ip) -> Vec<u8> {
     arp(1, from, (NOBODY, whom), EVERYBODY)
 }
 
-fn answer(from: ([u8; 6], [u8; 4]), to: ([u8; 6], [u8; 4])) -> Vec<u8> {
+fn answer(from: (Mac, Ip), to: (Mac, Ip)) -> Vec<u8> {
     arp(2, from, to, to.0)
-}
-
-pub(crate) fn ipv4(protocol: u8, source: [u8; 4], destination: [u8; 4], payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
-    frame.extend((20 + payload.len() as u16).to_be_bytes());
-    frame.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
-    frame.extend(source);
-    frame.extend(destination);
-    frame.extend(payload);
-    frame
-}
-
-fn udp(source: [u8; 4], destination: [u8; 4], ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
-    let mut datagram = ports.0.to_be_bytes().to_vec();
-    datagram.extend(ports.1.to_be_bytes());
-    datagram.extend((8 + payload.len() as u16).to_be_bytes());
-    datagram.extend([0, 0]);
-    datagram.extend(payload);
-    ipv4(17, source, destination, &datagram)
 }
 
 /// A question and its answer 20 ms later.
@@ -69,8 +35,12 @@ fn lookup(at_us: u64, port: u16, name: &str, record: u16, rcode: u8) -> [Frame; 
         bytes
     };
     let (client, resolver) = (VICTIM.1, GATEWAY.1);
-    let question = udp(client, resolver, (port, 53), &message([1, 0]));
-    let answer = udp(resolver, client, (53, port), &message([0x81, 0x80 | rcode]));
+    let question = udp((client, port), (resolver, 53), &message([1, 0]));
+    let answer = udp(
+        (resolver, 53),
+        (client, port),
+        &message([0x81, 0x80 | rcode]),
+    );
     [(at_us, question), (at_us + 20_000, answer)]
 }
 
@@ -97,7 +67,7 @@ fn noise(n: usize, mut state: u64) -> String {
 }
 
 #[test]
-fn arp_poisoning_is_told_by_what_it_takes_over() {
+fn arp_poisoning_is_found_by_taken_addresses() {
     let mut frames = vec![
         (START_US, ask(VICTIM, GATEWAY.1)),
         (START_US + 500, answer(GATEWAY, VICTIM)),
@@ -118,7 +88,7 @@ fn arp_poisoning_is_told_by_what_it_takes_over() {
 }
 
 #[test]
-fn arp_poisoning_is_told_by_its_own_lookups() {
+fn arp_poisoning_is_found_by_its_own_lookups() {
     let mut frames = vec![(START_US, ask(VICTIM, GATEWAY.1))];
     for round in 1..7 {
         let at_us = START_US + round * 4_000_000;
@@ -129,7 +99,7 @@ fn arp_poisoning_is_told_by_its_own_lookups() {
 }
 
 #[test]
-fn ordinary_arp_is_silent() {
+fn ordinary_arp_raises_nothing() {
     let mut frames = Vec::new();
     for round in 0..60 {
         let at_us = START_US + round * 30_000_000;
@@ -150,7 +120,7 @@ fn ordinary_arp_is_silent() {
 }
 
 #[test]
-fn arp_sweep_is_told() {
+fn arp_sweep_is_found() {
     let sweep = |host: u8| {
         (
             START_US + u64::from(host) * 10_000,
@@ -162,7 +132,7 @@ fn arp_sweep_is_told() {
 }
 
 #[test]
-fn dns_tunnels_are_told_by_any_record_type() {
+fn dns_tunnels_are_found_by_any_record_type() {
     for (record, length) in [(16, 20), (5, 20), (10, 20), (1, 40)] {
         let frames: Vec<Frame> = (0..120)
             .flat_map(|n| {
@@ -179,7 +149,7 @@ fn dns_tunnels_are_told_by_any_record_type() {
 }
 
 #[test]
-fn benign_names_are_silent() {
+fn benign_names_raise_nothing() {
     let names = |n: u64| {
         [
             (
@@ -209,7 +179,7 @@ fn benign_names_are_silent() {
 }
 
 #[test]
-fn generated_names_that_do_not_exist_are_told() {
+fn generated_names_without_answers_are_found() {
     let frames: Vec<Frame> = (0..60)
         .flat_map(|n| {
             let name = format!("{}.xyz", noise(12, n + 1));

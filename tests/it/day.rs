@@ -18,7 +18,7 @@ fn assert_flat(bytes: &[u64], n_warm_up: usize) {
 }
 
 #[test]
-fn memory_is_flat_over_a_day() {
+fn memory_stays_flat_over_a_day() {
     let (bytes, text) = replay_day(20).unwrap();
     assert!(text.contains("\"summary\""), "{text}");
     assert_flat(&bytes, 6);

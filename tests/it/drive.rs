@@ -6,10 +6,11 @@ use sensor_capture::kernel::LoadOptions;
 use sensor_capture::pcap::{Frame, LinkType};
 use sensor_capture::player::{Conditions, Player};
 use sensor_engine::{Config, Engine, Input, Output};
+use sensor_tests::frames::ipv4::{SYN, tcp};
 use sensor_tests::needs_root;
 use sensor_tests::twin::{Case, Twin};
 
-use crate::replay::{scan, tcp};
+use crate::replay::scan;
 
 /// Keeps verdicts: who, what, when, how sure. The order in which the flows of one look are read differs,
 /// and with it, which of many ports are named and counts of windows that end within the look.
@@ -72,7 +73,7 @@ type Frames = Vec<(u64, Vec<u8>)>;
 fn flood() -> Frames {
     let syn = |n: u64| {
         let port = 1_024 + (n % 50_000) as u16;
-        let frame = tcp([198, 51, 100, 9], [192, 0, 2, 7], (port, 80), 0x02);
+        let frame = tcp(([198, 51, 100, 9], port), ([192, 0, 2, 7], 80), SYN, &[]);
         (1_700_000_000_000_000 + n * 100, frame)
     };
     (0..20_000).map(syn).collect()

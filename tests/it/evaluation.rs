@@ -9,7 +9,7 @@ use sensor_tests::{binary, shared_data};
 const LEFT_OUT: [&str; 4] = ["days1to3", "comp_", "iot_setup_a", "iot_home"];
 
 #[test]
-fn headline_figures_hold() {
+fn headline_figures_of_the_evaluation_hold() {
     let listed = std::fs::read_dir(shared_data("pcap")).unwrap();
     let captures: Vec<_> = listed
         .filter_map(|entry| Some(entry.ok()?.path()))

@@ -60,11 +60,11 @@ fn tells_of_hits_and_starts(mode: &str) {
 }
 
 #[test]
-fn hits_and_starts_are_told_in_monitor_mode() {
+fn events_tell_block_hits_and_flow_starts_in_monitor_mode() {
     tells_of_hits_and_starts("monitor");
 }
 
 #[test]
-fn hits_and_starts_are_told_when_enforcing() {
+fn events_tell_block_hits_and_flow_starts_when_enforcing() {
     tells_of_hits_and_starts("enforce");
 }

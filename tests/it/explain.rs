@@ -14,7 +14,7 @@ fn explain(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_replay_is_explained_from_its_lines() {
+fn explain_reads_the_lines_of_a_replay() {
     let output = replay(&[&capture("explained", &scan())]);
     let lines = std::env::temp_dir().join(format!("sensor-{}-lines.jsonl", std::process::id()));
     fs::write(&lines, &output.stdout).unwrap();

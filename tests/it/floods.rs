@@ -114,7 +114,7 @@ fn throughput(network: &Network) -> f64 {
 /// The transfer of a client goes on while another host floods and is dropped. Both share two CPUs
 /// with the flood's sender, so that some is lost to that alone.
 #[test]
-fn a_transfer_goes_on_under_attack() {
+fn a_transfer_keeps_its_rate_under_attack() {
     let network = network();
     let mut sensor = Running::start(&network, "--mode enforce").unwrap();
     let before = throughput(&network);

@@ -99,7 +99,7 @@ fn tells_of_both(sensor: &Running) {
 }
 
 #[test]
-fn a_full_disk_costs_lines_and_nothing_else() {
+fn a_full_disk_costs_output_lines_and_nothing_else() {
     needs_root();
     let disk = Disk::new();
     let config = configuration(&disk);

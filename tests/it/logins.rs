@@ -1,6 +1,8 @@
 //! Golden replays of what services say: refused logins, broken messages, refusing devices, echoes.
 
-use crate::content::{Frame, START_US, found, ipv4};
+use sensor_tests::frames::ipv4::{self, ACK, FIN_ACK, PSH_ACK, SYN, SYN_ACK};
+
+use crate::content::{Frame, START_US, found};
 use crate::replay::{capture, families, replay};
 
 const CLIENT: [u8; 4] = [198, 51, 100, 9];
@@ -12,11 +14,7 @@ fn tcp(way: Way, ports: (u16, u16), flags: u8, payload: &[u8]) -> Vec<u8> {
         Way::Out(client, server) => (client, server, ports),
         Way::Back(client, server) => (server, client, (ports.1, ports.0)),
     };
-    let mut segment = from.to_be_bytes().to_vec();
-    segment.extend(to.to_be_bytes());
-    segment.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 4, 0, 0, 0, 0, 0]);
-    segment.extend(payload);
-    ipv4(6, source, destination, &segment)
+    ipv4::tcp((source, from), (destination, to), flags, payload)
 }
 
 #[derive(Clone, Copy)]
@@ -27,12 +25,6 @@ enum Way {
 
 const OUT: Way = Way::Out(CLIENT, SERVER);
 const BACK: Way = Way::Back(CLIENT, SERVER);
-const SYN: u8 = 0x02;
-const SYN_ACK: u8 = 0x12;
-const ACK: u8 = 0x10;
-const DATA: u8 = 0x18;
-const FIN: u8 = 0x11;
-
 /// A connection: handshake, what both say in turn, beginning with the client, and its end.
 fn session(at_us: u64, ports: (u16, u16), turns: &[&[u8]]) -> Vec<Frame> {
     let mut frames: Vec<Vec<u8>> = vec![
@@ -43,13 +35,13 @@ fn session(at_us: u64, ports: (u16, u16), turns: &[&[u8]]) -> Vec<Frame> {
     for (n, turn) in turns.iter().enumerate() {
         let (way, other) = if n % 2 == 0 { (OUT, BACK) } else { (BACK, OUT) };
         if !turn.is_empty() {
-            frames.push(tcp(way, ports, DATA, turn));
+            frames.push(tcp(way, ports, PSH_ACK, turn));
             frames.push(tcp(other, ports, ACK, b""));
         }
     }
     frames.extend([
-        tcp(OUT, ports, FIN, b""),
-        tcp(BACK, ports, FIN, b""),
+        tcp(OUT, ports, FIN_ACK, b""),
+        tcp(BACK, ports, FIN_ACK, b""),
         tcp(OUT, ports, ACK, b""),
     ]);
     let at = |(n, frame)| (at_us + n as u64 * 1_000, frame);
@@ -65,7 +57,7 @@ fn detectors(name: &str, frames: &[Frame]) -> (Vec<String>, String) {
 }
 
 #[test]
-fn refused_ftp_logins_are_told() {
+fn refused_ftp_logins_are_found() {
     // One long connection, so that the number of sessions says nothing.
     let mut turns: Vec<&[u8]> = vec![b"", b"220 ready\r\n"];
     for _ in 0..15 {
@@ -85,7 +77,7 @@ fn refused_ftp_logins_are_told() {
 }
 
 #[test]
-fn ssh_guessing_is_told_on_any_port() {
+fn ssh_guessing_is_found_on_any_port() {
     let frames: Vec<Frame> = (0..30)
         .flat_map(|n| {
             let ports = (40_000 + n as u16, 902);
@@ -99,7 +91,7 @@ fn ssh_guessing_is_told_on_any_port() {
 }
 
 #[test]
-fn logins_that_work_are_silent() {
+fn accepted_logins_raise_nothing() {
     let mut frames = Vec::new();
     for n in 0..40 {
         let at_us = START_US + n * 20_000_000;
@@ -130,7 +122,7 @@ fn logins_that_work_are_silent() {
 }
 
 #[test]
-fn mqtt_is_judged_by_its_rules() {
+fn mqtt_messages_against_the_protocol_are_found() {
     let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
     let accepted = b"\x20\x02\x00\x00";
     let say = |topics: &[&[u8]]| {
@@ -155,17 +147,17 @@ fn modbus(unit: [u8; 4], n: u16, port: u16, function: u8, answer: &[u8]) -> [Fra
     [
         (
             at_us,
-            tcp(Way::Out(CLIENT, unit), (port, 502), DATA, &request),
+            tcp(Way::Out(CLIENT, unit), (port, 502), PSH_ACK, &request),
         ),
         (
             at_us + 5_000,
-            tcp(Way::Back(CLIENT, unit), (port, 502), DATA, &reply),
+            tcp(Way::Back(CLIENT, unit), (port, 502), PSH_ACK, &reply),
         ),
     ]
 }
 
 #[test]
-fn polling_a_device_is_silent_and_exploring_it_is_told() {
+fn exploring_a_modbus_device_is_found_and_polling_is_not() {
     let poll = |n| modbus(SERVER, n, 40_000, 3, &[3, 2, 0, n as u8]);
     let polls: Vec<Frame> = (0..300).flat_map(poll).collect();
     assert_eq!(found("polls", &polls), [] as [&str; 0]);
@@ -177,7 +169,7 @@ fn polling_a_device_is_silent_and_exploring_it_is_told() {
 }
 
 #[test]
-fn devices_that_begin_to_talk_are_told() {
+fn devices_that_begin_to_talk_are_found() {
     let (one, other) = (SERVER, [192, 0, 2, 11]);
     let mut frames: Vec<Frame> = (0..100)
         .flat_map(|n| {
@@ -206,13 +198,16 @@ fn echo(n: u64, request: &[u8], reply: &[u8]) -> [Frame; 2] {
         bytes
     };
     [
-        (at_us, ipv4(1, CLIENT, SERVER, &message(8, request))),
-        (at_us + 9_000, ipv4(1, SERVER, CLIENT, &message(0, reply))),
+        (at_us, ipv4::packet(1, CLIENT, SERVER, &message(8, request))),
+        (
+            at_us + 9_000,
+            ipv4::packet(1, SERVER, CLIENT, &message(0, reply)),
+        ),
     ]
 }
 
 #[test]
-fn echoes_that_carry_data_are_told() {
+fn echoes_that_carry_data_are_found() {
     let data = |n: u64, salt: u64| -> Vec<u8> {
         let length = 20 + (n * 37 + salt * 11) % 100;
         (0..length)
@@ -238,7 +233,7 @@ fn echoes_that_carry_data_are_told() {
 }
 
 #[test]
-fn flows_carry_what_was_read_of_them() {
+fn flow_records_carry_notes_of_their_packets() {
     let turns: [&[u8]; 2] = [
         b"GET /index.html HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test/1\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\n\r\n",

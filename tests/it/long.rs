@@ -8,6 +8,7 @@ use sensor_capture::pcap::{Frame, LinkType};
 use sensor_capture::player::{Conditions, Player};
 use sensor_engine::{Config, Engine, Input, Output};
 use sensor_tests::engine_load::resident_bytes;
+use sensor_tests::frames::ipv4::{self, Ip};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const T0: u64 = 1_700_000_000 * SECOND_NS;
@@ -59,17 +60,9 @@ impl Listener for Kept {
     }
 }
 
-/// An Ethernet frame with a UDP datagram of no content.
-fn udp(source: [u8; 4], destination: [u8; 4], ports: [u16; 2]) -> [u8; 42] {
-    let mut frame = [0; 42];
-    frame[12..18].copy_from_slice(&[8, 0, 0x45, 0, 0, 28]);
-    frame[22..24].copy_from_slice(&[64, 17]);
-    frame[26..30].copy_from_slice(&source);
-    frame[30..34].copy_from_slice(&destination);
-    frame[34..36].copy_from_slice(&ports[0].to_be_bytes());
-    frame[36..38].copy_from_slice(&ports[1].to_be_bytes());
-    frame[38..40].copy_from_slice(&[0, 8]);
-    frame
+/// A datagram of no content.
+fn udp(from: Ip, to: Ip, ports: [u16; 2]) -> Vec<u8> {
+    ipv4::udp((from, ports[0]), (to, ports[1]), &[])
 }
 
 fn play(player: &mut Player<Kept>, at_ns: u64, frame: &[u8]) {
@@ -84,7 +77,7 @@ fn play(player: &mut Player<Kept>, at_ns: u64, frame: &[u8]) {
 }
 
 #[test]
-fn every_packet_is_in_one_flow_whatever_the_silences() {
+fn every_packet_is_in_exactly_one_flow_however_long_the_silences() {
     let mut player = Player::new(Kept::new(false), &Conditions::default());
     let mut at_ns = T0;
     let (client, server) = ([10, 0, 0, 1], [10, 0, 0, 2]);
@@ -128,7 +121,7 @@ fn day(player: &mut Player<Kept>, from_s: u64, to_s: u64, per_second: u64) {
 }
 
 #[test]
-fn looks_that_are_skipped_change_nothing() {
+fn skipping_idle_looks_changes_no_output() {
     // Frames that nobody can read keep every tick busy; without them the silent ones are skipped.
     let lines = |has_noise: bool| {
         let mut player = Player::new(Kept::new(true), &Conditions::default());
@@ -155,13 +148,16 @@ fn looks_that_are_skipped_change_nothing() {
 const ALONE: &str = "SENSOR_TEST_ALONE";
 
 #[test]
-fn memory_stays_over_hours() {
+fn memory_stays_flat_over_hours_of_ever_new_hosts() {
     if std::env::var_os(ALONE).is_some() {
         return measure_hours();
     }
     // Memory is that of a process: in this one others run at the same time.
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "long::memory_stays_over_hours"])
+        .args([
+            "--exact",
+            "long::memory_stays_flat_over_hours_of_ever_new_hosts",
+        ])
         .env(ALONE, "1")
         .output()
         .unwrap();

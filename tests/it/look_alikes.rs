@@ -1,12 +1,13 @@
 //! What honest hosts do that looks like an attack from afar: none of it may be told, or as no more
 //! than low.
 
-use crate::content::{Frame, START_US, ipv4};
-use crate::replay::{capture, replay};
-use crate::shapes::{
-    ACK, FIN_ACK, Ip, MS, PSH_ACK, S, SYN, SYN_ACK, echo, port, refused, scattered, session, tcp,
-    udp,
+use sensor_tests::frames::ipv4::{
+    self, ACK, FIN_ACK, Ip, PSH_ACK, SYN, SYN_ACK, arp, icmp as echo,
 };
+
+use crate::content::{Frame, START_US};
+use crate::replay::{capture, replay};
+use crate::shapes::{MS, S, port, refused, scattered, session, tcp, udp};
 
 const HOME: Ip = [192, 168, 1, 20];
 const ROUTER: Ip = [192, 168, 1, 1];
@@ -33,7 +34,7 @@ fn is_silent(name: &str, frames: Vec<Frame>) {
 }
 
 #[test]
-fn an_attack_is_heard() {
+fn a_scan_raises_an_incident_here() {
     let frames = (0..100)
         .flat_map(|i| refused(START_US + i * 50 * MS, (SERVER, port(i)), (HOME, 80), 0))
         .collect();
@@ -74,7 +75,7 @@ fn transfer(
 }
 
 #[test]
-fn bulk_both_ways() {
+fn bulk_transfers_raise_nothing() {
     let (client, server) = ((HOME, 50_000), (SERVER, 443));
     is_silent(
         "download",
@@ -87,7 +88,7 @@ fn bulk_both_ways() {
 }
 
 #[test]
-fn a_call() {
+fn a_video_call_raises_nothing() {
     // Sound and picture both ways, each in one flow.
     let mut frames = Vec::new();
     for i in 0..6_000u64 {
@@ -104,7 +105,7 @@ fn a_call() {
 }
 
 #[test]
-fn a_swarm() {
+fn peer_to_peer_raises_nothing() {
     let mut frames = Vec::new();
     for i in 0..300u64 {
         let at_us = START_US + i * 200 * MS;
@@ -124,7 +125,7 @@ fn a_swarm() {
 }
 
 #[test]
-fn a_busy_resolver() {
+fn a_busy_resolver_raises_nothing() {
     let mut frames = Vec::new();
     for i in 0..3_000u64 {
         let at_us = START_US + i * 10 * MS;
@@ -151,7 +152,7 @@ fn a_busy_resolver() {
 }
 
 #[test]
-fn many_connections_at_once_over_a_long_way() {
+fn crowds_of_distant_connections_raise_nothing() {
     // Sixty at once, 250 ms to the server: for that long none of them is a connection.
     let mut frames = Vec::new();
     for i in 0..60u64 {
@@ -183,7 +184,7 @@ fn many_connections_at_once_over_a_long_way() {
 }
 
 #[test]
-fn devices_that_are_polled_and_report() {
+fn polled_and_reporting_devices_raise_nothing() {
     let mut frames = Vec::new();
     for i in 0..120u64 {
         let at_us = START_US + i * S;
@@ -207,7 +208,7 @@ fn devices_that_are_polled_and_report() {
 }
 
 #[test]
-fn chatter_to_groups() {
+fn multicast_announcements_raise_nothing() {
     let mut frames = Vec::new();
     for i in 0..600u64 {
         let at_us = START_US + i * 100 * MS;
@@ -227,7 +228,7 @@ fn chatter_to_groups() {
 }
 
 #[test]
-fn servers_of_time_and_mail() {
+fn time_and_mail_servers_raise_nothing() {
     let mut frames = Vec::new();
     for i in 0..2_000u64 {
         let at_us = START_US + i * 20 * MS;
@@ -258,7 +259,7 @@ fn servers_of_time_and_mail() {
 }
 
 #[test]
-fn many_users_behind_one_address() {
+fn many_users_behind_one_address_raise_nothing() {
     let mut frames = Vec::new();
     for i in 0..600u64 {
         let at_us = START_US + i * 130 * MS;
@@ -269,7 +270,7 @@ fn many_users_behind_one_address() {
 }
 
 #[test]
-fn a_knock_before_a_login() {
+fn port_knocking_raises_nothing() {
     let mut frames = Vec::new();
     for visit in 0..20u64 {
         let at_us = START_US + visit * 30 * S;
@@ -291,19 +292,11 @@ fn a_knock_before_a_login() {
 /// `sender` tells everybody, unasked, that it has the address.
 fn announcement(mac: u8, address: Ip) -> Vec<u8> {
     let mac = [2, 0, 0, 0, 0, mac];
-    let mut frame = [0xff; 6].to_vec();
-    frame.extend(mac);
-    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 2]);
-    frame.extend(mac);
-    frame.extend(address);
-    frame.extend([0xff; 6]);
-    frame.extend(address);
-    frame.resize(60, 0);
-    frame
+    arp(2, (mac, address), ([0xff; 6], address), [0xff; 6])
 }
 
 #[test]
-fn addresses_that_move() {
+fn failover_and_new_leases_raise_nothing() {
     // The standby takes the gateway's address over, and gives it back.
     let mut frames = Vec::new();
     for i in 0..5u64 {
@@ -323,13 +316,13 @@ fn addresses_that_move() {
 }
 
 #[test]
-fn tunnels_of_the_site_itself() {
+fn ipsec_tunnels_raise_nothing() {
     // ESP both ways, 400 packets a second.
     let mut frames = Vec::new();
     for i in 0..4_000u64 {
         let at_us = START_US + i * 2_500;
-        frames.push((at_us, ipv4(50, HOME, SERVER, &[7; 1_000])));
-        frames.push((at_us + 500, ipv4(50, SERVER, HOME, &[7; 1_000])));
+        frames.push((at_us, ipv4::packet(50, HOME, SERVER, &[7; 1_000])));
+        frames.push((at_us + 500, ipv4::packet(50, SERVER, HOME, &[7; 1_000])));
     }
     is_silent("esp", frames);
 }

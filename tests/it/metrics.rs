@@ -36,7 +36,7 @@ fn series(text: &str) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn every_counter_is_there_and_counts() {
+fn metrics_carry_every_counter() {
     let (network, sensor) = up();
     network
         .run("client", "ping -c 20 -i 0.02 10.99.1.1")

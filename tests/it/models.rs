@@ -6,7 +6,9 @@ use sensor_capture::pcap::{Frame, LinkType};
 use sensor_capture::player::{Conditions, Player};
 use sensor_engine::{Config, Engine, Family, Incident, Input, ModelKind, Output, State};
 
-use crate::content::{START_US, ipv4};
+use sensor_tests::frames::ipv4::{self, End};
+
+use crate::content::START_US;
 
 const N_CLIENTS: u8 = 12;
 const ODD: [u8; 4] = [192, 0, 2, 100 + 3];
@@ -23,13 +25,8 @@ fn dice(state: &mut u64, n: u64) -> u64 {
     (*state >> 33) % n
 }
 
-fn udp(from: ([u8; 4], u16), to: ([u8; 4], u16), n_payload: u64) -> Vec<u8> {
-    let mut datagram = from.1.to_be_bytes().to_vec();
-    datagram.extend(to.1.to_be_bytes());
-    datagram.extend((8 + n_payload as u16).to_be_bytes());
-    datagram.extend([0, 0]);
-    datagram.resize(8 + n_payload as usize, 0);
-    ipv4(17, from.0, to.0, &datagram)
+fn udp(from: End, to: End, n_payload: u64) -> Vec<u8> {
+    ipv4::udp(from, to, &vec![0; n_payload as usize])
 }
 
 type Frames = Vec<(u64, Vec<u8>)>;
@@ -216,7 +213,7 @@ fn the_baseline_fires() {
 }
 
 #[test]
-fn the_ensemble_fires_and_says_who_spoke() {
+fn the_ensemble_fires_and_names_the_models_that_did() {
     let incidents = check(&Config::default().scoring.models);
     let named = speakers(&incidents[0]);
     assert!(named.matches(", ").count() >= 2, "{named}");

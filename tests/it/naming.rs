@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use sensor_tests::frames::ipv4::{RST_ACK, SYN, tcp};
 use sensor_tests::{binary, shared_data};
 use serde_json::Value;
 
-use crate::replay::{capture, tcp};
+use crate::replay::capture;
 
 const T0_US: u64 = 1_700_000_000_000_000;
 
@@ -22,8 +23,11 @@ fn scan(n: u8) -> Frames {
         let at_us = T0_US + u64::from(port) * step_us;
         let ports = (40_000 + u16::from(n), port);
         [
-            (at_us, tcp(attacker, victim, ports, 0x02)),
-            (at_us + 50, tcp(victim, attacker, (ports.1, ports.0), 0x14)),
+            (at_us, tcp((attacker, ports.0), (victim, ports.1), SYN, &[])),
+            (
+                at_us + 50,
+                tcp((victim, ports.1), (attacker, ports.0), RST_ACK, &[]),
+            ),
         ]
     };
     (1..=1_200).flat_map(probe).collect()
@@ -49,9 +53,9 @@ fn sessions(n: u8, clients: u8, port: u16, step_us: u64, n_each: u16) -> Frames 
             let end = [(0x11, true), (0x11, false), (0x10, true)];
             for (k, (flags, is_client)) in flags.into_iter().chain(end).enumerate() {
                 let frame = if is_client {
-                    tcp(client, server, there, flags)
+                    tcp((client, there.0), (server, there.1), flags, &[])
                 } else {
-                    tcp(server, client, back, flags)
+                    tcp((server, back.0), (client, back.1), flags, &[])
                 };
                 frames.push((at_us + 1_000 * k as u64, frame));
             }
@@ -111,7 +115,7 @@ fn train(folder: &Path, output: &Path, seed: &str) -> Value {
 }
 
 #[test]
-fn a_model_is_trained_the_same_every_time_names_and_is_refused_when_it_doesn_t_fit() {
+fn a_naming_model_is_reproducible_used_and_refused_where_it_does_not_fit() {
     let folder = collection();
     let [first, again, other] = ["a", "b", "c"].map(|name| folder.join(format!("{name}.forest")));
     let figures = train(&folder, &first, "1");
@@ -184,7 +188,7 @@ fn refuses(folder: &Path, bytes: &[u8], unseen: &str) {
 }
 
 #[test]
-fn too_little_to_learn_from_is_said() {
+fn training_refuses_too_few_families() {
     let folder = std::env::temp_dir().join(format!("sensor-{}-naming-few", std::process::id()));
     fs::create_dir_all(folder.join("pcap")).unwrap();
     fs::create_dir_all(folder.join("labels")).unwrap();
@@ -209,7 +213,7 @@ const LEFT_OUT: [&str; 4] = ["days1to3", "comp_", "iot_setup_a", "iot_home"];
 
 /// The method with its defaults but fewer trees, on the captures that the shipped model comes from.
 #[test]
-fn the_method_is_worth_what_the_card_says() {
+fn training_on_the_shared_captures_reaches_the_card_s_figures() {
     let listed = fs::read_dir(shared_data("pcap")).unwrap();
     let mut captures: Vec<String> = listed
         .filter_map(|entry| Some(entry.ok()?.path().to_string_lossy().into_owned()))

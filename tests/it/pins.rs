@@ -124,7 +124,7 @@ fn detach(network: &Network, bpffs: &Bpffs) -> std::process::Output {
 }
 
 #[test]
-fn a_flag_keeps_enforcing_and_detach_ends_it() {
+fn keep_enforcing_outlives_the_agent_until_detach() {
     needs_root();
     let bpffs = Bpffs::new("detach", "");
     let network = Network::new().unwrap();
@@ -213,7 +213,7 @@ fn taking_over(network: &Network, bpffs: &Bpffs) -> Running {
 /// Kills the agent again and again under traffic: nothing of a blocked source comes through, no
 /// packet goes uncounted, and what was counted before is neither lost nor taken for news.
 #[test]
-fn nothing_slips_through_or_is_lost_between_two_agents() {
+fn no_packet_slips_through_or_is_lost_between_two_agents() {
     needs_root();
     let bpffs = Bpffs::new("gap", "");
     let network = Network::new().unwrap();
@@ -283,7 +283,7 @@ fn nothing_slips_through_or_is_lost_between_two_agents() {
 /// Another size of the tables: the blocks go on, the rest is begun anew, and no packet slips
 /// through either.
 #[test]
-fn another_capacity_begins_anew_but_keeps_the_blocks() {
+fn another_capacity_starts_with_empty_tables_but_keeps_blocks() {
     needs_root();
     let bpffs = Bpffs::new("capacity", "");
     let network = Network::new().unwrap();
@@ -321,7 +321,7 @@ fn another_capacity_begins_anew_but_keeps_the_blocks() {
 
 /// Every map of the program is one that is pinned, or holds nothing.
 #[test]
-fn every_map_has_its_place() {
+fn every_map_is_pinned_or_holds_nothing() {
     needs_root();
     let kernel =
         sensor_capture::kernel::Kernel::load(&sensor_capture::kernel::LoadOptions::fixed())
@@ -358,7 +358,7 @@ fn blocks_of_a_killed_agent_end_in_time() {
 }
 
 #[test]
-fn enforcement_is_left_in_place_where_that_is_wanted() {
+fn enforcement_stays_after_a_stop_where_configured() {
     needs_root();
     let bpffs = Bpffs::new("keep", "keep_on_stop = true\n");
     let network = Network::new().unwrap();

@@ -5,35 +5,17 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use sensor_tests::binary;
+use sensor_tests::frames::ipv4::{ACK, FIN_ACK, PSH_ACK, RST_ACK, SYN, SYN_ACK, tcp};
+use sensor_tests::pcap::{PcapWriter, Stamps};
 
 /// A classic pcap of Ethernet frames, each with its time in microseconds.
 pub(crate) fn capture(name: &str, frames: &[(u64, Vec<u8>)]) -> PathBuf {
-    let mut bytes = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
-        bytes.extend(word.to_le_bytes());
-    }
-    for (at_us, frame) in frames {
-        let length = frame.len() as u32;
-        let (seconds, fraction) = ((at_us / 1_000_000) as u32, (at_us % 1_000_000) as u32);
-        for word in [seconds, fraction, length, length] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend(frame);
-    }
     let path = std::env::temp_dir().join(format!("sensor-{}-{name}.pcap", std::process::id()));
-    fs::write(&path, bytes).unwrap();
+    let mut file = PcapWriter::new(fs::File::create(&path).unwrap(), Stamps::Microseconds).unwrap();
+    for (at_us, frame) in frames {
+        file.frame(at_us * 1_000, frame).unwrap();
+    }
     path
-}
-
-pub(crate) fn tcp(source: [u8; 4], destination: [u8; 4], ports: (u16, u16), flags: u8) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-    frame.extend([0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
-    frame.extend(source);
-    frame.extend(destination);
-    frame.extend(ports.0.to_be_bytes());
-    frame.extend(ports.1.to_be_bytes());
-    frame.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 4, 0, 0, 0, 0, 0]);
-    frame
 }
 
 pub(crate) fn replay(paths: &[&PathBuf]) -> Output {
@@ -63,8 +45,11 @@ pub(crate) fn scan() -> Vec<(u64, Vec<u8>)> {
     let probe = |port: u16| {
         let at_us = 1_700_000_000_000_000 + u64::from(port) * 1000;
         [
-            (at_us, tcp(attacker, victim, (40_000, port), 0x02)),
-            (at_us + 50, tcp(victim, attacker, (port, 40_000), 0x14)),
+            (at_us, tcp((attacker, 40_000), (victim, port), SYN, &[])),
+            (
+                at_us + 50,
+                tcp((victim, port), (attacker, 40_000), RST_ACK, &[]),
+            ),
         ]
     };
     (1..=1000).flat_map(probe).collect()
@@ -76,14 +61,14 @@ fn benign() -> Vec<(u64, Vec<u8>)> {
     let connection = |n: u64| {
         let port = 40_000 + n as u16;
         let flags = [
-            (true, 0x02),
-            (false, 0x12),
-            (true, 0x10),
-            (true, 0x18),
-            (false, 0x18),
-            (true, 0x11),
-            (false, 0x11),
-            (true, 0x10),
+            (true, SYN),
+            (false, SYN_ACK),
+            (true, ACK),
+            (true, PSH_ACK),
+            (false, PSH_ACK),
+            (true, FIN_ACK),
+            (false, FIN_ACK),
+            (true, ACK),
         ];
         flags
             .into_iter()
@@ -91,9 +76,9 @@ fn benign() -> Vec<(u64, Vec<u8>)> {
             .map(move |(i, (is_client, flags))| {
                 let at_us = 1_700_000_000_000_000 + n * 500_000 + i as u64 * 1000;
                 let frame = if is_client {
-                    tcp(client, server, (port, 443), flags)
+                    tcp((client, port), (server, 443), flags, &[])
                 } else {
-                    tcp(server, client, (443, port), flags)
+                    tcp((server, 443), (client, port), flags, &[])
                 };
                 (at_us, frame)
             })
@@ -102,7 +87,7 @@ fn benign() -> Vec<(u64, Vec<u8>)> {
 }
 
 #[test]
-fn finds_the_scan_and_blames_the_scanner() {
+fn a_scan_is_found_and_its_source_named() {
     let path = capture("scan", &scan());
     let output = replay(&[&path]);
     assert!(output.status.success());
@@ -111,7 +96,7 @@ fn finds_the_scan_and_blames_the_scanner() {
 }
 
 #[test]
-fn is_silent_on_benign_connections() {
+fn benign_connections_raise_nothing() {
     let path = capture("benign", &benign());
     let output = replay(&[&path]);
     assert!(output.status.success());
@@ -119,7 +104,7 @@ fn is_silent_on_benign_connections() {
 }
 
 #[test]
-fn says_the_same_every_time() {
+fn replays_of_one_capture_are_equal() {
     let path = capture("again", &scan());
     let lines = |output: Output| {
         let text = String::from_utf8(output.stdout).unwrap();
@@ -135,7 +120,7 @@ fn says_the_same_every_time() {
 }
 
 #[test]
-fn names_bad_input_and_goes_on() {
+fn bad_input_is_named_and_the_rest_is_read() {
     let (good, bad) = (capture("good", &scan()), capture("bad", &scan()));
     let bytes = fs::read(&bad).unwrap();
     fs::write(&bad, &bytes[..bytes.len() - 7]).unwrap();

@@ -1,10 +1,12 @@
 //! Golden replays of behaviour with a definite shape: each detector fires on it and stays silent on
 //! what looks like it.
 
-use crate::content::{Frame, START_US, ipv4};
-use crate::replay::{capture, families, replay};
+use sensor_tests::frames::ipv4::{
+    self, ACK, End, FIN_ACK, Ip, PSH_ACK, RST_ACK, SYN, SYN_ACK, icmp as echo,
+};
 
-pub(crate) type Ip = [u8; 4];
+use crate::content::{Frame, START_US};
+use crate::replay::{capture, families, replay};
 
 const CLIENT: Ip = [192, 0, 2, 9];
 const SERVER: Ip = [192, 0, 2, 1];
@@ -12,45 +14,17 @@ const OUTSIDE: Ip = [203, 0, 113, 5];
 pub(crate) const MS: u64 = 1_000;
 pub(crate) const S: u64 = 1_000_000;
 
-pub(crate) const FIN_ACK: u8 = 0x11;
-pub(crate) const SYN: u8 = 0x02;
-pub(crate) const SYN_ACK: u8 = 0x12;
-const RST_ACK: u8 = 0x14;
-pub(crate) const PSH_ACK: u8 = 0x18;
-pub(crate) const ACK: u8 = 0x10;
-
 /// `n_options` bytes of TCP options: none is what tools send, 20 what systems do.
-pub(crate) fn tcp(
-    from: (Ip, u16),
-    to: (Ip, u16),
-    flags: u8,
-    n_options: usize,
-    n_payload: usize,
-) -> Vec<u8> {
-    let mut segment = from.1.to_be_bytes().to_vec();
-    segment.extend(to.1.to_be_bytes());
-    segment.extend([0; 8]);
-    segment.extend([(((20 + n_options) / 4) << 4) as u8, flags, 4, 0, 0, 0, 0, 0]);
-    segment.resize(20 + n_options, 1);
-    segment.resize(20 + n_options + n_payload, b'x');
-    ipv4(6, from.0, to.0, &segment)
+pub(crate) fn tcp(from: End, to: End, flags: u8, n_options: usize, n_payload: usize) -> Vec<u8> {
+    ipv4::tcp_with_options(from, to, flags, n_options, &vec![b'x'; n_payload])
 }
 
-pub(crate) fn udp(from: (Ip, u16), to: (Ip, u16), n_payload: usize) -> Vec<u8> {
-    let mut datagram = from.1.to_be_bytes().to_vec();
-    datagram.extend(to.1.to_be_bytes());
-    datagram.extend((8 + n_payload as u16).to_be_bytes());
-    datagram.extend([0, 0]);
-    datagram.resize(8 + n_payload, 0);
-    ipv4(17, from.0, to.0, &datagram)
-}
-
-pub(crate) fn echo(from: Ip, to: Ip, kind: u8) -> Vec<u8> {
-    ipv4(1, from, to, &[kind, 0, 0, 0, 0, 1, 0, 1])
+pub(crate) fn udp(from: End, to: End, n_payload: usize) -> Vec<u8> {
+    ipv4::udp(from, to, &vec![0; n_payload])
 }
 
 /// A handshake, a question and its answer, and an end by both if `ends`.
-pub(crate) fn session(at_us: u64, client: (Ip, u16), server: (Ip, u16), ends: bool) -> Vec<Frame> {
+pub(crate) fn session(at_us: u64, client: End, server: End, ends: bool) -> Vec<Frame> {
     let mut frames = vec![
         (0, tcp(client, server, SYN, 20, 0)),
         (1, tcp(server, client, SYN_ACK, 20, 0)),
@@ -70,12 +44,7 @@ pub(crate) fn session(at_us: u64, client: (Ip, u16), server: (Ip, u16), ends: bo
 }
 
 /// A SYN and the RST that refuses it.
-pub(crate) fn refused(
-    at_us: u64,
-    client: (Ip, u16),
-    server: (Ip, u16),
-    n_options: usize,
-) -> [Frame; 2] {
+pub(crate) fn refused(at_us: u64, client: End, server: End, n_options: usize) -> [Frame; 2] {
     [
         (at_us, tcp(client, server, SYN, n_options, 0)),
         (at_us + 100, tcp(server, client, RST_ACK, 0, 0)),
@@ -104,7 +73,7 @@ fn finds(name: &str, mut frames: Vec<Frame>, expected: &[&str]) {
 }
 
 #[test]
-fn attempts_that_lead_nowhere() {
+fn refused_connection_attempts_become_floods_above_a_rate() {
     let hammer = |n_options, gap_ms: u64, n: u64| -> Vec<Frame> {
         (0..n)
             .flat_map(|i| {
@@ -120,7 +89,7 @@ fn attempts_that_lead_nowhere() {
 }
 
 #[test]
-fn spoofed_attempts() {
+fn spoofed_syn_flood_is_found_and_as_many_served_clients_are_not() {
     let flood: Vec<Frame> = (0..600)
         .map(|i| {
             let syn = tcp((scattered(i), port(i)), (SERVER, 443), SYN, 0, 0);
@@ -139,7 +108,7 @@ fn spoofed_attempts() {
 }
 
 #[test]
-fn a_tool_that_wants_no_answers_floods() {
+fn syn_flood_over_random_ports_is_no_scan() {
     let mut flood = Vec::new();
     for i in 0..3_000u64 {
         let to = (SERVER, (1_000 + i * 7 % 50_000) as u16);
@@ -149,7 +118,7 @@ fn a_tool_that_wants_no_answers_floods() {
 }
 
 #[test]
-fn web_denial() {
+fn http_flood_and_slow_http_are_found_and_browsers_are_not() {
     let sessions = |gap_ms: u64, n: u64, ends| -> Vec<Frame> {
         (0..n)
             .flat_map(|i| {
@@ -166,7 +135,7 @@ fn web_denial() {
 }
 
 #[test]
-fn datagrams_without_answers() {
+fn unanswered_datagrams_become_a_udp_flood() {
     let asked = |is_answered: bool| -> Vec<Frame> {
         let mut frames = Vec::new();
         for i in 0..200 {
@@ -184,7 +153,7 @@ fn datagrams_without_answers() {
 }
 
 #[test]
-fn echoes() {
+fn echo_requests_above_a_rate_become_an_icmp_flood() {
     let ping = |gap_ms: u64| -> Vec<Frame> {
         (0..200)
             .flat_map(|i| {
@@ -201,7 +170,7 @@ fn echoes() {
 }
 
 #[test]
-fn answers_that_nobody_asked_for() {
+fn unrequested_answers_of_many_hosts_become_a_reflection() {
     let reflectors = |n_reflectors: u64| -> Vec<Frame> {
         (0..200)
             .map(|i| {
@@ -224,7 +193,7 @@ fn answers_that_nobody_asked_for() {
 }
 
 #[test]
-fn guessed_passwords() {
+fn short_sessions_with_a_login_service_become_brute_force() {
     let logins = |gap_ms: u64, n: u64| -> Vec<Frame> {
         (0..n)
             .flat_map(|i| {
@@ -238,7 +207,7 @@ fn guessed_passwords() {
 }
 
 #[test]
-fn beacons() {
+fn regular_contacts_outside_become_a_beacon() {
     let contacts = |gap: fn(u64) -> u64, host: Ip| -> Vec<Frame> {
         let mut at_us = START_US;
         let mut frames = Vec::new();
@@ -257,7 +226,7 @@ fn beacons() {
 }
 
 #[test]
-fn scans_and_sweeps() {
+fn scans_and_sweeps_are_found_and_peer_to_peer_is_not() {
     let closed = |n: u16, hosts: bool, service: u16| -> Vec<Frame> {
         (1..=n)
             .flat_map(|i| {
@@ -298,7 +267,7 @@ fn scans_and_sweeps() {
 }
 
 #[test]
-fn mail_to_everybody() {
+fn mail_to_many_servers_is_a_sweep_unless_the_host_is_a_mail_server() {
     let mails = |accepts: bool| -> Vec<Frame> {
         let mut frames = Vec::new();
         if accepts {
@@ -321,7 +290,7 @@ fn each(gap_us: u64, n: u64, make: impl Fn(u64) -> Vec<u8>) -> Vec<Frame> {
 }
 
 #[test]
-fn datagrams_of_many_sources() {
+fn udp_flood_of_many_sources_is_found() {
     let flood = |i| udp((scattered(i), port(i)), (SERVER, 9_999), 100);
     finds("many-datagrams", each(5 * MS, 2_000, flood), &["udp_flood"]);
     // As many clients of a server that answers.
@@ -335,7 +304,7 @@ fn datagrams_of_many_sources() {
 }
 
 #[test]
-fn echoes_of_many_sources() {
+fn icmp_flood_of_many_sources_is_found() {
     let flood = |i| echo(scattered(i), SERVER, 8);
     finds("many-echoes", each(10 * MS, 1_000, flood), &["icmp_flood"]);
     // Probes of a few monitors, which are answered.
@@ -349,7 +318,7 @@ fn echoes_of_many_sources() {
 }
 
 #[test]
-fn segments_of_no_connection() {
+fn segments_outside_connections_become_an_ack_flood() {
     let stray = (0..1_500).flat_map(|i| {
         let at_us = START_US + i * 10 * MS;
         let source = (scattered(i), port(i));
@@ -363,7 +332,7 @@ fn segments_of_no_connection() {
 }
 
 #[test]
-fn odd_flags_at_rate() {
+fn segments_with_odd_flags_at_a_rate_become_a_flood() {
     // All bits that a Christmas tree has, from ports and addresses made up.
     let odd = |i| tcp((scattered(i), port(i)), (SERVER, 80), 0x29, 0, 0);
     let path = capture("shape-odd-flags", &each(100, 20_000, odd));
@@ -373,7 +342,7 @@ fn odd_flags_at_rate() {
 }
 
 #[test]
-fn icmpv6_behind_extension_headers() {
+fn chains_of_extension_headers_become_malformed_traffic() {
     use sensor_tests::frames;
 
     let echo = |n_headers: u8| {

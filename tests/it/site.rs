@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use sensor_tests::frames::ipv4::{SYN, tcp};
 use sensor_tests::{Network, Running, Sender, binary, needs_root};
 
-use crate::replay::{capture, families, scan, tcp};
+use crate::replay::{capture, families, scan};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -61,7 +62,7 @@ const MANY: [u8; 4] = [198, 51, 100, 200];
 /// One address tries forty ports, then another two hundred; nobody answers.
 fn two_scans(n: u64) -> Vec<u8> {
     let (source, port) = if n < 40 { (FEW, n) } else { (MANY, n) };
-    tcp(source, VICTIM, (40_000, 1 + port as u16), 0x02)
+    tcp((source, 40_000), (VICTIM, 1 + port as u16), SYN, &[])
 }
 
 const N_PROBES: u64 = 240;

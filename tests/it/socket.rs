@@ -34,7 +34,7 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn commands_tell_of_live_traffic() {
+fn commands_show_live_traffic() {
     let (network, sensor) = up("");
     let _ping = network
         .start("client", "ping -i 0.05 -s 1000 -c 400 10.99.1.1")
@@ -82,7 +82,7 @@ fn commands_tell_of_live_traffic() {
 }
 
 #[test]
-fn incidents_are_remembered() {
+fn closed_incidents_are_still_listed() {
     let (network, sensor) = up("");
     let scan = "nmap -n -Pn -sS -p 1-2000 10.99.2.1";
     let _scan = network.start("attacker", scan).unwrap();
@@ -139,7 +139,7 @@ fn incidents_are_remembered() {
 }
 
 #[test]
-fn the_socket_is_for_root_and_its_group_and_goes_with_the_agent() {
+fn the_socket_is_for_root_and_its_group_and_removed_at_stop() {
     let (_network, mut sensor) = up("");
     let meta = fs::metadata(sensor.socket()).unwrap();
     assert!(meta.file_type().is_socket());
@@ -180,7 +180,7 @@ fn raw(sensor: &Running, bytes: &[u8]) -> Value {
 }
 
 #[test]
-fn bad_clients_are_told_and_don_t_disturb_the_agent() {
+fn bad_requests_get_errors_and_don_t_disturb_the_agent() {
     let (network, sensor) = up("");
     assert_eq!(raw(&sensor, b"what?\n")["code"], "bad_request");
     assert_eq!(
@@ -223,7 +223,7 @@ fn bad_clients_are_told_and_don_t_disturb_the_agent() {
 }
 
 #[test]
-fn a_block_by_hand_holds_until_it_is_taken_away() {
+fn a_manual_block_holds_until_it_is_deleted() {
     let (network, sensor) = up("--mode enforce");
     let reaches = || {
         network
@@ -299,7 +299,7 @@ fn reasons_are_shown_safely_and_bounded() {
 }
 
 #[test]
-fn who_must_stay_reachable_is_not_blocked_by_hand_either() {
+fn protected_addresses_refuse_manual_blocks() {
     let (_network, sensor) = up("");
     let refused = |arguments: &str| {
         let output = sensor.ask(arguments).unwrap();

@@ -1,7 +1,7 @@
 //! A replay of a day of event time, watched while it runs.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::BufWriter;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 
 use crate::frames::{Dice, IPV4, Ipv4, ethernet, tcp, udp};
 use crate::host::run;
+use crate::pcap::{PcapWriter, Stamps};
 use crate::sensor::{binary, resident_bytes};
 
 const HOUR_NS: u64 = 3_600_000_000_000;
@@ -63,7 +64,7 @@ fn hour(fed: &mut Fed, dice: &mut Dice, hour: u64, per_minute: u64) -> Result<()
 /// A replay that is fed through a pipe, so that it is known how far it has come.
 pub struct Fed {
     child: Child,
-    pipe: BufWriter<File>,
+    pipe: PcapWriter<BufWriter<File>>,
     path: PathBuf,
 }
 
@@ -78,10 +79,8 @@ impl Fed {
             .arg(&path)
             .stdout(File::create(path.with_extension("json"))?)
             .spawn()?;
-        let mut pipe = BufWriter::new(File::options().write(true).open(&path)?);
-        for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, 1] {
-            pipe.write_all(&word.to_le_bytes())?;
-        }
+        let pipe = BufWriter::new(File::options().write(true).open(&path)?);
+        let pipe = PcapWriter::new(pipe, Stamps::Nanoseconds)?;
         Ok(Self { child, pipe, path })
     }
 
@@ -90,13 +89,7 @@ impl Fed {
     /// # Errors
     /// When the sensor is gone.
     pub fn frame(&mut self, at_ns: u64, frame: &[u8]) -> Result<()> {
-        let length = frame.len() as u32;
-        let (seconds, ns) = (at_ns / 1_000_000_000, at_ns % 1_000_000_000);
-        for word in [seconds as u32, ns as u32, length, length] {
-            self.pipe.write_all(&word.to_le_bytes())?;
-        }
-        self.pipe.write_all(frame)?;
-        Ok(())
+        Ok(self.pipe.frame(at_ns, frame)?)
     }
 
     /// Memory with all but the last 200 kB of what was written read: what a pipe and a buffer hold.

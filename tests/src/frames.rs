@@ -1,5 +1,7 @@
 //! Frames of every kind that the parser tells apart, whole and broken, and a source of more.
 
+pub mod ipv4;
+
 use sensor_common::counters::Outcome;
 
 pub const IPV4: u16 = 0x0800;

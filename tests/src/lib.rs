@@ -6,6 +6,7 @@ pub mod engine_load;
 pub mod frames;
 pub mod harness;
 mod host;
+pub mod pcap;
 pub mod range;
 mod sender;
 mod sensor;

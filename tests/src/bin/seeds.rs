@@ -4,6 +4,7 @@ use std::path::Path;
 use std::{env, fs, io};
 
 use sensor_tests::frames::{Dice, random_frame, specimens};
+use sensor_tests::pcap::{PcapWriter, Stamps};
 
 fn main() -> io::Result<()> {
     let folder = env::args_os()
@@ -12,7 +13,7 @@ fn main() -> io::Result<()> {
     let folder = Path::new(&folder);
     let frames: Vec<Vec<u8>> = specimens().into_iter().map(|(_, frame)| frame).collect();
     write(&folder.join("packet"), frames.iter().cloned())?;
-    let captures = [classic(&frames), classic_swapped(&frames), ng(&frames)];
+    let captures = [classic(&frames)?, classic_swapped(&frames), ng(&frames)];
     let packed: io::Result<Vec<_>> = captures
         .iter()
         .map(|capture| zstd::encode_all(capture.as_slice(), 3))
@@ -49,16 +50,13 @@ fn some(frames: &[Vec<u8>]) -> impl Iterator<Item = &Vec<u8>> {
     frames.iter().filter(|frame| frame.len() < 70).take(6)
 }
 
-fn classic(frames: &[Vec<u8>]) -> Vec<u8> {
-    let words = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1];
-    let mut file: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
-    for (n, frame) in some(frames).enumerate() {
-        let length = frame.len() as u32;
-        let words = [1_700_000_000, n as u32, length, length];
-        file.extend(words.into_iter().flat_map(u32::to_le_bytes));
-        file.extend(frame);
+fn classic(frames: &[Vec<u8>]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = PcapWriter::new(&mut bytes, Stamps::Microseconds)?;
+    for (n, frame) in (0..).zip(some(frames)) {
+        file.frame(1_700_000_000_000_000_000 + n * 1_000, frame)?;
     }
-    file
+    Ok(bytes)
 }
 
 /// Nanoseconds, the other byte order, Linux cooked.

@@ -1,7 +1,7 @@
 //! What the agent's parts do: loading, draining, the engine, replay.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::BufWriter;
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use sensor_common::flow::{Direction, Flow, FlowRecord};
 use sensor_common::v4_mapped;
 use sensor_engine::{Config, Engine, Input, Loss};
 use sensor_tests::day::replay_day;
-use sensor_tests::frames::{IPV4, Ipv4, ethernet, tcp};
+use sensor_tests::frames::ipv4::{ACK, SYN, tcp};
+use sensor_tests::pcap::{PcapWriter, Stamps};
 use serde_json::{Value, json};
 
 use crate::drive::{Driver, Packets, kinds, xdp};
@@ -150,27 +151,16 @@ fn engine() -> Result<Value> {
 
 /// A capture of TCP packets that take turns in many flows.
 fn write_capture(path: &Path) -> Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    file.write_all(&0xa1b2_3c4d_u32.to_le_bytes())?;
-    for word in [0x0004_0002_u32, 0, 0, 65_535, 1] {
-        file.write_all(&word.to_le_bytes())?;
-    }
+    let file = BufWriter::new(File::create(path)?);
+    let mut file = PcapWriter::new(file, Stamps::Nanoseconds)?;
     for n in 0..N_PACKETS {
         let flow = n % N_REPLAYED_FLOWS;
-        let header = Ipv4 {
-            source: (0x0a00_0000 + flow / 50).to_be_bytes(),
-            ..Ipv4::new(6)
-        };
-        let flags = if n < N_REPLAYED_FLOWS { 0x02 } else { 0x10 };
-        let ports = (1024 + (flow % 50) as u16, 443);
-        let frame = ethernet(IPV4, &header.packet(&tcp(ports, flags, &[0; 40])));
-        let at_ns = u64::from(n) * 10_000;
-        let length = frame.len() as u32;
-        let seconds = 1_700_000_000 + (at_ns / 1_000_000_000) as u32;
-        for word in [seconds, (at_ns % 1_000_000_000) as u32, length, length] {
-            file.write_all(&word.to_le_bytes())?;
-        }
-        file.write_all(&frame)?;
+        let client = (0x0a00_0000 + flow / 50).to_be_bytes();
+        let flags = if n < N_REPLAYED_FLOWS { SYN } else { ACK };
+        let from = (client, 1024 + (flow % 50) as u16);
+        let frame = tcp(from, ([198, 51, 100, 2], 443), flags, &[0; 40]);
+        let at_ns = 1_700_000_000_000_000_000 + u64::from(n) * 10_000;
+        file.frame(at_ns, &frame)?;
     }
     file.flush()?;
     Ok(())

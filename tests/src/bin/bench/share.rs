@@ -1,12 +1,13 @@
 //! What of a core the running agent takes: its CPU time while 100,000 packets/s come in.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use sensor_tests::frames::{IPV4, Ipv4, ethernet, tcp};
+use sensor_tests::frames::ipv4::{ACK, tcp};
+use sensor_tests::pcap::{PcapWriter, Stamps};
 use sensor_tests::{Network, Running};
 use serde_json::{Value, json};
 
@@ -31,17 +32,11 @@ pub fn measure(n_flows: &[u32]) -> Result<Value> {
 
 /// Packets of answered connections, of each flow one, then the next of each.
 fn write_capture(path: &PathBuf, n_flows: u32) -> Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
-        file.write_all(&word.to_le_bytes())?;
-    }
+    let file = BufWriter::new(File::create(path)?);
+    let mut file = PcapWriter::new(file, Stamps::Microseconds)?;
     for n in 0..n_flows {
-        let frame = frame(n);
-        let length = frame.len() as u32;
-        for word in [n / PACKETS_PER_S, 0, length, length] {
-            file.write_all(&word.to_le_bytes())?;
-        }
-        file.write_all(&frame)?;
+        let at_ns = u64::from(n / PACKETS_PER_S) * 1_000_000_000;
+        file.frame(at_ns, &frame(n))?;
     }
     Ok(file.flush()?)
 }
@@ -49,13 +44,9 @@ fn write_capture(path: &PathBuf, n_flows: u32) -> Result<()> {
 fn frame(n: u32) -> Vec<u8> {
     // 16 flows a client, 256 servers.
     let client = (0x0a00_0000 | (n / 16)).to_be_bytes();
-    let header = Ipv4 {
-        source: client,
-        destination: [192, 168, 0, n as u8],
-        ..Ipv4::new(6)
-    };
-    let ports = (40_000 + (n % 16) as u16, 443);
-    ethernet(IPV4, &header.packet(&tcp(ports, 0x10, &[0; 200])))
+    let server = [192, 168, 0, n as u8];
+    let port = 40_000 + (n % 16) as u16;
+    tcp((client, port), (server, 443), ACK, &[0; 200])
 }
 
 fn share(capture: &Path, n_flows: u32) -> Result<Value> {
