@@ -1,4 +1,4 @@
-//! What was learned as bytes, to go on after a restart.
+//! Checkpoints: learned state as bytes, for the next run to go on with.
 //!
 //! A header of 32 bytes (magic, format version, schema hash, check sum of the body), then the body in
 //! the postcard format. The engine reads and writes no file: the shell does.
@@ -18,10 +18,10 @@ const VERSION: u64 = 5;
 const UNNAMED: u64 = 4;
 const HEADER: usize = 32;
 
-/// Why a checkpoint was not taken. The engine is as it was.
+/// Reason why a checkpoint was refused. The engine is left as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckpointError {
-    /// It does not begin as one.
+    /// Bytes that do not begin as a checkpoint.
     NotOne,
     /// Written in another format.
     Version { found: u64 },

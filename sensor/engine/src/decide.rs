@@ -14,7 +14,7 @@ pub use self::incident::{Incident, State};
 
 use sensor_common::{hash_address, mix};
 
-use self::confidence::Doubts;
+use self::confidence::Reliability;
 use self::decision::Decider;
 use self::incident::Case;
 use crate::address::{Seeded, Table};
@@ -23,8 +23,8 @@ use crate::detect::{Entity, Family, Finding, Profile};
 use crate::features::TableUse;
 use crate::losses::Loss;
 
-/// What the stage hands to the shell.
-pub(crate) enum Verdict {
+/// Output of the stage.
+pub(crate) enum DecideEvent {
     Incident(Box<Incident>),
     Decision(Decision),
 }
@@ -34,15 +34,15 @@ pub(crate) struct DecideStage {
     config: DecideConfig,
     cases: Table<(Family, Entity), Case>,
     decider: Decider,
-    doubts: Doubts,
-    /// Of those found in the window that is over, until their findings are taken.
+    reliability: Reliability,
+    /// Profiles of the window that is over, until its findings are taken.
     profiles: Vec<Profile>,
     sequence: u64,
     forgot_ns: u64,
     pub n_shed: u64,
 }
 
-/// How often what is too old is looked for.
+/// Interval between searches for expired entries.
 const FORGET_NS: u64 = 10 * SECOND_NS;
 
 impl DecideStage {
@@ -51,7 +51,7 @@ impl DecideStage {
             config: config.clone(),
             cases: Table::with_hasher(Seeded(hash_seed)),
             decider: Decider::new(config, hash_seed),
-            doubts: Doubts::default(),
+            reliability: Reliability::default(),
             profiles: Vec::new(),
             sequence: 0,
             forgot_ns: 0,
@@ -59,7 +59,7 @@ impl DecideStage {
         }
     }
 
-    /// Works by other thresholds from now on; sizes stay.
+    /// Takes new thresholds; tables keep their capacity.
     pub(crate) fn configure(&mut self, config: &DecideConfig) {
         self.config = config.clone();
         self.decider.configure(config);
@@ -84,14 +84,14 @@ impl DecideStage {
         self.decider.note_local(at_ns, address);
     }
 
-    /// What was learned before goes on: the start is no cold one.
+    /// Notes that learned state was restored: this is no cold start.
     pub(crate) fn note_restored(&mut self) {
-        self.doubts.note_restored();
+        self.reliability.note_restored();
     }
 
     /// Remembers that a stage shed something: it lowers confidence.
     pub(crate) fn note_loss(&mut self, at_ns: u64, loss: Loss) {
-        self.doubts.note_loss(at_ns, loss);
+        self.reliability.note_loss(at_ns, loss);
     }
 
     /// Adds what vectors say of those that were found, before the findings of the models in the
@@ -105,7 +105,7 @@ impl DecideStage {
         self.profiles = profiles;
     }
 
-    pub(crate) fn take(&mut self, at_ns: u64, finding: &Finding, out: &mut Vec<Verdict>) {
+    pub(crate) fn take(&mut self, at_ns: u64, finding: &Finding, out: &mut Vec<DecideEvent>) {
         let key = (finding.family, finding.entity);
         if !self.cases.contains_key(&key) {
             if self.cases.len() >= self.config.max_incidents {
@@ -121,24 +121,27 @@ impl DecideStage {
         let Some(case) = self.cases.get_mut(&key) else {
             return;
         };
-        let confidence = self.doubts.of(at_ns, finding.detector).of_drift(finding);
+        let confidence = self
+            .reliability
+            .of(at_ns, finding.detector)
+            .of_drift(finding);
         case.take(at_ns, finding, confidence, self.config.n_listed);
         if let Some(incident) = case.publish(at_ns, self.config.update_ns) {
-            out.push(Verdict::Incident(Box::new(incident)));
+            out.push(DecideEvent::Incident(Box::new(incident)));
         }
         self.decider.decide(at_ns, case.incident(), finding, out);
     }
 
     /// Closes what went quiet.
-    pub(crate) fn tick(&mut self, at_ns: u64, out: &mut Vec<Verdict>) {
-        self.doubts.note_time(at_ns);
+    pub(crate) fn tick(&mut self, at_ns: u64, out: &mut Vec<DecideEvent>) {
+        self.reliability.note_time(at_ns);
         let config = &self.config;
         self.cases.retain(|_, case| {
             let is_open = !case.is_quiet(at_ns, config.close_ns);
             if !is_open {
-                out.push(Verdict::Incident(Box::new(case.close())));
+                out.push(DecideEvent::Incident(Box::new(case.close())));
             } else if let Some(incident) = case.publish(at_ns, config.update_ns) {
-                out.push(Verdict::Incident(Box::new(incident)));
+                out.push(DecideEvent::Incident(Box::new(incident)));
             }
             is_open
         });
@@ -148,9 +151,9 @@ impl DecideStage {
         }
     }
 
-    pub(crate) fn finish(&mut self, out: &mut Vec<Verdict>) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<DecideEvent>) {
         for case in self.cases.values_mut() {
-            out.push(Verdict::Incident(Box::new(case.close())));
+            out.push(DecideEvent::Incident(Box::new(case.close())));
         }
         self.cases.clear();
     }
@@ -201,16 +204,16 @@ mod tests {
         let mut out = Vec::new();
         stage.take_profiles(profiles);
         stage.take(T0, finding, &mut out);
-        let is_decision = |verdict: &&Verdict| matches!(verdict, Verdict::Decision(_));
+        let is_decision = |event: &&DecideEvent| matches!(event, DecideEvent::Decision(_));
         let n_decisions = out.iter().filter(is_decision).count();
         match out.into_iter().next() {
-            Some(Verdict::Incident(incident)) => (*incident, n_decisions),
+            Some(DecideEvent::Incident(incident)) => (*incident, n_decisions),
             _ => panic!("no incident"),
         }
     }
 
     #[test]
-    fn what_the_models_found_is_opened_under_the_forest_s_name_and_nothing_else_changes() {
+    fn the_naming_model_names_incidents_of_the_models_and_changes_nothing_else() {
         let finding = found(Detector::Models, Family::BehaviourAnomaly);
         let (plain, n_decisions) = decided(&finding, Vec::new());
         assert_eq!((plain.family, n_decisions), (Family::BehaviourAnomaly, 0));
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detector_s_word_stands_beside_the_forest_s() {
+    fn the_family_of_a_detector_is_kept_beside_that_of_the_naming_model() {
         let finding = found(Detector::Scan, Family::PortScan);
         let (incident, n_decisions) = decided(&finding, vec![named(Family::PortScan)]);
         assert_eq!(incident.family, Family::PortScan);

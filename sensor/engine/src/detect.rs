@@ -1,6 +1,6 @@
 //! Detect stage: looks, updates and vectors in, findings out.
 
-mod blame;
+mod attribution;
 mod content;
 mod exfiltration;
 mod family;
@@ -17,7 +17,7 @@ mod shape;
 mod volume;
 mod windows;
 
-pub(crate) use self::blame::Blame;
+pub(crate) use self::attribution::Attribution;
 pub use self::family::{Family, MaxResponse, Severity, families_markdown};
 pub use self::finding::{Entity, Evidence, Finding};
 pub(crate) use self::profile::Profiles;

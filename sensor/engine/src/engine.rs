@@ -1,4 +1,4 @@
-//! The stages wired together: the only place that knows more than one of them.
+//! Wiring of the stages: the only file that knows more than one of them.
 
 use std::slice::from_ref;
 
@@ -8,47 +8,47 @@ use sensor_common::host::HostRow;
 
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
-use crate::decide::{DecideStage, Decision, ExceptionUse, Exceptions, Incident, Verdict};
+use crate::decide::{DecideEvent, DecideStage, Decision, ExceptionUse, Exceptions, Incident};
 use crate::detect::{
-    Blame, Detector, Detectors, Entity, Finding, Learned, Opinion, Profiles, Score, Scoring,
+    Attribution, Detector, Detectors, Entity, Finding, Learned, Opinion, Profiles, Score, Scoring,
 };
 use crate::features::{
-    EarlyLooks, HostLook, HostTracks, Rank, Subjects, TableUse, Vector, Vouchers,
+    AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Rank, Subjects, TableUse, Vector,
 };
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
 use crate::losses::{Loss, Losses};
 use crate::note::Note;
-use crate::places::BATCH;
+use crate::slot_index::BATCH;
 use crate::stats::Stats;
 
-/// What the engine is fed.
+/// Input of the engine.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// A record read from the kernel cache while it is alive: cumulative since its slot began.
     FlowLive(&'a Flow),
     /// The final record of a slot life: evicted or rolled over.
     FlowSent(&'a Flow),
-    /// Many records of either kind: the same as one after the other, for less.
+    /// Records of either kind: the same as one after the other, for less.
     FlowsLive(&'a [Flow]),
     FlowsSent(&'a [Flow]),
-    /// A record of before this engine's time, as [`Self::FlowLive`], or, if final, as
-    /// [`Self::FlowSent`]: it goes on from here, and says nothing about now. Somebody looked at it
-    /// until `looked_ns`, and exported what had ended by then.
+    /// Record of a time before this engine, as [`Self::FlowLive`], or, if final, as [`Self::FlowSent`]: it is
+    /// counted on from and gives no update. It was read until `looked_ns`, and what had ended by then was
+    /// exported.
     FlowPast {
         flow: &'a Flow,
         is_final: bool,
         looked_ns: u64,
     },
-    /// Host rows of before this engine's time: what [`Self::Hosts`] counts on from.
+    /// Host rows of a time before this engine: [`Self::Hosts`] counts on from them.
     HostsPast {
         local: &'a [HostRow],
         remote: &'a [HostRow],
     },
     /// An event: a packet sample, a block hit, a flow that began.
     Sample(&'a Sample<'a>),
-    /// The host rows that changed since the last such look, each with its place: cumulative, any
-    /// number per address.
+    /// Host rows that changed since the last such look, each with its place: cumulative, any number per
+    /// address.
     Hosts {
         local: &'a [HostRow],
         remote: &'a [HostRow],
@@ -63,27 +63,27 @@ pub enum Input<'a> {
         over_budget: u64,
         ring_full: u64,
     },
-    /// A person's word on an incident's entity.
+    /// Feedback of a person on an incident's entity.
     Opinion {
         entity: Entity,
         opinion: Opinion,
     },
-    /// After one pass over the cache, every second of event time.
+    /// End of one pass over the cache, every second of event time.
     FlowTick,
 }
 
-/// What it answers.
+/// Output of the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     FlowEnd(FlowSummary),
     Finding(Finding),
     Incident(Incident),
     Decision(Decision),
-    /// With [`Config::emit_scores`]: what the models say of each subject and window.
+    /// Scores of each subject and window, with [`Config::emit_scores`].
     Score(Box<Score>),
-    /// With [`Config::emit_vectors`]: each feature vector.
+    /// Feature vector, with [`Config::emit_vectors`].
     Vector(Box<Vector>),
-    /// What a stage shed since the last such output; at most once a second each.
+    /// Loss of a stage since the last such output, at most once a second each.
     Loss {
         stage: &'static str,
         reason: &'static str,
@@ -98,7 +98,7 @@ pub struct Engine {
     local: HostTracks,
     remote: HostTracks,
     early: EarlyLooks,
-    vouchers: Vouchers,
+    answered: AnsweredTraffic,
     subjects: Subjects,
     emit_vectors: bool,
     omit_flows: bool,
@@ -110,9 +110,9 @@ pub struct Engine {
     profiles: Profiles,
     exceptions: Exceptions,
     decide: DecideStage,
-    /// On their way from the flow stage; kept for their memory.
+    /// Updates on their way from the flow stage; kept for their memory.
     updates: Vec<FlowUpdate>,
-    /// Of the last look at host rows; kept for their memory.
+    /// Hosts of the last look at host rows; kept for their memory.
     looks: Looks,
     stats: Stats,
     /// Losses of the last report.
@@ -127,7 +127,7 @@ impl Engine {
             local: HostTracks::new("local_hosts", config.flood.max_local, seed),
             remote: HostTracks::new("remote_hosts", config.flood.max_remote, seed),
             early: EarlyLooks::new(config.flood.max_local, config.flow.unanswered_ns, seed),
-            vouchers: Vouchers::new(config.flood.max_local, seed),
+            answered: AnsweredTraffic::new(config.flood.max_local, seed),
             subjects: Subjects::new(&config.vectors, seed),
             emit_vectors: config.emit_vectors,
             omit_flows: config.omit_flows,
@@ -175,7 +175,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Works by other thresholds from now on, with all that was learned. What `x-restart` marks in
+    /// Takes new thresholds and keeps all that was learned. What `x-restart` marks in
     /// the configuration's schema, and the seed, stay as they were.
     pub fn configure(&mut self, config: &Config) {
         self.omit_flows = config.omit_flows;
@@ -235,9 +235,9 @@ impl Engine {
                 }
             }
         });
-        let mut verdicts = Vec::new();
-        self.decide.finish(&mut verdicts);
-        self.hand_out(verdicts, out);
+        let mut events = Vec::new();
+        self.decide.finish(&mut events);
+        self.hand_out(events, out);
     }
 
     /// True where the host rows speak for a look at the flows now, be it their turn or not.
@@ -245,18 +245,18 @@ impl Engine {
         self.early.is_wanted()
     }
 
-    /// Places of the flow table: those of live flows, and some that are empty.
-    pub fn n_flow_places(&self) -> usize {
-        self.flows.n_places()
+    /// Number of slots of the flow table: those of live flows, and some that are empty.
+    pub fn n_flow_slots(&self) -> usize {
+        self.flows.n_slots()
     }
 
-    /// The live flows at `n` places of the flow table from `start` on, as if they ended now. A flow
-    /// stays at its place.
+    /// Live flows in `n` slots of the flow table from `start` on, as if they ended now. A flow keeps its
+    /// slot.
     pub fn flows(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
         self.flows.page(start, n)
     }
 
-    /// How full each table is.
+    /// Use of every bounded table.
     pub fn tables(&self) -> Vec<TableUse> {
         let [n_entries, capacity] = self.flows.n_entries();
         let flows = TableUse {
@@ -269,7 +269,7 @@ impl Engine {
             flows,
             self.local.usage(),
             self.remote.usage(),
-            self.vouchers.usage(),
+            self.answered.usage(),
             self.early.usage(),
             self.facts.usage(),
             self.profiles.usage(),
@@ -309,7 +309,7 @@ impl Engine {
         losses.add(Loss::Flows, self.flows.n_shed);
         losses.add(Loss::Hosts, self.local.n_shed());
         losses.add(Loss::Hosts, self.remote.n_shed());
-        losses.add(Loss::Hosts, self.vouchers.usage().n_shed);
+        losses.add(Loss::Hosts, self.answered.usage().n_shed);
         losses.add(Loss::Hosts, self.early.usage().n_shed);
         losses.add(Loss::Subjects, self.subjects.n_shed());
         losses.add(Loss::Vectors, self.subjects.n_skipped());
@@ -347,7 +347,7 @@ impl Engine {
     fn flow_stages(&mut self) -> (&mut FlowStage, Downstream<'_>) {
         let rest = Downstream {
             updates: &mut self.updates,
-            vouchers: &mut self.vouchers,
+            answered: &mut self.answered,
             subjects: &mut self.subjects,
             detectors: &mut self.detectors,
             facts: &mut self.facts,
@@ -361,7 +361,7 @@ impl Engine {
         let (stage, mut rest) = self.flow_stages();
         stage.tick(at_ns, &mut |event| rest.take(at_ns, event, out));
         rest.pass_on(at_ns);
-        self.vouchers.tick(at_ns);
+        self.answered.tick(at_ns);
         self.early.look();
         let mut findings = Vec::new();
         self.detectors.tick(at_ns, &mut findings);
@@ -369,9 +369,9 @@ impl Engine {
         if self.subjects.is_due(at_ns) {
             self.close_window(at_ns, out);
         }
-        let mut verdicts = Vec::new();
-        self.decide.tick(at_ns, &mut verdicts);
-        self.hand_out(verdicts, out);
+        let mut events = Vec::new();
+        self.decide.tick(at_ns, &mut events);
+        self.hand_out(events, out);
         self.report_losses(at_ns, out);
     }
 
@@ -417,7 +417,7 @@ impl Engine {
         for look in locals.iter().filter(|look| look.from.packets > 0) {
             self.decide.note_local(at_ns, look.address);
         }
-        let blame = Blame { remotes };
+        let attribution = Attribution { remotes };
         let mut findings = Vec::new();
         for look in &mut *locals {
             // Where the sensor sees one way only (a capture replayed as ingress), what a host sends
@@ -426,9 +426,9 @@ impl Engine {
                 look.toward.add(toward);
                 look.from.add(from);
             }
-            let vouched = self.vouchers.of(&look.address);
+            let answered = self.answered.of(&look.address);
             self.detectors
-                .take_local(at_ns, look, &vouched, &blame, &mut findings);
+                .take_local(at_ns, look, &answered, &attribution, &mut findings);
         }
         self.detectors.take_remotes(at_ns, remotes, &mut findings);
         self.early.take(at_ns, locals, remotes);
@@ -461,23 +461,23 @@ impl Engine {
                 continue;
             }
             self.profiles.note(at_ns, &finding);
-            let mut verdicts = Vec::new();
-            self.decide.take(at_ns, &finding, &mut verdicts);
+            let mut events = Vec::new();
+            self.decide.take(at_ns, &finding, &mut events);
             out.push(Output::Finding(finding));
-            self.hand_out(verdicts, out);
+            self.hand_out(events, out);
         }
     }
 
-    fn hand_out(&mut self, verdicts: Vec<Verdict>, out: &mut Vec<Output>) {
-        for verdict in verdicts {
-            match verdict {
-                Verdict::Incident(incident) => {
+    fn hand_out(&mut self, events: Vec<DecideEvent>, out: &mut Vec<Output>) {
+        for event in events {
+            match event {
+                DecideEvent::Incident(incident) => {
                     let is_new = incident.state == crate::decide::State::Opened;
                     let n = &mut self.stats.n_incidents;
                     *n = n.saturating_add(u64::from(is_new));
                     out.push(Output::Incident(*incident));
                 }
-                Verdict::Decision(decision) => {
+                DecideEvent::Decision(decision) => {
                     self.stats.n_decisions = self.stats.n_decisions.saturating_add(1);
                     out.push(Output::Decision(decision));
                 }
@@ -502,18 +502,18 @@ impl Engine {
     }
 }
 
-/// What addresses did since the last look.
+/// Activity of addresses since the last look.
 #[derive(Debug, Default)]
 struct Looks {
     locals: Vec<HostLook>,
     remotes: Vec<HostLook>,
 }
 
-/// What flow events go through.
+/// Stages that flow events go through.
 struct Downstream<'a> {
-    /// Not passed on yet, at most [`BATCH`].
+    /// Updates that were not passed on yet, at most [`BATCH`].
     updates: &'a mut Vec<FlowUpdate>,
-    vouchers: &'a mut Vouchers,
+    answered: &'a mut AnsweredTraffic,
     subjects: &'a mut Subjects,
     detectors: &'a mut Detectors,
     facts: &'a mut FlowFacts,
@@ -543,13 +543,13 @@ impl Downstream<'_> {
         }
     }
 
-    /// Has each stage take all updates that wait: no stage of these looks at another.
+    /// Passes on all updates that wait: no stage of these looks at another.
     fn pass_on(&mut self, at_ns: u64) {
         if self.updates.is_empty() {
             return;
         }
         let updates = self.updates.as_slice();
-        self.vouchers.take_all(updates);
+        self.answered.take_all(updates);
         self.subjects.take_all(at_ns, updates);
         self.detectors.take_flows(at_ns, updates);
         self.updates.clear();

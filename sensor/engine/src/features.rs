@@ -1,6 +1,7 @@
 //! Feature stage: flow updates and host rows in, rates and vectors out.
 
 mod activity;
+mod answered;
 pub(crate) mod baseline;
 pub(crate) mod bounded;
 mod damped;
@@ -12,8 +13,9 @@ mod schema;
 pub(crate) mod sketch;
 mod subjects;
 pub(crate) mod victim;
-mod vouch;
 
+pub use self::answered::Answered;
+pub(crate) use self::answered::AnsweredTraffic;
 pub use self::bounded::TableUse;
 pub(crate) use self::early::EarlyLooks;
 pub(crate) use self::host::HostTracks;
@@ -23,5 +25,3 @@ pub use self::schema::{
 };
 pub(crate) use self::subjects::{Rank, Subjects};
 pub use self::subjects::{Subject, Vector, WINDOW_NS};
-pub use self::vouch::Vouched;
-pub(crate) use self::vouch::Vouchers;

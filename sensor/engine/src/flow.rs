@@ -16,16 +16,16 @@ use sensor_common::packet::protocol;
 use self::entry::{Entry, Life, earliest, mark};
 use self::records::{FlowKey, is_from_b, turn};
 use self::table::FlowTable;
-use self::totals::{ACK, FIN, Gist, RST, SYN};
+use self::totals::{ACK, FIN, RST, SYN, Tally};
 use crate::address::to_ip;
 use crate::config::{FlowConfig, SECOND_NS};
-use crate::places::BATCH;
+use crate::slot_index::BATCH;
 
 pub use self::community::{Tuple, community_id};
 pub use self::records::{EndReason, FlowSummary, FlowUpdate, Progress};
 pub use self::totals::{Delta, Totals};
 
-/// What the stage hands on.
+/// Output of the stage.
 #[derive(Debug)]
 pub enum FlowEvent<'a> {
     Update(&'a FlowUpdate),
@@ -41,7 +41,7 @@ pub struct FlowStage {
     due: Vec<u32>,
     n_dormant: usize,
     n_boxed_bytes: usize,
-    /// Where the search for an old flow to shed goes on.
+    /// Slot at which the search for an old flow to shed goes on.
     hand: usize,
     pub n_shed: u64,
 }
@@ -65,7 +65,7 @@ impl FlowStage {
         }
     }
 
-    /// Works by other thresholds from now on; sizes stay.
+    /// Takes new thresholds; the table keeps its capacity.
     pub fn configure(&mut self, config: &FlowConfig) {
         self.config = config.clone();
     }
@@ -85,8 +85,9 @@ impl FlowStage {
         self.flows.n_bytes().saturating_add(self.n_boxed_bytes)
     }
 
-    /// Has what is known of the flows of records, at most [`crate::places::BATCH`] of them, brought
-    /// near.
+    /// Prefetches the entries of records, at most [`crate::slot_index::BATCH`] of them.
+    /// Reports what went unanswered and exports what is due, after one pass over the cache.
+    /// Reports what went unanswered and exports what is due, after one pass over the cache.
     pub fn fetch(&self, flows: &[Flow]) {
         self.flows
             .fetch(flows.iter().map(|flow| FlowKey::of(&flow.head)));
@@ -112,7 +113,7 @@ impl FlowStage {
             return;
         }
         let was_dormant = entry.has(mark::DORMANT);
-        let had_ended = has_ended(key.protocol, &entry.gists());
+        let had_ended = has_ended(key.protocol, &entry.tallies());
         let boxed_before = entry.n_boxed_bytes();
         let exported = was_dormant.then(|| entry.totals());
         let deltas = entry.take(life, is_final, &flow.directions);
@@ -136,12 +137,12 @@ impl FlowStage {
         if head.initiator == 1 && b.packets > 0 && a.first_ns == b.first_ns {
             entry.marks |= mark::BEGUN_BY_B;
         }
-        let gists = entry.gists();
-        let update = update(at_ns, &self.config, &key, entry, &gists, deltas);
-        let has_ended = !had_ended && has_ended(key.protocol, &gists);
+        let tallies = entry.tallies();
+        let update = update(at_ns, &self.config, &key, entry, &tallies, deltas);
+        let has_ended = !had_ended && has_ended(key.protocol, &tallies);
         // A later due time waits until the earlier one is found.
         if update.is_new || has_ended || was_dormant {
-            let due_ns = due_ns(&self.config, entry, &gists);
+            let due_ns = due_ns(&self.config, entry, &tallies);
             self.flows.schedule(at, due_ns);
         }
         emit(FlowEvent::Update(&update));
@@ -168,26 +169,26 @@ impl FlowStage {
         if flow.head.initiator == 1 && b.packets > 0 && a.first_ns == b.first_ns {
             entry.marks |= mark::BEGUN_BY_B;
         }
-        let gists = entry.gists();
+        let tallies = entry.tallies();
         let nothing = [Delta::default(); 2];
         // Marks what it has come to, so that this is not told as news.
-        update(at_ns, &self.config, &key, entry, &gists, nothing);
+        update(at_ns, &self.config, &key, entry, &tallies, nothing);
         entry.marks &= !mark::DORMANT;
-        let has_ended = end_reason(looked_ns, &self.config, entry, &gists)
+        let has_ended = end_reason(looked_ns, &self.config, entry, &tallies)
             .is_some_and(|reason| reason != EndReason::ActiveTimeout);
         if has_ended {
             entry.marks |= mark::DORMANT;
         }
         let is_dormant = entry.has(mark::DORMANT);
         let boxed = entry.n_boxed_bytes();
-        let due_ns = due_ns(&self.config, entry, &gists);
+        let due_ns = due_ns(&self.config, entry, &tallies);
         self.n_boxed_bytes = self.n_boxed_bytes.saturating_add(boxed) - boxed_before;
         self.n_dormant =
             self.n_dormant.saturating_add(usize::from(is_dormant)) - usize::from(was_dormant);
         self.flows.schedule(at, due_ns);
     }
 
-    /// The place of a flow, made where it has none. `None`: a record of the past, counted before it
+    /// Returns the slot of a flow, taken where it has none. `None`: a record of the past, counted before it
     /// was forgotten.
     fn find_or_admit(
         &mut self,
@@ -209,7 +210,7 @@ impl FlowStage {
         Some(self.flows.insert(key))
     }
 
-    /// After one pass over the cache: reports what went unanswered and exports what is due.
+    /// Reports what went unanswered and exports what is due, after one pass over the cache.
     pub fn tick(&mut self, at_ns: u64, emit: &mut impl FnMut(FlowEvent<'_>)) {
         let mut due = std::mem::take(&mut self.due);
         self.flows.advance(at_ns, &mut due);
@@ -223,11 +224,11 @@ impl FlowStage {
         self.due = due;
     }
 
-    pub fn n_places(&self) -> usize {
-        self.flows.n_places()
+    pub fn n_slots(&self) -> usize {
+        self.flows.n_slots()
     }
 
-    /// The live flows at `n` places of the table from `start` on, whole since their beginning.
+    /// Live flows in `n` slots of the table from `start` on, whole since their beginning.
     pub fn page(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
         let entries = self.flows.page(start, n);
         entries
@@ -250,15 +251,15 @@ impl FlowStage {
             return;
         };
         let key = entry.key();
-        let gists = entry.gists();
+        let tallies = entry.tallies();
         if !entry.has(mark::DORMANT | mark::ESTABLISHED | mark::FAILED) {
             let nothing = [Delta::default(); 2];
-            let update = update(at_ns, config, &key, entry, &gists, nothing);
+            let update = update(at_ns, config, &key, entry, &tallies, nothing);
             if update.has_progressed {
                 emit(FlowEvent::Update(&update));
             }
         }
-        if let Some(reason) = end_reason(at_ns, config, entry, &gists) {
+        if let Some(reason) = end_reason(at_ns, config, entry, &tallies) {
             export(entry, reason, emit);
             if reason == EndReason::ActiveTimeout {
                 let before = entry.n_boxed_bytes();
@@ -270,7 +271,7 @@ impl FlowStage {
                 self.n_dormant = self.n_dormant.saturating_add(1);
             }
         }
-        let due_ns = due_ns(config, entry, &gists);
+        let due_ns = due_ns(config, entry, &tallies);
         let is_gone = entry.has(mark::DORMANT) && (entry.is_final() || due_ns <= at_ns);
         if is_gone {
             self.remove(at);
@@ -323,13 +324,13 @@ const fn life_of(flow: &Flow) -> Life {
     }
 }
 
-/// When the flow is to be looked after, if nothing happens.
-fn due_ns(config: &FlowConfig, entry: &Entry, gists: &[Gist; 2]) -> u64 {
-    let last_ns = gists[0].last_ns.max(gists[1].last_ns);
+/// Time at which the flow is due, if nothing happens.
+fn due_ns(config: &FlowConfig, entry: &Entry, tallies: &[Tally; 2]) -> u64 {
+    let last_ns = tallies[0].last_ns.max(tallies[1].last_ns);
     if entry.has(mark::DORMANT) {
         return last_ns.saturating_add(FORGET_NS);
     }
-    let silence_ns = if has_ended(entry.key().protocol, gists) {
+    let silence_ns = if has_ended(entry.key().protocol, tallies) {
         config.linger_ns.min(config.idle_timeout_ns)
     } else {
         config.idle_timeout_ns
@@ -338,7 +339,7 @@ fn due_ns(config: &FlowConfig, entry: &Entry, gists: &[Gist; 2]) -> u64 {
     let active_ns = entry.period_ns().saturating_add(config.active_timeout_ns);
     let due_ns = silent_ns.min(active_ns);
     let is_open = !entry.has(mark::ESTABLISHED | mark::FAILED);
-    let [sent, got] = turn(is_from_b(gists, entry.marks), *gists);
+    let [sent, got] = turn(is_from_b(tallies, entry.marks), *tallies);
     if is_open && got.packets == 0 {
         due_ns.min(unanswered_ns(config, &sent))
     } else {
@@ -346,19 +347,19 @@ fn due_ns(config: &FlowConfig, entry: &Entry, gists: &[Gist; 2]) -> u64 {
     }
 }
 
-/// Whether the flow's record is to be exported, and why.
+/// Reason for which the flow's record is to be exported now, if it is.
 fn end_reason(
     at_ns: u64,
     config: &FlowConfig,
     entry: &Entry,
-    gists: &[Gist; 2],
+    tallies: &[Tally; 2],
 ) -> Option<EndReason> {
     if entry.has(mark::DORMANT) {
         return None;
     }
-    let silence_ns = at_ns.saturating_sub(gists[0].last_ns.max(gists[1].last_ns));
+    let silence_ns = at_ns.saturating_sub(tallies[0].last_ns.max(tallies[1].last_ns));
     let age_ns = at_ns.saturating_sub(entry.period_ns());
-    if silence_ns >= config.linger_ns && has_ended(entry.key().protocol, gists) {
+    if silence_ns >= config.linger_ns && has_ended(entry.key().protocol, tallies) {
         Some(EndReason::EndOfFlow)
     } else if silence_ns >= config.idle_timeout_ns {
         Some(EndReason::IdleTimeout)
@@ -367,7 +368,7 @@ fn end_reason(
     }
 }
 
-fn has_ended(protocol_number: u8, [a, b]: &[Gist; 2]) -> bool {
+fn has_ended(protocol_number: u8, [a, b]: &[Tally; 2]) -> bool {
     let has_reset = a.n_flags[RST] > 0 || b.n_flags[RST] > 0;
     let is_closed = a.n_flags[FIN] > 0 && b.n_flags[FIN] > 0;
     protocol_number == protocol::TCP && (has_reset || is_closed)
@@ -380,13 +381,13 @@ fn export(entry: &Entry, reason: EndReason, emit: &mut impl FnMut(FlowEvent<'_>)
     }
 }
 
-/// Who began is a matter of the whole flow, whatever part of it is told.
+/// Summarises a part of a flow. Its direction is that of the whole flow.
 fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSummary {
-    let is_from_b = is_from_b(&entry.gists(), entry.marks);
+    let is_from_b = is_from_b(&entry.tallies(), entry.marks);
     let key = entry.key();
     let [source, destination] = key.turned(is_from_b);
     let [forward, backward] = turn(is_from_b, part);
-    let gists = [Gist::of_totals(&forward), Gist::of_totals(&backward)];
+    let tallies = [Tally::of_totals(&forward), Tally::of_totals(&backward)];
     FlowSummary {
         notes: Vec::new(),
         source: to_ip(&source.0),
@@ -396,7 +397,7 @@ fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSumma
         protocol: key.protocol,
         forward,
         backward,
-        first_ns: earliest(&gists),
+        first_ns: earliest(&tallies),
         last_ns: forward.last_ns.max(backward.last_ns),
         end_reason,
         has_fragments: entry.has(mark::FRAGMENTS),
@@ -408,12 +409,12 @@ fn update(
     config: &FlowConfig,
     key: &FlowKey,
     entry: &mut Entry,
-    gists: &[Gist; 2],
+    tallies: &[Tally; 2],
     deltas: [Delta; 2],
 ) -> FlowUpdate {
-    let is_from_b = is_from_b(gists, entry.marks);
+    let is_from_b = is_from_b(tallies, entry.marks);
     let [source, destination] = key.turned(is_from_b);
-    let [sent, got] = turn(is_from_b, *gists);
+    let [sent, got] = turn(is_from_b, *tallies);
     let [forward, backward] = turn(is_from_b, deltas);
     let progress = progress(at_ns, config, key.protocol, &sent, &got);
     let reported = match progress {
@@ -439,7 +440,7 @@ fn update(
         is_new: !entry.has(mark::STARTED),
         progress,
         has_progressed: reported & !entry.marks != 0,
-        first_ns: earliest(gists),
+        first_ns: earliest(tallies),
         last_ns: sent.last_ns.max(got.last_ns),
     };
     entry.marks |= reported | mark::STARTED;
@@ -448,15 +449,15 @@ fn update(
 
 /// TCP: a bare SYN, or a first packet without any of SYN, ACK and RST (the NULL, FIN and Xmas
 /// probes of RFC 9293 3.10.7.1 readers). Answers never look like that.
-fn is_attempt(protocol_number: u8, sent: &Gist) -> bool {
+fn is_attempt(protocol_number: u8, sent: &Tally) -> bool {
     if protocol_number != protocol::TCP {
         return true;
     }
     sent.has_bare_syn() || (sent.n_flags[SYN] + sent.n_flags[ACK] + sent.n_flags[RST] == 0)
 }
 
-/// When an attempt without an answer has waited long enough.
-fn unanswered_ns(config: &FlowConfig, sent: &Gist) -> u64 {
+/// Time at which an attempt without an answer has waited long enough.
+fn unanswered_ns(config: &FlowConfig, sent: &Tally) -> u64 {
     let since_ns = sent.last_ns.max(sent.first_ns);
     since_ns.saturating_add(config.unanswered_ns)
 }
@@ -465,8 +466,8 @@ fn progress(
     at_ns: u64,
     config: &FlowConfig,
     protocol_number: u8,
-    sent: &Gist,
-    got: &Gist,
+    sent: &Tally,
+    got: &Tally,
 ) -> Progress {
     if got.packets == 0 {
         return if at_ns >= unanswered_ns(config, sent) {

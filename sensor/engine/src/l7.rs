@@ -1,4 +1,4 @@
-//! What packet samples say above the transport layer.
+//! Readers of packet samples above the transport layer.
 //!
 //! Samples are cut short and packets may be anything, so every reader is bounded, takes what is
 //! there and says `None` where it can't tell. Nothing is reassembled: a message that begins within

@@ -17,7 +17,7 @@ mod l7;
 mod losses;
 mod models;
 mod note;
-mod places;
+mod slot_index;
 mod stats;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What stages have no room for: one list of losses gives names, counts, metrics and what lowers the
-//! confidence of whom.
+//! Losses: the one list of what stages have no room for. It gives names, counts, metrics and what lowers
+//! whose confidence.
 
 /// One list: variant, stage, reason.
 macro_rules! losses {

@@ -38,10 +38,9 @@ use crate::features::N_FEATURES;
 /// A vector on the common scale: 0 is usual, ±1 a deviation, ±4 as far out as it goes.
 pub type Scaled = [f32; N_FEATURES];
 
-/// What every model can do.
+/// Model that scores vectors as they stream in.
 pub trait Model {
-    /// How odd a vector is: greater is odder, on a scale of the model's own. 0 before it has
-    /// learned enough.
+    /// Scores a vector: greater is odder, on a scale of the model's own. 0 before it has learned enough.
     fn score(&mut self, x: &[f32]) -> f64;
     /// Takes a vector as normal.
     fn learn(&mut self, x: &[f32]);

@@ -25,8 +25,8 @@ pub struct Stats {
     /// Memory that the flow table holds, by capacity, and that of the host rows and addresses.
     pub n_flow_bytes: u64,
     pub n_host_bytes: u64,
-    /// That of the scan windows, without the sets in them.
+    /// Memory of the scan windows, without the sets in them.
     pub n_scan_bytes: u64,
-    /// What was shed since the start.
+    /// Losses since the start.
     pub losses: Losses,
 }

@@ -120,7 +120,7 @@ impl Search {
         }
         self.at += SLICE;
         self.found.n_flows = n_flows;
-        self.at >= engine.n_flow_places()
+        self.at >= engine.n_flow_slots()
     }
 
     /// The best, in order.

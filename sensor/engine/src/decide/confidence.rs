@@ -1,6 +1,6 @@
-//! How far a finding can be relied on: what was lost on the way to the detector, and whether it knows
-//! the network yet.
-
+//! Confidence in findings: lowered by losses on the way to the detector, by a cold start and by drift.
+/// 0 to 1.
+/// Value from 0 to 1.
 use crate::config::SECOND_NS;
 use crate::detect::{DRIFT_NOTE, Detector, Finding, Reads};
 use crate::losses::Loss;
@@ -28,7 +28,7 @@ impl Confidence {
         self
     }
 
-    /// The lower of both, with the reasons of either.
+    /// Takes the lower of both values and the reasons of either.
     pub(super) fn join(&mut self, other: Self) {
         self.value = self.value.min(other.value);
         for reason in other.lowered_by {
@@ -39,7 +39,7 @@ impl Confidence {
     }
 }
 
-/// One reason.
+/// Reason that lowers confidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lowered {
     /// A stage shed something within the minute before.
@@ -60,25 +60,25 @@ impl Lowered {
     }
 }
 
-/// What a loss that the detector feels leaves of the confidence, and what a cold start does.
+/// Factors of a loss that affects the detector, of a cold start, and of drift.
 const AFTER_LOSS: f64 = 0.7;
 const IN_WARM_UP: f64 = 0.9;
 const IN_DRIFT: f64 = 0.7;
-/// A loss matters for so long.
+/// Time for which a loss counts.
 const LOSS_NS: u64 = 60 * SECOND_NS;
 /// Event time after which limits have met the network.
 const WARM_UP_NS: u64 = 600 * SECOND_NS;
 
-/// What happened lately that lowers confidence.
+/// Recent events that lower confidence.
 #[derive(Debug, Default)]
-pub(super) struct Doubts {
-    /// When each reason last occurred: one entry for each that there is.
+pub(super) struct Reliability {
+    /// Time at which each loss last occurred.
     losses: Vec<(Loss, u64)>,
     began_ns: Option<u64>,
     is_restored: bool,
 }
 
-impl Doubts {
+impl Reliability {
     pub(super) fn note_time(&mut self, at_ns: u64) {
         self.began_ns.get_or_insert(at_ns);
     }
@@ -98,7 +98,7 @@ impl Doubts {
     pub(super) fn of(&self, at_ns: u64, detector: Detector) -> Confidence {
         let mut confidence = Confidence::FULL;
         for (loss, last_ns) in &self.losses {
-            if at_ns.saturating_sub(*last_ns) < LOSS_NS && is_felt(detector, *loss) {
+            if at_ns.saturating_sub(*last_ns) < LOSS_NS && is_affected(detector, *loss) {
                 confidence.value *= AFTER_LOSS;
                 confidence.lowered_by.push(Lowered::Loss(*loss));
             }
@@ -113,7 +113,7 @@ impl Doubts {
 }
 
 /// True where the detector works with what was lost: its input, or its own tables.
-fn is_felt(detector: Detector, loss: Loss) -> bool {
+fn is_affected(detector: Detector, loss: Loss) -> bool {
     let reads = detector.reads();
     match loss {
         Loss::SamplesOverBudget | Loss::EventRing => reads == Reads::Samples,
@@ -134,31 +134,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_lost_on_the_way_is_said_and_forgotten() {
+    fn a_loss_lowers_confidence_for_a_minute() {
         let at_ns = 10_000 * SECOND_NS;
-        let mut doubts = Doubts::default();
-        doubts.note_time(0);
-        assert_eq!(doubts.of(at_ns, Detector::Scan), Confidence::FULL);
-        doubts.note_loss(at_ns, Loss::Flows);
-        doubts.note_loss(at_ns, Loss::Flows);
-        let lowered = doubts.of(at_ns, Detector::Scan);
+        let mut reliability = Reliability::default();
+        reliability.note_time(0);
+        assert_eq!(reliability.of(at_ns, Detector::Scan), Confidence::FULL);
+        reliability.note_loss(at_ns, Loss::Flows);
+        reliability.note_loss(at_ns, Loss::Flows);
+        let lowered = reliability.of(at_ns, Detector::Scan);
         assert_eq!(lowered.value, AFTER_LOSS);
         assert_eq!(lowered.lowered_by.len(), 1);
         assert_eq!(lowered.lowered_by[0].label(), "flow/table_full");
         // A flood is seen in the host rows.
-        assert_eq!(doubts.of(at_ns, Detector::HostRates), Confidence::FULL);
+        assert_eq!(reliability.of(at_ns, Detector::HostRates), Confidence::FULL);
         let later = at_ns + LOSS_NS;
-        assert_eq!(doubts.of(later, Detector::Scan), Confidence::FULL);
+        assert_eq!(reliability.of(later, Detector::Scan), Confidence::FULL);
     }
 
     #[test]
-    fn a_cold_start_is_said_and_a_restored_one_is_none() {
-        let mut doubts = Doubts::default();
-        doubts.note_time(5);
-        let cold = doubts.of(6, Detector::Models);
+    fn a_cold_start_lowers_confidence_and_a_restored_one_does_not() {
+        let mut reliability = Reliability::default();
+        reliability.note_time(5);
+        let cold = reliability.of(6, Detector::Models);
         assert_eq!(cold.lowered_by, [Lowered::WarmUp]);
         assert!(cold.value < 1.0);
-        doubts.note_restored();
-        assert_eq!(doubts.of(6, Detector::Models), Confidence::FULL);
+        reliability.note_restored();
+        assert_eq!(reliability.of(6, Detector::Models), Confidence::FULL);
     }
 }

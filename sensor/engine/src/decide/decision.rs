@@ -1,10 +1,10 @@
-//! What to do about a source.
+//! Decisions: the action against each source of a finding.
 
 use std::net::IpAddr;
 
 use sensor_common::{Address, mix};
 
-use super::Verdict;
+use super::DecideEvent;
 use super::incident::Incident;
 use crate::address::{Seeded, Table, from_ip};
 use crate::config::{DecideConfig, SECOND_NS};
@@ -26,7 +26,7 @@ impl Action {
     }
 }
 
-/// What of a source's traffic is meant; 0 is any.
+/// Part of a source's traffic that an action applies to; 0 is any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
     pub protocol: u8,
@@ -70,7 +70,7 @@ impl Decider {
         }
     }
 
-    /// Works by other thresholds from now on; sizes stay.
+    /// Takes new thresholds; tables keep their capacity.
     pub(super) fn configure(&mut self, config: &DecideConfig) {
         self.config = config.clone();
     }
@@ -98,13 +98,13 @@ impl Decider {
         });
     }
 
-    /// Acts on the blamed sources of a finding; on none of a spoofed one.
+    /// Decides on the sources that a finding names; on none where they are spoofed.
     pub(super) fn decide(
         &mut self,
         at_ns: u64,
         incident: &Incident,
         finding: &Finding,
-        out: &mut Vec<Verdict>,
+        out: &mut Vec<DecideEvent>,
     ) {
         if finding.is_spoofed || finding.score < self.config.min_score {
             return;
@@ -118,7 +118,7 @@ impl Decider {
         for source in &finding.sources {
             let address = from_ip(*source);
             if self.may_act(at_ns, &address, source) {
-                out.push(Verdict::Decision(self.make(
+                out.push(DecideEvent::Decision(self.make(
                     incident,
                     finding,
                     (action, scope),

@@ -57,7 +57,7 @@ fn all_in(network: &IpNet, addresses: &[IpAddr]) -> bool {
     !addresses.is_empty() && addresses.iter().all(|address| network.contains(address))
 }
 
-/// How often an exception was used.
+/// Use of an exception.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExceptionUse {
     pub exception: Exception,

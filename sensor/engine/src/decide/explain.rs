@@ -1,9 +1,9 @@
-//! One sentence with the numbers: that of the family's row, filled in.
+//! Sentences of incidents: that of the family's row, filled in with the incident's numbers.
 
 use super::incident::Incident;
 use crate::detect::{Evidence, Family};
 
-/// Says what happened.
+/// Makes the sentence of an incident.
 pub(super) fn explain(incident: &Incident) -> String {
     let told = fill(incident, sentence(incident));
     if incident.family == incident.found_as {
@@ -17,8 +17,8 @@ pub(super) fn explain(incident: &Incident) -> String {
     )
 }
 
-/// What the strongest number counts: its name, its words after "got", "had" or "in", and, where it
-/// says more than the family, a sentence of its own.
+/// Evidence in words: the name of a number, its words after "got", "had" or "in", and, where it says
+/// more than the family, a sentence of its own.
 struct Counted {
     name: &'static str,
     words: &'static str,
@@ -41,7 +41,7 @@ const fn sentence_of(name: &'static str, sentence: &'static str) -> Counted {
     }
 }
 
-/// A number that is not in here goes by its name.
+/// Words by evidence; a number that is not listed goes by its name.
 const COUNTED: &[Counted] = &[
     words("syn_pps", "SYN/s that lead to no connection"),
     words(
@@ -197,7 +197,7 @@ fn station(incident: &Incident) -> String {
     })
 }
 
-/// Every number by name.
+/// Lists every number by name.
 fn evidence(incident: &Incident) -> String {
     let one = |e: &Evidence| format!("{} {:.1}", e.name, e.observed);
     let all: Vec<String> = incident.features.iter().map(one).collect();

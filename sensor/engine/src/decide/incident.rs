@@ -28,7 +28,7 @@ impl State {
     }
 }
 
-/// As in the output contract.
+/// Findings of one family about one entity, as published.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incident {
     pub id: String,
@@ -39,7 +39,7 @@ pub struct Incident {
     pub sources: Vec<IpAddr>,
     pub n_sources: u64,
     pub is_spoofed: bool,
-    /// Where the behaviour is on the link.
+    /// Link-layer address of the source, where the behaviour is on the link.
     pub source_mac: Option<Mac>,
     pub destinations: Vec<IpAddr>,
     pub n_destinations: u64,
@@ -50,12 +50,12 @@ pub struct Incident {
     pub technique: &'static str,
     pub explanation: String,
     pub detectors: Vec<Detector>,
-    /// Of the strongest finding, and the window that it judged.
+    /// Numbers of the strongest finding; its notes and window follow.
     pub features: Vec<Evidence>,
     pub notes: Vec<Note>,
     pub window_ns: u64,
     pub entity: Entity,
-    /// What detectors call it; another than `family` where they know no shape and a forest does.
+    /// Family that detectors gave; differs from `family` where the naming model names what they couldn't.
     pub found_as: Family,
     pub naming: Option<Naming>,
     pub counters: Counters,
@@ -154,7 +154,7 @@ impl Case {
         let incident = &mut self.incident;
         incident.start_ns = incident.start_ns.min(finding.first_ns);
         incident.end_ns = incident.end_ns.max(finding.last_ns);
-        // One look that found culprits is enough: spoofed means that none was ever seen.
+        // One look that found attributed is enough: spoofed means that none was ever seen.
         incident.is_spoofed &= finding.is_spoofed;
         incident.n_sources = incident
             .n_sources
@@ -194,7 +194,7 @@ impl Case {
         incident.explanation = explain(incident);
     }
 
-    /// The incident, if it is new or changed and the last word is old enough.
+    /// Returns the incident if it is new, or has changed and was last published long enough ago.
     pub(super) fn publish(&mut self, at_ns: u64, update_ns: u64) -> Option<Incident> {
         let is_due = self
             .published_ns

@@ -11,8 +11,8 @@ mod icmp_tunnel;
 mod injection;
 mod mqtt;
 mod nd_spoof;
+mod paned_window;
 mod replies;
-mod turning;
 
 use sensor_common::event::{Kind, Sample};
 use sensor_common::packet::protocol;

@@ -1,4 +1,5 @@
-//! Much more sent to one address outside than this host sends, and than this address ever got.
+//! Exfiltration: much more sent to one address outside than this host usually sends, and than this
+//! address ever got.
 //!
 //! Uploads have no shape of their own: a backup looks the same. So a pair's own past excuses it, a
 //! host's own past is what it is measured by, and before there is one only much counts, and little
@@ -14,7 +15,7 @@ use super::finding::{Entity, Evidence, Finding, MAX_SCORE, p_value};
 use crate::address::{is_of_site, to_ip};
 use crate::config::{Config, ExfiltrationConfig, SECOND_NS};
 use crate::features::baseline::Baseline;
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::FlowUpdate;
 
 /// Time over which uploads are summed up.
@@ -26,12 +27,12 @@ const FACTOR: f64 = 8.0;
 const SPREADS: f64 = 4.0;
 /// A pair that sent a quarter of this before does as it does.
 const HABIT: u64 = 4;
-/// What is said of a host without a past: one in a hundred does that on some day.
+/// Score of a host without a past: one in a hundred does that on some day.
 const UNLEARNED_SCORE: f64 = 2.0;
 /// Uploads are remembered for longer than a week.
 const FORGET_NS: u64 = 8 * 86_400 * SECOND_NS;
 
-/// What one host sent to one address.
+/// Upload of one host to one address.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Upload {
     window: u64,
@@ -45,13 +46,13 @@ pub(crate) struct Upload {
     is_reported: bool,
 }
 
-impl Worth for Upload {
-    fn worth(&self) -> u64 {
+impl Priority for Upload {
+    fn priority(&self) -> u64 {
         self.most_before.max(self.n_sent)
     }
 }
 
-/// What one host usually sends to whom it sends most.
+/// Usual upload of one host to the address that it sends most.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Uploader {
     usual: Baseline,
@@ -61,13 +62,13 @@ pub(crate) struct Uploader {
     last_ns: u64,
 }
 
-impl Worth for Uploader {
-    fn worth(&self) -> u64 {
+impl Priority for Uploader {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
 
-/// What [`ExfiltrationDetector::learned`] gives.
+/// State of [`ExfiltrationDetector`] that is kept over restarts: uploads by pair, habits by host.
 pub(crate) type Learned = (Vec<((Address, Address), Upload)>, Vec<(Address, Uploader)>);
 
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl Detect for ExfiltrationDetector {
         }
     }
 
-    /// What was sent so far.
+    /// Copies uploads and habits.
     fn learned(&self) -> Learned {
         let uploads = self.uploads.iter().map(|(key, upload)| (*key, *upload));
         let hosts = self.hosts.iter().map(|(key, host)| (*key, *host));
@@ -189,7 +190,7 @@ impl Uploader {
     }
 }
 
-/// What would have been usual, and how surprising what was seen is.
+/// Judges an upload: the usual amount and the score, where it is too much.
 fn judge(config: &ExfiltrationConfig, upload: &Upload, host: &Uploader) -> Option<(f64, f64)> {
     let sent = upload.n_sent as f64;
     let is_one_way = sent >= config.ratio * upload.n_got as f64;

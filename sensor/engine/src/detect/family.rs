@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-/// How grave an incident is.
+/// Severity of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth a look when convenient.
+    /// Priority a look when convenient.
     Low,
     Medium,
     High,
@@ -27,7 +27,7 @@ impl Severity {
 /// The strongest automatic response to a family; a decision may ask for less, never for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MaxResponse {
-    /// It is told, nothing else.
+    /// No response: the incident is reported only.
     None,
     /// The source's packets are limited to a rate.
     RateLimit,
@@ -61,7 +61,7 @@ struct Row {
     sentence: &'static str,
 }
 
-/// Whose incident it is, where one source does something to one host.
+/// Side that an incident belongs to, where one source does something to one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum About {
     Source,
@@ -108,7 +108,7 @@ macro_rules! always {
 }
 
 const FLOOD: &[(f64, Severity)] = &[(0.0, Severity::High), (100.0, Severity::Critical)];
-/// Where the numbers are small it may be the site's own people.
+/// Small numbers may be the site's own people.
 const LATERAL: &[(f64, Severity)] = &[(0.0, Severity::Medium), (6.0, Severity::High)];
 const UPLOAD: &[(f64, Severity)] = &[(0.0, Severity::Low), (4.0, Severity::Medium)];
 
@@ -224,7 +224,7 @@ impl Family {
         matches!(self.row().about, About::Victim)
     }
 
-    /// What happened, with names in braces where an incident's own words go.
+    /// Template of the sentence: names in braces stand for an incident's own words.
     pub const fn sentence(self) -> &'static str {
         self.row().sentence
     }

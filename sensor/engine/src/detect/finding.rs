@@ -1,4 +1,4 @@
-//! What detectors say.
+//! Findings: the output of detectors.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use super::registry::Detector;
 use crate::address::Mac;
 use crate::note::Note;
 
-/// Whom a finding is about; what incidents are grouped by.
+/// Entity that a finding is about and that incidents are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entity {
     Victim(Address),
@@ -27,8 +27,8 @@ impl Entity {
         }
     }
 
-    /// Its address; of a station the link-local one that belongs to its Ethernet address (RFC 4291
-    /// appendix A).
+    /// Address of the entity; of a station the link-local one that belongs to its Ethernet address
+    /// (RFC 4291 appendix A).
     pub const fn address(&self) -> Address {
         match self {
             Self::Victim(address) | Self::Source(address) => *address,
@@ -49,7 +49,7 @@ impl Entity {
     }
 }
 
-/// One number that speaks for the finding.
+/// Number that speaks for a finding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evidence {
     pub name: &'static str,
@@ -74,7 +74,7 @@ pub struct Finding {
     pub p_value: f64,
     pub features: Vec<Evidence>,
     pub notes: Vec<Note>,
-    /// Blamed addresses; empty where they are spoofed.
+    /// Sources that it is attributed to; empty where they are spoofed.
     pub sources: Vec<IpAddr>,
     pub n_sources: u64,
     pub is_spoofed: bool,
@@ -116,7 +116,7 @@ impl Finding {
     }
 }
 
-/// Scores above this say no more.
+/// Highest score; more would say no more.
 pub const MAX_SCORE: f64 = 300.0;
 
 /// `-log10` of the Chernoff bound on a Poisson tail: `n` or more events where at most `expected`
@@ -129,7 +129,7 @@ pub fn poisson_score(n: f64, expected: f64) -> f64 {
     ((n * (n / expected).ln() - (n - expected)) / std::f64::consts::LN_10).min(MAX_SCORE)
 }
 
-/// The probability that belongs to a score.
+/// Converts a score to its probability.
 pub fn p_value(score: f64) -> f64 {
     10f64.powf(-score)
 }

@@ -5,16 +5,16 @@ use sensor_common::packet::protocol;
 
 use super::Detect;
 use super::Detector;
-use super::blame::{Blame, Quantity};
+use super::attribution::{Attribution, Quantity};
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{Config, FloodConfig, SECOND_NS};
 use crate::features::baseline::Baseline;
-use crate::features::bounded::{Bounded, TableUse, Worth};
-use crate::features::{HostLook, Vouched};
+use crate::features::bounded::{Bounded, Priority, TableUse};
+use crate::features::{Answered, HostLook};
 
-/// What is counted.
+/// Number of kinds of packets that are counted.
 const N_QUANTITIES: usize = 6;
 /// Times the limit from which half as many looks are enough.
 const PLAIN: f64 = 3.0;
@@ -28,7 +28,7 @@ const QUANTITIES: [Quantity; N_QUANTITIES] = [
     Quantity::Other,
 ];
 
-/// What is remembered of a host for one kind of flood.
+/// State of a host for one kind of flood.
 #[derive(Clone, Copy, Debug, Default)]
 struct Gauge {
     normal: Baseline,
@@ -54,16 +54,16 @@ struct Host {
     n_ports: f64,
 }
 
-impl Worth for Host {
-    fn worth(&self) -> u64 {
+impl Priority for Host {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
 
-/// What [`FloodDetector::learned`] gives.
+/// State of [`FloodDetector`] that is kept over restarts: baselines by host.
 pub(crate) type Learned = Vec<(Address, [Baseline; N_QUANTITIES])>;
 
-/// What one look says about one kind of flood.
+/// Rate of one kind of packets at one look, with what excuses it.
 struct Reading {
     pps: f64,
     prior_pps: f64,
@@ -98,7 +98,7 @@ impl Detect for FloodDetector {
         out.push(self.hosts.usage());
     }
 
-    /// What is normal at each host that was seen.
+    /// Copies the baselines of each host.
     fn learned(&self) -> Learned {
         let normals = |host: &Host| host.gauges.map(|gauge| gauge.normal);
         let hosts = self.hosts.iter();
@@ -130,8 +130,8 @@ impl FloodDetector {
         &mut self,
         at_ns: u64,
         look: &HostLook,
-        vouched: &Vouched,
-        blame: &Blame<'_>,
+        answered: &Answered,
+        attribution: &Attribution<'_>,
         findings: &mut Vec<Finding>,
     ) {
         let config = &self.config;
@@ -148,14 +148,15 @@ impl FloodDetector {
         let is_second = at_ns.saturating_sub(host.second_ns) >= SECOND_NS;
         let second_s = at_ns.saturating_sub(host.second_ns) as f64 / 1e9;
         for (gauge, quantity) in host.gauges.iter_mut().zip(QUANTITIES) {
-            let reading = read(config, quantity, look, vouched, host.has_sent);
+            let reading = read(config, quantity, look, answered, host.has_sent);
             let before = (host.n_peers, host.n_ports);
             gauge.follow(at_ns, quantity, look, &reading, config, before);
             if is_second {
                 gauge.close_second(second_s);
             }
-            if let Some(finding) = gauge.judge(at_ns, quantity, look, &reading, config, blame) {
-                findings.push(with_reflection(finding, vouched));
+            if let Some(finding) = gauge.judge(at_ns, quantity, look, &reading, config, attribution)
+            {
+                findings.push(with_reflection(finding, answered));
             }
         }
         if is_second {
@@ -169,7 +170,7 @@ fn read(
     config: &FloodConfig,
     quantity: Quantity,
     look: &HostLook,
-    vouched: &Vouched,
+    answered: &Answered,
     has_sent: bool,
 ) -> Reading {
     let (toward, from) = (&look.toward, &look.from);
@@ -182,19 +183,19 @@ fn read(
         Quantity::Syn => Reading {
             pps: rate(n),
             prior_pps: config.syn_pps,
-            is_answered: is_completing(look, vouched),
+            is_answered: is_completing(look, answered),
             is_dispersed: true,
         },
         // A receiver acknowledges: one packet in two, with coalescing one in fifty. Silence counts
         // only from a host that was ever heard.
         Quantity::Ack => Reading {
-            pps: rate(n) - vouched.tcp_pps,
+            pps: rate(n) - answered.tcp_pps,
             prior_pps: config.ack_pps,
             is_answered: share(from.n_ack, 0.01) && !share(from.n_rst, 0.3),
             is_dispersed: share(from.n_rst, 0.3) || (has_sent && share(toward.n_new_flows, 0.2)),
         },
         Quantity::Udp => Reading {
-            pps: rate(n) - vouched.udp_pps,
+            pps: rate(n) - answered.udp_pps,
             prior_pps: config.udp_pps,
             is_answered: share(from.n_udp, 0.01),
             is_dispersed: share(toward.n_new_flows, 0.05),
@@ -209,7 +210,7 @@ fn read(
         Quantity::Fragment => Reading {
             pps: rate(n),
             prior_pps: config.fragment_pps,
-            is_answered: vouched.has_fragments || share(from.n_fragments, 0.05),
+            is_answered: answered.has_fragments || share(from.n_fragments, 0.05),
             is_dispersed: share(toward.n_new_flows, 0.05),
         },
         // A tunnel (ESP, GRE) goes both ways, and so does the end of connections.
@@ -224,18 +225,18 @@ fn read(
 
 /// True where SYNs towards the host lead to connections. ACKs of other connections could hide a
 /// flood, so what the flow stage saw of handshakes goes first.
-fn is_completing(look: &HostLook, vouched: &Vouched) -> bool {
-    if vouched.asked_per_s >= 100.0 {
-        return vouched.established_per_s >= 0.3 * vouched.asked_per_s;
+fn is_completing(look: &HostLook, answered: &Answered) -> bool {
+    if answered.asked_per_s >= 100.0 {
+        return answered.established_per_s >= 0.3 * answered.asked_per_s;
     }
-    let background = vouched.tcp_pps * look.elapsed_s;
+    let background = answered.tcp_pps * look.elapsed_s;
     let acks = look.toward.n_ack as f64 - background;
     acks >= look.toward.n_syn as f64 || look.from.n_syn > look.toward.n_syn
 }
 
-fn with_reflection(mut finding: Finding, vouched: &Vouched) -> Finding {
+fn with_reflection(mut finding: Finding, answered: &Answered) -> Finding {
     let reflected =
-        vouched.reflected_pps >= 1000.0 && vouched.reflected_pps > 0.5 * vouched.one_way_udp_pps;
+        answered.reflected_pps >= 1000.0 && answered.reflected_pps > 0.5 * answered.one_way_udp_pps;
     if finding.family == Family::UdpFlood && reflected {
         finding.family = Family::Reflection;
     }
@@ -285,7 +286,7 @@ impl Gauge {
         look: &HostLook,
         reading: &Reading,
         config: &FloodConfig,
-        blame: &Blame<'_>,
+        attribution: &Attribution<'_>,
     ) -> Option<Finding> {
         let is_plain = reading.pps >= PLAIN * self.limit(reading, config);
         let needed = if reading.is_dispersed {
@@ -298,9 +299,10 @@ impl Gauge {
         if self.n_high < needed || !is_due {
             return None;
         }
-        let culprits = blame.heavy(quantity, reading.pps * look.elapsed_s, config.heavy_share);
+        let attributed =
+            attribution.heavy(quantity, reading.pps * look.elapsed_s, config.heavy_share);
         if matches!(quantity, Quantity::Syn | Quantity::Other)
-            && self.is_scan(look, culprits.top_share)
+            && self.is_scan(look, attributed.top_share)
         {
             return None;
         }
@@ -308,7 +310,7 @@ impl Gauge {
         let limit = self.limit(reading, config);
         let score = poisson_score(reading.pps * look.elapsed_s, limit * look.elapsed_s);
         let peers = (look.n_peers - self.peers_before).max(0.0) as u64;
-        let is_spoofed = culprits.sources.is_empty();
+        let is_spoofed = attributed.sources.is_empty();
         Some(Finding {
             detector: Detector::HostRates,
             family: family(quantity),
@@ -331,9 +333,9 @@ impl Gauge {
             n_sources: if is_spoofed {
                 peers.max(1)
             } else {
-                culprits.sources.len() as u64
+                attributed.sources.len() as u64
             },
-            sources: culprits.sources.iter().map(to_ip).collect(),
+            sources: attributed.sources.iter().map(to_ip).collect(),
             is_spoofed,
             destinations: vec![to_ip(&look.address)],
             n_destinations: 1,

@@ -1,11 +1,11 @@
-//! What detectors are fed, and which of them read it; packet samples are in [`super::content`]. Each
-//! input is a call with its type: the list of detectors costs a packet nothing.
+//! Inputs of detectors: each is a call with its type, so that the list of detectors costs a packet
+//! nothing. Packet samples are in [`super::content`].
 
-use super::blame::Blame;
+use super::attribution::Attribution;
 use super::finding::Finding;
 use super::registry::Detectors;
 use crate::address::from_ip;
-use crate::features::{HostLook, Vouched};
+use crate::features::{Answered, HostLook};
 use crate::flow::{FlowSummary, FlowUpdate};
 
 impl Detectors {
@@ -31,11 +31,12 @@ impl Detectors {
         &mut self,
         at_ns: u64,
         look: &HostLook,
-        vouched: &Vouched,
-        blame: &Blame<'_>,
+        answered: &Answered,
+        attribution: &Attribution<'_>,
         findings: &mut Vec<Finding>,
     ) {
-        self.floods.look(at_ns, look, vouched, blame, findings);
+        self.floods
+            .look(at_ns, look, answered, attribution, findings);
         self.volumes.look(at_ns, look, findings);
     }
 

@@ -13,7 +13,7 @@ use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::address::{is_of_site, to_ip};
 use crate::config::{Config, LateralConfig, SECOND_NS};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::{FlowUpdate, Progress};
 
 /// First times of a host within this time count together.
@@ -36,8 +36,8 @@ struct Way {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen(u64);
 
-impl Worth for Seen {
-    fn worth(&self) -> u64 {
+impl Priority for Seen {
+    fn priority(&self) -> u64 {
         self.0
     }
 }
@@ -46,19 +46,20 @@ impl Worth for Seen {
 struct Mover {
     /// Hosts entered for the first time, and when.
     entered: Vec<(Address, u16, u64)>,
-    /// When somebody new last entered this one.
+    /// Time at which a new peer last logged in to this host.
     was_entered_ns: u64,
     last_ns: u64,
     reported_ns: u64,
 }
 
-impl Worth for Mover {
-    fn worth(&self) -> u64 {
+impl Priority for Mover {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
 
-/// What [`LateralDetector::learned`] gives: source, host, port and when, and since when.
+/// State of [`LateralDetector`] that is kept over restarts: source, host, port and time of each login,
+/// and the time at which watching began.
 pub(crate) type Learned = (Vec<(Address, Address, u16, u64)>, u64);
 
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub(crate) struct LateralDetector {
     config: LateralConfig,
     ways: Bounded<Way, Seen>,
     movers: Bounded<Address, Mover>,
-    /// Since when the sensor looks.
+    /// Time at which watching began.
     began_ns: u64,
     findings: Vec<Finding>,
     swept_ns: u64,
@@ -107,7 +108,7 @@ impl Detect for LateralDetector {
         }
     }
 
-    /// Who entered whom so far.
+    /// Copies the logins that were seen.
     fn learned(&self) -> Learned {
         let flat = |(way, seen): (&Way, &Seen)| (way.source, way.host, way.port, seen.0);
         (self.ways.iter().map(flat).collect(), self.began_ns)

@@ -1,5 +1,5 @@
-//! What the vectors of those who were found say besides: raw counters, what each model thinks, and
-//! the family that a forest names. It adds to what detectors found and decides nothing.
+//! Profiles: raw counters, scores of each model and the family that a forest names, from the vectors of
+//! entities that were found. They add to what detectors found and decide nothing.
 
 use std::sync::{Arc, OnceLock};
 
@@ -28,7 +28,7 @@ pub struct Naming {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Namer {
     forest: Forest,
-    /// By class; none for what is benign.
+    /// Family of each class; none for the benign one.
     families: Vec<Option<Family>>,
     id: u64,
 }
@@ -94,7 +94,7 @@ impl Namer {
     }
 }
 
-/// What a forest is asked about a vector.
+/// Converts a vector to the inputs of a forest.
 pub fn inputs(vector: &Vector) -> Inputs {
     let mut inputs = [0.0; N_INPUTS];
     for (to, from) in inputs.iter_mut().zip(&vector.values) {
@@ -152,7 +152,7 @@ impl Counters {
     }
 }
 
-/// What is known of an entity that was found as something.
+/// Profile of an entity that was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     pub entity: Entity,
@@ -177,14 +177,14 @@ struct Running {
 pub(crate) struct Profiles {
     namer: Option<Arc<Namer>>,
     running: Table<(Entity, Family), Running>,
-    /// Who was found in the window that runs, and as what.
+    /// Entities that were found in the running window, and their families.
     due: Table<Entity, Vec<Family>>,
     pub n_shed: u64,
 }
 
 /// Followed at once; further ones have no profile.
 const MAX_RUNNING: usize = 1_024;
-/// What was not found for so long begins anew, as its incident does by default.
+/// Time without a finding after which a profile begins anew, as the incident does by default.
 const FORGET_NS: u64 = 30 * SECOND_NS;
 
 impl Profiles {
@@ -288,7 +288,7 @@ impl Profiles {
         Some(profile.clone())
     }
 
-    /// After the last vector of a window.
+    /// Ends the window, after its last vector.
     pub(crate) fn close(&mut self, at_ns: u64) {
         self.due.clear();
         self.running
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn names_who_was_found_and_nobody_else() {
+    fn only_entities_that_were_found_are_named() {
         let mut profiles = Profiles::new(Some(Arc::new(namer())), 0);
         let busy = vector(Subject::Source(ip(1)), 190.0);
         let calm = vector(Subject::Source(ip(1)), 3.0);
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_models_find_is_named_by_its_own_vector() {
+    fn findings_of_the_models_are_named_by_their_own_vector() {
         let mut profiles = Profiles::new(Some(Arc::new(namer())), 0);
         let odd = vector(Subject::Pair(ip(1), ip(2)), 195.0);
         let finding = found_as(Family::BehaviourAnomaly, 1, Detector::Models);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_followed_is_bounded_and_forgotten() {
+    fn profiles_are_bounded_and_forgotten() {
         let mut profiles = Profiles::new(None, 0);
         for i in 0..=MAX_RUNNING as u16 {
             profiles.note(T0, &found_as(Family::PortScan, i, Detector::Scan));

@@ -48,7 +48,7 @@ pub(crate) trait Detect: Sized {
     fn restore(&mut self, _learned: Self::Learned) {}
 }
 
-/// What a detector works with.
+/// Input that a detector works with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reads {
     /// Host rows, every 100 ms.
@@ -65,7 +65,7 @@ pub(crate) enum Reads {
 struct Row {
     label: &'static str,
     page: &'static str,
-    /// None or one.
+    /// Techniques: none or one.
     techniques: &'static [&'static str],
     reads: Reads,
     loss: Loss,
@@ -120,7 +120,7 @@ macro_rules! detectors {
             $(pub(super) $field: $type,)+
         }
 
-        /// What detectors keep over a restart; none of those that a checkpoint knows nothing of.
+        /// Learned state of every detector; none where a checkpoint has no such part.
         pub(crate) struct Learned {
             $($field: Option<<$type as Detect>::Learned>,)+
         }
@@ -201,7 +201,7 @@ impl Detector {
         self.row().reads
     }
 
-    /// What its own full tables are counted as.
+    /// Loss that its full tables are counted as.
     pub(crate) const fn loss(self) -> Loss {
         self.row().loss
     }
@@ -306,7 +306,7 @@ mod tests {
 
     /// The parts of the checkpoint before they had names, one after the other.
     #[test]
-    fn what_was_saved_without_names_is_read_in_the_order_of_the_list() {
+    fn a_checkpoint_without_names_is_read_in_the_order_of_the_list() {
         let lateral = vec![([1, 0, 0, 0], [2, 0, 0, 0], 22u16, 7u64)];
         let nothing: [Vec<u8>; 4] = Default::default();
         let body = postcard::to_stdvec(&(nothing, lateral.clone(), 5u64)).unwrap();

@@ -13,11 +13,11 @@ use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use super::windows::{Window, Windows};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ScanConfig};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::{FlowUpdate, Progress};
-use crate::places::BATCH;
+use crate::slot_index::BATCH;
 
-/// What a window counts: ports of a host, or hosts of a port.
+/// Key of a window, which counts the ports of a host or the hosts of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Group {
     Ports {
@@ -36,7 +36,7 @@ pub(crate) struct ScanDetector {
     config: ScanConfig,
     ports: Windows<Group>,
     hosts: Windows<Group>,
-    /// The same over half an hour to an hour, of attempts that came to an end alone.
+    /// Windows of half an hour to an hour, which count only attempts whose outcome is known.
     slow_ports: Windows<Group>,
     slow_hosts: Windows<Group>,
     /// Hosts that accept mail, and when they last did.
@@ -48,17 +48,17 @@ struct MailHost {
     last_ns: u64,
 }
 
-impl Worth for MailHost {
-    fn worth(&self) -> u64 {
+impl Priority for MailHost {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
 
 const HALF_NS: u64 = 30 * SECOND_NS;
 const SLOW_HALF_NS: u64 = 1_800 * SECOND_NS;
-/// Of the windows, those that may be slow ones.
+/// Divisor of the capacity for the slow windows.
 const SLOW_SHARE: usize = 4;
-/// Of ten ports or hosts tried, those that must have failed.
+/// Number of failures in ten ports or hosts tried that a slow scan has at least.
 const SLOW_FAILED_OF_TEN: u32 = 7;
 const SMTP: u16 = 25;
 /// Hosts remembered to accept mail.
@@ -358,7 +358,7 @@ fn evidence(name: &'static str, observed: u32, limit: u32) -> Evidence {
     }
 }
 
-/// What looks like a scan but wants no answers.
+/// Makes the finding of a flood: what looks like a scan but wants no answers.
 fn flood(host: &Address, source: &Address, window: &Window, evidence: Evidence) -> Finding {
     Finding {
         entity: Entity::Victim(*host),

@@ -9,7 +9,7 @@ use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ScanConfig};
 use crate::features::HostLook;
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Source {
@@ -22,8 +22,8 @@ struct Source {
     last_ns: u64,
 }
 
-impl Worth for Source {
-    fn worth(&self) -> u64 {
+impl Priority for Source {
+    fn priority(&self) -> u64 {
         self.n_syn
     }
 }
@@ -60,7 +60,8 @@ impl Detect for RowScanDetector {
 }
 
 impl RowScanDetector {
-    /// Only sources that were refused flows are followed: the others are seen better elsewhere.
+    /// Takes the remote hosts of a look. Only sources that were refused flows are followed: the others are
+    /// seen better elsewhere.
     pub(crate) fn look(&mut self, at_ns: u64, remotes: &[HostLook], findings: &mut Vec<Finding>) {
         for look in remotes {
             let is_known = self.sources.get(&look.address).is_some();

@@ -1,4 +1,4 @@
-//! How odd is what each subject does? All models, calibrated and fused; findings where it stays odd.
+//! Scoring of subjects by all models, calibrated and fused; findings where the behaviour stays odd.
 
 mod adwin;
 mod ensemble;
@@ -23,12 +23,12 @@ use super::finding::{Entity, Evidence, Finding, p_value};
 use crate::address::{Seeded, Table, from_ip, to_ip};
 use crate::checkpoint::CheckpointError;
 use crate::config::{SECOND_NS, ScoringConfig};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::{FEATURES, N_FEATURES, Subject, Vector, WINDOW_NS};
 use crate::models::{BASELINE_COLUMNS, ModelKind, Seasonal};
 use crate::note::Note;
 
-/// What the models say of one subject in one window.
+/// Scores of one subject in one window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
     pub subject: Subject,
@@ -39,13 +39,13 @@ pub struct Score {
     /// `-log10` of each model's tail probability, in the order of [`crate::ModelKind::ALL`]; 0 from one that
     /// is off or has not learned enough.
     pub models: Surprises,
-    /// The same of the models together.
+    /// Score of the models together.
     pub ensemble: f32,
-    /// The same with what the behaviour detectors found.
+    /// Score of the models and the behaviour detectors together.
     pub fused: f32,
 }
 
-/// What is known of one subject.
+/// State of one subject.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Own {
     past: Seasonal,
@@ -55,8 +55,8 @@ struct Own {
     seen_ns: u64,
 }
 
-impl Worth for Own {
-    fn worth(&self) -> u64 {
+impl Priority for Own {
+    fn priority(&self) -> u64 {
         self.seen_ns
     }
 }
@@ -84,8 +84,8 @@ fn has_drifted(drift: &mut Adwin, ensemble: &mut Ensemble, fused: f32) -> bool {
     has_drifted
 }
 
-/// No more is learned from one window than windows usually bring: a crowd of spoofed sources is
-/// many vectors, but one event.
+/// Limit of what is learned from one window: no more than windows usually bring, since a crowd of spoofed
+/// sources is many vectors, but one event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Quota {
     usual: f32,
@@ -111,11 +111,11 @@ impl Quota {
 
 type LearnedKind = (Ensemble, Vec<(Subject, Own)>, Adwin, Quota, f32);
 
-/// What [`Scoring::learned`] wrote.
+/// State of [`Scoring`] that is kept over restarts.
 #[derive(Deserialize)]
 pub(crate) struct Learned((Vec<ModelKind>, Vec<LearnedKind>, Alarms, Opinions));
 
-/// What its parts have of a subject's oddness.
+/// Scores of a subject, for the subjects that are parts of it.
 #[derive(Clone, Copy, Debug)]
 struct Whole {
     models: Surprises,
@@ -129,7 +129,7 @@ pub(crate) struct Scoring {
     kinds: [Kind; Subject::N_KINDS],
     /// Addresses that the behaviour detectors spoke of in this window: as source, as victim.
     flagged: Table<(Address, bool), f32>,
-    /// Such addresses for which there was no room.
+    /// Addresses of findings for which there was no room.
     n_unflagged: u64,
     /// Fused scores of the window, for those whose parts are in it.
     window: Table<Subject, Whole>,
@@ -140,9 +140,9 @@ pub(crate) struct Scoring {
     pub n_withheld: u64,
 }
 
-/// From here on what was found by a behaviour detector says no more.
+/// Highest score that a behaviour detector contributes.
 const MOST: f32 = 12.0;
-/// Not learned from, for it may be an attack.
+/// Score from which a vector is not learned from, for it may be an attack.
 const WITHHOLD: f32 = 3.0;
 /// Surprise from which a model is named in a finding: one vector in a hundred.
 const SPEAKS: f32 = 2.0;
@@ -151,7 +151,7 @@ const SETTLED: u64 = 4_096;
 /// Vectors after a drift until scores are believed in full again, and how much they are until then.
 const ADAPTING: u32 = 1_024;
 const BELIEVED: f32 = 0.7;
-/// What a pair has of its host's oddness.
+/// Share of its host's score that a pair gets.
 const HOST_SHARE: f32 = 0.8;
 /// Addresses of findings remembered for a window.
 const MAX_FLAGGED: usize = 16_384;
@@ -185,7 +185,7 @@ impl Scoring {
         }
     }
 
-    /// What was learned, with the models' names.
+    /// Copies the learned state, with the models' names.
     pub(crate) fn learned(&self) -> impl Serialize + '_ {
         let kinds: Vec<_> = self
             .kinds
@@ -379,8 +379,8 @@ impl Scoring {
         }
     }
 
-    /// After the last vector of a window. Who was found and has no vector (ARP makes no flows) gets
-    /// a score of that.
+    /// Ends the window, after its last vector. An entity that was found and has no vector (ARP makes no
+    /// flows) gets a score of that.
     pub(crate) fn close(&mut self, at_ns: u64, take: &mut dyn FnMut(Score)) {
         for ((address, is_source), flag) in &self.flagged {
             let subject = if *is_source {
@@ -508,7 +508,7 @@ fn finding(
     }
 }
 
-/// Which models found the vector odd, the most surprised first.
+/// Names the models that found the vector odd, the highest score first.
 fn speakers(surprises: &Surprises) -> Note {
     let mut odd: Vec<(f32, &str)> = ModelKind::ALL
         .iter()

@@ -22,10 +22,10 @@ use crate::features::TableUse;
 use crate::features::pair::{Pair, PairKey, Pairs, is_established};
 use crate::features::victim::{Kind, Victims};
 use crate::flow::{FlowSummary, FlowUpdate, Progress};
-use crate::places::BATCH;
+use crate::slot_index::BATCH;
 
-/// Before so much of a burst has passed nobody can have answered: the way there and back round the
-/// world, and a little.
+/// Time before which nobody can have answered a burst: the way there and back round the world, and a
+/// little.
 const ANSWERABLE_S: f64 = 0.4;
 /// Event time between two walks for what may be forgotten.
 const FORGET_NS: u64 = 10 * SECOND_NS;
@@ -197,7 +197,7 @@ fn is_followed(update: &FlowUpdate) -> bool {
     }
 }
 
-/// Once a second is enough to say that it goes on.
+/// True where a finding may be repeated: once a second.
 fn is_due(reported_ns: u64, at_ns: u64) -> bool {
     reported_ns == 0 || at_ns.saturating_sub(reported_ns) >= SECOND_NS
 }
@@ -220,7 +220,7 @@ fn evidence(name: &'static str, observed: f64, limit: f64) -> Evidence {
     }
 }
 
-/// What one source does to one host.
+/// Makes the finding of what one source does to one host.
 fn of_pair(
     detector: Detector,
     family: Family,
@@ -263,7 +263,7 @@ fn of_pair(
     }
 }
 
-/// What many sources do to one host.
+/// Finding of what many sources do to one host.
 struct Scattered<'a> {
     detector: Detector,
     family: Family,

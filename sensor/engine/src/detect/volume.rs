@@ -10,7 +10,7 @@ use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, VolumeConfig};
 use crate::features::HostLook;
 use crate::features::baseline::Baseline;
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Gauge {
@@ -26,13 +26,13 @@ struct Host {
     last_ns: u64,
 }
 
-impl Worth for Host {
-    fn worth(&self) -> u64 {
+impl Priority for Host {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
 
-/// What [`VolumeDetector::learned`] gives.
+/// State of [`VolumeDetector`] that is kept over restarts: baselines by host.
 pub(crate) type Learned = Vec<(Address, [Baseline; 2])>;
 
 const NAMES: [&str; 2] = ["packets_per_s", "bytes_per_s"];
@@ -62,7 +62,7 @@ impl Detect for VolumeDetector {
         out.push(self.hosts.usage());
     }
 
-    /// What is normal at each host that was seen.
+    /// Copies the baselines of each host.
     fn learned(&self) -> Learned {
         let normals = |host: &Host| host.gauges.map(|gauge| gauge.normal);
         let hosts = self.hosts.iter();

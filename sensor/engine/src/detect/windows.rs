@@ -6,7 +6,7 @@ use sensor_common::Address;
 
 use super::finding::Finding;
 use crate::config::SECOND_NS;
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::decay::Spread;
 use crate::features::pair::is_bare;
 use crate::features::sketch::Distinct;
@@ -45,13 +45,13 @@ pub(crate) struct Window {
     pub(crate) protocol: u8,
 }
 
-/// Whether a window is to be judged.
+/// Time at which a window is to be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Now,
-    /// It was reported a moment ago.
+    /// Later: it was reported a moment ago.
     Later,
-    /// Nothing came since.
+    /// Never: nothing came since.
     Never,
 }
 
@@ -82,12 +82,12 @@ impl<K: Hash + Eq> Windows<K> {
         self.table.n_bytes()
     }
 
-    /// Has the windows of groups brought near.
+    /// Prefetches the windows of groups.
     pub(crate) fn fetch(&self, groups: impl Iterator<Item = K>) {
         self.table.fetch(groups);
     }
 
-    /// Has the group's window take something in; `take` says whether it is to be judged anew.
+    /// Updates the group's window by `take`, which says whether it is to be judged anew.
     pub(crate) fn take(&mut self, group: K, take: impl FnOnce(&mut Window) -> bool) {
         let length_ns = self.half_ns;
         let slot = self.table.slot_or_insert_with(group, || Window {
@@ -138,8 +138,8 @@ impl<K: Hash + Eq> Windows<K> {
     }
 }
 
-impl Worth for Window {
-    fn worth(&self) -> u64 {
+impl Priority for Window {
+    fn priority(&self) -> u64 {
         u64::from(self.now.n_tried) + u64::from(self.before.n_tried)
     }
 }
@@ -227,7 +227,7 @@ impl Window {
         }
     }
 
-    /// How to go on with a window that grew.
+    /// Decides when to judge a window that grew.
     fn due(&self, at_ns: u64) -> Due {
         if !self.has_grown {
             Due::Never
@@ -261,7 +261,7 @@ impl Window {
     pub(crate) fn n_tried(&self) -> u32 {
         self.now.tried.union_len(&self.before.tried)
     }
-    /// Hardly less than [`Self::n_failed`], for little.
+    /// Upper bound of [`Self::n_failed`], at little cost.
     pub(crate) fn n_failed_at_most(&self) -> u32 {
         let (now, before) = (self.now.failed.len(), self.before.failed.len());
         now.saturating_add(before)

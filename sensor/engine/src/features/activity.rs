@@ -1,4 +1,4 @@
-//! What one subject does: counters of the running window, damped statistics of its life, and the
+//! Activity of one subject: counters of the running window, damped statistics of its life, and the
 //! vector made of both.
 
 use sensor_common::mix;
@@ -36,7 +36,7 @@ impl Bins {
     }
 }
 
-/// The same of what comes with the flows of a window. Most subjects begin one flow or talk to one
+/// Distinct hashes of what comes with the flows of a window. Most subjects begin one flow or talk to one
 /// peer: that needs no memory of its own.
 #[derive(Clone, Default, Debug)]
 enum Variety {
@@ -98,7 +98,7 @@ impl Bitmap {
 /// One update as one of its subjects sees it.
 pub(super) struct Role<'a> {
     pub update: &'a FlowUpdate,
-    /// What the subject sent and received.
+    /// Packets that the subject sent and received.
     pub sent: &'a Delta,
     pub got: &'a Delta,
     /// Hashes of the other end and of the port that counts for this kind of subject.
@@ -151,7 +151,7 @@ fn count(sum: &mut u32, n: u64) {
 /// The running second, a sample of the damped statistics when it is over.
 #[derive(Clone, Copy, Default, Debug)]
 struct Second {
-    /// Its number since 1970; 0 before the first packet.
+    /// Number since 1970; 0 before the first packet.
     number: u64,
     bytes: [u64; 2],
     packets: u32,

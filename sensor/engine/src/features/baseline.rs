@@ -46,7 +46,7 @@ impl Baseline {
         (value.max(0.0).ln_1p() - self.level) / (1.4826 * self.spread.max(MIN_SPREAD))
     }
 
-    /// What is still normal: the level times a factor, or so many spreads above it.
+    /// Upper limit of what is normal: the level times a factor, or so many spreads above it.
     pub(crate) fn limit(&self, factor: f64, spreads: f64) -> f64 {
         if self.n < 10 {
             return 0.0;

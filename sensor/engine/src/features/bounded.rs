@@ -3,11 +3,11 @@
 use std::hash::{BuildHasher as _, Hash};
 
 use crate::address::Seeded;
-use crate::places::Places;
+use crate::slot_index::SlotIndex;
 
-/// What a table keeps when it is full: the entry with more worth.
-pub(crate) trait Worth {
-    fn worth(&self) -> u64;
+/// Eviction order of a full table: the entry of higher priority stays.
+pub(crate) trait Priority {
+    fn priority(&self) -> u64;
 }
 
 /// Full, it replaces the least of a few entries under a moving hand. A flood of one-packet sources
@@ -19,7 +19,7 @@ pub(crate) struct Bounded<K, V> {
     name: &'static str,
     slots: Vec<Option<(K, V)>>,
     free: Vec<u32>,
-    index: Places,
+    index: SlotIndex,
     hasher: Seeded,
     capacity: usize,
     hand: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Bounded<K, V> {
 
 const SAMPLE: usize = 4;
 
-/// How full a table of bounded size is.
+/// Use of a table of bounded size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableUse {
     pub table: &'static str,
@@ -38,7 +38,7 @@ pub struct TableUse {
     pub n_shed: u64,
 }
 
-impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
+impl<K: Hash + Eq, V: Priority> Bounded<K, V> {
     /// Makes a table under the name that metrics know it by.
     pub(crate) fn new(name: &'static str, capacity: usize, hash_seed: u64) -> Self {
         #[cfg(test)]
@@ -47,7 +47,7 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
             name,
             slots: Vec::new(),
             free: Vec::new(),
-            index: Places::default(),
+            index: SlotIndex::default(),
             hasher: Seeded(hash_seed),
             capacity: capacity.clamp(1, u32::MAX as usize),
             hand: 0,
@@ -76,19 +76,19 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
         slots + self.free.capacity() * size_of::<u32>() + self.index.n_bytes()
     }
 
-    /// Has the values of keys, at most [`crate::places::BATCH`] of them, brought near; says nothing.
+    /// Prefetches the values of keys, at most [`crate::slot_index::BATCH`] of them.
     pub(crate) fn fetch(&self, keys: impl IntoIterator<Item = K>) {
         let hashes = keys.into_iter().map(|key| self.hasher.hash_one(key));
         let mut sum = 0;
         for place in self.index.likely_all(hashes) {
             if let Some(Some((_, value))) = self.slots.get(place as usize) {
-                sum ^= value.worth();
+                sum ^= value.priority();
             }
         }
         std::hint::black_box(sum);
     }
 
-    /// The value of a key, made where it is missing.
+    /// Returns the value of a key, made where it is missing.
     pub(crate) fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let slot = self.slot_or_insert_with(key, make);
         match self.slots.get_mut(slot as usize) {
@@ -97,7 +97,7 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
         }
     }
 
-    /// The slot of a key, taken where it has none.
+    /// Returns the slot of a key, taken where it has none.
     pub(crate) fn slot_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> u32 {
         let hash = self.hasher.hash_one(&key);
         if let Some(slot) = self.find(hash, &key) {
@@ -121,7 +121,7 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
         slot
     }
 
-    /// By half each time, and never beyond the capacity.
+    /// Grows by half each time, and never beyond the capacity.
     fn grow(&mut self) {
         let n = self.slots.len();
         if n == self.slots.capacity() {
@@ -207,9 +207,9 @@ impl<K: Hash + Eq, V: Worth> Bounded<K, V> {
         for _ in 0..SAMPLE {
             self.hand = if self.hand + 1 < n { self.hand + 1 } else { 0 };
             if let Some(Some((_, value))) = self.slots.get(self.hand)
-                && least.is_none_or(|(worth, _)| value.worth() < worth)
+                && least.is_none_or(|(priority, _)| value.priority() < priority)
             {
-                least = Some((value.worth(), self.hand));
+                least = Some((value.priority(), self.hand));
             }
         }
         if let Some((_, slot)) = least {
@@ -230,14 +230,14 @@ pub(crate) mod tests {
         pub(crate) static MADE: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
     }
 
-    impl Worth for u64 {
-        fn worth(&self) -> u64 {
+    impl Priority for u64 {
+        fn priority(&self) -> u64 {
             *self
         }
     }
 
     #[test]
-    fn keeps_what_is_worth_more_and_its_slots() {
+    fn a_full_table_keeps_entries_of_higher_priority_in_their_slots() {
         let mut table: Bounded<u64, u64> = Bounded::new("numbers", 8, 1);
         let slot = table.slot_or_insert_with(1, || 1000);
         for key in 2..100u64 {

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_decay_it_is_the_plain_statistics() {
+    fn without_decay_the_statistics_are_the_plain_ones() {
         let mut damped = Damped::default();
         for (x, y) in [(1.0, 2.0), (2.0, 4.0), (3.0, 6.0), (4.0, 8.0)] {
             damped.take(1.0, [x, y]);

@@ -39,7 +39,7 @@ impl<const N: usize> Fading<N> {
         }
     }
 
-    /// As of the last [`Self::fade`].
+    /// Count as of the last [`Self::fade`].
     pub(crate) fn get(&self, slot: usize) -> f64 {
         self.values.get(slot).copied().map_or(0.0, f64::from)
     }

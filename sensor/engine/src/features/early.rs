@@ -1,4 +1,4 @@
-//! When flows are worth a look out of turn.
+//! Early looks: the times at which flows are worth a look out of turn.
 //!
 //! Flows tell more than host rows, but to walk their cache costs too much to do it ten times a
 //! second. So the rows, which are read that often, say when something begins that flows may explain:
@@ -7,7 +7,7 @@
 
 use sensor_common::Address;
 
-use super::bounded::{Bounded, TableUse, Worth};
+use super::bounded::{Bounded, Priority, TableUse};
 use super::host::HostLook;
 use crate::config::SECOND_NS;
 use crate::features::baseline::Baseline;
@@ -23,19 +23,19 @@ const MOST_NS: u64 = 4 * PRICE_NS;
 /// All hosts together: a sweep shows at none of its victims.
 const EVERYBODY: Address = [0; 4];
 
-/// What is new at one host.
+/// New flows and echoes of one host.
 #[derive(Clone, Copy, Debug, Default)]
 struct News {
     usual: Baseline,
-    /// In the running second, and since the last look at flows.
+    /// Counts of the running second, and since the last look at flows.
     of_second: f64,
     since_look: f64,
     second_ns: u64,
     last_ns: u64,
 }
 
-impl Worth for News {
-    fn worth(&self) -> u64 {
+impl Priority for News {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
@@ -45,7 +45,7 @@ pub(crate) struct EarlyLooks {
     hosts: Bounded<Address, News>,
     allowance_ns: u64,
     at_ns: u64,
-    /// When the attempts of a burst are old enough to be called unanswered.
+    /// Time at which the attempts of a burst are old enough to be called unanswered.
     settled_ns: Option<u64>,
     unanswered_ns: u64,
     is_wanted: bool,
@@ -124,7 +124,7 @@ impl EarlyLooks {
         news.since_look >= limit
     }
 
-    /// Flows were looked at.
+    /// Notes that flows were looked at.
     pub(crate) fn look(&mut self) {
         self.is_wanted = false;
         for (_, news) in self.hosts.iter_mut() {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_looked_at_at_once_and_again_when_it_has_settled() {
+    fn a_burst_asks_for_a_look_at_once_and_another_when_settled() {
         let mut early = EarlyLooks::new(16, SECOND_NS, 1);
         assert_eq!(wanted(&mut early, 1, 100, 0), 0);
         assert_eq!(wanted(&mut early, 101, 1, 20), 1);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_busy_are_not_looked_at_for_being_busy() {
+    fn a_steady_load_asks_for_no_early_look() {
         let mut early = EarlyLooks::new(16, SECOND_NS, 1);
         wanted(&mut early, 1, 600, 20);
         assert_eq!(wanted(&mut early, 601, 600, 20), 0);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_costs_half_of_what_there_is_in_turn() {
+    fn early_looks_are_at_most_half_as_many_as_the_regular_ones() {
         let mut early = EarlyLooks::new(16, SECOND_NS, 1);
         let n = wanted(&mut early, 1, 100, 1_000);
         assert!(n <= 4 + 5, "{n}");

@@ -3,10 +3,10 @@
 use sensor_common::Address;
 use sensor_common::host::{HostRow, HostSide, REGISTERS};
 
-use super::bounded::{Bounded, TableUse, Worth};
+use super::bounded::{Bounded, Priority, TableUse};
 use super::sketch::{estimate, merge};
 use crate::config::SECOND_NS;
-use crate::places::BATCH;
+use crate::slot_index::BATCH;
 
 /// Packets one way since the last look, or summed over a window.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
@@ -120,8 +120,8 @@ struct Track {
     last_ns: u64,
 }
 
-impl Worth for Track {
-    fn worth(&self) -> u64 {
+impl Priority for Track {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
@@ -150,7 +150,7 @@ impl Sketch {
 #[derive(Debug)]
 pub(crate) struct HostTracks {
     tracks: Bounded<Address, Track>,
-    /// By place.
+    /// Rows by place.
     rows: Vec<RowState>,
     /// Slots of the addresses of this look; kept for its memory.
     order: Vec<u32>,
@@ -162,7 +162,7 @@ pub(crate) struct HostTracks {
 
 /// Silence after which an address is forgotten. Its rows are not: they may go on.
 const FORGET_NS: u64 = 60 * SECOND_NS;
-/// Places followed: the rows of 256 CPUs.
+/// SlotIndex followed: the rows of 256 CPUs.
 const MAX_PLACES: usize = 1 << 20;
 
 impl HostTracks {
@@ -217,7 +217,7 @@ impl HostTracks {
         self.sweep(at_ns);
     }
 
-    /// What an address did in this look, towards it and from it.
+    /// Counts of an address in this look: towards it, and from it.
     pub(crate) fn now(&self, address: &Address) -> Option<(&Counts, &Counts)> {
         let track = self.tracks.get(address)?;
         (track.look == self.look).then_some((&track.toward, &track.from))

@@ -1,9 +1,10 @@
-//! What one initiator does to one host by one protocol, over seconds and over half a minute.
+//! Pairs: counts of what one initiator does to one host by one protocol, over seconds and over half a
+//! minute.
 
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::bounded::{Bounded, TableUse, Worth};
+use super::bounded::{Bounded, Priority, TableUse};
 use super::decay::{Fading, Spread};
 use crate::config::SECOND_NS;
 use crate::flow::{EndReason, FlowSummary, FlowUpdate, Progress};
@@ -12,7 +13,7 @@ use crate::flow::{EndReason, FlowSummary, FlowUpdate, Progress};
 pub(crate) const FAST_S: f32 = 5.0;
 pub(crate) const SLOW_S: f32 = 30.0;
 
-/// Who asks whom by what.
+/// Initiator, responder and protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PairKey {
     pub source: Address,
@@ -73,7 +74,7 @@ pub(crate) struct Pair {
     /// Bytes that the source sent and got on connections not over, roughly.
     pub open_sent: u64,
     pub open_got: u64,
-    /// Since when there is no pause.
+    /// Time at which the present burst began.
     pub since_ns: u64,
     pub first_ns: u64,
     pub last_ns: u64,
@@ -83,8 +84,8 @@ pub(crate) struct Pair {
     pub kept_reported_ns: u64,
 }
 
-impl Worth for Pair {
-    fn worth(&self) -> u64 {
+impl Priority for Pair {
+    fn priority(&self) -> u64 {
         (self.fast.get(fast::ATTEMPTS) + self.slow.get(slow::SESSIONS)) as u64
             + u64::from(self.n_open)
     }
@@ -230,7 +231,7 @@ pub(crate) fn is_bare(update: &FlowUpdate) -> bool {
         && update.forward.bytes <= limit * update.forward.packets
 }
 
-/// As the flow stage judges it (a handshake that was done, or any answer).
+/// True where a connection came about, as the flow stage judges it: a completed handshake, or any answer.
 pub(crate) fn is_established(flow: &FlowSummary) -> bool {
     let (sent, got) = (&flow.forward, &flow.backward);
     if flow.protocol != protocol::TCP {
@@ -243,7 +244,7 @@ pub(crate) fn is_established(flow: &FlowSummary) -> bool {
 const RST: usize = 2;
 const ACK: usize = 4;
 
-/// Pairs, at most so many.
+/// Table of pairs.
 #[derive(Debug)]
 pub(crate) struct Pairs {
     pairs: Bounded<PairKey, Pair>,
@@ -263,7 +264,7 @@ impl Pairs {
         out.push(self.pairs.usage());
     }
 
-    /// Has the pairs of updates brought near.
+    /// Prefetches the pairs of updates.
     pub(crate) fn fetch(&self, updates: &[FlowUpdate]) {
         self.pairs.fetch(updates.iter().map(PairKey::of));
     }

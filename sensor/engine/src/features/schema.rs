@@ -3,7 +3,7 @@
 
 use sensor_common::mix;
 
-/// What a column is measured over.
+/// Span that a column is measured over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
     /// The busiest second of the window.
@@ -12,12 +12,12 @@ pub enum Span {
     Window,
     /// Damped, with this time constant, s.
     Damped(u32),
-    /// Since the subject was first seen.
+    /// Life of the subject, since it was first seen.
     Life,
 }
 
 impl Span {
-    /// For people.
+    /// Words for people.
     pub fn label(self) -> String {
         match self {
             Self::Second => "1 s peak".to_owned(),

@@ -8,12 +8,12 @@ use super::bounded::TableUse;
 use super::schema::N_FEATURES;
 use crate::config::{SECOND_NS, VectorConfig};
 use crate::flow::FlowUpdate;
-use crate::places::{BATCH, Places};
+use crate::slot_index::{BATCH, SlotIndex};
 
 /// Length of the window.
 pub const WINDOW_NS: u64 = 10 * SECOND_NS;
 
-/// Whom a vector is about.
+/// Subject of a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Subject {
     /// The initiator of flows.
@@ -118,9 +118,9 @@ pub struct Vector {
 /// Place of a vector among those of its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rank {
-    /// Among the most that are scored.
+    /// Rank among the most that are scored.
     Busy,
-    /// Beyond, with fewer packets.
+    /// Rank beyond, with fewer packets.
     Crowd,
 }
 
@@ -128,7 +128,7 @@ pub(crate) enum Rank {
 #[derive(Debug)]
 struct Kind {
     /// Slots by subject.
-    index: Places,
+    index: SlotIndex,
     seed: u64,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -158,7 +158,7 @@ const FORGET_NS: u64 = 1_800 * SECOND_NS;
 impl Kind {
     fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            index: Places::default(),
+            index: SlotIndex::default(),
             seed: hash_seed,
             slots: Vec::new(),
             free: Vec::new(),
@@ -186,7 +186,7 @@ impl Kind {
         Some((slot, known.is_none()))
     }
 
-    /// Has the slots of subjects with these hashes brought near.
+    /// Prefetches the slots of subjects with these hashes.
     fn fetch(&self, hashes: impl Iterator<Item = u64>) {
         let mut sum = 0;
         for place in self.index.likely_all(hashes) {
@@ -238,9 +238,9 @@ impl Kind {
         for _ in 0..SAMPLE {
             self.hand = (self.hand + 1) % n;
             if let Some(slot) = self.slots.get(self.hand).filter(|slot| slot.is_used) {
-                let worth = (slot.activity.n_packets(), slot.seen_ns);
-                if least.is_none_or(|(other, _)| worth < other) {
-                    least = Some((worth, self.hand));
+                let priority = (slot.activity.n_packets(), slot.seen_ns);
+                if least.is_none_or(|(other, _)| priority < other) {
+                    least = Some((priority, self.hand));
                 }
             }
         }
@@ -323,7 +323,7 @@ impl Kind {
     }
 }
 
-/// How often each destination port was asked for: surprise of the next.
+/// Counts of each destination port, for the surprise of the next.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Ports {
     counts: Vec<f32>,
@@ -332,7 +332,7 @@ struct Ports {
 
 impl Ports {
     const N: usize = 4096;
-    /// Beyond it all counts are halved: a memory of about so many flows.
+    /// Total beyond which all counts are halved: a memory of about so many flows.
     const MOST: f32 = 65_536.0;
 
     fn new() -> Self {
@@ -364,7 +364,7 @@ impl Ports {
 
 type Life<T> = (Subject, u64, T);
 
-/// What [`Subjects::learned`] wrote.
+/// State of [`Subjects`] that is kept over restarts.
 #[derive(Deserialize)]
 pub(crate) struct Learned((Vec<Vec<Life<Activity>>>, Ports));
 
@@ -395,7 +395,7 @@ impl Subjects {
         }
     }
 
-    /// What was learned of each kind's subjects, and of the ports.
+    /// Copies the learned state of each kind's subjects and of the ports.
     pub(crate) fn learned(&self) -> impl Serialize + '_ {
         let known = |kind: &Kind| -> Vec<Life<Activity>> {
             let used = kind.slots.iter().filter(|slot| slot.is_used);
@@ -458,7 +458,7 @@ impl Subjects {
         }
     }
 
-    /// Has the slots of the updates' subjects brought near.
+    /// Prefetches the slots of the updates' subjects.
     fn fetch(&self, updates: &[FlowUpdate]) {
         let mut hashes = [[0; BATCH]; Subject::N_KINDS];
         for (i, update) in updates.iter().enumerate() {
@@ -605,7 +605,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_sees_its_side() {
+    fn each_kind_of_subject_counts_its_own_side() {
         let mut subjects = subjects(100);
         assert_eq!(window(&mut subjects, T0).len(), 0);
         for port in 1..=20 {

@@ -1,9 +1,9 @@
-//! What comes at one host from everybody: attempts and answers that nobody asked for.
+//! Victims: attempts and unsolicited answers from everybody that reach one host.
 
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::bounded::{Bounded, TableUse, Worth};
+use super::bounded::{Bounded, Priority, TableUse};
 use super::decay::{Fading, Spread};
 use crate::address::to_ip;
 use crate::config::SECOND_NS;
@@ -63,8 +63,8 @@ pub(crate) struct Victim {
     pub reported_ns: [u64; 6],
 }
 
-impl Worth for Victim {
-    fn worth(&self) -> u64 {
+impl Priority for Victim {
+    fn priority(&self) -> u64 {
         let recent: f64 = [
             fast::ATTEMPTS,
             fast::REFLECTED,
@@ -160,7 +160,7 @@ impl Victim {
     }
 }
 
-/// What an update is to the host that it goes to.
+/// Kind of an update, to the host that it goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Attempt,
@@ -244,13 +244,13 @@ impl Victims {
         out.push(self.victims.usage());
     }
 
-    /// Has the victims of updates brought near.
+    /// Prefetches the victims of updates.
     pub(crate) fn fetch(&self, updates: &[FlowUpdate]) {
         self.victims
             .fetch(updates.iter().map(|update| update.destination));
     }
 
-    /// Takes an update; what it is to the host, and the host after it.
+    /// Takes an update; returns its kind, and the host after it.
     pub(crate) fn take(&mut self, update: &FlowUpdate) -> Option<(Kind, &mut Victim)> {
         let kind = Kind::of(update)?;
         let victim = self

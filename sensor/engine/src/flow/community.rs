@@ -7,7 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sensor_common::packet::protocol;
 use sha1::{Digest as _, Sha1};
 
-/// What identifies a flow to other tools. For ICMP the ports are `type << 8 | code`, as in the
+/// Endpoints that identify a flow to other tools. For ICMP the ports are `type << 8 | code`, as in the
 /// flow record, and the source is the one that sent that type.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuple {
@@ -143,7 +143,7 @@ mod tests {
         );
     }
 
-    /// As version 1.5.0 of the specification's Python package (`communityid`) says.
+    /// Values of version 1.5.0 of the specification's Python package (`communityid`).
     #[test]
     fn ids_equal_those_of_the_python_package() {
         let (icmp, icmp6) = (protocol::ICMP, protocol::ICMPV6);

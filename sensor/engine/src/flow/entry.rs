@@ -7,10 +7,10 @@ use sensor_common::Address;
 use sensor_common::flow::Direction;
 
 use super::records::FlowKey;
-use super::totals::{Delta, Gist, Totals};
+use super::totals::{Delta, Tally, Totals};
 
-/// Which slot life a part belongs to: CPU, generation (its low half) and time of its first packet
-/// tell lives apart; two slots of a bucket may give the same generation.
+/// Slot life that a part belongs to: CPU, generation (its low half) and time of its first packet tell
+/// lives apart; two slots of a bucket may give the same generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Life {
     pub cpu: u16,
@@ -29,7 +29,7 @@ struct Part {
 /// Lives kept apart before the oldest is folded into the sum.
 const MAX_PARTS: usize = 64;
 
-/// What few flows need.
+/// State that few flows need.
 #[derive(Default, Debug)]
 struct Rest {
     /// Parts whose records were sent.
@@ -63,7 +63,7 @@ const _: () = assert!(size_of::<Entry>() == 192);
 
 /// Bits of [`Entry::marks`].
 pub(super) mod mark {
-    /// What has been reported.
+    /// Reported states.
     pub const STARTED: u8 = 1;
     pub const ESTABLISHED: u8 = 2;
     pub const FAILED: u8 = 4;
@@ -73,7 +73,7 @@ pub(super) mod mark {
     /// The first packets of both directions bear the same time, and the kernel saw the one of `b`
     /// first: its coarse clock stands still for some milliseconds.
     pub const BEGUN_BY_B: u8 = 32;
-    /// Of each direction: the record of the part in place was sent.
+    /// Final records, by direction: that of the part in place was sent.
     pub const FINAL: [u8; 2] = [64, 128];
 }
 
@@ -207,17 +207,17 @@ impl Entry {
         Delta::between(&Direction::EMPTY, counters)
     }
 
-    /// Both directions since the beginning, what is asked all the time.
-    pub(super) fn gists(&self) -> [Gist; 2] {
+    /// Counts both directions since the beginning: what is asked all the time.
+    pub(super) fn tallies(&self) -> [Tally; 2] {
         let [a, b] = &self.directions;
         if self.rest.is_none() {
-            return [Gist::of(a), Gist::of(b)];
+            return [Tally::of(a), Tally::of(b)];
         }
         let [a, b] = self.totals();
-        [Gist::of_totals(&a), Gist::of_totals(&b)]
+        [Tally::of_totals(&a), Tally::of_totals(&b)]
     }
 
-    /// Both directions since the beginning.
+    /// Sums up both directions since the beginning.
     pub(super) fn totals(&self) -> [Totals; 2] {
         let mut totals = match &self.rest {
             Some(rest) => rest.folded,
@@ -235,7 +235,7 @@ impl Entry {
         totals
     }
 
-    /// Both directions since the last export.
+    /// Sums up both directions since the last export.
     pub(super) fn unexported(&self) -> [Totals; 2] {
         let [a, b] = self.totals();
         match &self.rest {
@@ -274,7 +274,7 @@ impl Entry {
     }
 
     pub(super) fn last_ns(&self) -> u64 {
-        let [a, b] = self.gists();
+        let [a, b] = self.tallies();
         a.last_ns.max(b.last_ns)
     }
 
@@ -282,7 +282,7 @@ impl Entry {
     pub(super) fn period_ns(&self) -> u64 {
         match &self.rest {
             Some(rest) if rest.exported_ns > 0 => rest.exported_ns,
-            _ => earliest(&self.gists()),
+            _ => earliest(&self.tallies()),
         }
     }
 
@@ -334,8 +334,8 @@ impl Rest {
 }
 
 /// First packet of either direction.
-pub(super) fn earliest(gists: &[Gist; 2]) -> u64 {
-    let [a, b] = gists;
+pub(super) fn earliest(tallies: &[Tally; 2]) -> u64 {
+    let [a, b] = tallies;
     match (a.packets, b.packets) {
         (0, 0) => 0,
         (0, _) => b.first_ns,

@@ -1,4 +1,4 @@
-//! What the flow stage hands on: updates for the features, summaries for the shell.
+//! Output of the flow stage: updates for the features, summaries for the shell.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -8,10 +8,10 @@ use sensor_common::flow::{FlowRecord, hash_ends};
 
 use super::community::{Tuple, community_id};
 use super::entry::mark;
-use super::totals::{Delta, Gist, Totals};
+use super::totals::{Delta, Tally, Totals};
 use crate::note::Note;
 
-/// Why a flow was exported; values of IPFIX flowEndReason (RFC 5102 5.11.3).
+/// Reason of an export; values of IPFIX flowEndReason (RFC 5102 5.11.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
     IdleTimeout,
@@ -42,7 +42,7 @@ impl EndReason {
     }
 }
 
-/// How far an attempt to talk has come.
+/// Progress of an attempt to talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Too early to tell, or half open.
@@ -50,7 +50,7 @@ pub enum Progress {
     Established,
     /// Answered by RST.
     Refused,
-    /// Not answered in time.
+    /// No answer in time.
     Unanswered,
 }
 
@@ -68,7 +68,7 @@ impl Progress {
     }
 }
 
-/// What happened to a flow since the last look.
+/// Change of a flow since the last look.
 #[derive(Clone, Debug)]
 pub struct FlowUpdate {
     /// The initiator, and the one it talks to.
@@ -78,7 +78,7 @@ pub struct FlowUpdate {
     pub destination_port: u16,
     pub protocol: u8,
     pub has_fragments: bool,
-    /// From the initiator, and back.
+    /// Packets from the initiator, and back.
     pub forward: Delta,
     pub backward: Delta,
     /// Packets since the flow began.
@@ -111,7 +111,7 @@ pub struct FlowSummary {
     pub last_ns: u64,
     pub end_reason: EndReason,
     pub has_fragments: bool,
-    /// What packet samples said of it, e.g. `dns.question.name`.
+    /// Notes from packet samples, e.g. `dns.question.name`.
     pub notes: Vec<Note>,
 }
 
@@ -165,7 +165,7 @@ impl FlowKey {
 }
 
 /// True where `b` began: who was seen to send a SYN without ACK, else who came first.
-pub(super) fn is_from_b([a, b]: &[Gist; 2], marks: u8) -> bool {
+pub(super) fn is_from_b([a, b]: &[Tally; 2], marks: u8) -> bool {
     let by_time = match b.first_ns.cmp(&a.first_ns) {
         _ if a.packets == 0 || b.packets == 0 => a.packets == 0,
         Ordering::Less => true,

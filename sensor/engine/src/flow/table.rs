@@ -6,11 +6,11 @@
 
 use super::entry::Entry;
 use super::records::FlowKey;
-use crate::places::Places;
+use crate::slot_index::SlotIndex;
 
-/// No entry.
+/// Index of no entry.
 const NONE: u32 = u32::MAX;
-/// No list.
+/// Number of no list.
 const UNLISTED: u16 = u16::MAX;
 /// Lists of 2^28 ns = 268 ms; 512 of them reach 137 s ahead. What is later is put off on the way.
 const N_LISTS: usize = 512;
@@ -21,7 +21,7 @@ pub(super) struct FlowTable {
     entries: Vec<Entry>,
     /// Head of the chain of entries that are not in use.
     free: u32,
-    index: Places,
+    index: SlotIndex,
     seed: u64,
     capacity: usize,
     lists: Box<[u32; N_LISTS]>,
@@ -34,7 +34,7 @@ impl FlowTable {
         Self {
             entries: Vec::new(),
             free: NONE,
-            index: Places::default(),
+            index: SlotIndex::default(),
             seed,
             capacity: capacity.clamp(1, NONE as usize - 1),
             lists: Box::new([NONE; N_LISTS]),
@@ -64,12 +64,12 @@ impl FlowTable {
         self.index.find(key.hash(self.seed), is_key)
     }
 
-    /// Has the entries of keys, at most [`crate::places::BATCH`] of them, brought near.
+    /// Prefetches the entries of keys, at most [`crate::slot_index::BATCH`] of them.
     pub(super) fn fetch(&self, keys: impl Iterator<Item = FlowKey>) {
         self.bring(&self.index.likely_all(keys.map(|key| key.hash(self.seed))));
     }
 
-    /// Has entries brought near.
+    /// Prefetches entries.
     pub(super) fn bring(&self, places: &[u32]) {
         let mut sum = 0;
         for at in places {
@@ -106,7 +106,7 @@ impl FlowTable {
         at
     }
 
-    /// By half each time and never beyond the capacity: what is reserved is what may be used.
+    /// Grows by half each time and never beyond the capacity: what is reserved is what may be used.
     fn grow(&mut self) {
         let n = self.entries.len();
         if n == self.entries.capacity() {
@@ -130,7 +130,7 @@ impl FlowTable {
         }
     }
 
-    /// The `n`th place, counted round; nothing where no flow is in it.
+    /// Entry in the `n`th slot, counted round; none where no flow is in it.
     pub(super) fn used(&self, n: usize) -> Option<(u32, &Entry)> {
         let at = n.checked_rem(self.entries.len())?;
         let entry = self.entries.get(at)?;
@@ -138,16 +138,16 @@ impl FlowTable {
         (entry.list != UNLISTED).then_some((at as u32, entry))
     }
 
-    /// Every flow, in the order of places.
+    /// Every flow, in the order of slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.list != UNLISTED)
     }
 
-    pub(super) fn n_places(&self) -> usize {
+    pub(super) fn n_slots(&self) -> usize {
         self.entries.len()
     }
 
-    /// The flows at `n` places from `start` on.
+    /// Flows in `n` slots from `start` on.
     pub(super) fn page(&self, start: usize, n: usize) -> impl Iterator<Item = &Entry> {
         let end = start.saturating_add(n).min(self.entries.len());
         let page = self.entries.get(start.min(end)..end).unwrap_or_default();
@@ -161,7 +161,7 @@ impl FlowTable {
         self.free = NONE;
     }
 
-    /// Has the entry looked after at the first tick at or after `due_ns`, or earlier.
+    /// Schedules the entry for the first tick at or after `due_ns`, or an earlier one.
     pub(super) fn schedule(&mut self, at: u32, due_ns: u64) {
         self.unlist(at);
         let furthest = self.now.saturating_add(N_LISTS as u64 - 1);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_found_and_nothing_else() {
+    fn only_entries_that_are_due_are_found() {
         let second = 1_000_000_000;
         let t0 = 1_700_000_000 * second;
         let mut table = FlowTable::new(10, 7);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_used_again() {
+    fn slots_are_reused() {
         let mut table = FlowTable::new(3, 7);
         for n in 0..100 {
             let at = table.insert(&key(n));

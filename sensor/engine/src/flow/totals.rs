@@ -60,7 +60,7 @@ impl Totals {
         }
     }
 
-    /// What came since an earlier export of the same direction.
+    /// Subtracts an earlier export of the same direction.
     pub fn since(&self, exported: &Self, exported_ns: u64) -> Self {
         let mut rest = *self;
         rest.packets = self.packets.saturating_sub(exported.packets);
@@ -89,9 +89,9 @@ impl Totals {
     }
 }
 
-/// What is asked of one direction at every look.
+/// Counts of one direction that are needed at every look.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub struct Gist {
+pub struct Tally {
     pub first_ns: u64,
     pub last_ns: u64,
     pub packets: u64,
@@ -99,7 +99,7 @@ pub struct Gist {
     pub n_flags: [u64; 5],
 }
 
-impl Gist {
+impl Tally {
     pub fn of(part: &Direction) -> Self {
         Self {
             first_ns: part.first_ns,
@@ -127,7 +127,7 @@ impl Gist {
     }
 }
 
-/// What a look at a flow found to be new in one direction.
+/// Growth of one direction between two looks.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Delta {
     pub packets: u64,

@@ -28,7 +28,7 @@ impl Name {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// For people: what is not a printable ASCII character becomes `?`.
+    /// Text for people: what is not a printable ASCII character becomes `?`.
     pub(crate) fn text(&self) -> String {
         text(self.as_bytes())
     }
@@ -180,7 +180,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn takes_anything() {
+    fn truncated_and_looping_messages_are_refused() {
         let bytes = message("a.bc.example.org", 1, 0x0100);
         for n in 0..bytes.len() - 2 {
             assert_eq!(Message::read(&bytes[..n]), None, "{n}");

@@ -1,4 +1,4 @@
-//! What is known of each flow above the transport layer, until the flow ends.
+//! Facts about each flow above the transport layer, kept until the flow ends.
 
 use sensor_common::Address;
 use sensor_common::event::{Kind, Sample};
@@ -6,7 +6,7 @@ use sensor_common::packet::Packet;
 
 use super::{dns, http, tls};
 use crate::address::from_ip;
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::{EndReason, FlowSummary};
 use crate::note::Note;
 
@@ -49,8 +49,8 @@ struct Facts {
     notes: Vec<Note>,
 }
 
-impl Worth for Facts {
-    fn worth(&self) -> u64 {
+impl Priority for Facts {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }

@@ -9,7 +9,7 @@ const MAX_HEADERS: usize = 32;
 /// Bytes kept of a value.
 const MAX_VALUE: usize = 128;
 
-/// What a message says, under its names in the Elastic Common Schema. A message that the sample cuts
+/// Reads a message into notes under their names in the Elastic Common Schema. One that the sample cuts
 /// gives what comes before.
 pub(crate) fn read(payload: &[u8]) -> Option<Vec<Note>> {
     if payload.starts_with(b"HTTP/1.") {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_is_there() {
+    fn a_request_line_and_its_headers_are_read() {
         let bytes = b"GET /a?b=1 HTTP/1.1\r\nHost: example.org\r\nUser-Agent: x y/1\r\nAccept: */";
         let notes = read(bytes).unwrap();
         let values: Vec<&str> = notes.iter().map(|note| note.value.as_str()).collect();

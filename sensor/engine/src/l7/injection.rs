@@ -4,7 +4,7 @@
 //! Only the first line is looked at for most, since forms of editors and consoles of data bases send
 //! such things in their bodies.
 
-/// What kind of program.
+/// Kind of program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Injection {
     Sql,
@@ -37,7 +37,7 @@ const METHODS: [&[u8]; 7] = [
     b"PATCH ",
 ];
 
-/// In the request line, decoded and in lower case. What stands here is no word of a search.
+/// Patterns of the request line, decoded and in lower case; none is a word of a search.
 const IN_LINE: [(&[u8], Injection); 39] = [
     (b"union select", Injection::Sql),
     (b"union all select", Injection::Sql),
@@ -86,7 +86,7 @@ const ANYWHERE: [(&[u8], Injection); 2] = [
     (b"${jndi:", Injection::Command),
 ];
 
-/// What a request carries, if it is one and carries anything.
+/// Finds the program that a request carries.
 pub(crate) fn read(payload: &[u8]) -> Option<Injection> {
     if !METHODS.iter().any(|method| payload.starts_with(method)) {
         return None;
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_found_however_encoded() {
+    fn injections_are_found_in_every_encoding() {
         let cases: [(&[u8], Injection); 7] = [
             (
                 b"GET /item?id=1%27+and+1%3D1%23 HTTP/1.1\r\n",
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_ask_for_is_none() {
+    fn ordinary_searches_are_no_injection() {
         let cases: [&[u8]; 7] = [
             b"GET /search?q=rock+%27n%27+roll+or+jazz HTTP/1.1\r\n",
             b"GET /search?q=union+of+select+clubs HTTP/1.1\r\n",

@@ -1,4 +1,4 @@
-//! What services say of logins, and who begins an SSH session.
+//! Login replies of services, and identification lines of SSH.
 
 /// One message about a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

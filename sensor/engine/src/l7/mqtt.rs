@@ -1,8 +1,8 @@
-//! Whether MQTT control packets of a client keep to their protocol (OASIS MQTT 3.1.1 and 5.0).
+//! Violations of the protocol in MQTT control packets of a client (OASIS MQTT 3.1.1 and 5.0).
 
 use super::Reader;
 
-/// What is wrong with a packet.
+/// Violation in a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// A type that is reserved, or that only a broker sends (2.2.1).
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_good_from_bad() {
+    fn violations_are_told_from_valid_packets() {
         let connect = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00";
         assert_eq!(check(connect), None);
         assert_eq!(check(b"\x30\x07\x00\x03a/b42"), None);

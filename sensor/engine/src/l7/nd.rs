@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_forwarded_or_is_cut_short_is_no_message() {
+    fn forwarded_and_truncated_messages_are_ignored() {
         assert_eq!(NeighbourMessage::read(&packet(254), &router(&[])), None);
         let whole = router(&[]);
         for n in 0..whole.len() {

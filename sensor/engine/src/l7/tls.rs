@@ -5,13 +5,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::Reader;
 
-/// What a client says first.
+/// First message of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello<'a> {
     /// Highest version offered, e.g. 0x0304.
     pub version: u16,
     pub server_name: Option<&'a [u8]>,
-    /// Only of a hello that the sample holds whole but for the body of its last extension.
+    /// JA4 fingerprint, of a hello that the sample holds whole but for the body of its last extension.
     pub ja4: Option<String>,
 }
 
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_as_described() {
+    fn fingerprints_are_those_of_the_specification() {
         let bytes = hello();
         let read = Hello::read(&bytes).unwrap();
         assert_eq!(read.server_name, Some(b"example.org".as_slice()));

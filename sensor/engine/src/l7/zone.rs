@@ -1,4 +1,4 @@
-//! Which part of a name somebody registered, and how much the part below it can carry.
+//! Split of a name into the registered part and the part below, with how much that can carry.
 
 /// Labels below a country's own under which it registers names (`co.uk`, `com.br`). The public suffix
 /// list has 10,000 rows; what matters here is that a registry is not taken for one owner's zone, nor
@@ -14,7 +14,7 @@ const SECOND_LEVEL: [&[u8]; 36] = [
 pub(crate) struct Split<'a> {
     /// The registered name, e.g. `example.co.uk`.
     pub zone: &'a [u8],
-    /// What is below, without the dot; may be empty.
+    /// Labels below the registered name, without the dot; may be empty.
     pub below: &'a [u8],
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn splits_at_the_registered_name() {
+    fn a_name_is_split_at_the_registered_domain() {
         let cases = [
             ("www.example.org", "example.org", "www"),
             ("a.b.example.co.uk", "example.co.uk", "a.b"),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_carry_nothing_and_data_does() {
+    fn addresses_in_names_carry_no_information_and_data_does() {
         assert!(information(b"4.3.2.1.zen") < 2.0);
         assert!(information(b"www") < 1.0);
         assert!(information(b"0a1b2c3d4e5f60718293a4b5c6d7e8f9") > 12.0);

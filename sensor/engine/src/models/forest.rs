@@ -15,7 +15,7 @@ use crate::features::N_FEATURES;
 
 /// Columns of the schema, then the kind of subject: a source's vector is not a host's.
 pub const N_INPUTS: usize = N_FEATURES + 1;
-/// What the forest is asked about.
+/// Inputs of the forest: the columns of a vector and the kind of its subject.
 pub type Inputs = [f32; N_INPUTS];
 
 /// Classes of one forest.
@@ -28,7 +28,7 @@ pub const MAX_NODES: usize = 400_000;
 /// Votes for each class, in the forest's order, summing to 1.
 pub type Shares = [f32; MAX_CLASSES];
 
-/// From here on a node's `column` is a leaf with so many votes.
+/// Least value of a node's `column` that is a leaf, with so many votes.
 const LEAF: u8 = 0x80;
 
 /// One vote of a leaf: class, and its part of 255.
@@ -42,7 +42,7 @@ pub struct Forest {
     thresholds: Vec<f32>,
     /// First node of each tree.
     roots: Vec<u32>,
-    /// By node, each tree in preorder: the left child follows its parent.
+    /// Columns by node, each tree in preorder: the left child follows its parent.
     column: Vec<u8>,
     split: Vec<f32>,
     /// The right child; of a leaf the first of its votes.
@@ -51,8 +51,9 @@ pub struct Forest {
     pub about: About,
 }
 
-/// Where a forest comes from, and what it was seen to be worth on captures that it was not grown
-/// from.
+/// Origin of a forest, and its metrics on captures that it was not grown from.
+/// Precision of names: the share of what is named that is named right; and the share that is named.
+/// Precision of names: share of what is named that is named right; and the share that is named.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct About {
     pub seed: u64,
@@ -63,7 +64,7 @@ pub struct About {
     pub macro_f1: f32,
     /// Always the most frequent class.
     pub baseline_macro_f1: f32,
-    /// Of what is named at all: how much is named right; and what share is named.
+    /// Precision of names: the share of what is named that is named right; and the share that is named.
     pub named_precision: f32,
     pub named_share: f32,
 }
@@ -117,7 +118,7 @@ impl Forest {
         self.column.len()
     }
 
-    /// What the trees say of a vector.
+    /// Shares of the trees' votes for a vector, by class.
     pub fn shares(&self, inputs: &Inputs) -> Shares {
         let mut shares = [0.0; MAX_CLASSES];
         for root in &self.roots {

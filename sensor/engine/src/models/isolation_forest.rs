@@ -29,7 +29,7 @@ struct Node {
     cut: f32,
     column: u16,
     left: u16,
-    /// Of a leaf: the length of the path that ends there.
+    /// Length of the path that ends in a leaf.
     path: f32,
 }
 
@@ -183,7 +183,7 @@ mod unit {
     use super::*;
 
     #[test]
-    fn mean_path_is_the_papers() {
+    fn the_mean_path_length_is_that_of_the_paper() {
         assert!((mean_path(256) - 10.244).abs() < 0.01);
         assert!(mean_path(1).abs() < 1e-6);
     }

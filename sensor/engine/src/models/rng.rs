@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_uniform_and_known() {
+    fn random_numbers_are_uniform_and_reproducible() {
         let mut rng = Rng::new(0);
         // The reference implementation's first output for seed 0.
         assert_eq!(rng.next(), 0xe220_a839_7b1d_cdaf);

@@ -371,7 +371,7 @@ mod unit {
     }
 
     #[test]
-    fn one_point_far_out_displaces_all() {
+    fn an_outlier_has_the_greatest_displacement() {
         let (mut rng, mut tree) = (Rng::new(5), Tree::new());
         for _ in 0..100 {
             tree.take(&std::array::from_fn(|_| rng.unit()), &mut rng.clone());

@@ -20,7 +20,7 @@ const PRIOR_WEIGHT: f32 = 64.0;
 const MEMORY: f32 = 8_192.0;
 /// Least deviation of a column, in priors, so that a constant one doesn't blow up.
 const MIN_DEVIATION: f32 = 0.15;
-/// Where the scale ends: values beyond a few deviations are pressed together.
+/// End of the scale: values beyond a few deviations are pressed together.
 const END: f32 = 4.0;
 
 impl Default for Scale {
@@ -60,7 +60,7 @@ impl Scale {
         x
     }
 
-    /// What a column usually is, and its deviation.
+    /// Expected value of a column, and its deviation.
     pub fn expected(&self, column: usize) -> (f32, f32) {
         let mean = self.mean.get(column).copied().unwrap_or_default();
         let variance = self.variance.get(column).copied().unwrap_or_default();

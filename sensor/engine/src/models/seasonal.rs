@@ -54,7 +54,7 @@ impl Seasonal {
         self.n >= WARM_UP
     }
 
-    /// What a baseline column usually is at this hour, and its spread.
+    /// Expected value of a baseline column at this hour, and its spread.
     pub fn expected(&self, hour: usize, i: usize) -> (f32, f32) {
         let level = self.level.get(i).copied().unwrap_or_default();
         let spread = self.spread.get(i).copied().unwrap_or_default();
@@ -117,7 +117,7 @@ mod unit {
     }
 
     #[test]
-    fn more_than_ever_is_odd_and_teaches_slowly() {
+    fn values_above_all_before_score_high_and_are_learned_slowly() {
         let mut own = Seasonal::default();
         for i in 0..100u32 {
             own.learn(0, &values(3.0 + 0.1 * (i % 5) as f32), false);
@@ -135,7 +135,7 @@ mod unit {
     }
 
     #[test]
-    fn nights_are_learned() {
+    fn the_hours_of_a_day_are_learned_apart() {
         let mut own = Seasonal::default();
         for window in 0..20 * 8_640u32 {
             let hour = (window / 360 % 24) as usize;

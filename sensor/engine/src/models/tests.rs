@@ -1,4 +1,4 @@
-//! What holds for every model, and golden values.
+//! Properties of every model, and golden values.
 
 use super::*;
 
@@ -76,7 +76,7 @@ fn auc(model: &mut dyn Model, rng: &mut Rng, odd: fn(&mut Rng) -> Scaled) -> f64
 }
 
 #[test]
-fn planted_outliers_are_set_apart() {
+fn planted_outliers_score_above_the_rest() {
     let mut found = Vec::new();
     for (name, mut model) in all() {
         let mut rng = trained(model.as_mut(), 3_000);
@@ -87,7 +87,7 @@ fn planted_outliers_are_set_apart() {
 }
 
 #[test]
-fn broken_correlation_is_odd_to_those_that_see_it() {
+fn models_of_correlation_notice_a_broken_one() {
     let mut found = Vec::new();
     for (name, mut model) in all() {
         if !["kitnet", "mixture", "clusters"].contains(&name) {
@@ -101,7 +101,7 @@ fn broken_correlation_is_odd_to_those_that_see_it() {
 }
 
 #[test]
-fn nothing_is_said_before_enough_was_learned() {
+fn scores_are_zero_until_enough_was_learned() {
     for (name, mut model) in all() {
         let mut rng = Rng::new(1);
         assert!(!model.is_ready(), "{name}");

@@ -58,7 +58,7 @@ fn syn_flood() -> (HostSide, HostSide) {
 }
 
 #[test]
-fn spoofed_syn_flood_fires_at_the_second_look_and_blames_nobody() {
+fn a_spoofed_syn_flood_is_found_at_the_second_look_and_names_no_source() {
     let out = run(&mut engine(), 2, syn_flood(), &[]);
     let incidents = incidents(&out);
     assert_eq!(incidents.len(), 1);
@@ -68,7 +68,7 @@ fn spoofed_syn_flood_fires_at_the_second_look_and_blames_nobody() {
 }
 
 #[test]
-fn heavy_source_is_blamed_and_dropped_once() {
+fn a_heavy_source_is_named_and_dropped_once() {
     let (toward, from) = syn_flood();
     let out = run(&mut engine(), 30, (toward, from), &[(ip(9), from, toward)]);
     assert_eq!(incidents(&out)[0].sources, [crate::to_ip(&ip(9))]);
@@ -77,7 +77,7 @@ fn heavy_source_is_blamed_and_dropped_once() {
 }
 
 #[test]
-fn other_floods_fire() {
+fn floods_of_the_other_kinds_are_found() {
     let icmp = side(500, |s| (s.n_icmp, s.n_new_flows) = (500, 500));
     let udp = side(5000, |s| (s.n_udp, s.n_new_flows) = (5000, 5000));
     let ack = side(5000, |s| (s.n_ack, s.n_new_flows) = (5000, 5000));
@@ -139,7 +139,7 @@ fn a_row_that_restarts_is_no_flood() {
 }
 
 #[test]
-fn incident_closes_and_inputs_decide_outputs() {
+fn incidents_close_and_equal_inputs_give_equal_outputs() {
     let once = || {
         let mut engine = engine();
         let mut out = run(&mut engine, 20, syn_flood(), &[]);

@@ -47,7 +47,7 @@ fn totals_are_sent_plus_live_over_two_cpus() {
 }
 
 #[test]
-fn syn_makes_the_initiator_even_if_seen_late() {
+fn the_sender_of_a_syn_is_the_initiator_even_if_seen_late() {
     let (mut engine, mut out) = (engine(), Vec::new());
     let answer = packets(1, T0, T0, 0x12);
     let syn = packets(1, T0 + 5, T0 + 5, 0x02);
@@ -128,7 +128,7 @@ fn a_long_flow_is_exported_in_periods() {
 }
 
 #[test]
-fn the_past_goes_on_without_being_news() {
+fn flows_of_a_run_before_continue_without_an_update() {
     let (mut engine, mut out) = (engine(), Vec::new());
     let second = 1000 * MS;
     let now = T0 + 40 * second;
@@ -255,7 +255,7 @@ fn throughput() {
 }
 
 #[test]
-fn of_two_packets_with_the_same_time_the_first_began() {
+fn of_two_packets_with_equal_times_the_first_seen_began_the_flow() {
     for (initiator, source) in [(0, ip(1)), (1, ip(2))] {
         let ends = Ends {
             a: (ip(1), 0),

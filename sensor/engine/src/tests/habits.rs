@@ -1,4 +1,4 @@
-//! What is judged by what a host did before: uploads, logins, slow scans.
+//! Behaviour that is judged by a host's past: uploads, logins, slow scans.
 
 use super::*;
 use sensor_common::packet::protocol::TCP;
@@ -62,7 +62,7 @@ impl Site {
 const LATER: u64 = T0 + 30 * WINDOW;
 
 #[test]
-fn an_upload_beyond_all_before_is_told() {
+fn an_upload_beyond_all_before_is_found() {
     let mut site = Site::with_past();
     site.send(LATER, outside(7), 60_000_000, 500_000);
     assert_eq!(families(&site.out), [Family::Exfiltration]);
@@ -87,7 +87,7 @@ fn downloads_calls_and_what_is_sent_within_the_site_are_silent() {
 }
 
 #[test]
-fn a_backup_is_told_once_and_then_known() {
+fn a_repeated_backup_is_reported_once() {
     let mut site = Site::new();
     let day = 144 * WINDOW;
     site.send(T0, outside(7), 80_000_000, 100_000);
@@ -133,7 +133,7 @@ fn first_logins_at_many_hosts_are_lateral_movement() {
 }
 
 #[test]
-fn who_was_just_entered_and_goes_on_is_told_sooner() {
+fn a_host_that_was_just_entered_is_reported_sooner() {
     let (mut engine, mut out) = (engine(), Vec::new());
     login(&mut engine, &mut out, T0, 1, 2);
     let then = T0 + 4 * WINDOW;
@@ -151,7 +151,7 @@ fn who_was_just_entered_and_goes_on_is_told_sooner() {
 }
 
 #[test]
-fn administrators_go_where_they_went() {
+fn repeated_logins_of_administrators_are_silent() {
     let (mut engine, mut out) = (engine(), Vec::new());
     for round in 0..3u64 {
         for i in 0..30 {
@@ -216,7 +216,7 @@ fn slow_scans_and_sweeps_are_remembered() {
 }
 
 #[test]
-fn slow_knocks_of_the_honest_are_silent() {
+fn slow_failures_of_an_honest_client_are_silent() {
     // A poller of one dead service, somebody who knocks at four ports to be let in, a swarm.
     assert_eq!(families(&knock(10, 300, |_| (ip(1), 161))), []);
     assert_eq!(families(&knock(10, 100, |i| (ip(1), 7_000 + i % 4))), []);
@@ -224,7 +224,7 @@ fn slow_knocks_of_the_honest_are_silent() {
 }
 
 #[test]
-fn what_was_learned_outlives_a_restart() {
+fn learned_state_outlives_a_restart() {
     let mut site = Site::with_past();
     login(&mut site.engine, &mut site.out, T0, 9, 20);
     let saved = site.engine.save();

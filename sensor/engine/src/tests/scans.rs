@@ -35,7 +35,7 @@ fn blamed(out: &[Output]) -> Vec<std::net::IpAddr> {
 }
 
 #[test]
-fn refused_scan_blames_the_scanner_only() {
+fn only_the_scanner_is_named_for_a_refused_scan() {
     let (mut engine, mut out) = (engine(), Vec::new());
     let answer = packets(1, T0 + 1, T0 + 1, RST_ACK);
     feed(&mut engine, &mut out, &probes(300, TCP, answer));
@@ -49,7 +49,7 @@ fn refused_scan_blames_the_scanner_only() {
 }
 
 #[test]
-fn unanswered_udp_and_fast_scans_fire() {
+fn unanswered_udp_and_fast_scans_are_found() {
     for (n, protocol) in [(300, UDP), (300, TCP), (3000, TCP)] {
         let (mut engine, mut out) = (engine(), Vec::new());
         let flows = probes(n, protocol, Direction::EMPTY);
@@ -59,7 +59,7 @@ fn unanswered_udp_and_fast_scans_fire() {
 }
 
 #[test]
-fn sweep_fires() {
+fn a_host_sweep_is_found() {
     let (mut engine, mut out) = (engine(), Vec::new());
     let flows: Vec<Flow> = (100..160)
         .map(|host| {
@@ -76,7 +76,7 @@ fn sweep_fires() {
 }
 
 #[test]
-fn answers_without_questions_are_nobodys_scan() {
+fn unsolicited_answers_are_no_scan() {
     let (mut engine, mut out) = (engine(), Vec::new());
     let mut flows = Vec::new();
     for port in 1..=500u16 {
@@ -128,7 +128,7 @@ fn resolver_client_is_silent() {
 }
 
 #[test]
-fn password_guessing_fires() {
+fn password_guessing_is_found() {
     let (mut engine, mut out) = (engine(), Vec::new());
     let flows: Vec<Flow> = (0..30u16)
         .map(|i| {
@@ -149,7 +149,7 @@ fn password_guessing_fires() {
 }
 
 #[test]
-fn an_excepted_scan_is_told_as_a_finding_and_as_nothing_else() {
+fn an_excepted_scan_is_a_finding_and_no_incident() {
     let exception = crate::Exception {
         family: Some(Family::PortScan),
         source: Some(crate::to_ip(&ip(9)).into()),

@@ -18,7 +18,7 @@ use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Evidence, Finding, MAX_SCORE, p_value};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::l7::arp::{Arp, Operation};
 
 /// Entries that a station keeps of each kind.
@@ -30,7 +30,7 @@ const BETWEEN_NS: std::ops::RangeInclusive<u64> = 3 * SECOND_NS / 2..=15 * SECON
 /// Score of a shape without a count.
 const SURE: f64 = 12.0;
 
-/// Who holds an address.
+/// Holder of an address.
 #[derive(Clone, Copy, Debug, Default)]
 struct Claim {
     holder: Mac,
@@ -40,8 +40,8 @@ struct Claim {
     changing_since_ns: u64,
 }
 
-impl Worth for Claim {
-    fn worth(&self) -> u64 {
+impl Priority for Claim {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
@@ -75,13 +75,13 @@ struct Station {
     reported_ns: u64,
 }
 
-impl Worth for Station {
-    fn worth(&self) -> u64 {
+impl Priority for Station {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
 
-/// What a station has shown.
+/// Evidence against a station.
 #[derive(Clone, Debug)]
 struct Suspicion {
     name: &'static str,
@@ -93,8 +93,8 @@ struct Suspicion {
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked(u64);
 
-impl Worth for Asked {
-    fn worth(&self) -> u64 {
+impl Priority for Asked {
+    fn priority(&self) -> u64 {
         self.0
     }
 }

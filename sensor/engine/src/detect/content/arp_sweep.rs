@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use super::Seen;
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::Mac;
 use crate::config::{ArpSweepConfig, Config};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Evidence, Finding, p_value, poisson_score};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::sketch::Distinct;
 use crate::l7::arp::{Arp, Operation};
 
@@ -25,13 +25,13 @@ struct Half {
 
 #[derive(Clone, Debug, Default)]
 struct Station {
-    window: Turning<Half>,
+    window: PanedWindow<Half>,
     sender: Option<IpAddr>,
     named: Vec<IpAddr>,
 }
 
-impl Worth for Station {
-    fn worth(&self) -> u64 {
+impl Priority for Station {
+    fn priority(&self) -> u64 {
         u64::from(self.window.now.asked.len())
     }
 }

@@ -7,14 +7,14 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use sensor_common::Address;
 
 use super::Seen;
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::{Seeded, to_ip};
 use crate::config::{Config, DgaConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Evidence, Finding, p_value, poisson_score};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::sketch::Distinct;
 use crate::l7::dns::{self, NO_ERROR, NX_DOMAIN};
 use crate::l7::zone::split;
@@ -29,14 +29,14 @@ struct Half {
 
 #[derive(Clone, Debug)]
 struct Client {
-    short: Turning<Half>,
-    long: Turning<Half>,
+    short: PanedWindow<Half>,
+    long: PanedWindow<Half>,
     example: dns::Name,
     server: Address,
 }
 
-impl Worth for Client {
-    fn worth(&self) -> u64 {
+impl Priority for Client {
+    fn priority(&self) -> u64 {
         u64::from(self.long.now.n_missing) + u64::from(self.long.before.n_missing)
     }
 }
@@ -148,8 +148,8 @@ impl DgaDetector {
         let client = self
             .clients
             .get_or_insert_with(packet.destination, || Client {
-                short: Turning::default(),
-                long: Turning::default(),
+                short: PanedWindow::default(),
+                long: PanedWindow::default(),
                 example: message.name.clone(),
                 server: packet.source,
             });

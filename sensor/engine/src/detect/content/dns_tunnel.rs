@@ -10,14 +10,14 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use sensor_common::Address;
 
 use super::Seen;
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::{Seeded, to_ip};
 use crate::config::{Config, DnsTunnelConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Evidence, Finding, p_value, poisson_score};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::sketch::Distinct;
 use crate::l7::dns::{self, record};
 use crate::l7::zone::{information, split};
@@ -36,8 +36,8 @@ struct Half {
 
 #[derive(Clone, Debug)]
 struct Zone {
-    short: Turning<Half>,
-    long: Turning<Half>,
+    short: PanedWindow<Half>,
+    long: PanedWindow<Half>,
     zone: Box<[u8]>,
     /// The last name, for people.
     example: dns::Name,
@@ -45,8 +45,8 @@ struct Zone {
     protocol: u8,
 }
 
-impl Worth for Zone {
-    fn worth(&self) -> u64 {
+impl Priority for Zone {
+    fn priority(&self) -> u64 {
         u64::from(self.long.now.n_questions) + u64::from(self.long.before.n_questions)
     }
 }
@@ -136,8 +136,8 @@ impl DnsTunnelDetector {
         let zone = self
             .zones
             .get_or_insert_with((head.packet.source, zone_hash), || Zone {
-                short: Turning::default(),
-                long: Turning::default(),
+                short: PanedWindow::default(),
+                long: PanedWindow::default(),
                 zone: split.zone.into(),
                 example: message.name.clone(),
                 server: head.packet.destination,

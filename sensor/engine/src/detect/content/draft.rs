@@ -1,13 +1,13 @@
-//! What findings of these detectors have in common.
+//! Findings of the detectors that read packet samples: their common part.
 
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Evidence, Finding, p_value};
 
-/// A number that speaks: name, observed, expected, share.
+/// Evidence: name, observed, expected, share of the score.
 pub(super) type Number = (&'static str, f64, f64, f64);
 
-/// When, in the running window.
+/// Times of the running window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub window_ns: u64,

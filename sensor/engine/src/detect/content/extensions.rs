@@ -6,14 +6,14 @@ use sensor_common::packet::protocol;
 
 use super::Seen;
 use super::draft::{Span, draft};
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::to_ip;
 use crate::config::{Config, ExtensionsConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Finding, poisson_score};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 
 /// Bytes of extension headers that the stacks send: a router alert or padding (RFC 2711), or a
 /// fragment header.
@@ -22,7 +22,7 @@ const HEADER_BYTES: u32 = 40;
 const ETHERNET_BYTES: u32 = 14;
 /// Two VLAN tags.
 const TAGS_BYTES: u32 = 8;
-/// Such packets that a host may show in the window: tests of a network's own people.
+/// Number of such packets that are expected of a host in the window: tests by the site itself.
 const BY_CHANCE: f64 = 0.5;
 
 #[derive(Clone, Debug, Default)]
@@ -32,10 +32,10 @@ struct Half {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Sender(Turning<Half>);
+struct Sender(PanedWindow<Half>);
 
-impl Worth for Sender {
-    fn worth(&self) -> u64 {
+impl Priority for Sender {
+    fn priority(&self) -> u64 {
         u64::from(self.0.now.n) + u64::from(self.0.before.n)
     }
 }
@@ -43,7 +43,7 @@ impl Worth for Sender {
 #[derive(Debug)]
 pub(crate) struct ExtensionsDetector {
     config: ExtensionsConfig,
-    /// By sender and receiver.
+    /// Windows by sender and receiver.
     senders: Bounded<(Address, Address), Sender>,
 }
 

@@ -11,14 +11,14 @@ use sensor_common::packet::protocol;
 
 use super::Seen;
 use super::draft::{Span, draft};
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::to_ip;
 use crate::config::{Config, FieldbusConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Finding, poisson_score};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::FlowUpdate;
 use crate::l7::fieldbus::Message;
 use crate::note::Note;
@@ -41,12 +41,12 @@ struct Half {
 /// A master and one of its devices.
 #[derive(Clone, Debug, Default)]
 struct Pair {
-    window: Turning<Half>,
+    window: PanedWindow<Half>,
     last_ns: u64,
 }
 
-impl Worth for Pair {
-    fn worth(&self) -> u64 {
+impl Priority for Pair {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
@@ -57,8 +57,8 @@ struct Times {
     last_ns: u64,
 }
 
-impl Worth for Times {
-    fn worth(&self) -> u64 {
+impl Priority for Times {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
@@ -66,9 +66,9 @@ impl Worth for Times {
 #[derive(Debug)]
 pub(crate) struct FieldbusDetector {
     config: FieldbusConfig,
-    /// By master and device.
+    /// Windows by master and device.
     pairs: Bounded<(Address, Address), Pair>,
-    /// Those that answered as devices.
+    /// Devices, known by their answers.
     devices: Bounded<Address, Times>,
     /// Devices that have talked to one another, in order of address.
     contacts: Bounded<(Address, Address), Times>,

@@ -8,14 +8,14 @@ use sensor_common::{Address, mix};
 
 use super::Seen;
 use super::draft::{Span, draft};
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::to_ip;
 use crate::config::{Config, IcmpTunnelConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Finding, poisson_score};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::l7::Reader;
 
 /// Requests kept to hold replies against.
@@ -31,7 +31,7 @@ struct Echo {
     is_reply: bool,
     /// Identifier and sequence number.
     id: u32,
-    /// Of the data, all and behind the time stamp.
+    /// Hashes of the data: all of it, and the part behind the time stamp.
     hash: u64,
     hash_behind: u64,
     bytes: u32,
@@ -80,13 +80,13 @@ struct Half {
 
 #[derive(Clone, Debug, Default)]
 struct Pair {
-    window: Turning<Half>,
+    window: PanedWindow<Half>,
     pending: Vec<Echo>,
     last_behind: u64,
 }
 
-impl Worth for Pair {
-    fn worth(&self) -> u64 {
+impl Priority for Pair {
+    fn priority(&self) -> u64 {
         u64::from(self.window.now.n_requests)
     }
 }
@@ -94,7 +94,7 @@ impl Worth for Pair {
 #[derive(Debug)]
 pub(crate) struct IcmpTunnelDetector {
     config: IcmpTunnelConfig,
-    /// By who asks and who answers.
+    /// Windows by requester and responder.
     pairs: Bounded<(Address, Address), Pair>,
 }
 

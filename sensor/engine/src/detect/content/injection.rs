@@ -4,18 +4,18 @@ use sensor_common::Address;
 
 use super::Seen;
 use super::draft::{Span, draft};
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::to_ip;
 use crate::config::{Config, InjectionConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Finding, poisson_score};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::l7::injection::{self, Injection};
 use crate::note::Note;
 
-/// What of such requests an honest client may send in the window: links that quote them.
+/// Number of such requests that are expected of a client in the window: links that quote them.
 const BY_CHANCE: f64 = 0.05;
 
 #[derive(Clone, Debug, Default)]
@@ -25,13 +25,13 @@ struct Half {
 
 #[derive(Clone, Debug, Default)]
 struct Client {
-    window: Turning<Half>,
+    window: PanedWindow<Half>,
     latest: Option<Injection>,
     port: u16,
 }
 
-impl Worth for Client {
-    fn worth(&self) -> u64 {
+impl Priority for Client {
+    fn priority(&self) -> u64 {
         u64::from(self.window.now.n) + u64::from(self.window.before.n)
     }
 }
@@ -39,7 +39,7 @@ impl Worth for Client {
 #[derive(Debug)]
 pub(crate) struct InjectionDetector {
     config: InjectionConfig,
-    /// By client and server.
+    /// Windows by client and server.
     clients: Bounded<(Address, Address), Client>,
 }
 

@@ -5,14 +5,14 @@ use sensor_common::packet::protocol;
 
 use super::Seen;
 use super::draft::{Span, draft};
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::to_ip;
 use crate::config::{Config, MqttConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Finding, poisson_score};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::l7::mqtt::{Violation, violation};
 use crate::note::Note;
 
@@ -22,11 +22,11 @@ struct Half([u32; 4]);
 
 #[derive(Clone, Debug, Default)]
 struct Pair {
-    window: Turning<Half>,
+    window: PanedWindow<Half>,
 }
 
-impl Worth for Pair {
-    fn worth(&self) -> u64 {
+impl Priority for Pair {
+    fn priority(&self) -> u64 {
         self.window.now.0.iter().map(|n| u64::from(*n)).sum()
     }
 }

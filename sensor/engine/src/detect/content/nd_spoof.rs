@@ -15,13 +15,13 @@ use sensor_common::{Address, hash_address};
 
 use super::Seen;
 use super::draft::{Span, draft};
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::{Mac, to_ip};
 use crate::config::{Config, NdSpoofConfig, SECOND_NS};
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Finding, MAX_SCORE, poisson_score};
 use crate::detect::{Detect, Detector};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::sketch::Distinct;
 use crate::l7::nd::{Message, NeighbourMessage};
 
@@ -48,13 +48,13 @@ struct Claim {
     changing_since_ns: u64,
 }
 
-impl Worth for Claim {
-    fn worth(&self) -> u64 {
+impl Priority for Claim {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
 
-/// What a station did within the window.
+/// Station with what it did within the window.
 #[derive(Clone, Debug, Default)]
 struct Station {
     first_ns: u64,
@@ -66,13 +66,13 @@ struct Station {
     reported_ns: u64,
 }
 
-impl Worth for Station {
-    fn worth(&self) -> u64 {
+impl Priority for Station {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }
 
-/// What a station has shown.
+/// Evidence against a station.
 #[derive(Clone, Debug)]
 struct Suspicion {
     name: &'static str,
@@ -83,8 +83,8 @@ struct Suspicion {
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked(u64);
 
-impl Worth for Asked {
-    fn worth(&self) -> u64 {
+impl Priority for Asked {
+    fn priority(&self) -> u64 {
         self.0
     }
 }
@@ -95,8 +95,8 @@ struct Router {
     last_ns: u64,
 }
 
-impl Worth for Router {
-    fn worth(&self) -> u64 {
+impl Priority for Router {
+    fn priority(&self) -> u64 {
         self.last_ns.saturating_sub(self.since_ns)
     }
 }
@@ -113,7 +113,7 @@ pub(crate) struct NdSpoofDetector {
     questions: Bounded<(Address, Address), Asked>,
     routers: Bounded<Address, Router>,
     /// Routers that were new, within the window.
-    new_routers: Turning<Distinct>,
+    new_routers: PanedWindow<Distinct>,
     began_ns: u64,
     findings: Vec<Finding>,
 }
@@ -130,7 +130,7 @@ impl Detect for NdSpoofDetector {
             stations: Bounded::new("nd_stations", n, hash_seed),
             questions: Bounded::new("nd_questions", n, hash_seed),
             routers: Bounded::new("nd_routers", n, hash_seed),
-            new_routers: Turning::default(),
+            new_routers: PanedWindow::default(),
             began_ns: 0,
             findings: Vec::new(),
         }
@@ -316,7 +316,7 @@ impl NdSpoofDetector {
         }
     }
 
-    /// More new routers than a link has.
+    /// Reports more new routers than a link has.
     fn judge_flood(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let half_ns = self.config.window_ns / 2;
         let is_known = at_ns.saturating_sub(self.began_ns) >= self.config.known_ns;

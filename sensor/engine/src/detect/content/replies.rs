@@ -5,14 +5,14 @@ use sensor_common::packet::protocol;
 
 use super::Seen;
 use super::draft::{Span, draft};
-use super::turning::Turning;
+use super::paned_window::PanedWindow;
 use crate::address::to_ip;
 use crate::config::{Config, RepliesConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Finding, poisson_score};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::l7::login::{Login, Service};
 use crate::note::Note;
 
@@ -25,18 +25,18 @@ struct Half {
 
 #[derive(Clone, Debug, Default)]
 struct Pair {
-    short: Turning<Half>,
-    long: Turning<Half>,
+    short: PanedWindow<Half>,
+    long: PanedWindow<Half>,
     service: Option<Service>,
 }
 
-impl Worth for Pair {
-    fn worth(&self) -> u64 {
+impl Priority for Pair {
+    fn priority(&self) -> u64 {
         u64::from(self.long.now.n_refused) + u64::from(self.short.now.n_banners)
     }
 }
 
-/// Who guesses, where.
+/// Client and the service that it logs in to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     client: Address,
@@ -171,7 +171,7 @@ fn judge(
     config: &RepliesConfig,
     times: u32,
     service: Option<Service>,
-    window: &Turning<Half>,
+    window: &PanedWindow<Half>,
 ) -> Option<(&'static str, u32, u32)> {
     let (now, before) = (&window.now, &window.before);
     let n_refused = now.n_refused.saturating_add(before.n_refused);

@@ -1,4 +1,4 @@
-//! Has the stream changed? Adaptive windowing (ADWIN, Bifet and Gavaldà 2007).
+//! Change detection in a stream by adaptive windowing (ADWIN, Bifet and Gavaldà 2007).
 
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ impl Adwin {
         }
     }
 
-    /// Is there a cut whose sides differ (theorem 3.1, with the variance bounded by 1/4)?
+    /// True where there is a cut whose sides differ (theorem 3.1, with the variance bounded by 1/4).
     fn differs(&self) -> bool {
         let (mut n_old, mut old) = (0u64, 0.0);
         let delta = DELTA / (self.n.max(2) as f64).ln();
@@ -105,7 +105,7 @@ mod tests {
     use crate::models::Rng;
 
     #[test]
-    fn finds_a_step_and_nothing_without() {
+    fn a_step_is_detected_and_a_steady_stream_is_not() {
         let (mut adwin, mut rng) = (Adwin::default(), Rng::new(3));
         for _ in 0..20_000 {
             assert!(!adwin.take(f64::from(rng.unit())));

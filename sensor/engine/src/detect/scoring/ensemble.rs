@@ -10,7 +10,7 @@ use crate::models::{Member, Model, ModelKind, Scale, Scaled};
 /// model that is off or not ready.
 pub type Surprises = [f32; ModelKind::ALL.len()];
 
-/// What the ensemble says of a vector.
+/// Scores of a vector.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Assessment {
     /// The models' own scores, and what they mean.
@@ -21,12 +21,12 @@ pub(super) struct Assessment {
     pub fused: f32,
 }
 
-/// What the subject's own past says.
+/// Score by the subject's own past.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Past {
     /// The baseline's score.
     Known(f64),
-    /// There is none, and this is how surprising that is.
+    /// No past; the value is the score of that.
     None(f32),
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Ensemble {
     is_baseline_on: bool,
 }
 
-/// From here on each model learns one vector of so many.
+/// Number of vectors after which each model learns one of several.
 const LEARN_ALL: u64 = 4_096;
 const LEARN_ONE_OF: u64 = 4;
 
@@ -165,8 +165,8 @@ impl Ensemble {
         self.fused = Tail::new(self.seed);
     }
 
-    /// What each column adds to the combination: by how much it falls with the expected value in
-    /// the column's place. Odd pairs of columns share their part.
+    /// Contribution of each column to the combination: the amount by which it falls with the expected value
+    /// in the column's place. Odd pairs of columns share their part.
     pub(super) fn explain(&mut self, values: &[f32; N_FEATURES], past: Past) -> [f32; N_FEATURES] {
         let whole = self.assess(values, past).combined;
         let mut parts = [0.0; N_FEATURES];
@@ -178,7 +178,7 @@ impl Ensemble {
         parts
     }
 
-    /// What a column usually is, and its deviation.
+    /// Expected value of a column, and its deviation.
     pub(super) fn expected(&self, column: usize) -> (f32, f32) {
         self.scale.expected(column)
     }

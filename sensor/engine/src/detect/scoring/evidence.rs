@@ -1,4 +1,4 @@
-//! When are odd windows worth a person's time?
+//! Alarms: evidence of odd windows, summed up over time and rationed by a budget.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::config::SECOND_NS;
 pub(crate) struct Evidence {
     sum: f32,
     n_windows: u32,
-    /// It made an alarm already: the same one goes on.
+    /// True after an alarm: the same one goes on.
     is_alarm: bool,
     first_ns: u64,
     last_ns: u64,
@@ -65,7 +65,7 @@ pub(crate) struct Alarms {
 const FIRST_LIMIT: f32 = 24.0;
 const LEAST_LIMIT: f32 = 8.0;
 const MOST_LIMIT: f32 = 200.0;
-/// What an alarm raises the limit by.
+/// Amount by which an alarm raises the limit.
 const RAISE: f32 = 4.0;
 const DAY_S: f32 = 86_400.0;
 
@@ -83,7 +83,7 @@ impl Alarms {
         self.per_day = per_day as f32;
     }
 
-    /// Does a subject's evidence make an alarm? While it lasts it makes no other.
+    /// True where a subject's evidence makes an alarm. While it lasts it makes no other.
     pub(crate) fn take(&mut self, at_ns: u64, evidence: &mut Evidence) -> bool {
         if self.at_ns > 0 {
             let elapsed_s = at_ns.saturating_sub(self.at_ns) as f32 / 1e9;
@@ -109,7 +109,7 @@ mod tests {
     const WINDOW_NS: u64 = 10 * SECOND_NS;
 
     #[test]
-    fn one_odd_window_is_nothing_and_a_minute_of_them_is() {
+    fn one_odd_window_makes_no_alarm_and_a_minute_of_them_does() {
         let mut alarms = Alarms::new(1.0);
         let mut evidence = Evidence::default();
         evidence.take(WINDOW_NS, 12.0);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_that_was_asked_for_is_held() {
+    fn the_alarm_rate_stays_within_the_budget() {
         for per_day in [0.5, 1.0, 4.0] {
             let rate = alarms_per_day(per_day);
             assert!(rate <= 1.25 * per_day + 0.2, "{per_day}: {rate}");

@@ -1,17 +1,17 @@
-//! What a person says of somebody: learned from or not, whatever the models think.
+//! Feedback of people on entities: learned from or not, whatever the models say.
 
 use sensor_common::Address;
 use serde::{Deserialize, Serialize};
 
 use crate::config::SECOND_NS;
 
-/// A person's word on an incident.
+/// Feedback of a person on an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Opinion {
-    /// What it does is normal: it is learned from, odd or found as it may be.
+    /// Normal behaviour: it is learned from, odd or found as it may be.
     Benign,
-    /// Nothing of it is learned, however long it goes on.
+    /// Attack: nothing of it is learned, however long it goes on.
     Attack,
 }
 
@@ -24,9 +24,9 @@ impl Opinion {
     }
 }
 
-/// An opinion holds for so long, event time.
+/// Time for which feedback holds, event time.
 pub const OPINION_NS: u64 = 86_400 * SECOND_NS;
-/// Opinions held; the oldest gives way.
+/// Most feedback that is kept; the oldest gives way.
 const MAX_OPINIONS: usize = 1_024;
 
 /// Address, and whether it is meant as source or as victim.
@@ -61,7 +61,7 @@ mod tests {
     use crate::tests::{T0, ip};
 
     #[test]
-    fn the_last_word_counts_ends_in_time_and_is_bounded() {
+    fn feedback_is_replaced_expires_and_is_bounded() {
         let mut opinions = Opinions::default();
         let whom = (ip(1), true);
         opinions.set(T0, whom, Opinion::Attack);

@@ -27,7 +27,7 @@ impl Scorer {
         self.scoring.take(at_ns, vector, &mut self.findings)
     }
 
-    /// After the last vector of a window.
+    /// Ends the window, after its last vector.
     pub fn close(&mut self, at_ns: u64) {
         self.scoring.close(at_ns, &mut |_| {});
     }

@@ -11,15 +11,15 @@ use crate::models::Rng;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Tail {
     sample: Vec<f32>,
-    /// As of the last fit.
+    /// Sample as of the last fit.
     sorted: Vec<f32>,
     threshold: f32,
     shape: f32,
     scale: f32,
     n_learned: u64,
     n_fresh: u32,
-    /// What was replaced in a full sample since the last fit, and by what: `sorted` is brought up to
-    /// date by them. Not kept over restarts; then all is sorted.
+    /// Values replaced in a full sample since the last fit, and their replacements: `sorted` is brought up
+    /// to date by them. Not kept over restarts; then all is sorted.
     #[serde(skip)]
     replaced: Vec<f32>,
     #[serde(skip)]
@@ -30,8 +30,8 @@ pub(crate) struct Tail {
 }
 
 const SAMPLE: usize = 1_024;
-/// Once the sample is full a score replaces a random one with this probability's inverse: the
-/// sample spans that many times its size.
+/// Inverse of the probability with which a score replaces a random one of a full sample: the sample
+/// spans that many times its size.
 const ONE_OF: u64 = 8;
 const PER_FIT: u32 = 64;
 /// Scores before a probability means anything.
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_it_learned_as_many_exceed_a_limit_as_it_says() {
+    fn the_share_above_a_limit_is_its_probability() {
         let (mut tail, mut rng) = (Tail::new(1), Rng::new(7));
         let heavy = |rng: &mut Rng| exponential(rng) / (1e-3 + rng.unit()).sqrt();
         for _ in 0..20_000 {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exchanged_stays_in_order() {
+    fn replaced_values_leave_the_sample_sorted() {
         let (mut tail, mut rng) = (Tail::new(1), Rng::new(3));
         for n in 0..20_000 {
             // Many equal ones, and times when all are taken.
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_score_makes_no_certainty() {
+    fn a_constant_score_gives_no_extreme_probability() {
         let mut tail = Tail::new(1);
         assert!(tail.surprise(9.0).abs() < 1e-6);
         for _ in 0..1_000 {

@@ -64,7 +64,7 @@ impl Run {
 }
 
 #[test]
-fn silent_on_the_usual_and_loud_on_what_stays_odd() {
+fn usual_vectors_make_no_alarm_and_lasting_odd_ones_do() {
     let mut run = Run::new(&ScoringConfig::default());
     for _ in 0..100 {
         run.window(0);
@@ -85,7 +85,7 @@ fn silent_on_the_usual_and_loud_on_what_stays_odd() {
 }
 
 #[test]
-fn models_that_become_ready_make_nothing_odd() {
+fn models_that_become_ready_raise_no_scores() {
     let mut run = Run::new(&ScoringConfig::default());
     let mut n_odd = 0;
     for window in 0..100 {
@@ -103,7 +103,7 @@ fn models_that_become_ready_make_nothing_odd() {
 }
 
 #[test]
-fn what_is_odd_does_not_teach_itself_in() {
+fn odd_vectors_are_not_learned_from() {
     let mut run = Run::new(&ScoringConfig::default());
     for _ in 0..100 {
         run.window(0);
@@ -118,7 +118,7 @@ fn what_is_odd_does_not_teach_itself_in() {
 }
 
 #[test]
-fn a_crowd_is_one_event() {
+fn a_crowd_of_subjects_is_learned_as_one_event() {
     let mut run = Run::new(&ScoringConfig::default());
     for _ in 0..100 {
         run.window(0);
@@ -132,7 +132,7 @@ fn a_crowd_is_one_event() {
 }
 
 #[test]
-fn persistence_without_harm_is_admitted_at_last() {
+fn odd_behaviour_that_lasts_is_learned_at_last() {
     let config = ScoringConfig {
         readmit_windows: 30,
         ..ScoringConfig::default()
@@ -150,7 +150,7 @@ fn persistence_without_harm_is_admitted_at_last() {
 }
 
 #[test]
-fn a_person_s_word_is_learned_by() {
+fn feedback_decides_what_is_learned() {
     let config = ScoringConfig {
         readmit_windows: 30,
         ..ScoringConfig::default()
@@ -187,7 +187,7 @@ fn equal_vectors_give_equal_scores() {
 }
 
 #[test]
-fn what_was_saved_goes_on_as_if_nothing_happened() {
+fn a_restored_engine_continues_as_if_it_had_not_stopped() {
     let config = ScoringConfig::default();
     let mut run = Run::new(&config);
     for _ in 0..60 {
@@ -230,7 +230,7 @@ fn cost_of_all() {
 }
 
 #[test]
-fn a_person_s_word_outlasts_a_restart() {
+fn feedback_outlasts_a_restart() {
     let config = ScoringConfig::default();
     let mut before = Scoring::new(&config, 1);
     let entity = Entity::Victim(ip(7));
@@ -245,7 +245,7 @@ fn a_person_s_word_outlasts_a_restart() {
 }
 
 #[test]
-fn a_change_of_the_traffic_is_seen_and_learned_soon() {
+fn a_change_of_the_traffic_is_noticed_and_learned_soon() {
     let mut run = Run::new(&ScoringConfig::default());
     for _ in 0..250 {
         run.window(0);

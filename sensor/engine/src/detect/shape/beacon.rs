@@ -11,7 +11,7 @@ use super::{Detector, Entity, Evidence, Family, Finding, is_due};
 use crate::address::{is_of_site, to_ip};
 use crate::config::{SECOND_NS, ShapeConfig};
 use crate::detect::finding::{MAX_SCORE, p_value};
-use crate::features::bounded::{Bounded, TableUse, Worth};
+use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::FlowSummary;
 
 /// Contacts kept.
@@ -25,12 +25,12 @@ const NEAR: f64 = 0.25;
 const BY_CHANCE: f64 = 0.174;
 /// Deviation of the bytes sent over their mean, up to which contacts say the same each time.
 const ALIKE: f64 = 0.5;
-/// What comes more often is a flood or the guessing of passwords, and judged as that.
+/// Shortest period; what comes more often is judged as a flood or as password guessing.
 const LEAST_NS: u64 = 1_500_000_000;
 /// Programs that poll keep a connection if they poll this often.
 const OFTEN_NS: u64 = 20 * SECOND_NS;
 const SELDOM_NS: u64 = 120 * SECOND_NS;
-/// For longer periods a peer must be one that its source, known for this long, didn't have before.
+/// Time for which a source must be known before a new peer of it counts at longer periods.
 const KNOWN_NS: u64 = 1_800 * SECOND_NS;
 /// A pair is forgotten after so much silence.
 const FORGET_NS: u64 = 6 * 3_600 * SECOND_NS;
@@ -56,8 +56,8 @@ struct Contacts {
     reported_ns: u64,
 }
 
-impl Worth for Contacts {
-    fn worth(&self) -> u64 {
+impl Priority for Contacts {
+    fn priority(&self) -> u64 {
         self.n
     }
 }
@@ -68,8 +68,8 @@ struct Known {
     last_ns: u64,
 }
 
-impl Worth for Known {
-    fn worth(&self) -> u64 {
+impl Priority for Known {
+    fn priority(&self) -> u64 {
         self.last_ns
     }
 }

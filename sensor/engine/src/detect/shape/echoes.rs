@@ -1,4 +1,4 @@
-//! More echo requests from one host to another than any `ping` without privilege sends.
+//! Echo floods: more echo requests from one host to another than any `ping` without privilege sends.
 
 use sensor_common::Address;
 use sensor_common::packet::protocol;

@@ -14,7 +14,7 @@ const HEADER: usize = 40;
 /// Larger files are none of ours.
 pub const MAX_MODEL_BYTES: u64 = 8 << 20;
 
-/// Why a model file was not taken.
+/// Reason why a model file was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForestError {
     NotOne,
@@ -102,7 +102,7 @@ impl Forest {
         Ok(forest)
     }
 
-    /// What makes one forest differ from another: a hash of all of it.
+    /// Identity of a forest: a hash of all of it.
     pub fn id(&self) -> u64 {
         check_sum(&postcard::to_stdvec(self).unwrap_or_default())
     }

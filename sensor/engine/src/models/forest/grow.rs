@@ -12,7 +12,7 @@ pub struct Row {
     pub inputs: Inputs,
     /// Position among the forest's classes.
     pub class: u8,
-    /// Which capture it comes from.
+    /// Number of the capture that it comes from.
     pub capture: u32,
 }
 
@@ -23,7 +23,7 @@ impl Row {
     }
 }
 
-/// How a forest grows.
+/// Parameters of growing a forest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Growth {
     pub n_trees: usize,
@@ -225,7 +225,7 @@ fn cut(rows: &[&Row], counts: &Counts, growth: &Growth, rng: &mut Rng) -> Option
     best.map(|(_, cut)| cut)
 }
 
-/// Where sorted values are best parted, with how pure both sides are.
+/// Best split of sorted values, with the purity of both sides.
 fn best_split(values: &[(f32, u8)], counts: &Counts, least_rows: usize) -> Option<(f64, f32)> {
     let (mut left, mut right) = (Counts::NONE, counts.clone());
     let mut squares = (0u64, counts.squares());

@@ -36,7 +36,7 @@ fn growth() -> Growth {
 }
 
 #[test]
-fn learns_what_parts_classes() {
+fn a_forest_learns_what_separates_classes() {
     let rows = rows();
     let (old, new) = rows.split_at(600);
     let forest = Forest::grow(old, &classes(), &growth());

@@ -1,10 +1,10 @@
-//! Which remote sources a flood comes from, if they are few enough to be seen.
+//! Attribution: the remote sources that a flood comes from, if they are few enough to be seen.
 
 use sensor_common::Address;
 
 use crate::features::{Counts, HostLook};
 
-/// What a flood is made of.
+/// Kind of packets that a flood is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quantity {
     Syn,
@@ -12,7 +12,7 @@ pub(crate) enum Quantity {
     Udp,
     Icmp,
     Fragment,
-    /// What is none of these: FIN, no flags or odd ones, and protocols besides TCP, UDP and ICMP.
+    /// Packets of none of these kinds: FIN, no flags or odd ones, and protocols besides TCP, UDP and ICMP.
     Other,
 }
 
@@ -46,23 +46,23 @@ impl Quantity {
 }
 
 /// The remote rows of one look.
-pub(crate) struct Blame<'a> {
+pub(crate) struct Attribution<'a> {
     pub remotes: &'a [HostLook],
 }
 
-/// Who is to blame.
-pub(crate) struct Culprits {
+/// Sources that a flood is attributed to.
+pub(crate) struct Attributed {
     /// Heaviest first; at most 100.
     pub sources: Vec<Address>,
     /// Share of the heaviest in the whole.
     pub top_share: f64,
 }
 
-impl Blame<'_> {
-    /// Sources that each sent at least `share` of `total` packets since the last look.
+impl Attribution<'_> {
+    /// Finds the sources that each sent at least `share` of `total` packets since the last look.
     ///
     /// Single packets prove nothing: where the whole is small, four of them are asked for.
-    pub(crate) fn heavy(&self, quantity: Quantity, total: f64, share: f64) -> Culprits {
+    pub(crate) fn heavy(&self, quantity: Quantity, total: f64, share: f64) -> Attributed {
         let least = (share * total).max(4.0);
         let mut heavy: Vec<(u64, Address)> = self
             .remotes
@@ -74,7 +74,7 @@ impl Blame<'_> {
         heavy.sort_by(|a, b| b.cmp(a));
         heavy.truncate(100);
         let top = heavy.first().map_or(0.0, |(n, _)| *n as f64);
-        Culprits {
+        Attributed {
             sources: heavy.into_iter().map(|(_, address)| address).collect(),
             top_share: if total > 0.0 { top / total } else { 0.0 },
         }

@@ -1,16 +1,16 @@
-//! Which of a host's packets belong to conversations: the flow stage vouches for them.
+//! Answered traffic of a host: two-way evidence of the flow stage that packets belong to conversations.
 
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
-use super::bounded::{Bounded, TableUse, Worth};
+use super::bounded::{Bounded, Priority, TableUse};
 use crate::config::SECOND_NS;
 use crate::flow::{FlowUpdate, Progress};
-use crate::places::BATCH;
+use crate::slot_index::BATCH;
 
 /// Packets a second towards a host that were in flows with answers, over the last pass.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Vouched {
+pub struct Answered {
     pub tcp_pps: f64,
     pub udp_pps: f64,
     /// A two-way flow of the host carries fragments. Its later fragments have no ports and look
@@ -33,19 +33,19 @@ const LEAST_NS: u64 = SECOND_NS / 2;
 #[derive(Clone, Debug, Default)]
 struct Host {
     now: [u64; 6],
-    last: Vouched,
+    last: Answered,
     is_fragmented: bool,
     total: u64,
 }
 
-impl Worth for Host {
-    fn worth(&self) -> u64 {
+impl Priority for Host {
+    fn priority(&self) -> u64 {
         self.total
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Vouchers {
+pub(crate) struct AnsweredTraffic {
     hosts: Bounded<Address, Host>,
     at_ns: u64,
 }
@@ -57,10 +57,10 @@ const REFLECTED: usize = 3;
 const ASKED: usize = 4;
 const ESTABLISHED: usize = 5;
 
-impl Vouchers {
+impl AnsweredTraffic {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
         Self {
-            hosts: Bounded::new("vouched_hosts", capacity, hash_seed),
+            hosts: Bounded::new("answered_hosts", capacity, hash_seed),
             at_ns: 0,
         }
     }
@@ -69,10 +69,10 @@ impl Vouchers {
         self.hosts.usage()
     }
 
-    pub(crate) fn of(&self, address: &Address) -> Vouched {
+    pub(crate) fn of(&self, address: &Address) -> Answered {
         self.hosts
             .get(address)
-            .map_or_else(Vouched::default, |host| host.last)
+            .map_or_else(Answered::default, |host| host.last)
     }
 
     /// Takes updates one after the other.
@@ -140,7 +140,7 @@ impl Vouchers {
         self.at_ns = at_ns;
         for (_, host) in self.hosts.iter_mut() {
             let rate = |slot: usize| host.now.get(slot).map_or(0.0, |n| *n as f64 / elapsed_s);
-            host.last = Vouched {
+            host.last = Answered {
                 tcp_pps: rate(TCP),
                 udp_pps: rate(UDP),
                 has_fragments: host.is_fragmented,

@@ -3,7 +3,7 @@
 use crate::config::SECOND_NS;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Turning<T> {
+pub(crate) struct PanedWindow<T> {
     pub now: T,
     pub before: T,
     begun_ns: u64,
@@ -14,7 +14,7 @@ pub(crate) struct Turning<T> {
     has_grown: bool,
 }
 
-impl<T: Default> Turning<T> {
+impl<T: Default> PanedWindow<T> {
     /// Begins a new half where the running one is over, then gives the running one for a packet.
     pub(crate) fn at(&mut self, at_ns: u64, half_ns: u64) -> &mut T {
         self.turn(at_ns, half_ns);
