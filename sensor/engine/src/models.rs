@@ -49,4 +49,6 @@ pub trait Model {
 }
 
 #[cfg(test)]
+pub(crate) mod reference;
+#[cfg(test)]
 mod tests;

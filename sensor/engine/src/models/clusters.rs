@@ -38,7 +38,7 @@ impl Clusters {
     }
 
     /// Nearest centroid and the distance to it.
-    fn nearest(&self, x: &[f32]) -> (usize, f32) {
+    pub(super) fn nearest(&self, x: &[f32]) -> (usize, f32) {
         let mut best = (0, f32::MAX);
         for (k, centroid) in self.centroids.chunks_exact(self.n_columns).enumerate() {
             let mut sums = [0.0f32; 8];

@@ -146,3 +146,56 @@ impl Model for HalfSpaceTrees {
         self.n_windows > 0
     }
 }
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+    use crate::models::reference::{normal, outlier};
+
+    /// Vectors of a window in the region of a node, counted one by one: those that take each turn on
+    /// the way from the root.
+    fn count(splits: &[(u8, f32)], node: usize, window: &[[f32; 16]]) -> usize {
+        let mut turns = Vec::new();
+        let mut at = node;
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            turns.push((splits[parent], at == 2 * parent + 2));
+            at = parent;
+        }
+        let is_in = |x: &&[f32; 16]| {
+            let mut turns = turns.iter();
+            turns.all(|((column, place), is_high)| (x[usize::from(*column)] >= *place) == *is_high)
+        };
+        window.iter().filter(is_in).count()
+    }
+
+    #[test]
+    fn masses_and_scores_follow_from_their_definition() {
+        let mut rng = Rng::new(21);
+        let window: Vec<[f32; 16]> = (0..WINDOW).map(|_| normal(&mut rng)).collect();
+        let mut trees = HalfSpaceTrees::new(4, 16);
+        window.iter().for_each(|x| trees.learn(x));
+        for (n, masses) in trees.masses.chunks_exact(NODES).enumerate() {
+            let splits = &trees.splits[n * INNER..(n + 1) * INNER];
+            for node in (0..NODES).step_by(7) {
+                let expected = count(splits, node, &window);
+                assert_eq!(usize::from(masses[node][0]), expected, "node {node}");
+            }
+        }
+        for x in [normal(&mut rng), outlier(&mut rng)] {
+            let mut sum = 0.0;
+            for (n, masses) in trees.masses.chunks_exact(NODES).enumerate() {
+                let (mut node, mut depth) = (0, 0);
+                while masses[node][0] > SIZE_LIMIT && node < INNER {
+                    let (column, place) = trees.splits[n * INNER + node];
+                    node = 2 * node + 1 + usize::from(x[usize::from(column)] >= place);
+                    depth += 1;
+                }
+                sum += (f64::from(masses[node][0]) + 0.5).log2() + f64::from(depth);
+            }
+            let expected = DEPTH as f64 + f64::from(WINDOW).log2() - sum / TREES as f64;
+            let found = trees.score(&x);
+            assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+        }
+    }
+}

@@ -279,3 +279,70 @@ fn add(to: &mut [f32], from: &[f32], factor: f32) {
         }
     }
 }
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+    use crate::models::reference::{normal, recorded};
+
+    #[test]
+    fn correlations_equal_those_of_numpy() {
+        let mut rng = Rng::new(14);
+        let rows: Vec<f32> = (0..256).flat_map(|_| normal(&mut rng)).collect();
+        let found = correlations(&rows, 16);
+        for (found, expected) in found.iter().zip(recorded("kitnet.correlations")) {
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-4,
+                "{found} {expected}"
+            );
+        }
+    }
+
+    const N: usize = 5;
+
+    /// Half the squared error, whose gradient a step follows.
+    fn loss(member: &Autoencoder, x: &[f32]) -> f64 {
+        let error = f64::from(member.clone().error(x));
+        0.5 * error * error * N as f64
+    }
+
+    /// Weights, then biases of the hidden units, then those of the output.
+    fn parameter(member: &mut Autoencoder, i: usize) -> &mut f32 {
+        let n_hidden = member.hidden_bias.len();
+        let n_weights = n_hidden * N;
+        if i < n_weights {
+            &mut member.weights[i / N * member.n_padded + i % N]
+        } else if i < n_weights + n_hidden {
+            &mut member.hidden_bias[i - n_weights]
+        } else {
+            &mut member.output_bias[i - n_weights - n_hidden]
+        }
+    }
+
+    #[test]
+    fn a_step_of_training_follows_the_gradient() {
+        const STEP: f32 = 1e-2;
+        let mut rng = Rng::new(3);
+        let mut before = Autoencoder::new(N, &mut rng);
+        let mut x = [0.0; LANES];
+        x.iter_mut().take(N).for_each(|x| *x = rng.unit() - 0.5);
+        let mut after = before.clone();
+        let error = after.train(&x);
+        let rate = f64::from(RATE / (1.0 + 4.0 * error));
+        let n_hidden = before.hidden_bias.len();
+        for i in 0..n_hidden * N + n_hidden + N {
+            let shifted = |by: f32| {
+                let mut member = before.clone();
+                *parameter(&mut member, i) += by;
+                loss(&member, &x)
+            };
+            let gradient = (shifted(STEP) - shifted(-STEP)) / f64::from(2.0 * STEP);
+            let moved = *parameter(&mut after, i) - *parameter(&mut before, i);
+            let expected = -rate * gradient;
+            assert!(
+                (f64::from(moved) - expected).abs() < 1e-4,
+                "parameter {i}: {moved} instead of {expected}"
+            );
+        }
+    }
+}

@@ -331,6 +331,30 @@ impl Model for RobustCutForest {
 }
 
 #[cfg(test)]
+impl RobustCutForest {
+    /// Mean displacement of each probe over trees that held `before`, then `points` in its place.
+    pub(super) fn mean_displacements(
+        before: &[Point],
+        points: &[Point],
+        probes: &[Point],
+        n_trees: usize,
+    ) -> Vec<f64> {
+        let mut rng = Rng::new(1);
+        let mut means = vec![0.0; probes.len()];
+        for _ in 0..n_trees {
+            let mut tree = Tree::new();
+            for point in before.iter().chain(points) {
+                tree.take(point, &mut rng);
+            }
+            for (mean, probe) in means.iter_mut().zip(probes) {
+                *mean += f64::from(tree.displacement(probe)) / n_trees as f64;
+            }
+        }
+        means
+    }
+}
+
+#[cfg(test)]
 mod unit {
     use super::*;
 

@@ -103,6 +103,7 @@ impl Adwin {
 mod tests {
     use super::*;
     use crate::models::Rng;
+    use crate::models::reference::recorded;
 
     #[test]
     fn a_step_is_detected_and_a_steady_stream_is_not() {
@@ -119,5 +120,26 @@ mod tests {
         assert!((adwin.mean() - 0.75).abs() < 0.05, "{}", adwin.mean());
         let n_buckets: usize = adwin.rows.iter().map(Vec::len).sum();
         assert!(n_buckets <= PER_ROW * ROWS);
+    }
+
+    /// River decides by the variance, ours by the bound for any values, which needs more of them.
+    #[test]
+    fn finds_changes_not_much_later_than_river() {
+        for (low, high) in [(0.3, 0.7), (0.4, 0.6), (0.2, 0.3)] {
+            let (mut adwin, mut rng) = (Adwin::default(), Rng::new(17));
+            let mut found = None;
+            for n in 0..12_000u32 {
+                let rate = if n < 4_000 { low } else { high };
+                if adwin.take(f64::from(u8::from(rng.unit() < rate))) && found.is_none() {
+                    found = Some(n);
+                }
+            }
+            let theirs = recorded(&format!("adwin.found.{low}.{high}"))[0] - 4_000.0;
+            let ours = f64::from(found.unwrap()) - 4_000.0;
+            assert!(
+                ours > 0.0 && ours < 2.0 * theirs + 64.0,
+                "{low} to {high}: after {ours}, river after {theirs}"
+            );
+        }
     }
 }
