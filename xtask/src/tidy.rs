@@ -17,6 +17,34 @@ const UPSTREAM: &[(&str, &[&str])] = &[
     ("detect", &["decide"]),
 ];
 
+/// Stages from the pipeline to the printers: they hand on records, never JSON.
+const TYPED: &[&str] = &["sensor/record/src", "sensor/respond/src", "sensor/src"];
+
+/// Edges within them where values become JSON or are read from it, each with its reason.
+const EDGES: &[(&str, &str)] = &[
+    ("sensor/record/src/json.rs", "writes and reads records"),
+    ("sensor/record/src/page.rs", "reads the schemas of records"),
+    (
+        "sensor/src/agent/socket/protocol.rs",
+        "reads a request by its version and command",
+    ),
+    (
+        "sensor/src/respond/saved.rs",
+        "writes and reads the state file",
+    ),
+    (
+        "sensor/src/respond/guard.rs",
+        "reads what programs of the host print",
+    ),
+    (
+        "sensor/src/config",
+        "settings are a tree until they are checked",
+    ),
+    ("sensor/src/config.rs", "the same"),
+    ("sensor/src/cli/config.rs", "shows that tree"),
+    ("sensor/src/cli/run.rs", "puts flags into that tree"),
+];
+
 /// Folders whose docs begin with a verb or a noun.
 const PLAIN_DOCS: &[&str] = &["xtask", "fuzz"];
 
@@ -34,6 +62,7 @@ pub fn check() -> Result {
         faults.extend(size(&path, &text));
         faults.extend(imports(&path, &text));
         faults.extend(docs(&path, &text));
+        faults.extend(json(&path, &text));
     }
     faults.extend(manifests(&root)?);
     if faults.is_empty() {
@@ -97,6 +126,38 @@ fn imports(path: &Path, text: &str) -> Vec<String> {
         }
     }
     faults
+}
+
+/// JSON within a stage that is not an edge; tests may look at it.
+fn json(path: &Path, text: &str) -> Vec<String> {
+    let is_typed = TYPED.iter().any(|folder| path.starts_with(folder));
+    let is_edge = EDGES.iter().any(|(edge, _)| path.starts_with(edge));
+    let is_test = path.file_name().is_some_and(|name| name == "tests.rs");
+    if !is_typed || is_edge || is_test {
+        return Vec::new();
+    }
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().enumerate();
+    let lines = lines.filter(|(_, line)| !line.trim_start().starts_with("//"));
+    lines
+        .filter(|(_, line)| line.contains("serde_json") || has_macro(line))
+        .map(|(n, _)| {
+            format!(
+                "{}:{}: JSON within a stage: hand on a record of sensor-record, or name the edge in \
+                 xtask/src/tidy.rs",
+                path.display(),
+                n + 1
+            )
+        })
+        .collect()
+}
+
+/// True for a use of `json!`, not of a macro whose name ends so.
+fn has_macro(line: &str) -> bool {
+    line.match_indices("json!").any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
 }
 
 /// Docs that begin with a riddle.
@@ -166,6 +227,25 @@ mod tests {
             )
             .is_empty()
         );
+    }
+
+    #[test]
+    fn stages_hand_on_records_and_no_json() {
+        let text = "// serde_json is not here\nuse serde_json::Value;\nlet a = json!({});\n\
+                    let b = my_json!(1);\n#[cfg(test)]\nuse serde_json::Value;\n";
+        let of = |path: &str| json(Path::new(path), text);
+        let faults = of("sensor/src/pipeline.rs");
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].starts_with("sensor/src/pipeline.rs:2: JSON within a stage"));
+        assert!(faults[1].starts_with("sensor/src/pipeline.rs:3: "));
+        for path in [
+            "sensor/record/src/json.rs",
+            "sensor/src/config/layers.rs",
+            "sensor/record/src/tests.rs",
+            "sensor/evaluate/src/report.rs",
+        ] {
+            assert_eq!(of(path), [] as [String; 0], "{path}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::ser::{Formatter, Serializer};
 
+pub use serde_json::Error;
+
 use crate::escape::is_hidden;
 
 /// Writes one value as one line, its end included.
@@ -35,7 +37,7 @@ pub fn line<T: Serialize>(value: &T) -> String {
 ///
 /// # Errors
 /// What is wrong with the text, and where.
-pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(text)
 }
 

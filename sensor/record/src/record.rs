@@ -37,7 +37,7 @@ macro_rules! records {
                 match self { $(Self::$variant(record) => &record.head,)+ }
             }
 
-            fn of_kind(kind: &str, line: &[u8]) -> Result<Option<Self>, serde_json::Error> {
+            fn of_kind(kind: &str, line: &[u8]) -> Result<Option<Self>, json::Error> {
                 match kind {
                     $($kind => json::read(line).map(|record| Some(Self::$variant(record))),)+
                     _ => Ok(None),
@@ -93,12 +93,12 @@ impl Record {
 /// A line that is no record.
 #[derive(Debug)]
 pub enum BadLine {
-    NotJson(serde_json::Error),
+    NotJson(json::Error),
     NoKind,
     /// Of a later version of the contract.
     Newer(u32),
     /// A field of this kind is missing, or another than expected.
-    Field(String, serde_json::Error),
+    Field(String, json::Error),
 }
 
 impl fmt::Display for BadLine {
