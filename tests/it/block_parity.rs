@@ -111,7 +111,7 @@ fn agree_by(seed: u64, enforce: u32) {
     let mut allow = Allowlist::new(twin.kernel.ebpf.take_map("ALLOW"), words).unwrap();
     let allowed = ["10.0.0.3/32", "2001:db8::3/128"].map(|net| parse_network(net).unwrap());
     for network in &allowed {
-        allow.add(network, "test").unwrap();
+        allow.add(network).unwrap();
     }
     let state = blocks.state();
     (state.n_allowed, state.allow_planes) = (allow.len() as u32, allow.used());

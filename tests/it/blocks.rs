@@ -84,9 +84,7 @@ impl Lists {
     }
 
     fn allow(&mut self, network: &str) {
-        self.allow
-            .add(&parse_network(network).unwrap(), "test")
-            .unwrap();
+        self.allow.add(&parse_network(network).unwrap()).unwrap();
         let (n, planes) = (self.allow.len() as u32, self.allow.used());
         let state = self.blocks.state();
         (state.n_allowed, state.allow_planes) = (n, planes);

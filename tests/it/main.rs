@@ -23,6 +23,8 @@ mod events;
 mod explain;
 mod floods;
 mod full_disk;
+mod guard;
+mod guard_facts;
 mod live;
 mod logins;
 mod long;

@@ -67,6 +67,19 @@ impl Running {
         arguments: &str,
         environment: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::start_under(network, "", arguments, environment)
+    }
+
+    /// As [`Self::start_with`], started by another program that is given the command.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_under(
+        network: &Network,
+        launcher: &str,
+        arguments: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let socket = new_socket();
         let state = socket.with_file_name("state");
         let audit = socket.with_file_name("audit.jsonl");
@@ -78,7 +91,7 @@ impl Running {
             .iter()
             .map(|(key, value)| (*key, Path::new(*value)));
         let environment: Vec<_> = files.into_iter().chain(more).collect();
-        Self::start_in(network, arguments, socket, &environment)
+        Self::start_in(network, (launcher, arguments), socket, &environment)
     }
 
     /// As [`Self::start`], with state and audit log where the arguments put them.
@@ -86,17 +99,22 @@ impl Running {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_plainly(network: &Network, arguments: &str) -> Result<Self> {
-        Self::start_in(network, arguments, new_socket(), &[])
+        Self::start_in(network, ("", arguments), new_socket(), &[])
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn start_in(
         network: &Network,
-        arguments: &str,
+        (launcher, arguments): (&str, &str),
         socket: PathBuf,
         environment: &[(&str, &Path)],
     ) -> Result<Self> {
         let line = format!(
-            "{} run --iface client --iface attacker --json {arguments}",
+            "{launcher} {} run --iface client --iface attacker --json {arguments}",
             binary()?.display()
         );
         let mut command = network.command("server", &line);

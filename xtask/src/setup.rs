@@ -35,6 +35,8 @@ const TEST_TOOLS: &[(&str, &str)] = &[
     ("sshpass", "sshpass"),
     ("python3", "python3"),
     ("curl", "curl"),
+    ("sshd", "openssh-server"),
+    ("chronyd", "chrony"),
 ];
 
 /// Set-up of the programs that only tests use.

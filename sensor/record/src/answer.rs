@@ -65,6 +65,9 @@ pub struct Status {
     pub incidents_forgotten: u64,
     /// Number of block entries
     pub blocks: u64,
+    /// Knowledge of what must stay reachable
+    #[serde(default)]
+    pub guard: Guard,
     /// Number of decisions, by what became of them
     pub decisions: Outcomes,
     /// Packets that the kernel program dropped, let through or shed, by event
@@ -143,6 +146,47 @@ impl Outcomes {
             ("failed", self.failed),
         ]
     }
+}
+
+/// Knowledge of what must stay reachable: nothing is blocked until all of it was read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Guard {
+    /// Every fact was read at least once
+    pub known: bool,
+    /// Facts that never were, each with the cause
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// Number of networks that are never blocked
+    pub networks: u64,
+    /// Number of those that find no room on the kernel's allow-list
+    pub networks_unlisted: u64,
+    /// Facts of the host, by kind
+    pub facts: BTreeMap<Cow<'static, str>, GuardFact>,
+    /// Number of times that changes of the host could not be heard of
+    pub change_errors: u64,
+    /// Cause why they are not heard of now, if so
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_error: Option<String>,
+}
+
+/// A kind of facts of the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct GuardFact {
+    /// Read at least once
+    pub known: bool,
+    /// Number of networks that it protects
+    pub networks: u64,
+    /// Number of looks that failed
+    pub errors: u64,
+    /// Cause why the last look failed, if it did; what was known before stays in force
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Time since it was read
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "s"))]
+    pub age_s: Option<f64>,
 }
 
 /// A bounded queue.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::answer::{Load, Outcomes, Queue, Status, Ticks};
+use crate::answer::{Guard, GuardFact, Load, Outcomes, Queue, Status, Ticks};
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
 use crate::entity::{Entity, EntityKind};
@@ -296,7 +296,8 @@ pub fn allowed() -> Allowed {
     Allowed {
         head: head(),
         network: Network(VICTIM.into()),
-        why: Cow::Borrowed("allow-list"),
+        why: Cow::Borrowed("gateway (main table on eth0); allow-list"),
+        reasons: vec![Cow::Borrowed("gateway"), Cow::Borrowed("allow-list")],
         origin: Some(Origin::Config),
     }
 }
@@ -380,6 +381,7 @@ pub fn status() -> Status {
         incidents_open: 1,
         incidents_forgotten: 0,
         blocks: 1,
+        guard: guard(),
         decisions,
         events: counts(&[("dropped", 12), ("would_drop", 0)]),
         malformed: counts(&[("ipv4_truncated", 3)]),
@@ -392,6 +394,33 @@ pub fn status() -> Status {
             late: 0,
         },
         clients_refused: 0,
+    }
+}
+
+fn guard() -> Guard {
+    let read = GuardFact {
+        known: true,
+        networks: 6,
+        errors: 0,
+        error: None,
+        age_s: Some(2.5),
+    };
+    let unread = GuardFact {
+        error: Some("/etc/resolv.conf: can't be read: not a file".to_owned()),
+        errors: 3,
+        ..GuardFact::default()
+    };
+    Guard {
+        known: false,
+        missing: Some("resolvers: /etc/resolv.conf: can't be read: not a file".to_owned()),
+        networks: 6,
+        networks_unlisted: 0,
+        facts: BTreeMap::from([
+            (Cow::Borrowed("addresses"), read),
+            (Cow::Borrowed("resolvers"), unread),
+        ]),
+        change_errors: 1,
+        change_error: Some("the kernel's notices overflowed".to_owned()),
     }
 }
 

@@ -85,8 +85,11 @@ pub struct Allowed {
     pub head: Head,
     /// Address or network
     pub network: Network,
-    /// Reason why it must stay reachable
+    /// Reasons why it must stay reachable, each with where it comes from, as an interface or a file
     pub why: Cow<'static, str>,
+    /// The same reasons, one word each, the weightiest first
+    #[serde(default)]
+    pub reasons: Vec<Cow<'static, str>>,
     /// Who put it on the list; absent for what the host itself needs
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,

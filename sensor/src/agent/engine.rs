@@ -181,6 +181,7 @@ impl EngineThread {
 
     fn reload(&mut self, reload: &Reload) -> Result<()> {
         self.notify.reloading();
+        self.pipeline.respond.look_at_host();
         if let Some(settings) = &reload.settings {
             let show = Show::of(&settings.output);
             self.pipeline.configure(&settings.engine, show);
@@ -351,6 +352,7 @@ impl Looks {
             sink,
             ..
         } = &mut self.thread;
+        pipeline.respond.follow_host();
         if is_flow_tick {
             pipeline.respond.tick();
         }
@@ -420,6 +422,7 @@ impl Looks {
         snapshot.decided = pipeline.outcomes();
         snapshot.n_blocks = pipeline.respond.n_entries();
         snapshot.n_audit_lost = pipeline.respond.n_audit_lost();
+        snapshot.guard = pipeline.respond.guard_state();
         thread.snapshots.send_replace(Arc::new(snapshot));
         Ok(())
     }

@@ -150,7 +150,9 @@ pub fn run(mut setup: Setup) -> Result<()> {
         attachments: setup.attachments,
         queues: vec![lines.gauge().clone(), asks.gauge().clone()],
     });
-    let (snapshots, latest) = watch::channel(Snapshot::before_the_first(&about, &settings)?);
+    let guard = setup.respond.guard_state();
+    let first = Snapshot::before_the_first(&about, &settings, guard)?;
+    let (snapshots, latest) = watch::channel(first);
     let sink = Lines::new(lines, recent.clone());
     let show = Show::of(&settings.output);
     let config = settings.engine.clone();

@@ -1,7 +1,6 @@
 //! What a person orders over the socket: changes of the block-list and the allow-list, and looks at
 //! them. Carried out on the engine's thread, which owns both.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::socket::protocol::Answer;
 use crate::respond::{
-    BlockError, KernelRespond, Listed, Measure, Network, Origin, Request, Respond as _,
+    BlockError, Guarded, KernelRespond, Listed, Measure, Network, Origin, Request, Respond as _,
 };
 use sensor_capture::kernel::monotonic_ns;
 
@@ -204,12 +203,18 @@ fn block(head: &Head, entry: &Listed) -> Block {
     }
 }
 
-fn allow_list(respond: &KernelRespond, head: &Head) -> AllowListed {
-    let one = |(network, why, by): (&IpNet, &'static str, Option<&Origin>)| Allowed {
-        head: head.clone(),
-        network: Network(*network),
-        why: Cow::Borrowed(why),
-        origin: by.cloned(),
+fn allow_list(respond: &mut KernelRespond, head: &Head) -> AllowListed {
+    respond.follow_host();
+    let one = |guarded: Guarded<'_>| {
+        let why: Vec<String> = guarded.reasons.iter().map(ToString::to_string).collect();
+        let reasons = guarded.reasons.iter().map(|why| why.reason.label().into());
+        Allowed {
+            head: head.clone(),
+            network: Network(*guarded.network),
+            why: why.join("; ").into(),
+            reasons: reasons.collect(),
+            origin: guarded.by.cloned(),
+        }
     };
     let entries = respond.allowed().take(MAX_LISTED).map(one).collect();
     AllowListed { entries }

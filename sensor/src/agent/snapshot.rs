@@ -14,7 +14,7 @@ use sensor_record::{Counts, Sensor};
 
 use super::queue::Gauge;
 use crate::config::Settings;
-use crate::respond::Mode;
+use crate::respond::{GuardState, Mode};
 use sensor_capture::kernel::{Attachment, Kernel};
 
 /// What stays the same while the agent runs.
@@ -61,6 +61,7 @@ pub struct Snapshot {
     pub n_blocks: usize,
     /// Lines of the audit log that could not be written.
     pub n_audit_lost: u64,
+    pub guard: GuardState,
     /// Copies of table rows that were given up.
     pub n_unstable: u64,
     pub ticks: Ticks,
@@ -119,10 +120,12 @@ impl Snapshot {
     pub fn before_the_first(
         about: &Arc<About>,
         settings: &Settings,
+        guard: GuardState,
     ) -> Result<Arc<Self>, hdrhistogram::CreationError> {
         let mut first = Self::empty(Arc::clone(about), Ticks::new()?);
         first.mode = settings.respond.mode;
         first.config_hash = settings.hash();
+        first.guard = guard;
         Ok(Arc::new(first))
     }
 
@@ -143,6 +146,7 @@ impl Snapshot {
             decided: Outcomes::default(),
             n_blocks: 0,
             n_audit_lost: 0,
+            guard: GuardState::default(),
             n_unstable: 0,
             ticks,
         }

@@ -83,6 +83,7 @@ fn print_status(status: &answer::Status) {
         status.incidents_open,
         status.blocks,
     );
+    print_guard(&status.guard);
     for (name, n) in status.events.iter().chain(&status.malformed) {
         if *n > 0 {
             println!("  {}: {n}", escape(name));
@@ -92,6 +93,36 @@ fn print_status(status: &answer::Status) {
         if queue.shed > 0 {
             println!("  queue {}: {} shed", escape(name), queue.shed);
         }
+    }
+}
+
+/// What is wrong with the guard; nothing where all is well.
+fn print_guard(guard: &answer::Guard) {
+    if let Some(missing) = &guard.missing {
+        let missing = escape(missing);
+        println!("guard NOT KNOWN, nothing is blocked until it is: {missing}");
+    }
+    let facts = guard
+        .facts
+        .iter()
+        .map(|(name, fact)| (name.as_ref(), fact.errors, &fact.error));
+    let changes = ("changes", guard.change_errors, &guard.change_error);
+    for (name, n_errors, error) in facts.chain([changes]) {
+        let name = escape(name);
+        match error {
+            Some(error) => {
+                let error = escape(error);
+                println!("guard: {name} can't be read ({n_errors} times): {error}");
+            }
+            None if n_errors > 0 => {
+                println!("guard: {name} could not be read {n_errors} times, is read again");
+            }
+            None => {}
+        }
+    }
+    if guard.networks_unlisted > 0 {
+        let n = guard.networks_unlisted;
+        println!("guard: {n} networks find no room on the kernel's allow-list");
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::{
 };
 use crate::identity;
 use crate::print::Format;
-use crate::respond::{Guard, KernelRespond, Mode, Network, Options};
+use crate::respond::{GuardWatch, Host, KernelRespond, Mode, Network, Options};
 use sensor_capture::kernel::interface::expand;
 use sensor_capture::kernel::{Egress, Kernel, Mode as AttachMode, Pins, Wanted, attach, random};
 
@@ -183,7 +183,11 @@ fn set_up(
         // Looked at by the verifier before anything in force is changed.
         kernel.load_programs()?;
     }
-    let respond = KernelRespond::new(&mut kernel, respond, Guard::of_host())?;
+    let respond = KernelRespond::new(
+        &mut kernel,
+        respond,
+        GuardWatch::start(Box::new(Host::default()))?,
+    )?;
     let wanted = wanted(&settings.capture);
     let mut attachments = Vec::new();
     for iface in ifaces {

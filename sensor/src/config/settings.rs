@@ -191,8 +191,8 @@ impl Default for TickSettings {
 pub struct RespondSettings {
     /// Response mode: `monitor` counts packets that would be dropped, `enforce` drops them.
     pub mode: Mode,
-    /// Addresses and networks that are never blocked, besides the host's own addresses, its
-    /// gateways and its resolvers.
+    /// Addresses and networks that are never blocked, besides those that the host itself needs
+    /// (`sensor allow list`).
     #[schemars(with = "Vec<String>")]
     pub allow: Vec<Network>,
     /// Directory that keeps operators' blocks and allow-list entries and the learned models over

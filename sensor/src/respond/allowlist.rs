@@ -1,6 +1,6 @@
-//! The allow-list: sources that no entry of the block-list ever meets.
+//! The kernel's allow-list: sources that no entry of the block-list ever meets.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -14,11 +14,11 @@ use super::entry::{BlockError, canonical};
 use super::filter::Filter;
 use sensor_capture::kernel::SharedArray;
 
-/// The networks, with why each is there, and their image in the kernel.
+/// Networks of the kernel's allow-list.
 pub struct Allowlist {
     trie: Option<LpmTrie<MapData, [u32; 4], u32>>,
     filter: Filter,
-    networks: BTreeMap<IpNet, &'static str>,
+    networks: BTreeSet<IpNet>,
 }
 
 impl Allowlist {
@@ -31,12 +31,12 @@ impl Allowlist {
     pub fn new(table: Option<Map>, words: SharedArray<u64>) -> Result<Self, aya::maps::MapError> {
         let mut filter = Filter::new(words, &ALLOW_PLANES);
         let trie = table.map(LpmTrie::try_from).transpose()?;
-        let mut networks = BTreeMap::new();
+        let mut networks = BTreeSet::new();
         filter.hold();
         for network in trie.iter().flat_map(found) {
             let network = network?;
             filter.mark(&network);
-            networks.insert(network, "found in the maps of the run before");
+            networks.insert(network);
         }
         filter.write_all();
         Ok(Self {
@@ -63,10 +63,9 @@ impl Allowlist {
     ///
     /// # Errors
     /// When the list is full.
-    pub fn add(&mut self, network: &IpNet, why: &'static str) -> Result<(), BlockError> {
+    pub fn add(&mut self, network: &IpNet) -> Result<(), BlockError> {
         let network = canonical(network);
-        if let Some(known) = self.networks.get_mut(&network) {
-            *known = why;
+        if self.networks.contains(&network) {
             return Ok(());
         }
         if self.networks.len() >= ALLOW_ENTRIES as usize {
@@ -80,7 +79,7 @@ impl Allowlist {
             inserted.map_err(|cause| refused(network, &cause))?;
         }
         self.filter.mark(&network);
-        self.networks.insert(network, why);
+        self.networks.insert(network);
         Ok(())
     }
 
@@ -90,7 +89,7 @@ impl Allowlist {
     /// When it is not on it.
     pub fn remove(&mut self, network: &IpNet) -> Result<(), BlockError> {
         let network = canonical(network);
-        if self.networks.remove(&network).is_none() {
+        if !self.networks.remove(&network) {
             return Err(BlockError::NotListed { target: network });
         }
         self.filter.unmark(&network);
@@ -101,9 +100,9 @@ impl Allowlist {
         Ok(())
     }
 
-    /// Every network with why it is there.
-    pub fn iter(&self) -> impl Iterator<Item = (&IpNet, &'static str)> {
-        self.networks.iter().map(|(network, why)| (network, *why))
+    /// Every network, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &IpNet> {
+        self.networks.iter()
     }
 }
 

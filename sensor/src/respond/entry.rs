@@ -7,6 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sensor_engine::Scope;
 
+use super::guard::Reason;
+
 pub use sensor_record::{Measure, Network, Origin, Shown, canonical, parse_network};
 
 /// A block that somebody asks for.
@@ -46,8 +48,10 @@ pub enum BlockError {
     Protected {
         target: IpNet,
         address: IpNet,
-        why: &'static str,
+        reason: Reason,
     },
+    /// Facts of the host were never read, so it is not known what must stay reachable.
+    GuardUnknown { target: IpNet, missing: Arc<str> },
     /// The block-list or allow-list is full.
     Full { target: IpNet, limit: usize },
     /// One source has all the scopes it can have.
@@ -72,8 +76,9 @@ impl fmt::Display for BlockError {
             Self::Protected {
                 target,
                 address,
-                why,
+                reason,
             } => {
+                let why = reason.label();
                 let (target, address) = (Shown(target), Shown(address));
                 if target.0 == address.0 {
                     write!(f, "{target} must stay reachable ({why})")
@@ -84,6 +89,11 @@ impl fmt::Display for BlockError {
                     )
                 }
             }
+            Self::GuardUnknown { target, missing } => write!(
+                f,
+                "{}: nothing is blocked until it is known what must stay reachable ({missing})",
+                Shown(target)
+            ),
             Self::Full { target, limit } => write!(
                 f,
                 "{}: the list is full ({limit} entries); remove some, or block a wider prefix",

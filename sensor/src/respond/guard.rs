@@ -1,70 +1,169 @@
 //! Addresses that are never blocked, whatever a detector or a person says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
-use std::process::Command;
 
 use ipnet::IpNet;
-use serde_json::Value;
 
 use super::entry::{BlockError, canonical};
 
 /// Networks that nobody can be in, or that reach many.
-const NEVER: [(&str, &str); 5] = [
-    ("0.0.0.0/8", "this network"),
-    ("127.0.0.0/8", "loopback"),
-    ("224.0.0.0/4", "multicast"),
-    ("255.255.255.255/32", "broadcast"),
-    ("ff00::/8", "multicast"),
+const NEVER: [(&str, Reason); 7] = [
+    ("0.0.0.0/8", Reason::ThisNetwork),
+    ("127.0.0.0/8", Reason::Loopback),
+    ("224.0.0.0/4", Reason::Multicast),
+    ("255.255.255.255/32", Reason::Broadcast),
+    ("ff00::/8", Reason::Multicast),
+    ("::/128", Reason::Unspecified),
+    ("::1/128", Reason::Loopback),
 ];
 
-/// Each protected network with the reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Guard {
-    protected: BTreeMap<IpNet, &'static str>,
-    /// What can't be in a source address of anybody else: not for the kernel's allow-list.
-    never: Vec<(IpNet, &'static str)>,
+/// Reasons kept for one network: a gateway may serve a thousand tables.
+const MAX_REASONS: usize = 8;
+
+/// Reason why a network is never blocked; the first ones matter most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    OwnAddress,
+    /// A next hop of a route, or a link-local address of one.
+    Gateway,
+    /// A neighbour that said it routes.
+    Router,
+    /// The other end of a point-to-point link.
+    LinkPeer,
+    Resolver,
+    TimeServer,
+    /// The other end of an established SSH session of this host.
+    SshSession,
+    /// Named in the configuration or by an operator.
+    Allowed,
+    /// In the kernel's list since a run before; replaced when the host has been read.
+    Adopted,
+    ThisNetwork,
+    Loopback,
+    Unspecified,
+    Multicast,
+    Broadcast,
 }
 
-/// Why an address of the allow-list is protected.
-pub const ALLOWED: &str = "allow-list";
+impl Reason {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::OwnAddress => "own address",
+            Self::Gateway => "gateway",
+            Self::Router => "router",
+            Self::LinkPeer => "point-to-point peer",
+            Self::Resolver => "resolver",
+            Self::TimeServer => "time server",
+            Self::SshSession => "SSH session",
+            Self::Allowed => "allow-list",
+            Self::Adopted => "found in the maps of the run before",
+            Self::ThisNetwork => "this network",
+            Self::Loopback => "loopback",
+            Self::Unspecified => "unspecified",
+            Self::Multicast => "multicast",
+            Self::Broadcast => "broadcast",
+        }
+    }
+}
+
+/// Reason with where it comes from, as an interface or a file; empty where the reason says it all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Why {
+    pub reason: Reason,
+    pub from: String,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.label())?;
+        if self.from.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", self.from)
+    }
+}
+
+/// Networks, each with the reasons why it is protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Protected(BTreeMap<IpNet, BTreeSet<Why>>);
+
+impl Protected {
+    /// Protects a network.
+    pub fn add(&mut self, network: IpNet, reason: Reason, from: impl Into<String>) {
+        let why = Why {
+            reason,
+            from: from.into(),
+        };
+        self.add_why(canonical(&network), why);
+    }
+
+    /// Protects one address.
+    pub fn add_address(&mut self, address: IpAddr, reason: Reason, from: impl Into<String>) {
+        self.add(IpNet::from(address), reason, from);
+    }
+
+    fn add_why(&mut self, network: IpNet, why: Why) {
+        let reasons = self.0.entry(network).or_default();
+        reasons.insert(why);
+        if reasons.len() > MAX_REASONS {
+            reasons.pop_last();
+        }
+    }
+
+    /// Adds all of another.
+    pub fn extend(&mut self, other: &Self) {
+        for (network, reasons) in &other.0 {
+            for why in reasons {
+                self.add_why(*network, why.clone());
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Every network with its reasons.
+    pub fn iter(&self) -> impl Iterator<Item = (&IpNet, &BTreeSet<Why>)> {
+        self.0.iter()
+    }
+}
+
+/// Everything that is never blocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    protected: Protected,
+    /// What can't be in a source address of anybody else: not for the kernel's allow-list.
+    never: Vec<(IpNet, Reason)>,
+}
 
 impl Guard {
-    /// This host's own addresses, its gateways and its resolvers, as they are now.
-    pub fn of_host() -> Self {
-        let mut guard = Self::bare();
-        guard.add_all(own_addresses(), "own address");
-        guard.add_all(gateways(), "gateway");
-        guard.add_all(resolvers(), "resolver");
-        guard
-    }
-
     /// Nothing but what holds everywhere.
     pub fn bare() -> Self {
-        let never = NEVER.iter().filter_map(|(network, why)| {
-            let network = network.parse().ok()?;
-            Some((network, *why))
-        });
-        let mut never: Vec<(IpNet, &'static str)> = never.collect();
-        for special in ["::", "::1"] {
-            let address = special.parse::<IpAddr>();
-            never.extend(address.map(|address| (IpNet::from(address), "loopback or unspecified")));
-        }
-        Self {
-            protected: BTreeMap::new(),
-            never,
-        }
+        Self::of(Protected::default())
     }
 
-    fn add_all(&mut self, addresses: impl IntoIterator<Item = IpAddr>, why: &'static str) {
-        for address in addresses {
-            self.add(IpNet::from(address), why);
+    /// What holds everywhere, and the networks given.
+    pub fn of(protected: Protected) -> Self {
+        let never = NEVER.iter().filter_map(|(network, reason)| {
+            let network = network.parse().ok()?;
+            Some((network, *reason))
+        });
+        Self {
+            protected,
+            never: never.collect(),
         }
     }
 
     /// Protects a network.
-    pub fn add(&mut self, network: IpNet, why: &'static str) {
-        self.protected.entry(canonical(&network)).or_insert(why);
+    pub fn add(&mut self, network: IpNet, reason: Reason, from: impl Into<String>) {
+        self.protected.add(network, reason, from);
     }
 
     /// Refuses a target that is, lies in, or contains what must stay reachable.
@@ -73,75 +172,32 @@ impl Guard {
     /// [`BlockError::Protected`].
     pub fn check(&self, target: &IpNet) -> Result<(), BlockError> {
         let target = canonical(target);
-        let never = self.never.iter().map(|(network, why)| (network, *why));
-        let protected = self.protected.iter().map(|(network, why)| (network, *why));
+        let protected = self.protected.iter().filter_map(|(network, reasons)| {
+            let why = reasons.first()?;
+            Some((*network, why.reason))
+        });
+        let never = self.never.iter().copied();
         let meets =
-            |(network, _): &(&IpNet, &str)| network.contains(&target) || target.contains(*network);
-        match protected.chain(never).find(meets) {
-            Some((address, why)) => Err(BlockError::Protected {
+            |(network, _): &(IpNet, Reason)| network.contains(&target) || target.contains(network);
+        // Of several the weightiest is named.
+        match protected
+            .chain(never)
+            .filter(meets)
+            .min_by_key(|(_, reason)| *reason)
+        {
+            Some((address, reason)) => Err(BlockError::Protected {
                 target,
-                address: *address,
-                why,
+                address,
+                reason,
             }),
             None => Ok(()),
         }
     }
 
-    /// What the kernel's allow-list must hold.
-    pub fn networks(&self) -> impl Iterator<Item = (&IpNet, &'static str)> {
-        self.protected.iter().map(|(network, why)| (network, *why))
+    /// What the kernel's allow-list must hold, with the reasons.
+    pub fn networks(&self) -> impl Iterator<Item = (&IpNet, &BTreeSet<Why>)> {
+        self.protected.iter()
     }
-}
-
-/// What `ip -json` says; nothing if it can't be run.
-fn ip(arguments: &[&str]) -> Vec<Value> {
-    let output = Command::new("ip").arg("-json").args(arguments).output();
-    let bytes = output.map(|output| output.stdout).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
-}
-
-fn parse(value: &Value) -> Option<IpAddr> {
-    value.as_str()?.parse().ok()
-}
-
-fn own_addresses() -> Vec<IpAddr> {
-    let links = ip(&["address", "show"]);
-    let infos = links
-        .iter()
-        .filter_map(|link| link["addr_info"].as_array())
-        .flatten();
-    infos.filter_map(|info| parse(&info["local"])).collect()
-}
-
-fn gateways() -> Vec<IpAddr> {
-    let families = [["-4", "route"], ["-6", "route"]];
-    let routes: Vec<Value> = families
-        .iter()
-        .flat_map(|arguments| ip(arguments))
-        .collect();
-    // A route may have several next hops.
-    let hops = routes
-        .iter()
-        .filter_map(|route| route["nexthops"].as_array());
-    let hops = hops.flatten().chain(&routes);
-    hops.filter_map(|hop| parse(&hop["gateway"]).or_else(|| parse(&hop["via"]["host"])))
-        .collect()
-}
-
-fn resolvers() -> Vec<IpAddr> {
-    // systemd-resolved puts itself in the first and those it asks in the second.
-    let files = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
-    let texts = files.map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    texts.iter().flat_map(|text| nameservers(text)).collect()
-}
-
-fn nameservers(text: &str) -> Vec<IpAddr> {
-    let servers = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver"));
-    // An address of a link has the interface behind a percent sign.
-    let servers = servers.filter_map(|server| server.trim().split('%').next());
-    servers.filter_map(|address| address.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -150,7 +206,7 @@ mod tests {
 
     fn refusal(guard: &Guard, target: &str) -> Option<&'static str> {
         match guard.check(&super::super::parse_network(target).unwrap()) {
-            Err(BlockError::Protected { why, .. }) => Some(why),
+            Err(BlockError::Protected { reason, .. }) => Some(reason.label()),
             Err(other) => panic!("{other}"),
             Ok(()) => None,
         }
@@ -159,18 +215,19 @@ mod tests {
     #[test]
     fn refuses_what_must_stay_reachable_and_what_contains_it() {
         let mut guard = Guard::bare();
-        guard.add("192.0.2.7/32".parse().unwrap(), "gateway");
-        guard.add("2001:db8:1::/48".parse().unwrap(), ALLOWED);
+        guard.add("192.0.2.7/32".parse().unwrap(), Reason::Gateway, "eth0");
+        guard.add("2001:db8:1::/48".parse().unwrap(), Reason::Allowed, "");
         let expected = [
             ("192.0.2.7", Some("gateway")),
             ("192.0.2.0/24", Some("gateway")),
             ("192.0.0.0/8", Some("gateway")),
             ("::ffff:192.0.2.7", Some("gateway")),
-            ("2001:db8:1::5", Some(ALLOWED)),
-            ("2001:db8:1:2::/64", Some(ALLOWED)),
-            ("2001:db8::/32", Some(ALLOWED)),
+            ("2001:db8:1::5", Some("allow-list")),
+            ("2001:db8:1:2::/64", Some("allow-list")),
+            ("2001:db8::/32", Some("allow-list")),
             ("127.0.0.1", Some("loopback")),
-            ("::1", Some("loopback or unspecified")),
+            ("::1", Some("loopback")),
+            ("::", Some("unspecified")),
             ("0.0.0.0", Some("this network")),
             ("224.0.0.251", Some("multicast")),
             ("255.255.255.255", Some("broadcast")),
@@ -187,18 +244,17 @@ mod tests {
     }
 
     #[test]
-    fn reads_resolvers() {
-        let text = "# a comment\nnameserver 192.0.2.53\n nameserver fe80::1%eth0\nsearch x\n";
-        let found: Vec<String> = nameservers(text).iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["192.0.2.53", "fe80::1"]);
-    }
-
-    #[test]
-    fn knows_this_host() {
-        let guard = Guard::of_host();
-        let ip = Command::new("ip").arg("-V").output();
-        if ip.is_ok() {
-            assert!(guard.networks().any(|(_, why)| why == "own address"));
+    fn a_network_keeps_its_weightiest_reasons() {
+        let mut protected = Protected::default();
+        let network: IpNet = "192.0.2.1/32".parse().unwrap();
+        protected.add(network, Reason::Resolver, "/etc/resolv.conf");
+        for table in 0..100 {
+            protected.add(network, Reason::Gateway, format!("table {table:03}"));
         }
+        let (_, reasons) = protected.iter().next().unwrap();
+        assert_eq!(reasons.len(), MAX_REASONS);
+        assert_eq!(reasons.first().unwrap().to_string(), "gateway (table 000)");
+        let guard = Guard::of(protected);
+        assert_eq!(refusal(&guard, "192.0.2.1"), Some("gateway"));
     }
 }

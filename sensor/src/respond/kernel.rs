@@ -17,9 +17,10 @@ use super::allowlist::Allowlist;
 use super::audit::{self, Audit};
 use super::blocklist::Blocklist;
 use super::entry::{BlockError, Listed, Measure, Origin, Request, Shown, canonical};
-use super::guard::{ALLOWED, Guard};
+use super::facts::Fact;
+use super::guard::{Guard, Reason, Why};
 use super::saved::{Saved, Store};
-use super::watch::GuardWatch;
+use super::watch::{FactState, GuardWatch};
 use super::{Mode, Respond};
 use sensor_capture::kernel::{Kernel, monotonic_ns};
 
@@ -63,6 +64,14 @@ pub struct KernelRespond {
     of_host: Guard,
     guard: Guard,
     watch: GuardWatch,
+    /// Facts that were never read, in words: until it is `None`, nothing new is blocked.
+    missing: Option<Arc<str>>,
+    /// A run before left its enforcement in force.
+    was_enforcing: bool,
+    /// Blocks of operators that wait until the guard is known.
+    waiting: Option<Saved>,
+    /// Protected networks for which the kernel's allow-list has no room.
+    n_unlisted: usize,
     audit: Option<Audit>,
     store: Option<Store>,
     /// Something that is kept over restarts changed since it was saved.
@@ -70,6 +79,30 @@ pub struct KernelRespond {
     looked_before_ns: u64,
     /// When saving failed, if it did the last time.
     save_failed: Option<Instant>,
+}
+
+/// A network that is never blocked.
+pub struct Guarded<'a> {
+    pub network: &'a IpNet,
+    /// Every reason, the weightiest first.
+    pub reasons: Vec<Why>,
+    /// Who put it on the allow-list, if somebody did.
+    pub by: Option<&'a Origin>,
+}
+
+/// State of the guard.
+#[derive(Clone, Debug, Default)]
+pub struct GuardState {
+    /// Facts that were never read, in words; until there are none, nothing new is blocked.
+    pub missing: Option<String>,
+    pub facts: Vec<FactState>,
+    /// Networks that are never blocked.
+    pub n_networks: usize,
+    /// Of those, what the kernel's allow-list has no room for.
+    pub n_unlisted: usize,
+    /// How often changes of the host could not be heard of, and why not, if so now.
+    pub n_deaf: u64,
+    pub deaf: Option<String>,
 }
 
 /// Time between two tries to save.
@@ -81,11 +114,12 @@ impl KernelRespond {
     ///
     /// # Errors
     /// When a map is missing or the allow-list is full.
-    pub fn new(kernel: &mut Kernel, options: Options, of_host: Guard) -> Result<Self> {
+    pub fn new(kernel: &mut Kernel, options: Options, watch: GuardWatch) -> Result<Self> {
         let allow = kernel.ebpf.take_map("ALLOW").context("map ALLOW missing")?;
         let seed = kernel.seed;
         let (mut blocks, words) = Blocklist::new(kernel.block_arrays()?, seed);
         let looked_before_ns = blocks.state().looked_ns;
+        let was_enforcing = kernel.adopted.lists && blocks.state().enforce != 0;
         let allowlist = Allowlist::new(Some(allow), words).context("map ALLOW")?;
         let config = options.allow.iter().map(|n| (canonical(n), Origin::Config));
         let mut respond = Self {
@@ -95,9 +129,13 @@ impl KernelRespond {
             options,
             blocks,
             allowlist,
-            guard: of_host.clone(),
-            watch: GuardWatch::start(of_host.clone())?,
-            of_host,
+            guard: Guard::bare(),
+            of_host: watch.changed().unwrap_or_else(Guard::bare),
+            missing: in_words(&watch.missing()),
+            watch,
+            was_enforcing,
+            waiting: None,
+            n_unlisted: 0,
             is_unsaved: false,
             looked_before_ns,
             save_failed: None,
@@ -105,7 +143,7 @@ impl KernelRespond {
         if kernel.adopted.lists {
             respond.tell_adopted();
         }
-        respond.restore()?;
+        respond.restore();
         Ok(respond)
     }
 
@@ -123,14 +161,31 @@ impl KernelRespond {
         self.note(AuditAction::Adopt, about);
     }
 
-    /// Puts in force what operators asked for before.
-    fn restore(&mut self) -> Result<()> {
+    /// Puts in force what operators asked for before; the blocks wait until the guard is known.
+    fn restore(&mut self) {
         let saved = self.store.as_ref().map(Store::load).unwrap_or_default();
         self.allowed.extend(saved.allowed());
-        self.apply_guard()?;
+        self.apply_guard();
+        if !saved.has_no_blocks() {
+            self.waiting = Some(saved);
+        }
+        match self.missing.clone() {
+            Some(missing) => error!(
+                %missing,
+                "the guard is not known: nothing is blocked, and nothing new dropped, until it is"
+            ),
+            None => self.put_waiting(),
+        }
+    }
+
+    /// Puts in force the blocks that waited for the guard.
+    fn put_waiting(&mut self) {
+        let Some(saved) = self.waiting.take() else {
+            return;
+        };
         let requests = saved.requests();
         if requests.is_empty() {
-            return Ok(());
+            return;
         }
         let (n_added, refused) = self.put_all(&requests);
         for cause in &refused {
@@ -147,7 +202,6 @@ impl KernelRespond {
             ..About::default()
         };
         self.note(AuditAction::Restore, about);
-        Ok(())
     }
 
     /// Writes what a person said of an incident into the audit log.
@@ -220,9 +274,7 @@ impl KernelRespond {
             let about = audit::listed(network, &Origin::Config);
             self.note(AuditAction::Allow, about);
         }
-        if let Err(cause) = self.apply_guard() {
-            error!(%cause, "the allow-list could not follow the configuration");
-        }
+        self.apply_guard();
     }
 
     /// Blocks a source or a prefix, or renews its block.
@@ -230,7 +282,8 @@ impl KernelRespond {
     /// # Errors
     /// See [`BlockError`]; `Protected` where the guard refuses.
     pub fn block(&mut self, request: &Request) -> Result<(), BlockError> {
-        let result = self.guard.check(&request.target);
+        self.follow_host();
+        let result = self.check(&request.target);
         let result = result.and_then(|()| self.blocks.add(request, monotonic_ns()));
         let outcome = self.outcome(&result);
         let action = match &result {
@@ -244,8 +297,20 @@ impl KernelRespond {
         result
     }
 
+    /// What must stay reachable is not blocked, nor anything as long as it isn't known what that is.
+    fn check(&self, target: &IpNet) -> Result<(), BlockError> {
+        if let Some(missing) = &self.missing {
+            return Err(BlockError::GuardUnknown {
+                target: *target,
+                missing: Arc::clone(missing),
+            });
+        }
+        self.guard.check(target)
+    }
+
     /// Blocks many at once: the number of entries made, and what was refused.
     pub fn load_bulk(&mut self, requests: &[Request]) -> (usize, Vec<BlockError>) {
+        self.follow_host();
         let (n_added, refused) = self.put_all(requests);
         self.is_unsaved |= requests.iter().any(|request| request.origin.is_kept());
         if let Some(first) = requests.first() {
@@ -265,10 +330,9 @@ impl KernelRespond {
 
     fn put_all(&mut self, requests: &[Request]) -> (usize, Vec<BlockError>) {
         let mut refused = Vec::new();
-        let guard = &self.guard;
         let meant: Vec<&Request> = requests
             .iter()
-            .filter(|request| match guard.check(&request.target) {
+            .filter(|request| match self.check(&request.target) {
                 Ok(()) => true,
                 Err(cause) => {
                     refused.push(cause);
@@ -349,12 +413,12 @@ impl KernelRespond {
     /// When the list is full.
     pub fn allow(&mut self, network: &IpNet, by: Origin) -> Result<Vec<Listed>, BlockError> {
         let network = canonical(network);
-        self.allowlist.add(&network, ALLOWED)?;
+        self.allowlist.add(&network)?;
         info!(network = %Shown(&network), ?by, "allowed");
         self.note(AuditAction::Allow, audit::listed(&network, &by));
         self.is_unsaved |= by.is_kept();
         self.allowed.insert(network, by);
-        self.apply_guard()
+        Ok(self.apply_guard())
     }
 
     /// Takes a network off the allow-list.
@@ -369,33 +433,79 @@ impl KernelRespond {
         info!(network = %Shown(&target), ?by, "no longer allowed");
         self.note(AuditAction::Disallow, audit::listed(&target, by));
         self.is_unsaved = true;
-        self.apply_guard().map(|_| ())
+        self.apply_guard();
+        Ok(())
     }
 
-    /// Networks that are never blocked, with the reason, and for those of the allow-list who put
-    /// them there.
-    pub fn allowed(&self) -> impl Iterator<Item = (&IpNet, &'static str, Option<&Origin>)> {
-        self.guard
+    /// Networks that are never blocked.
+    pub fn allowed(&self) -> impl Iterator<Item = Guarded<'_>> {
+        let by = |network| self.allowed.get(network);
+        let guarded = self
+            .guard
             .networks()
-            .map(|(network, why)| (network, why, self.allowed.get(network)))
+            .map(move |(network, reasons)| Guarded {
+                network,
+                reasons: reasons.iter().cloned().collect(),
+                by: by(network),
+            });
+        // Until the guard is known, what a run before put there stays.
+        let is_known =
+            |network: &&IpNet| !self.guard.networks().any(|(known, _)| known == *network);
+        let adopted = self
+            .allowlist
+            .iter()
+            .filter(is_known)
+            .map(|network| Guarded {
+                network,
+                reasons: vec![Why {
+                    reason: Reason::Adopted,
+                    from: String::new(),
+                }],
+                by: None,
+            });
+        guarded.chain(adopted)
+    }
+
+    /// Takes over what the watch found since the last call.
+    pub fn follow_host(&mut self) {
+        let was_missing = self.missing.is_some();
+        if was_missing {
+            self.missing = in_words(&self.watch.missing());
+        }
+        let changed = self.watch.changed();
+        let is_known_now = was_missing && self.missing.is_none();
+        if changed.is_none() && !is_known_now {
+            return;
+        }
+        if let Some(of_host) = changed {
+            self.of_host = of_host;
+        }
+        self.apply_guard();
+        if is_known_now {
+            info!("the guard is known: {} mode", self.options.mode.label());
+            self.put_waiting();
+        }
     }
 
     /// Makes the guard what the host needs and the allow-list says, here and in the kernel; the
-    /// blocks that it forbids go.
-    fn apply_guard(&mut self) -> Result<Vec<Listed>, BlockError> {
+    /// blocks that it forbids go. What the kernel's list has no room for is guarded here alone.
+    fn apply_guard(&mut self) -> Vec<Listed> {
         let mut guard = self.of_host.clone();
         for network in self.allowed.keys() {
-            guard.add(*network, ALLOWED);
+            guard.add(*network, Reason::Allowed, "");
         }
-        for (network, why) in guard.networks() {
-            self.allowlist.add(network, why)?;
+        let meant: BTreeSet<IpNet> = guard.networks().map(|(network, _)| *network).collect();
+        // As long as the guard isn't known, what is there stays.
+        if self.missing.is_none() {
+            let listed = self.allowlist.iter().copied();
+            let over: Vec<IpNet> = listed.filter(|network| !meant.contains(network)).collect();
+            for network in over {
+                if let Err(cause) = self.allowlist.remove(&network) {
+                    error!(%cause, "a network stays on the kernel's allow-list");
+                }
+            }
         }
-        let meant: BTreeSet<&IpNet> = guard.networks().map(|(network, _)| network).collect();
-        let listed = self.allowlist.iter().map(|(network, _)| *network);
-        let over: Vec<IpNet> = listed.filter(|network| !meant.contains(network)).collect();
-        for network in over {
-            self.allowlist.remove(&network)?;
-        }
+        self.list_all(&guard);
         self.guard = guard;
         self.open_gate();
         let guard = &self.guard;
@@ -409,7 +519,37 @@ impl KernelRespond {
             &Origin::Sensor,
             "must stay reachable now",
         );
-        Ok(gone)
+        gone
+    }
+
+    /// Puts the guard's networks on the kernel's allow-list, the weightiest first.
+    fn list_all(&mut self, guard: &Guard) {
+        let mut all: Vec<_> = guard.networks().collect();
+        all.sort_by_key(|(_, reasons)| reasons.first().map(|why| why.reason));
+        let mut refused = Vec::new();
+        for (network, _) in all {
+            refused.extend(self.allowlist.add(network).err());
+        }
+        if refused.len() != self.n_unlisted {
+            self.n_unlisted = refused.len();
+            if let Some(first) = refused.first() {
+                let n = refused.len();
+                error!(n, cause = %first, "networks are guarded by the agent alone, not in the kernel");
+            }
+        }
+    }
+
+    /// State of the guard, for status and metrics.
+    pub fn guard_state(&self) -> GuardState {
+        let (n_deaf, deaf) = self.watch.deaf();
+        GuardState {
+            missing: self.missing.as_deref().map(str::to_owned),
+            facts: self.watch.facts(),
+            n_networks: self.guard.networks().count(),
+            n_unlisted: self.n_unlisted,
+            n_deaf,
+            deaf,
+        }
     }
 
     fn open_gate(&mut self) {
@@ -417,7 +557,8 @@ impl KernelRespond {
         let gate = self.blocks.state();
         gate.n_allowed = n_allowed;
         gate.allow_planes = planes;
-        gate.enforce = u32::from(self.options.mode == Mode::Enforce);
+        let may_enforce = self.missing.is_none() || self.was_enforcing;
+        gate.enforce = u32::from(self.options.mode == Mode::Enforce && may_enforce);
         self.blocks.open_gate();
     }
 
@@ -436,12 +577,7 @@ impl KernelRespond {
             &Origin::Sensor,
             "time to live is over",
         );
-        if let Some(of_host) = self.watch.changed() {
-            self.of_host = of_host;
-            if let Err(cause) = self.apply_guard() {
-                error!(%cause, "the guard could not follow the host's addresses");
-            }
-        }
+        self.follow_host();
         let is_too_soon = self
             .save_failed
             .is_some_and(|failed| failed.elapsed() < SAVE_AGAIN);
@@ -465,7 +601,10 @@ impl KernelRespond {
         let Some(store) = self.store.as_ref().filter(|_| self.is_unsaved) else {
             return;
         };
-        let saved = Saved::of(self.blocks.list(), self.allowed.iter());
+        let mut saved = Saved::of(self.blocks.list(), self.allowed.iter());
+        if let Some(waiting) = &self.waiting {
+            saved.add_blocks_of(waiting);
+        }
         match store.save(&saved) {
             Ok(()) => {
                 if self.save_failed.take().is_some() {
@@ -494,8 +633,11 @@ impl KernelRespond {
         match (done, self.options.mode) {
             (Ok(()), Mode::Enforce) => Outcome::Applied,
             (Ok(()), Mode::Monitor) => Outcome::Monitored,
-            (Err(BlockError::Protected { why, .. }), _) => Outcome::Refused {
-                rule: Cow::Borrowed(why),
+            (Err(BlockError::Protected { reason, .. }), _) => Outcome::Refused {
+                rule: Cow::Borrowed(reason.label()),
+            },
+            (Err(BlockError::GuardUnknown { missing, .. }), _) => Outcome::Refused {
+                rule: Cow::Owned(format!("the guard is not known ({missing})")),
             },
             (Err(cause), _) => Outcome::Failed {
                 cause: cause.to_string(),
@@ -536,13 +678,24 @@ impl Respond for KernelRespond {
                 let (ttl_s, reason) = (decision.ttl_s, &decision.reason);
                 info!(%target, mode, ttl_s, reason, id, "block entry written");
             }
-            Err(BlockError::Protected { why, .. }) => {
+            Err(BlockError::Protected { reason, .. }) => {
+                let why = reason.label();
                 warn!(%target, why, id, "block refused");
+            }
+            Err(cause @ BlockError::GuardUnknown { .. }) => {
+                warn!(%target, %cause, id, "block refused");
             }
             Err(cause) => error!(%target, %cause, "block entry not written"),
         }
         self.outcome(&done)
     }
+}
+
+/// Facts that were never read, as one text.
+fn in_words(missing: &[(Fact, String)]) -> Option<Arc<str>> {
+    let one = |(fact, cause): &(Fact, String)| format!("{}: {cause}", fact.label());
+    let all: Vec<String> = missing.iter().map(one).collect();
+    (!all.is_empty()).then(|| Arc::from(all.join("; ")))
 }
 
 fn open_audit(path: &std::path::Path) -> Option<Audit> {

@@ -4,6 +4,7 @@ mod allowlist;
 mod audit;
 mod blocklist;
 mod entry;
+mod facts;
 mod filter;
 mod guard;
 mod kernel;
@@ -19,8 +20,10 @@ pub use blocklist::Blocklist;
 pub use entry::{
     BlockError, Listed, MAX_TTL, Measure, Network, Origin, Request, Shown, parse_network,
 };
-pub use guard::Guard;
-pub use kernel::{KernelRespond, Options};
+pub use facts::{Effect, Fact, Host, Source};
+pub use guard::{Guard, Protected, Reason, Why};
+pub use kernel::{GuardState, Guarded, KernelRespond, Options};
+pub use watch::{FactState, GuardWatch};
 
 /// What the sensor may do.
 #[derive(

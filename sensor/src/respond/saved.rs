@@ -26,7 +26,7 @@ pub struct Saved {
     allowed: Vec<SavedAllow>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct SavedBlock {
     target: Network,
     protocol: u8,
@@ -84,6 +84,16 @@ impl Saved {
                 })
                 .collect(),
         }
+    }
+
+    /// Adds blocks that are kept and not in force yet.
+    pub fn add_blocks_of(&mut self, other: &Self) {
+        self.blocks.extend(other.blocks.iter().cloned());
+    }
+
+    /// True without blocks.
+    pub fn has_no_blocks(&self) -> bool {
+        self.blocks.is_empty()
     }
 
     /// The blocks that still hold.

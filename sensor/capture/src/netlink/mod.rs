@@ -19,7 +19,7 @@ mod route;
 mod socket;
 
 pub use address::{Address, addresses};
-pub use changes::{Change, Changes, Woken};
+pub use changes::{Change, Changes, Woken, wait_for};
 pub use connection::{Connection, Protocol, State, connections};
 pub use features::{XdpFeatures, xdp_features};
 pub use filter::{Filter, Hook, filters, remove_clsact};

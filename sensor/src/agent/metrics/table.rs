@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use sensor_common::counters::{Count, Event, Outcome};
 
 use crate::agent::snapshot::Snapshot;
+use crate::respond::Fact;
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +241,28 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("outcome", outcome)], n as f64);
             }
         },
+    ),
+    gauge(
+        "sensor_respond_guard_known",
+        "1 once every fact that the guard protects by was read; 0: nothing new is blocked",
+        |now, out| out.add(&[], f64::from(u8::from(now.guard.missing.is_none()))),
+    ),
+    counter(
+        "sensor_respond_guard_errors_total",
+        "Looks at a fact of the host that failed; what was known of it stayed in force",
+        |now, out| {
+            for fact in Fact::ALL {
+                let state = now.guard.facts.iter().find(|state| state.fact == fact);
+                let n_errors = state.map_or(0, |state| state.n_errors);
+                out.add(&[("fact", fact.label())], n_errors as f64);
+            }
+            out.add(&[("fact", "changes")], now.guard.n_deaf as f64);
+        },
+    ),
+    gauge(
+        "sensor_respond_guard_networks",
+        "Networks that are never blocked",
+        |now, out| out.add(&[], now.guard.n_networks as f64),
     ),
     gauge(
         "sensor_respond_block_entries",

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sensor_record::answer::{Explanation, Flows, Load, Queue, Status, Ticks, Top};
+use sensor_record::answer::{
+    Explanation, Flows, Guard, GuardFact, Load, Queue, Status, Ticks, Top,
+};
 use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp};
 use tokio::sync::{oneshot, watch};
 
@@ -16,7 +18,7 @@ use crate::agent::search::FlowQuery;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenFeedback, GivenOrder};
-use crate::respond::Origin;
+use crate::respond::{FactState, GuardState, Origin};
 use sensor_capture::kernel::{Attachment, TableReader};
 
 /// Answers requests; cheap to clone.
@@ -206,6 +208,7 @@ fn status(now: &Snapshot) -> Status {
         incidents_open: engine.n_incidents_open,
         incidents_forgotten: 0,
         blocks: now.n_blocks as u64,
+        guard: guard(&now.guard),
         decisions: now.decided,
         events: now.all_events(),
         malformed: now.malformed(),
@@ -243,5 +246,28 @@ fn ticks(now: &Snapshot) -> Ticks {
         flows_p50: ms(now.ticks.flows.value_at_quantile(0.5)),
         flows_p99: ms(now.ticks.flows.value_at_quantile(0.99)),
         late: now.ticks.n_late,
+    }
+}
+
+/// State of what must stay reachable, for others.
+fn guard(state: &GuardState) -> Guard {
+    let fact = |state: &FactState| {
+        let fact = GuardFact {
+            known: state.is_known,
+            networks: state.n_networks as u64,
+            errors: state.n_errors,
+            error: state.error.clone(),
+            age_s: state.read_at.map(|at| at.elapsed().as_secs_f64()),
+        };
+        (state.fact.label().into(), fact)
+    };
+    Guard {
+        known: state.missing.is_none(),
+        missing: state.missing.clone(),
+        networks: state.n_networks as u64,
+        networks_unlisted: state.n_unlisted as u64,
+        facts: state.facts.iter().map(fact).collect(),
+        change_errors: state.n_deaf,
+        change_error: state.deaf.clone(),
     }
 }

@@ -10,6 +10,8 @@ use sensor_common::limits;
 use super::Finding;
 use sensor_capture::kernel::{Kernel, LoadOptions};
 
+use crate::respond::{Fact, Host, Source as _};
+
 /// Oldest kernel that the program is written for.
 const LEAST_KERNEL: (u32, u32) = (5, 15);
 /// First kernel with TCX, the way onto egress that nothing else can push aside.
@@ -33,6 +35,7 @@ pub fn examine() -> Vec<Finding> {
         memory_lock(version(&release)),
         memory(),
         unprivileged(),
+        guard(),
     ];
     if is_allowed {
         findings.push(program());
@@ -219,6 +222,30 @@ fn unprivileged() -> Finding {
         ),
         _ => Finding::ok(CHECK, "disabled"),
     }
+}
+
+/// What the guard protects by: enforcement waits for all of it.
+fn guard() -> Finding {
+    const CHECK: &str = "guard";
+    let mut host = Host::default();
+    let (mut n_networks, mut faults) = (0, Vec::new());
+    for fact in Fact::ALL {
+        match host.read(fact) {
+            Ok(protected) => n_networks += protected.len(),
+            Err(cause) => faults.push(format!("{}: {cause:#}", fact.label())),
+        }
+    }
+    if faults.is_empty() {
+        return Finding::ok(
+            CHECK,
+            format!("known: {n_networks} networks are never blocked"),
+        );
+    }
+    Finding::degraded(
+        CHECK,
+        faults.join("; "),
+        "nothing is blocked until that can be read: run the sensor with the rights that it names",
+    )
 }
 
 /// The proof: the kernel takes the program, into the smallest tables.

@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::ProgramFd;
-use sensor::respond::{Guard, KernelRespond, Measure, Mode, Options, Origin, Request};
+use sensor::respond::{
+    Effect, Fact, GuardWatch, KernelRespond, Measure, Mode, Options, Origin, Protected, Request,
+    Source,
+};
 use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{Kernel, LoadOptions};
+use sensor_capture::netlink::Change;
 use sensor_common::counters::Event;
 use sensor_engine::Scope;
 use serde_json::{Value, json};
@@ -166,6 +170,19 @@ fn request(address: u32, length: u8) -> Result<Request> {
     })
 }
 
+/// A host without addresses, so that nothing is refused.
+struct Nowhere;
+
+impl Source for Nowhere {
+    fn read(&mut self, _fact: Fact) -> Result<Protected> {
+        Ok(Protected::default())
+    }
+
+    fn effect(&self, _change: &Change) -> Effect {
+        Effect::default()
+    }
+}
+
 /// Full lists of a sensor that enforces.
 pub struct Loaded {
     pub n_added: usize,
@@ -179,7 +196,8 @@ pub fn fill_lists(sensor: &mut Sensor) -> Result<Loaded> {
         mode: Mode::Enforce,
         ..Options::default()
     };
-    let mut respond = KernelRespond::new(&mut sensor.kernel, options, Guard::bare())?;
+    let watch = GuardWatch::start(Box::new(Nowhere))?;
+    let mut respond = KernelRespond::new(&mut sensor.kernel, options, watch)?;
     let hosts = (0..FULL).map(|host| request(LISTED_NET << 24 | host, 32));
     let nets = prefixes().take(FULL as usize).map(|(a, n)| request(a, n));
     let requests: Vec<_> = hosts.chain(nets).collect::<Result<_>>()?;
