@@ -8,7 +8,7 @@ pub enum Way {
     Egress = 1,
 }
 
-/// What a packet brings besides its headers.
+/// Facts that a packet brings besides its headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     pub now_ns: u64,

@@ -29,7 +29,7 @@ pub trait Tables {
 /// Takes what the datapath counted.
 pub trait Listener {
     fn feed(&mut self, at_ns: u64, input: Input<'_>);
-    /// Whether flows are to be looked at after these host rows, be it their turn or not.
+    /// Tells if flows are to be looked at after these host rows, be it their turn or not.
     fn wants_flows(&self) -> bool;
     /// Called after each tick, with everything of it fed.
     ///
