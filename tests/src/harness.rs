@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use libtest_mimic::{Arguments, Completion, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 pub use inventory;
 
@@ -112,11 +112,22 @@ fn trial(test: &'static Test) -> Trial {
         .path
         .split_once("::")
         .map_or(test.path, |(_, name)| name);
-    Trial::ignorable_test(name, || match catch_unwind(AssertUnwindSafe(test.run)) {
+    Trial::ignorable_test(name, || {
+        let thread = std::thread::spawn(|| outcome(test));
+        thread
+            .join()
+            .unwrap_or_else(|_| Err("the test's thread ended by itself".into()))
+    })
+}
+
+/// Runs a test, in a thread of its own: one that pins its thread to a processor would leave the next
+/// ones of a shared thread there.
+fn outcome(test: &Test) -> Result<Completion, Failed> {
+    match catch_unwind(AssertUnwindSafe(test.run)) {
         Ok(()) => Ok(Completion::Completed),
         Err(payload) => match payload.downcast::<Skipped>() {
             Ok(skipped) => Ok(Completion::ignored_with(skipped.0)),
             Err(_) => Err(PANIC.take().unwrap_or_default().into()),
         },
-    })
+    }
 }
