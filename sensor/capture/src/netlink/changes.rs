@@ -35,7 +35,7 @@ pub enum Change {
     NeighbourGone(Neighbour),
 }
 
-/// What ended a wait.
+/// Cause that ended a wait.
 #[derive(Debug, Default)]
 pub struct Woken {
     pub changes: Vec<Change>,

@@ -52,6 +52,8 @@ pub(super) struct Decider {
     local: Table<Address, u64>,
     /// Sources and local addresses that found no room or gave way.
     n_shed: [u64; 2],
+    /// Last time a local address found no room.
+    local_shed_ns: Option<u64>,
     sequence: u64,
 }
 
@@ -66,6 +68,7 @@ impl Decider {
             made: Table::with_hasher(Seeded(hash_seed)),
             local: Table::with_hasher(Seeded(hash_seed)),
             n_shed: [0; 2],
+            local_shed_ns: None,
             sequence: 0,
         }
     }
@@ -80,7 +83,15 @@ impl Decider {
             self.local.insert(address, at_ns);
         } else {
             self.n_shed[1] = self.n_shed[1].saturating_add(1);
+            self.local_shed_ns = Some(at_ns);
         }
+    }
+
+    /// True while each address that sent packets out within the last hour is remembered. Without that,
+    /// an address that is not in the table may be local all the same, and nothing is decided on any.
+    fn knows_all_local(&self, at_ns: u64) -> bool {
+        self.local_shed_ns
+            .is_none_or(|shed_ns| at_ns.saturating_sub(shed_ns) >= LOCAL_NS)
     }
 
     pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
@@ -131,7 +142,8 @@ impl Decider {
     fn may_act(&mut self, at_ns: u64, address: &Address, source: &IpAddr) -> bool {
         let is_broadcast = matches!(source, IpAddr::V4(v4) if v4.is_broadcast());
         let is_never = source.is_unspecified() || source.is_loopback() || source.is_multicast();
-        if is_broadcast || is_never || self.local.contains_key(address) {
+        let may_be_local = self.local.contains_key(address) || !self.knows_all_local(at_ns);
+        if is_broadcast || is_never || may_be_local {
             return false;
         }
         let again_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS / 2);
@@ -185,5 +197,33 @@ fn service_of(finding: &Finding) -> Scope {
             local_port: *port,
         },
         _ => Scope::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::to_ip;
+
+    #[test]
+    fn a_full_table_of_local_addresses_widens_no_decision() {
+        let mut decider = Decider::new(&DecideConfig::default(), 0);
+        let address = |n: u32| [0, 0, u32::MAX.to_be() << 16, n];
+        let (stranger, last_local) = (address(1), address(2));
+        let begin_ns = 1_000 * SECOND_NS;
+        for n in 0..MAX_LOCAL as u32 {
+            decider.note_local(begin_ns, address(1_000 + n));
+        }
+        assert!(decider.may_act(begin_ns, &stranger, &to_ip(&stranger)));
+        decider.note_local(begin_ns, last_local);
+        assert!(!decider.may_act(begin_ns, &last_local, &to_ip(&last_local)));
+        // Nobody can be told from a local address until all of them are known again.
+        let other = address(3);
+        assert!(!decider.may_act(begin_ns, &other, &to_ip(&other)));
+        let later_ns = begin_ns + LOCAL_NS;
+        decider.forget(later_ns);
+        decider.note_local(later_ns, last_local);
+        assert!(decider.may_act(later_ns, &other, &to_ip(&other)));
+        assert!(!decider.may_act(later_ns, &last_local, &to_ip(&last_local)));
     }
 }
