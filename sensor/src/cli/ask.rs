@@ -1,6 +1,6 @@
 //! `sensor status`, `flows`, `top`, `incidents`: what the running agent sees.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,15 +13,17 @@ use sensor_record::{Incident, Zone, escape, json};
 use serde::Serialize;
 
 use super::client::{Client, Reach};
+use super::out::{put, say, say_table};
 use crate::agent::protocol::Request;
 use crate::agent::{FlowOrder, FlowQuery, TopOrder, TopQuery};
 use crate::respond::Network;
 
 /// One JSON object per line.
-pub(super) fn print_lines<T: Serialize>(records: &[T]) {
+pub(super) fn print_lines<T: Serialize>(records: &[T]) -> Result<()> {
     for record in records {
-        println!("{}", json::line(record));
+        say!("{}", json::line(record))?;
     }
+    Ok(())
 }
 
 #[derive(Args)]
@@ -35,29 +37,29 @@ impl Status {
     pub fn execute(self) -> Result<ExitCode> {
         let status: answer::Status = self.reach.connect()?.ask(&Request::Status)?;
         if self.reach.json {
-            println!("{}", json::line(&status));
+            say!("{}", json::line(&status))?;
         } else {
-            print_status(&status);
+            print_status(&status)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print_status(status: &answer::Status) {
-    println!(
+fn print_status(status: &answer::Status) -> Result<()> {
+    say!(
         "sensor {} (process {}), {} mode, up {}",
         escape(&status.version),
         status.pid,
         status.mode.label(),
         duration(status.uptime_s as u64),
-    );
+    )?;
     for at in &status.attach {
         let why = match at.reason.as_str() {
             "" => String::new(),
             reason => format!(" ({reason})"),
         };
         let line = format!("  {}: {} XDP{why}, {}", at.interface, at.mode, at.egress);
-        println!("{}", escape(&line));
+        say!("{}", escape(&line))?;
     }
     let mut table = Table::new(&["", "packets", "bytes", "packets/s", "load"]);
     for (way, load) in [("ingress", status.ingress), ("egress", status.egress)] {
@@ -75,32 +77,33 @@ fn print_status(status: &answer::Status) {
             bits(bytes_per_s),
         ]);
     }
-    table.print();
-    println!(
+    say_table(&table)?;
+    say!(
         "flows {}, incidents {} ({} open), block entries {}",
         status.flows,
         status.incidents.values().sum::<u64>(),
         status.incidents_open,
         status.blocks,
-    );
-    print_guard(&status.guard);
+    )?;
+    print_guard(&status.guard)?;
     for (name, n) in status.events.iter().chain(&status.malformed) {
         if *n > 0 {
-            println!("  {}: {n}", escape(name));
+            say!("  {}: {n}", escape(name))?;
         }
     }
     for (name, queue) in &status.queues {
         if queue.shed > 0 {
-            println!("  queue {}: {} shed", escape(name), queue.shed);
+            say!("  queue {}: {} shed", escape(name), queue.shed)?;
         }
     }
+    Ok(())
 }
 
 /// What is wrong with the guard; nothing where all is well.
-fn print_guard(guard: &answer::Guard) {
+fn print_guard(guard: &answer::Guard) -> Result<()> {
     if let Some(missing) = &guard.missing {
         let missing = escape(missing);
-        println!("guard NOT KNOWN, nothing is blocked until it is: {missing}");
+        say!("guard NOT KNOWN, nothing is blocked until it is: {missing}")?;
     }
     let facts = guard
         .facts
@@ -112,18 +115,19 @@ fn print_guard(guard: &answer::Guard) {
         match error {
             Some(error) => {
                 let error = escape(error);
-                println!("guard: {name} can't be read ({n_errors} times): {error}");
+                say!("guard: {name} can't be read ({n_errors} times): {error}")?;
             }
             None if n_errors > 0 => {
-                println!("guard: {name} could not be read {n_errors} times, is read again");
+                say!("guard: {name} could not be read {n_errors} times, is read again")?;
             }
             None => {}
         }
     }
     if guard.networks_unlisted > 0 {
         let n = guard.networks_unlisted;
-        println!("guard: {n} networks find no room on the kernel's allow-list");
+        say!("guard: {n} networks find no room on the kernel's allow-list")?;
     }
+    Ok(())
 }
 
 #[derive(Args)]
@@ -166,7 +170,7 @@ impl Flows {
         };
         let found: answer::Flows = self.reach.connect()?.ask(&Request::Flows(query))?;
         if self.reach.json {
-            print_lines(&found.flows);
+            print_lines(&found.flows)?;
             return Ok(ExitCode::SUCCESS);
         }
         let zone = Zone::local();
@@ -194,8 +198,8 @@ impl Flows {
                 zone.clock(flow.start),
             ]);
         }
-        table.print();
-        println!("{} of {} flows match", found.matched, found.of);
+        say_table(&table)?;
+        say!("{} of {} flows match", found.matched, found.of)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -248,8 +252,8 @@ impl Top {
         if self.reach.json {
             let top: answer::Top = client.ask(&Request::Top(query))?;
             match &top.rows {
-                TopRows::Hosts(hosts) => print_lines(hosts),
-                TopRows::Flows(flows) => print_lines(flows),
+                TopRows::Hosts(hosts) => print_lines(hosts)?,
+                TopRows::Flows(flows) => print_lines(flows)?,
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -257,13 +261,12 @@ impl Top {
         loop {
             let lines = self.look(&mut client, query)?;
             if !is_live {
-                println!("{}", lines.join("\n"));
+                say!("{}", lines.join("\n"))?;
                 return Ok(ExitCode::SUCCESS);
             }
             // Home, each line to its end, then the rest of the screen.
             let screen = lines.join("\x1b[K\n");
-            print!("\x1b[H{screen}\x1b[K\n\x1b[J");
-            std::io::stdout().flush()?;
+            put(&format!("\x1b[H{screen}\x1b[K\n\x1b[J"))?;
             std::thread::sleep(Duration::from_secs(self.interval));
         }
     }
@@ -338,7 +341,7 @@ impl Incidents {
         let limit = self.limit;
         let incidents: Vec<Incident> = self.reach.connect()?.ask(&Request::Incidents { limit })?;
         if self.reach.json {
-            print_lines(&incidents);
+            print_lines(&incidents)?;
             return Ok(ExitCode::SUCCESS);
         }
         let zone = Zone::local();
@@ -352,7 +355,7 @@ impl Incidents {
                 incident.explanation.clone(),
             ]);
         }
-        table.print();
+        say_table(&table)?;
         Ok(ExitCode::SUCCESS)
     }
 }

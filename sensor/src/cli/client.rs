@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use serde::de::DeserializeOwned;
 
@@ -64,17 +64,13 @@ impl Client {
     pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T> {
         let line = format!("{}\n", request.to_line());
         let mut answer = Vec::new();
-        let gone = || "the agent hung up; see its log";
-        self.stream
-            .get_mut()
-            .write_all(line.as_bytes())
-            .with_context(gone)?;
-        let n = self
-            .stream
-            .read_until(b'\n', &mut answer)
-            .with_context(gone)?;
+        // Told in words: a closed socket is not a closed standard output.
+        let gone = |cause: io::Error| anyhow!("the agent hung up; see its log: {cause}");
+        let sent = self.stream.get_mut().write_all(line.as_bytes());
+        sent.map_err(gone)?;
+        let n = self.stream.read_until(b'\n', &mut answer).map_err(gone)?;
         if n == 0 {
-            return Err(anyhow!(gone()));
+            return Err(gone(io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(parse_answer(&answer)?)
     }

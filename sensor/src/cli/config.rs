@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::out::{note, put, say};
 use super::sources::ConfigFlags;
 use crate::config::{self, Kind, Loaded, Origin, Setting};
 
@@ -46,28 +47,28 @@ impl Config {
         let load = || -> Result<Loaded> {
             let loaded = config::load(&self.config.sources(Vec::new()))?;
             for warning in &loaded.warnings {
-                eprintln!("warning: config: {warning}");
+                note!("warning: config: {warning}");
             }
             Ok(loaded)
         };
         match self.command {
             Command::Check => {
                 let loaded = load()?;
-                println!(
+                say!(
                     "configuration is valid: {} settings given, {} deprecated",
                     loaded.origins.len(),
                     loaded.warnings.len()
-                );
+                )?;
             }
-            Command::Show { json, changed } => show(&load()?, json, changed),
-            Command::Schema => println!("{:#}", config::json_schema()),
-            Command::Example => print!("{}", config::example()),
+            Command::Show { json, changed } => show(&load()?, json, changed)?,
+            Command::Schema => say!("{:#}", config::json_schema())?,
+            Command::Example => put(&config::example())?,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn show(loaded: &Loaded, json: bool, changed: bool) {
+fn show(loaded: &Loaded, json: bool, changed: bool) -> Result<()> {
     let tree = loaded.settings.tree();
     let mut rows = Vec::new();
     for setting in config::settings() {
@@ -84,13 +85,13 @@ fn show(loaded: &Loaded, json: bool, changed: bool) {
         shown.insert(path, json!({"value": value, "origin": origin}));
     }
     if json {
-        println!("{}", Value::Object(shown));
-        return;
+        return say!("{}", Value::Object(shown));
     }
     for (path, row) in &shown {
         let origin = row["origin"].as_str().unwrap_or_default();
-        println!("{path} = {}  # {origin}", row["value"]);
+        say!("{path} = {}  # {origin}", row["value"])?;
     }
+    Ok(())
 }
 
 /// Adds a setting's value; of a list of tables each key of each table.

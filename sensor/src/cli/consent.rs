@@ -74,8 +74,8 @@ const fn step(carries: Option<Carries>, is_terminal: bool) -> Step {
 }
 
 fn question(iface: &str, what: &str) -> Result<()> {
-    eprint!("{iface} {what}; its link may go down for a moment. Attach to it? [y/N] ");
-    std::io::stderr().flush()?;
+    let asked = format!("{iface} {what}; its link may go down for a moment. Attach to it? [y/N] ");
+    std::io::stderr().write_all(asked.as_bytes())?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {

@@ -9,6 +9,7 @@ use clap::Args;
 use sensor_record::json;
 use serde::Serialize;
 
+use super::out::say;
 use crate::config::{self, Sources};
 use sensor_capture::kernel::interface::Interface;
 use sensor_capture::kernel::{Pins, is_pinned, resident, take_off_left_over, wait_until_free};
@@ -81,12 +82,12 @@ impl Detach {
                 n_links,
                 n_filters,
             };
-            println!("{}", json::line(&report));
+            say!("{}", json::line(&report))?;
         } else if n_links + n_filters == 0 {
-            println!("instance {instance} left nothing at work");
+            say!("instance {instance} left nothing at work")?;
         } else {
             let names: Vec<&str> = interfaces.iter().map(String::as_str).collect();
-            println!("detached from {}", names.join(", "));
+            say!("detached from {}", names.join(", "))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -12,6 +12,7 @@ use sensor_record::json;
 use serde::Serialize;
 
 use super::EXIT_FAILED;
+use super::out::{put, say};
 use sensor_capture::kernel::interface::{expand, names};
 
 #[derive(Args)]
@@ -137,9 +138,9 @@ impl Doctor {
                 is_ok: !is_stopped,
                 findings: &findings,
             };
-            println!("{}", json::line(&report));
+            say!("{}", json::line(&report))?;
         } else {
-            print!("{}", text(&findings));
+            put(&text(&findings))?;
         }
         Ok(if is_stopped {
             ExitCode::from(EXIT_FAILED)

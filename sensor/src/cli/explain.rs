@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::EXIT_BAD_INPUT;
 use super::client::Reach;
+use super::out::say;
 use crate::agent::protocol::Request;
 
 /// Longer lines are none of the sensor's.
@@ -43,10 +44,10 @@ impl Explain {
             None => (self.ask()?, true),
         };
         if self.reach.json {
-            println!("{}", json::line(&Explanation::from(account)));
+            say!("{}", json::line(&Explanation::from(account)))?;
         } else {
             let sentences = text::explain::sentences(&account, &Zone::local());
-            println!("{}", sentences.join("\n"));
+            say!("{}", sentences.join("\n"))?;
         }
         Ok(if is_good {
             ExitCode::SUCCESS

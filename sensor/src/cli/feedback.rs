@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use sensor_record::{Name, Said, Zone, json};
 
 use super::client::Reach;
+use super::out::say;
 use crate::agent::protocol::Request;
 
 /// What the incident was.
@@ -44,15 +45,15 @@ impl Feedback {
         };
         let given: sensor_record::Feedback = self.reach.connect()?.ask(&request)?;
         if self.reach.json {
-            println!("{}", json::line(&given));
+            say!("{}", json::line(&given))?;
         } else {
-            println!(
+            say!(
                 "{} {} is held for {} until {}",
                 given.entity_kind.label(),
                 given.entity,
                 given.said.label(),
                 Zone::local().second(given.until),
-            );
+            )?;
         }
         Ok(ExitCode::SUCCESS)
     }

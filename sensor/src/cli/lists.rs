@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::EXIT_BAD_INPUT;
 use super::ask::{print_lines, protocol};
 use super::client::Reach;
+use super::out::{note, say, say_table};
 use crate::agent::protocol::Request;
 use crate::agent::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
 use crate::respond::{Network, parse_network};
@@ -130,19 +131,20 @@ impl Block {
                 let scope = scope.scope();
                 let request = Request::BlockDel(BlockDel { target, scope });
                 let done: BlockRemoved = self.reach.connect()?.ask(&request)?;
-                Ok(report(&self.reach, &done.removed, "entries removed"))
+                report(&self.reach, &done.removed, "entries removed")
             }
             BlockCommand::List { within, limit } => {
                 let request = Request::BlockList(BlockList { within, limit });
                 let listed = self.reach.connect()?.ask(&request)?;
-                Ok(block_list(&self.reach, &listed))
+                block_list(&self.reach, &listed)?;
+                Ok(ExitCode::SUCCESS)
             }
             BlockCommand::Flush => {
                 let done: BlockFlushed = self.reach.connect()?.ask(&Request::BlockFlush)?;
                 if self.reach.json {
-                    println!("{}", json::line(&done));
+                    say!("{}", json::line(&done))?;
                 } else {
-                    println!("{} entries removed", done.n_removed);
+                    say!("{} entries removed", done.n_removed)?;
                 }
                 Ok(ExitCode::SUCCESS)
             }
@@ -168,7 +170,7 @@ fn read_targets(path: &Path, targets: &mut Vec<Network>) -> Result<u64> {
         match parse_network(target) {
             Ok(network) => targets.push(Network(network)),
             Err(cause) => {
-                eprintln!("{named}:{}: {}", n + 1, escape(&cause));
+                note!("{named}:{}: {}", n + 1, escape(&cause));
                 n_bad += 1;
             }
         }
@@ -196,7 +198,7 @@ fn block_add(reach: &Reach, add: &BlockAdd, n_bad: u64) -> Result<ExitCode> {
         let done: BlockAdded = client.ask(&Request::BlockAdd(part))?;
         n_added += done.n_added;
         for refusal in &done.refused {
-            eprintln!("refused: {}", escape(refusal));
+            note!("refused: {}", escape(refusal));
             n_refused += 1;
         }
         mode = done.mode;
@@ -207,14 +209,14 @@ fn block_add(reach: &Reach, add: &BlockAdd, n_bad: u64) -> Result<ExitCode> {
             n_refused,
             mode,
         };
-        println!("{}", json::line(&done));
+        say!("{}", json::line(&done))?;
     } else {
         let note = if mode == Mode::Monitor {
             " (monitor mode: counted, not dropped)"
         } else {
             ""
         };
-        println!("{n_added} entries{note}");
+        say!("{n_added} entries{note}")?;
     }
     Ok(match (n_added, n_refused + n_bad) {
         (_, 0) => ExitCode::SUCCESS,
@@ -223,10 +225,9 @@ fn block_add(reach: &Reach, add: &BlockAdd, n_bad: u64) -> Result<ExitCode> {
     })
 }
 
-fn block_list(reach: &Reach, list: &BlockListed) -> ExitCode {
+fn block_list(reach: &Reach, list: &BlockListed) -> Result<()> {
     if reach.json {
-        print_lines(&list.entries);
-        return ExitCode::SUCCESS;
+        return print_lines(&list.entries);
     }
     let mut table = Table::new(&[
         "target", "what", "action", "ttl", "packets", "bytes", "by", "reason",
@@ -250,19 +251,18 @@ fn block_list(reach: &Reach, list: &BlockListed) -> ExitCode {
             entry.reason.clone(),
         ]);
     }
-    table.print();
+    say_table(&table)?;
     let (n, mode) = (list.entries.len(), list.mode.label());
-    println!("{n} of {} entries, {mode} mode", list.of);
-    ExitCode::SUCCESS
+    say!("{n} of {} entries, {mode} mode", list.of)
 }
 
-fn report(reach: &Reach, entries: &[Entry], what: &str) -> ExitCode {
+fn report(reach: &Reach, entries: &[Entry], what: &str) -> Result<ExitCode> {
     if reach.json {
-        print_lines(entries);
+        print_lines(entries)?;
     } else {
-        println!("{} {what}", entries.len());
+        say!("{} {what}", entries.len())?;
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(Args)]
@@ -293,7 +293,7 @@ impl Allow {
         match self.command {
             AllowCommand::Add { network } => {
                 let done: AllowAdded = client.ask(&Request::AllowAdd { network })?;
-                Ok(report(&self.reach, &done.unblocked, "blocks removed"))
+                report(&self.reach, &done.unblocked, "blocks removed")
             }
             AllowCommand::Del { network } => {
                 let _done: Done = client.ask(&Request::AllowDel { network })?;
@@ -302,7 +302,7 @@ impl Allow {
             AllowCommand::List => {
                 let AllowListed { entries } = client.ask(&Request::AllowList)?;
                 if self.reach.json {
-                    print_lines(&entries);
+                    print_lines(&entries)?;
                     return Ok(ExitCode::SUCCESS);
                 }
                 let mut table = Table::new(&["network", "why", "by"]);
@@ -313,7 +313,7 @@ impl Allow {
                         entry.origin.as_ref().map_or_else(String::new, text::by),
                     ]);
                 }
-                table.print();
+                say_table(&table)?;
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -38,7 +38,10 @@ where
         .or_else(|_| EnvFilter::try_new(&settings.filter))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    // A line that can't be written is not worth a panic, which telling of it on standard error is.
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
     match settings.format {
         LogFormat::Text => registry.with(lines.with_ansi(is_colored)).init(),

@@ -12,6 +12,7 @@ mod feedback;
 mod help;
 mod lists;
 mod logs;
+mod out;
 mod replay;
 mod run;
 mod site;
@@ -24,6 +25,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use sensor_record::escape_lines;
 
 use crate::config::Faults;
+use out::{is_closed, note};
 
 /// Exit codes, as documented in the README.
 pub const EXIT_FAILED: u8 = 1;
@@ -110,13 +112,14 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<Faults>() {
             Some(faults) => {
-                eprintln!("{}", escape_lines(&faults.to_string()));
+                note!("{}", escape_lines(&faults.to_string()));
                 ExitCode::from(EXIT_USAGE)
             }
             None => {
-                eprintln!("sensor: {}", escape_lines(&format!("{error:#}")));
+                note!("sensor: {}", escape_lines(&format!("{error:#}")));
                 ExitCode::from(EXIT_FAILED)
             }
         },

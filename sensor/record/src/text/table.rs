@@ -43,21 +43,17 @@ impl Table {
         let line = |row: &Vec<String>| {
             let cells = row.iter().zip(&widths).zip(&is_number);
             let padded = cells.map(|((cell, width), right)| {
+                // Not by a format's width, which is bounded.
+                let space = " ".repeat(width.saturating_sub(cell.chars().count()));
                 if *right {
-                    format!("{cell:>width$}")
+                    space + cell
                 } else {
-                    format!("{cell:<width$}")
+                    cell.clone() + &space
                 }
             });
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         self.rows.iter().map(line).collect()
-    }
-
-    pub fn print(&self) {
-        for line in self.lines() {
-            println!("{line}");
-        }
     }
 }
 
@@ -82,6 +78,15 @@ mod tests {
             "fe80::1     12.3k",
         ];
         assert_eq!(table.lines(), expected);
+    }
+
+    #[test]
+    fn cells_may_be_longer_than_a_format_is_wide() {
+        let mut table = Table::new(&["reason", "packets"]);
+        table.row(vec!["x".repeat(100_000), "7".to_owned()]);
+        table.row(vec!["short".to_owned(), "12".to_owned()]);
+        let lines = table.lines();
+        assert_eq!(lines[2].len(), 100_000 + 2 + 7);
     }
 
     #[test]
