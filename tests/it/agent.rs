@@ -145,6 +145,42 @@ fn reload(sensor: &Running, path: &Path, text: &str) -> Value {
 }
 
 #[test]
+fn an_exception_keeps_a_scan_from_being_an_incident_until_a_reload_removes_it() {
+    needs_root();
+    let except = "[[detect.except]]\nfamily = \"port_scan\"\nsource = \"10.99.2.2\"\n\
+                  reason = \"audit\"\n";
+    let path = file("except.toml", except);
+    let network = Network::new().unwrap();
+    let mut sensor = Running::start(&network, &format!("--config {}", path.display())).unwrap();
+    assert!(
+        !finds_a_scan(&network, &sensor, "1-200"),
+        "an excepted scan is an incident"
+    );
+    let counted = sensor_tests::wait_until(Duration::from_secs(10), || {
+        let status = sensor.ask("status --json").unwrap();
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        let first = status["exceptions"][0].clone();
+        (first["findings"].as_u64()? > 0).then_some(first)
+    });
+    let counted = counted.expect("no excepted finding was counted");
+    assert_eq!(counted["reason"], "audit");
+    assert_eq!(counted["expired"], false);
+    let told = sensor.ask("status").unwrap();
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("exception \"audit\": "), "{told}");
+    let metrics = "curl -s http://127.0.0.1:9469/metrics";
+    let served = network.run("server", metrics).unwrap();
+    let text = String::from_utf8_lossy(&served.stdout).into_owned();
+    let series = "sensor_findings_excepted_total{reason=\"audit\"} ";
+    assert!(text.lines().any(|line| line.starts_with(series)), "{text}");
+
+    let applied = reload(&sensor, &path, "")["config.applied"].clone();
+    assert_eq!(applied, serde_json::json!(["detect.except"]));
+    assert!(finds_a_scan(&network, &sensor, "201-400"), "no incident");
+    sensor.stop().unwrap();
+}
+
+#[test]
 fn a_reload_switches_enforcement_metrics_and_log() {
     needs_root();
     let path = file("live.toml", "[metrics]\nenabled = false\n");

@@ -57,6 +57,9 @@ pub struct Status {
     pub drifts: u64,
     /// Kinds of subjects whose scores are being calibrated anew
     pub models_adapting: u64,
+    /// Exceptions of the configuration
+    #[serde(default)]
+    pub exceptions: Vec<Exception>,
     /// Number of incidents opened, by family
     pub incidents: Counts,
     /// Number of incidents that are open
@@ -82,6 +85,37 @@ pub struct Status {
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken
     pub clients_refused: u64,
+}
+
+/// Use of a configured exception.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Exception {
+    /// Reason given in the configuration
+    pub reason: String,
+    /// Number of findings excepted
+    pub findings: u64,
+    /// Time of the last of them
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// End of the exception
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// True after its end: findings are made into incidents again
+    pub expired: bool,
+}
+
+impl Exception {
+    /// As of event time `at_ns`.
+    pub fn new(used: &sensor_engine::ExceptionUse, at_ns: u64) -> Self {
+        Self {
+            reason: used.exception.reason.clone(),
+            findings: used.n_findings,
+            last: (used.last_ns > 0).then_some(Timestamp(used.last_ns)),
+            until: used.exception.until_ns.map(Timestamp),
+            expired: used.exception.is_expired(at_ns),
+        }
+    }
 }
 
 /// Load of one way.

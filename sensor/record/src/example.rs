@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::answer::{Guard, GuardFact, Load, Outcomes, Queue, Status, Ticks};
+use crate::answer::{Exception, Guard, GuardFact, Load, Outcomes, Queue, Status, Ticks};
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
 use crate::entity::{Entity, EntityKind};
@@ -377,6 +377,13 @@ pub fn status() -> Status {
         flows_ended: 900,
         drifts: 1,
         models_adapting: 0,
+        exceptions: vec![Exception {
+            reason: "vulnerability scan of the auditors".to_owned(),
+            findings: 4,
+            last: Some(START),
+            until: Some(Timestamp(1_798_761_600_000_000_000)),
+            expired: false,
+        }],
         incidents: counts(&[("port_scan", 1)]),
         incidents_open: 1,
         incidents_forgotten: 0,

@@ -11,13 +11,13 @@ use anyhow::Result;
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Event, Outcome};
 use sensor_common::event::Sample;
-use sensor_engine::{Input, OPINION_NS};
+use sensor_engine::{ExceptionUse, Input, OPINION_NS};
 use sensor_record::{
     Adopted, Counts, Event as PacketEvent, Feedback, Loss, Record, Reloaded, SensorAction,
     SensorEvent, Summary, Timestamp, Volume, entity, text,
 };
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::notify::Notify;
 use super::printer::Lines;
@@ -418,6 +418,8 @@ impl Looks {
         snapshot.engine = pipeline.stats();
         snapshot.tables = pipeline.engine().tables();
         snapshot.tables.extend(pipeline.respond.tables());
+        snapshot.exceptions = pipeline.engine().exceptions().to_vec();
+        warn_of_expiries(&snapshot.exceptions, before.at_ns, at_ns);
         snapshot.n_incidents = pipeline.incidents().clone();
         snapshot.decided = pipeline.outcomes();
         snapshot.n_blocks = pipeline.respond.n_entries();
@@ -506,5 +508,19 @@ impl Listener for Attentive<'_> {
 
     fn finish(&mut self, at_ns: u64) {
         self.pipeline.finish(at_ns);
+    }
+}
+
+/// Logs each exception that expired since the snapshot before.
+fn warn_of_expiries(exceptions: &[ExceptionUse], before_ns: u64, now_ns: u64) {
+    let expired = exceptions
+        .iter()
+        .map(|used| &used.exception)
+        .filter(|one| one.is_expired(now_ns) && (before_ns == 0 || !one.is_expired(before_ns)));
+    for exception in expired {
+        warn!(
+            reason = exception.reason,
+            "an exception expired: its findings are made into incidents again"
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, Event, Outcome};
-use sensor_engine::{Stats, TableUse};
+use sensor_engine::{ExceptionUse, Stats, TableUse};
 use sensor_record::answer::Outcomes;
 use sensor_record::{Counts, Sensor};
 
@@ -55,6 +55,7 @@ pub struct Snapshot {
     pub engine: Stats,
     /// How full each table is: the engine's, and the lists.
     pub tables: Vec<TableUse>,
+    pub exceptions: Vec<ExceptionUse>,
     pub n_incidents: BTreeMap<&'static str, u64>,
     /// Decisions, by what became of them.
     pub decided: Outcomes,
@@ -142,6 +143,7 @@ impl Snapshot {
             rates: [Rate::default(); 2],
             engine: Stats::default(),
             tables: Vec::new(),
+            exceptions: Vec::new(),
             n_incidents: BTreeMap::new(),
             decided: Outcomes::default(),
             n_blocks: 0,

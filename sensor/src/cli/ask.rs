@@ -86,6 +86,7 @@ fn print_status(status: &answer::Status) -> Result<()> {
         status.blocks,
     )?;
     print_guard(&status.guard)?;
+    print_exceptions(&status.exceptions)?;
     for (name, n) in status.events.iter().chain(&status.malformed) {
         if *n > 0 {
             say!("  {}: {n}", escape(name))?;
@@ -95,6 +96,19 @@ fn print_status(status: &answer::Status) -> Result<()> {
         if queue.shed > 0 {
             say!("  queue {}: {} shed", escape(name), queue.shed)?;
         }
+    }
+    Ok(())
+}
+
+/// Prints each exception of the configuration with its use.
+fn print_exceptions(exceptions: &[answer::Exception]) -> Result<()> {
+    for exception in exceptions {
+        let state = if exception.expired { " (expired)" } else { "" };
+        say!(
+            "  exception \"{}\"{state}: {} findings",
+            escape(&exception.reason),
+            exception.findings,
+        )?;
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub struct ExceptSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", example = &"2099-01-01")]
     pub until: Option<Until>,
-    /// Reason of the exception, at most 512 bytes.
+    /// Reason of the exception, shown in `sensor status`, at most 512 bytes.
     #[schemars(with = "String", example = &"vulnerability scan of the auditors")]
     pub reason: Reason,
 }

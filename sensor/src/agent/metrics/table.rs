@@ -1,9 +1,12 @@
 //! Every metric: name, kind and help stand here once, next to where its value comes from.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 use sensor_common::counters::{Count, Event, Outcome};
+
+use sensor_engine::ExceptionUse;
 
 use crate::agent::snapshot::Snapshot;
 use crate::respond::Fact;
@@ -205,6 +208,25 @@ const FAMILIES: &[Family] = &[
         |now, out| out.add(&[], now.engine.n_adapting as f64),
     ),
     counter(
+        "sensor_findings_excepted_total",
+        "Findings that a configured exception kept from becoming an incident, by its reason",
+        |now, out| {
+            for (reason, n) in by_reason(now, |used| used.n_findings) {
+                out.add(&[("reason", reason)], n as f64);
+            }
+        },
+    ),
+    gauge(
+        "sensor_exceptions_expired",
+        "Configured exceptions that expired, by reason",
+        |now, out| {
+            let is_expired = |used: &ExceptionUse| u64::from(used.exception.is_expired(now.at_ns));
+            for (reason, n) in by_reason(now, is_expired) {
+                out.add(&[("reason", reason)], n as f64);
+            }
+        },
+    ),
+    counter(
         "sensor_flow_early_looks_total",
         "Looks at flows out of turn",
         |now, out| out.add(&[], now.engine.n_early_looks as f64),
@@ -390,6 +412,15 @@ impl Series<'_> {
     }
 }
 
+/// Sums over exceptions of the same reason: a series has to be unique.
+fn by_reason(now: &Snapshot, value: impl Fn(&ExceptionUse) -> u64) -> BTreeMap<&str, u64> {
+    let mut sums = BTreeMap::new();
+    for used in &now.exceptions {
+        *sums.entry(used.exception.reason.as_str()).or_default() += value(used);
+    }
+    sums
+}
+
 /// Everything in Prometheus' text format, version 0.0.4, with what the socket counts.
 pub fn render(now: &Snapshot, n_refused_clients: u64, n_forgotten: u64) -> String {
     let mut text = String::new();
@@ -479,6 +510,36 @@ mod tests {
             "sensor_socket_clients_refused_total 5",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn exceptions_of_one_reason_are_one_series() {
+        let used = |reason: &str, until_ns, n_findings| ExceptionUse {
+            exception: sensor_engine::Exception {
+                until_ns,
+                reason: reason.to_owned(),
+                ..sensor_engine::Exception::default()
+            },
+            n_findings,
+            last_ns: 0,
+        };
+        let mut now = snapshot();
+        now.at_ns = 100;
+        now.exceptions = vec![
+            used("audit", Some(100), 3),
+            used("lab", None, 1),
+            used("audit", Some(101), 4),
+        ];
+        let text = render(&now, 0, 0);
+        for line in [
+            "sensor_findings_excepted_total{reason=\"audit\"} 7",
+            "sensor_findings_excepted_total{reason=\"lab\"} 1",
+            "sensor_exceptions_expired{reason=\"audit\"} 1",
+            "sensor_exceptions_expired{reason=\"lab\"} 0",
+        ] {
+            let n = text.lines().filter(|found| *found == line).count();
+            assert_eq!(n, 1, "{line}\n{text}");
         }
     }
 

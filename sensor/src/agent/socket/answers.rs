@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_record::answer::{
-    Explanation, Flows, Guard, GuardFact, Load, Queue, Status, Ticks, Top,
+    Exception, Explanation, Flows, Guard, GuardFact, Load, Queue, Status, Ticks, Top,
 };
 use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp};
 use tokio::sync::{oneshot, watch};
@@ -204,6 +204,11 @@ fn status(now: &Snapshot) -> Status {
         flows_ended: engine.n_flows_ended,
         drifts: engine.n_drifts,
         models_adapting: engine.n_adapting,
+        exceptions: now
+            .exceptions
+            .iter()
+            .map(|used| Exception::new(used, now.at_ns))
+            .collect(),
         incidents: now.incidents(),
         incidents_open: engine.n_incidents_open,
         incidents_forgotten: 0,
