@@ -107,6 +107,12 @@ impl DecideStage {
 
     pub(crate) fn take(&mut self, at_ns: u64, finding: &Finding, out: &mut Vec<DecideEvent>) {
         let key = (finding.family, finding.entity);
+        let is_of_others = |case: &Case| case.is_of_others(finding);
+        if self.cases.get(&key).is_some_and(is_of_others)
+            && let Some(mut ended) = self.cases.swap_remove(&key)
+        {
+            out.push(DecideEvent::Incident(Box::new(ended.close())));
+        }
         if !self.cases.contains_key(&key) {
             if self.cases.len() >= self.config.max_incidents {
                 self.n_shed = self.n_shed.saturating_add(1);

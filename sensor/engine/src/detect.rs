@@ -19,7 +19,7 @@ mod windows;
 
 pub(crate) use self::attribution::Attribution;
 pub use self::family::{Family, MaxResponse, Severity, families_markdown};
-pub use self::finding::{Entity, Evidence, Finding};
+pub use self::finding::{Entity, Evidence, Finding, MAX_SCORE, strength};
 pub(crate) use self::profile::Profiles;
 pub use self::profile::{BENIGN, Counters, Namer, Naming, Profile, inputs};
 pub use self::registry::Detector;

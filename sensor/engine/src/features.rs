@@ -23,5 +23,6 @@ pub use self::host::{Counts, HostLook};
 pub use self::schema::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, schema_hash, schema_markdown,
 };
+pub use self::sketch::MAX_COUNTED;
 pub(crate) use self::subjects::{Rank, Subjects};
 pub use self::subjects::{Subject, Vector, WINDOW_NS};

@@ -36,13 +36,14 @@ pub use decide::{
     Action, Confidence, Decision, Exception, ExceptionUse, Incident, Lowered, Scope, State,
 };
 pub use detect::{
-    BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, MaxResponse, Namer, Naming,
-    OPINION_NS, Opinion, Score, Scorer, Severity, Surprises, families_markdown, inputs,
+    BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, MAX_SCORE, MaxResponse, Namer,
+    Naming, OPINION_NS, Opinion, Score, Scorer, Severity, Surprises, families_markdown, inputs,
+    strength,
 };
 pub use engine::{Engine, Input, Output};
 pub use features::{
-    Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, Subject, TableUse, Vector,
-    schema_hash, schema_markdown,
+    Column, FEATURES, Feature, MAX_COUNTED, N_FEATURES, SCHEMA_VERSION, Span, Subject, TableUse,
+    Vector, schema_hash, schema_markdown,
 };
 pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
 pub use losses::{Loss, Losses};

@@ -5,6 +5,8 @@ pub mod explain;
 mod line;
 mod table;
 
+use sensor_engine::{MAX_SCORE, strength};
+
 use crate::decision::{Decision, Outcome};
 use crate::origin::Origin;
 use crate::transport::transport;
@@ -13,19 +15,9 @@ use crate::unit::number;
 pub use line::{line, summary};
 pub use table::Table;
 
-/// Scores above this say no more.
-pub const SCORE_CEILING: f64 = 300.0;
-
 /// A score with its ceiling and a plain word.
 pub fn score(score: f64) -> String {
-    let word = match score {
-        s if s >= 100.0 => "overwhelming",
-        s if s >= 10.0 => "very strong",
-        s if s >= 4.0 => "strong",
-        s if s >= 2.0 => "moderate",
-        _ => "weak",
-    };
-    format!("{} of {SCORE_CEILING:.0}, {word}", number(score))
+    format!("{} of {MAX_SCORE:.0}, {}", number(score), strength(score))
 }
 
 /// `drop 198.51.100.7 for 5m`, with what of its traffic is meant.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use sensor_common::{Address, mix};
 
 use super::DecideEvent;
-use super::incident::Incident;
+use super::incident::{Incident, reason};
 use crate::address::{Seeded, Table, from_ip};
 use crate::config::{DecideConfig, SECOND_NS};
 use crate::detect::{Finding, MaxResponse};
@@ -176,7 +176,7 @@ impl Decider {
             target,
             scope,
             ttl_s: self.config.ttl_s,
-            reason: format!("{}: {}", finding.family.label(), incident.explanation),
+            reason: format!("{}: {}", finding.family.label(), reason(finding, target)),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Sentences of incidents: that of the family's row, filled in with the incident's numbers.
 
 use super::incident::Incident;
-use crate::detect::{Evidence, Family};
+use crate::detect::{Evidence, Family, MAX_SCORE, strength};
+use crate::features::MAX_COUNTED;
 
 /// Makes the sentence of an incident.
 pub(super) fn explain(incident: &Incident) -> String {
@@ -146,6 +147,7 @@ fn word(incident: &Incident, name: &str) -> Option<String> {
         "either" if incident.sources.is_empty() => victim(incident),
         "either" => sources(incident),
         "station" => station(incident),
+        "observed" if is_estimated(incident) => about(observed),
         "observed" => format!("{observed:.0}"),
         "expected" => format!("{expected:.0}"),
         "observed_2" => format!("{observed:.2}"),
@@ -159,8 +161,8 @@ fn word(incident: &Incident, name: &str) -> Option<String> {
         "evidence" => evidence(incident),
         "note" => incident.notes.first().map(|note| note.value.clone())?,
         "port" => incident.ports.first().copied().unwrap_or(0).to_string(),
-        "n_ports" => incident.n_ports.to_string(),
-        "n_hosts" => incident.n_destinations.to_string(),
+        "n_ports" => about(incident.n_ports as f64),
+        "n_hosts" => about(incident.n_destinations as f64),
         "contacts" => format!("{:.0}", of("contacts").0),
         "period" => format!("{:.1}", of("period_s").0),
         "regular" => format!("{:.0}", 100.0 * of("regular_share").0),
@@ -168,6 +170,30 @@ fn word(incident: &Incident, name: &str) -> Option<String> {
         "end" => end(incident),
         _ => return None,
     })
+}
+
+/// Numbers of distinct values.
+const DISTINCT: &[&str] = &[
+    "ports_tried_per_s",
+    "ports_failed",
+    "ports_failed_in_an_hour",
+    "hosts_failed",
+    "hosts_failed_in_an_hour",
+    "mail_servers",
+];
+
+/// True where the strongest number is of distinct values.
+fn is_estimated(incident: &Incident) -> bool {
+    strongest(incident).is_some_and(|evidence| DISTINCT.contains(&evidence.name))
+}
+
+/// A number of distinct values: many are estimated.
+fn about(n: f64) -> String {
+    if n > MAX_COUNTED as f64 {
+        format!("about {n:.0}")
+    } else {
+        format!("{n:.0}")
+    }
 }
 
 fn victim(incident: &Incident) -> String {
@@ -185,15 +211,16 @@ fn sources(incident: &Incident) -> String {
 fn end(incident: &Incident) -> String {
     let seconds = incident.end_ns.saturating_sub(incident.start_ns) as f64 / 1e9;
     format!(
-        "over {seconds:.1} s, 10^-{:.0} likely by chance",
-        incident.score
+        "over {seconds:.1} s (score {:.0} of {MAX_SCORE:.0}, {})",
+        incident.score,
+        strength(incident.score)
     )
 }
 
 fn station(incident: &Incident) -> String {
     incident.source_mac.map_or_else(String::new, |mac| {
         let [a, b, c, d, e, f] = mac;
-        format!("station {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+        format!("station {a:02X}-{b:02X}-{c:02X}-{d:02X}-{e:02X}-{f:02X}")
     })
 }
 
@@ -208,7 +235,10 @@ fn list<T: ToString>(items: &[T], n: u64) -> String {
     match items {
         [] => format!("{n} addresses"),
         [one] if n <= 1 => one.to_string(),
-        [first, ..] => format!("{} and {} more", first.to_string(), n.saturating_sub(1)),
+        [first, ..] => {
+            let more = about(n.saturating_sub(1) as f64);
+            format!("{} and {more} more", first.to_string())
+        }
     }
 }
 
@@ -241,6 +271,7 @@ mod tests {
             ports: vec![22],
             n_ports: 1,
             last_ns: T0 + 1_500_000_000,
+            score: 120.0,
             ..Finding::new(Detector::Scan, family, Entity::Source(ip(1)), T0)
         };
         let mut case = Case::new(String::new(), &finding, None);
@@ -266,11 +297,25 @@ mod tests {
     fn a_sentence_has_the_numbers_and_a_number_may_have_its_own() {
         let told = explain(&incident(Family::BruteForce, "short_sessions"));
         let expected = "10.0.0.1 had 40 short sessions with port 22 of 10.0.0.2 where 2 would be \
-                        many, over 1.5 s, ";
-        assert!(told.starts_with(expected), "{told}");
+                        many, over 1.5 s (score 120 of 300, overwhelming)";
+        assert_eq!(told, expected);
         let told = explain(&incident(Family::HostSweep, "mail_servers"));
         assert!(told.contains("spoke to 40 mail servers"), "{told}");
         let told = explain(&incident(Family::PortScan, "mail_servers"));
         assert!(told.contains("tried 1 ports of"), "{told}");
+    }
+
+    #[test]
+    fn many_distinct_values_are_about_so_many_and_stations_have_one_style() {
+        let mut known = incident(Family::PortScan, "ports_failed");
+        known.features[0].observed = 900.0;
+        known.n_ports = 1_000;
+        let told = explain(&known);
+        assert!(told.contains("tried about 1000 ports of"), "{told}");
+        assert!(told.contains("about 900 in the judged window"), "{told}");
+        known.features[0].name = "short_sessions";
+        assert!(!explain(&known).contains("about 900"));
+        known.source_mac = Some([0, 0, 0x5e, 0, 0x53, 0x23]);
+        assert_eq!(station(&known), "station 00-00-5E-00-53-23");
     }
 }

@@ -194,6 +194,21 @@ impl Case {
         incident.explanation = explain(incident);
     }
 
+    /// True where it is over and other sources did what was found now: that is an incident of their
+    /// own.
+    pub(super) fn is_of_others(&self, finding: &Finding) -> bool {
+        let incident = &self.incident;
+        let are_named =
+            |sources: &[IpAddr], n: u64| !sources.is_empty() && n <= sources.len() as u64;
+        finding.first_ns > incident.end_ns
+            && are_named(&incident.sources, incident.n_sources)
+            && are_named(&finding.sources, finding.n_sources)
+            && !finding
+                .sources
+                .iter()
+                .any(|source| self.sources.contains(source))
+    }
+
     /// Returns the incident if it is new, or has changed and was last published long enough ago.
     pub(super) fn publish(&mut self, at_ns: u64, update_ns: u64) -> Option<Incident> {
         let is_due = self
@@ -220,6 +235,17 @@ impl Case {
         self.incident.state = State::Closed;
         self.incident.clone()
     }
+}
+
+/// Makes the sentence of one finding alone, as of an incident of its own, with the given source
+/// before the others.
+pub(super) fn reason(finding: &Finding, source: IpAddr) -> String {
+    let mut case = Case::new(String::new(), finding, None);
+    case.take(finding.last_ns, finding, Confidence::FULL, usize::MAX);
+    let mut incident = case.incident;
+    incident.sources.retain(|other| *other != source);
+    incident.sources.insert(0, source);
+    explain(&incident)
 }
 
 fn extend<T: Ord + Copy>(set: &mut BTreeSet<T>, more: &[T], n_listed: usize) {

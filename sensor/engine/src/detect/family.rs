@@ -161,7 +161,7 @@ families! {
          many, {end}";
     /// Contacts with an address outside, as regular as a clock.
     Beacon: "beacon", "T1071.001", always!(Medium), Drop, Source,
-        "{sources} called port {port} of {victim} {contacts} times, every {period} s: {regular} % of \
+        "{sources} called port {port} of {victim} {contacts} times, about every {period} s: {regular} % of \
          the intervals are alike where {by_chance} % would be by chance, {end}";
     /// Data carried in the names of DNS questions.
     DnsTunnel: "dns_tunnel", "T1071.004", always!(High), Drop, Source,

@@ -119,6 +119,17 @@ impl Finding {
 /// Highest score; more would say no more.
 pub const MAX_SCORE: f64 = 300.0;
 
+/// A score in a plain word.
+pub const fn strength(score: f64) -> &'static str {
+    match score {
+        s if s >= 100.0 => "overwhelming",
+        s if s >= 10.0 => "very strong",
+        s if s >= 4.0 => "strong",
+        s if s >= 2.0 => "moderate",
+        _ => "weak",
+    }
+}
+
 /// `-log10` of the Chernoff bound on a Poisson tail: `n` or more events where at most `expected`
 /// are normal, P <= exp(-expected) (e expected / n)^n.
 pub fn poisson_score(n: f64, expected: f64) -> f64 {

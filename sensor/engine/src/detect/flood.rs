@@ -5,7 +5,7 @@ use sensor_common::packet::protocol;
 
 use super::Detect;
 use super::Detector;
-use super::attribution::{Attribution, Quantity};
+use super::attribution::{Attributed, Attribution, Quantity};
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::address::to_ip;
@@ -18,6 +18,9 @@ use crate::features::{Answered, HostLook};
 const N_QUANTITIES: usize = 6;
 /// Times the limit from which half as many looks are enough.
 const PLAIN: f64 = 3.0;
+
+/// Time beyond a look's own that looks may be apart and be one after the other.
+const SILENCE_NS: u64 = 50_000_000;
 
 const QUANTITIES: [Quantity; N_QUANTITIES] = [
     Quantity::Syn,
@@ -42,7 +45,22 @@ struct Gauge {
     ports_before: f64,
     n_since: f64,
     reported_ns: u64,
+    scanner: Option<Scanner>,
 }
+
+/// Source of packets that are a scan and no flood, while it is among the heavy ones.
+#[derive(Clone, Copy, Debug)]
+struct Scanner {
+    address: Address,
+    /// Last look at which it scanned.
+    until_ns: u64,
+    /// True where the growth of ports is counted anew, and is not much to judge by yet.
+    is_renewed: bool,
+}
+
+/// Packets after which the growth of ports is counted anew: a host that scanned may go on to flood.
+/// Fewer than there are ports would say nothing, as the estimate of ports is too coarse.
+const RENEW: f64 = 3_000.0;
 
 #[derive(Clone, Debug, Default)]
 struct Host {
@@ -142,6 +160,11 @@ impl FloodDetector {
         });
         if host.second_ns == 0 {
             host.second_ns = at_ns;
+        }
+        // A host without packets is in no look: it was silent in those between.
+        let looked_ns = (look.elapsed_s * 1e9) as u64;
+        if at_ns.saturating_sub(host.last_ns) > looked_ns.saturating_add(SILENCE_NS) {
+            host.gauges.iter_mut().for_each(|gauge| gauge.n_high = 0);
         }
         host.last_ns = at_ns;
         host.has_sent |= look.from.packets > 0;
@@ -259,12 +282,19 @@ impl Gauge {
             return;
         }
         if self.n_high == 0 {
-            self.since_ns = at_ns.saturating_sub((look.elapsed_s * 1e9) as u64);
-            (self.peers_before, self.ports_before) = before;
-            self.n_since = 0.0;
+            self.begin(at_ns, look, before);
         }
         self.n_since += quantity.of(&look.toward) as f64;
         self.n_high = self.n_high.saturating_add(1);
+    }
+
+    /// Begins with this look; estimates of peers and ports grow from those given.
+    fn begin(&mut self, at_ns: u64, look: &HostLook, before: (f64, f64)) {
+        self.since_ns = at_ns.saturating_sub((look.elapsed_s * 1e9) as u64);
+        (self.peers_before, self.ports_before) = before;
+        self.n_since = 0.0;
+        self.n_high = 0;
+        self.scanner = None;
     }
 
     fn limit(&self, reading: &Reading, config: &FloodConfig) -> f64 {
@@ -302,7 +332,7 @@ impl Gauge {
         let attributed =
             attribution.heavy(quantity, reading.pps * look.elapsed_s, config.heavy_share);
         if matches!(quantity, Quantity::Syn | Quantity::Other)
-            && self.is_scan(look, attributed.top_share)
+            && self.sets_aside(at_ns, quantity, look, &attributed)
         {
             return None;
         }
@@ -311,13 +341,15 @@ impl Gauge {
         let score = poisson_score(reading.pps * look.elapsed_s, limit * look.elapsed_s);
         let peers = (look.n_peers - self.peers_before).max(0.0) as u64;
         let is_spoofed = attributed.sources.is_empty();
+        let scanned_ns = self.scanner.map_or(0, |scanner| scanner.until_ns);
+        let first_ns = self.since_ns.max(scanned_ns);
         Some(Finding {
             detector: Detector::HostRates,
             family: family(quantity),
             entity: Entity::Victim(look.address),
             window_ns: (look.elapsed_s * 1e9) as u64,
-            first_ns: self.since_ns,
-            last_ns: look.last_ns.max(self.since_ns),
+            first_ns,
+            last_ns: look.last_ns.max(first_ns),
             score,
             p_value: p_value(score),
             notes: Vec::new(),
@@ -343,6 +375,43 @@ impl Gauge {
             n_ports: 0,
             protocol: ip_protocol(quantity),
         })
+    }
+
+    /// Leaves a scan to its own detector: true where these packets are one, or are the first after
+    /// one. A flood has a start and a reason of its own, not those of a scan that another host made.
+    fn sets_aside(
+        &mut self,
+        at_ns: u64,
+        quantity: Quantity,
+        look: &HostLook,
+        attributed: &Attributed,
+    ) -> bool {
+        let gone = |scanner: Scanner| !attributed.sources.contains(&scanner.address);
+        if self.scanner.is_some_and(gone) {
+            self.begin(at_ns, look, (look.n_peers, look.n_ports));
+            self.n_since = quantity.of(&look.toward) as f64;
+            self.n_high = 1;
+            return true;
+        }
+        let renewal = RENEW.max(look.n_ports);
+        let is_renewed = self.scanner.is_some_and(|scanner| scanner.is_renewed);
+        let is_early = is_renewed && self.n_since < 0.5 * renewal;
+        if !is_early && !self.is_scan(look, attributed.top_share) {
+            return false;
+        }
+        let Some(address) = attributed.sources.first() else {
+            return true;
+        };
+        let renews = self.n_since >= renewal;
+        if renews {
+            (self.since_ns, self.ports_before, self.n_since) = (at_ns, look.n_ports, 0.0);
+        }
+        self.scanner = Some(Scanner {
+            address: self.scanner.map_or(*address, |scanner| scanner.address),
+            until_ns: at_ns,
+            is_renewed: is_renewed || renews,
+        });
+        true
     }
 
     /// One source that knocks on many ports is a scan, which has its own detector; the RSTs or new

@@ -2,8 +2,9 @@
 
 use sensor_common::mix;
 
-/// Values kept exactly before the sketch takes over.
-const EXACT: usize = 64;
+/// Values counted exactly; more are estimated.
+pub const MAX_COUNTED: usize = 64;
+const EXACT: usize = MAX_COUNTED;
 const REGISTERS: usize = 256;
 /// Values come from the network, the estimate decides about their sender alone.
 const SEED: u64 = 0x0dd5_0f5e_7c4e_5a1d;

@@ -76,6 +76,104 @@ fn a_heavy_source_is_named_and_dropped_once() {
     assert_eq!(decisions.count(), 1);
 }
 
+/// Registers of a sketch of so many ports.
+fn ports(n: u16) -> [u8; sensor_common::host::REGISTERS] {
+    let mut row = HostRow::EMPTY;
+    for service_port in 1..=n {
+        let contact = sensor_common::host::Contact {
+            host: &ip(1),
+            peer: &ip(8),
+            service_port,
+            is_toward: true,
+        };
+        row.count_flow::<sensor_common::flow::Unshared>(&contact, 1, true);
+    }
+    row.ports
+}
+
+/// Looks of 100 ms at a host that gets the SYNs of two others: `sent(look)` says how many of each
+/// went before the look's end, and to how many ports.
+fn two_senders(n: u32, sent: impl Fn(u32) -> ([u32; 2], u16)) -> Vec<Output> {
+    let syns = |n: u32| side(n, |s| (s.n_syn, s.n_new_flows) = (n, n));
+    let (mut engine, mut out) = (engine(), Vec::new());
+    for i in 1..=n {
+        let ([first, second], n_ports) = sent(i);
+        let mut victim = row(ip(1), syns(first + second), HostSide::EMPTY);
+        victim.ports = ports(n_ports);
+        let of = |address, n| row(address, HostSide::EMPTY, syns(n));
+        let at_ns = T0 + u64::from(i) * 100 * MS;
+        victim.last_ns = at_ns;
+        let remote = [of(ip(8), first), of(ip(9), second)];
+        let local = [victim];
+        let input = Input::Hosts {
+            local: &local,
+            remote: &remote,
+        };
+        engine.handle(at_ns, input, &mut out);
+        if i.is_multiple_of(10) {
+            tick(&mut engine, at_ns, &mut out);
+        }
+    }
+    out
+}
+
+fn reasons(out: &[Output]) -> Vec<(std::net::IpAddr, &str)> {
+    let decided = out.iter().filter_map(|output| match output {
+        Output::Decision(decision) => Some((decision.target, decision.reason.as_str())),
+        _ => None,
+    });
+    decided.collect()
+}
+
+#[test]
+fn a_flood_has_a_start_and_a_reason_of_its_own_and_not_those_of_a_scan_before() {
+    for n_scanned in [600, 6_000] {
+        // One host scans for two seconds; another floods from then on, without a pause.
+        let out = two_senders(30, |i| {
+            let scanned = n_scanned * i.min(20) / 20;
+            ([scanned, 1_000 * i.saturating_sub(20)], scanned as u16)
+        });
+        let incidents = incidents(&out);
+        assert_eq!(families(&out), [Family::SynFlood]);
+        assert_eq!(incidents[0].sources, [crate::to_ip(&ip(9))]);
+        let start = incidents[0].start_ns - T0;
+        assert!((1_900 * MS..=2_200 * MS).contains(&start), "{start}");
+        let decided = reasons(&out);
+        assert_eq!(decided[0].0, crate::to_ip(&ip(9)));
+        assert!(!decided[0].1.contains("10.0.0.8"), "{decided:?}");
+    }
+}
+
+#[test]
+fn a_host_that_goes_on_to_flood_after_its_scan_is_found_with_the_floods_start() {
+    let out = two_senders(40, |i| {
+        let (scanned, flood) = (50 * i.min(20), 1_000 * i.saturating_sub(20));
+        ([scanned + flood, 0], scanned as u16)
+    });
+    assert_eq!(families(&out), [Family::SynFlood]);
+    assert!(incidents(&out)[0].start_ns >= T0 + 2_000 * MS);
+}
+
+#[test]
+fn floods_of_two_hosts_one_after_the_other_are_two_incidents() {
+    // A flood of each, and five seconds of silence between them.
+    let out = two_senders(90, |i| {
+        ([1_000 * i.min(20), 2_000 * i.saturating_sub(70).min(20)], 1)
+    });
+    let opened: Vec<_> = incidents(&out)
+        .into_iter()
+        .filter(|i| i.state == crate::State::Opened)
+        .collect();
+    let sources = |i: usize| opened[i].sources.clone();
+    assert_eq!(opened.len(), 2, "{:#?}", incidents(&out));
+    assert_eq!(sources(0), [crate::to_ip(&ip(8))]);
+    assert_eq!(sources(1), [crate::to_ip(&ip(9))]);
+    assert!(opened[1].start_ns >= T0 + 6_900 * MS);
+    let decided = reasons(&out);
+    assert_eq!(decided.len(), 2);
+    assert!(decided[1].1.contains("10.0.0.9 over"), "{decided:?}");
+}
+
 #[test]
 fn floods_of_the_other_kinds_are_found() {
     let icmp = side(500, |s| (s.n_icmp, s.n_new_flows) = (500, 500));

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use sensor_engine::FEATURES;
+use sensor_engine::{FEATURES, MAX_COUNTED};
 
 use crate::account::Account;
 use crate::entity::EntityKind;
@@ -69,6 +69,8 @@ fn list<T: ToString>(items: &[T], n: u64) -> String {
     match n.saturating_sub(shown.len()) {
         _ if shown.is_empty() => n.to_string(),
         0 => shown.join(", "),
+        // As many distinct values are estimated.
+        more if n > MAX_COUNTED => format!("{} and about {more} more", shown.join(", ")),
         more => format!("{} and {more} more", shown.join(", ")),
     }
 }

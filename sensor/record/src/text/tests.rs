@@ -46,7 +46,7 @@ fn everything_that_matters_is_told() {
         "Incident 000007-00000000000000aa: port_scan, severity medium, updated, MITRE ATT&CK T1046 (Network Service Discovery).",
         "What: 198.51.100.7 tried 900 ports of 192.0.2.1.",
         "from 2026-01-02 03:04:05.000Z to 2026-01-02 03:04:08.500Z; last word on it 2026-01-02 03:04:09.000Z.",
-        "from 198.51.100.7 to 192.0.2.1, ports 1, 2, 3, 4, 5 and 895 more",
+        "from 198.51.100.7 to 192.0.2.1, ports 1, 2, 3, 4, 5 and about 895 more",
         "score 34.2 of 300, very strong, judged over 30 s",
         "ports_failed: 900 observed, up to 15 expected, 80 % of the score",
         "failed_ratio: 0.970 observed, up to 0.100 expected, 20 % of the score [attempts refused",
