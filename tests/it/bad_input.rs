@@ -203,10 +203,7 @@ fn a_clock_that_jumps_often_is_named_ten_times() {
     }
     let labelled = Labelled::new("bad-jumps", &frames);
     let output = replay(&[&labelled.capture()]);
-    names(
-        &output,
-        &["made.pcap", "the clock is set back 40 more times"],
-    );
+    names(&output, &["made.pcap", "40 more stamps out of line"]);
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(log.lines().count(), 11, "{log}");
 }
@@ -235,7 +232,44 @@ fn missing_labels_and_captures_are_named() {
     assert_eq!(figures["overall"]["detected"], 1);
     fs::write(&good, b"no capture").unwrap();
     names(&labelled.eval().0, &["made.pcap: not a capture file"]);
-    names(&replay(&[&good]), &["made.pcap: not a capture file"]);
+    // Beside one that can be read it is bad input, alone there is nothing to finish.
+    let bare = labelled.0.join("bare.pcap");
+    let both = replay(&[&good, &bare]);
+    names(&both, &["made.pcap: not a capture file"]);
+    assert_eq!(families(&both), ["port_scan"]);
+    let alone = replay(&[&good]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert_eq!(alone.stdout, b"");
+}
+
+#[test]
+fn a_capture_that_is_not_there_is_wrong_usage() {
+    let labelled = Labelled::new("bad-missing", &scan());
+    let (good, missing) = (labelled.capture(), labelled.0.join("missing.pcap"));
+    for files in [&[&missing][..], &[&good, &missing], &[&labelled.0]] {
+        let output = replay(files);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{log}");
+        assert_eq!(output.stdout, b"", "{log}");
+        assert!(log.contains("name "), "{log}");
+    }
+    let (output, _) = eval(&missing);
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("missing.pcap"), "{log}");
+}
+
+#[test]
+fn an_empty_capture_has_no_times() {
+    let path = capture("empty", &[]);
+    let output = replay(&[&path]);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let summary: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+    assert_eq!(summary["packets"], 0);
+    assert_eq!(summary.get("event.start"), None);
+    assert!(!text.contains("1970-01-01"), "{text}");
 }
 
 #[test]

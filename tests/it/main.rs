@@ -39,6 +39,7 @@ mod pins;
 mod range;
 mod records;
 mod replay;
+mod reports;
 mod screen;
 mod shapes;
 mod site;

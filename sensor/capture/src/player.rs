@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
 
 use sensor_common::arrival::{Arrival, Way};
 use sensor_common::counters::{Count, Event, Outcome};
@@ -23,11 +22,9 @@ const AFTER_NS: u64 = 5_000_000_000;
 const LEAP_AFTER_NS: u64 = 48 * 3_600 * 1_000_000_000;
 /// What is left of the time after a leap.
 const LEAP_SHORT_NS: u64 = 60_000_000_000;
-/// Packets out of order are stamped less than this before their predecessors; more is a clock that
-/// was set back.
+/// Packets out of order are stamped less than this before their predecessors; more is another
+/// capture.
 const MOST_DISORDER_NS: u64 = 1_000_000_000;
-/// Set-backs of one capture that are each named; the rest are counted.
-const MOST_NAMED: u64 = 10;
 
 /// Conditions that captures are played under: those of the sensor whose verdicts are wanted.
 #[derive(Clone, Debug)]
@@ -73,10 +70,10 @@ pub struct Played {
     pub last_ns: u64,
 }
 
-/// The clock of a capture was set back.
+/// Time runs back from one capture to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetBack {
-    /// The first frame after it.
+    /// First frame after it.
     pub frame: u64,
     pub by_ns: u64,
 }
@@ -85,35 +82,11 @@ impl fmt::Display for SetBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "frame {} is stamped {:.3} s before one before it; event time goes on from there, sort \
-             the capture by time if its frames are out of order",
+            "frame {} is stamped {:.3} s before the end of the capture before this one; event time goes \
+             on from there, name the captures in the order of their times",
             self.frame,
             self.by_ns as f64 / 1e9
         )
-    }
-}
-
-/// What is to be said of a capture's clock: the first few set-backs, and how many more there were.
-#[derive(Debug, Default)]
-pub struct ClockFaults {
-    n: u64,
-}
-
-impl ClockFaults {
-    pub const fn is_none(&self) -> bool {
-        self.n == 0
-    }
-
-    /// The words for a set-back, while there have been few.
-    pub fn note(&mut self, path: &Path, set_back: SetBack) -> Option<String> {
-        self.n += 1;
-        (self.n <= MOST_NAMED).then(|| format!("{}: {set_back}", path.display()))
-    }
-
-    /// The words for those that were not named.
-    pub fn rest(&self, path: &Path) -> Option<String> {
-        let n = self.n.saturating_sub(MOST_NAMED);
-        (n > 0).then(|| format!("{}: the clock is set back {n} more times", path.display()))
     }
 }
 
@@ -221,13 +194,13 @@ impl<L: Listener> Player<L> {
             .process_parsed(frame.data, packet, Way::Ingress, &arrival);
     }
 
-    /// That the clock was set back before packets of the last [`Self::take`], once.
+    /// Places of the last [`Self::take_all`] where time runs back from one capture to the next.
     pub fn take_set_backs(&mut self) -> impl Iterator<Item = SetBack> {
         self.set_backs.drain(..)
     }
 
-    /// A packet's time, unless the clock was set back: then time goes on at the packets' pace, until
-    /// their clock is right again.
+    /// A packet's time, unless it is earlier than the end of the capture before: then time goes on at
+    /// the packets' pace, until they have caught up.
     fn event_time(&mut self, frame: u64, at_ns: u64) -> u64 {
         let last_ns = self.played.last_ns;
         if at_ns >= last_ns {
@@ -245,8 +218,9 @@ impl<L: Listener> Player<L> {
     /// Moves event time on, with the ticks that lie before the packet. Time never runs back: a
     /// packet from before counts as of now.
     fn advance(&mut self, at_ns: u64) -> io::Result<()> {
-        if self.played.last_ns == 0 {
+        if self.played.n_packets == 0 {
             self.played.first_ns = at_ns;
+            self.played.last_ns = at_ns;
             self.next_tick_ns = at_ns.saturating_add(self.tick_ns());
         }
         if at_ns < self.played.last_ns {

@@ -208,8 +208,8 @@ impl Truth {
 
     /// Takes the next packet of the capture, by its number in the file.
     pub fn take(&mut self, number: u64, at_ns: u64, frame: &[u8]) {
-        self.n_packets = number;
-        let (label, attack) = self.label();
+        self.n_packets = self.n_packets.max(number);
+        let (label, attack) = self.label(number);
         let facts = Facts::of(frame);
         if let Some(n) = self.n_by_label.get_mut(label as usize) {
             *n += 1;
@@ -240,19 +240,26 @@ impl Truth {
         }
     }
 
-    /// The label of the packet that was counted last; benign where no row covers it.
-    fn label(&mut self) -> (Label, usize) {
-        let n = self.n_packets;
-        while let Some(run) = self.labels.runs.get(self.next_run) {
-            if n > run.last {
-                self.next_run += 1;
-            } else if n >= run.first {
-                return (run.label, run.attack);
+    /// Label of a packet; benign where no row covers it. Packets of several interfaces come in the
+    /// order of their times, not of their numbers.
+    fn label(&mut self, number: u64) -> (Label, usize) {
+        let runs = &self.labels.runs;
+        let is_here = |at: usize| {
+            let run = runs.get(at);
+            run.is_none_or(|run| number <= run.last)
+                && (at == 0 || runs.get(at - 1).is_some_and(|before| before.last < number))
+        };
+        if !is_here(self.next_run) {
+            self.next_run = if is_here(self.next_run + 1) {
+                self.next_run + 1
             } else {
-                break;
-            }
+                runs.partition_point(|run| run.last < number)
+            };
         }
-        (Label::Benign, usize::MAX)
+        match runs.get(self.next_run) {
+            Some(run) if number >= run.first => (run.label, run.attack),
+            _ => (Label::Benign, usize::MAX),
+        }
     }
 
     /// Bad rows of the label files, and rows that the capture has no packets for.

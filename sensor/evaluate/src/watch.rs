@@ -13,7 +13,7 @@ use super::roc::Scores;
 use super::truth::{Mac, Truth};
 use sensor_capture::drive::Listener;
 use sensor_capture::pcap::{CaptureReader, to_ethernet};
-use sensor_capture::player::{ClockFaults, Conditions, Played, Player};
+use sensor_capture::player::{Conditions, Played, Player};
 
 /// An incident at one publication.
 #[derive(Clone, Debug)]
@@ -168,7 +168,6 @@ pub fn watch(
     let (mut problems, mut scratch) = (Vec::new(), Vec::new());
     let mut busy = Duration::ZERO;
     let mut n_frames = 0;
-    let mut clock = ClockFaults::default();
     loop {
         match reader.next_frames() {
             Ok(frames) if frames.len() == 0 => break,
@@ -181,8 +180,6 @@ pub fn watch(
                 let begin = Instant::now();
                 player.take_all(frames).map_err(|cause| named(&cause))?;
                 busy += begin.elapsed();
-                let set_backs = player.take_set_backs();
-                problems.extend(set_backs.filter_map(|set_back| clock.note(path, set_back)));
             }
             Err(cause) => problems.push(named(&cause)),
         }
@@ -192,7 +189,6 @@ pub fn watch(
         }
     }
     player.finish().map_err(|cause| named(&cause))?;
-    problems.extend(clock.rest(path));
     seen(reader.progress().0);
     let played = *player.played();
     let Watcher {

@@ -54,11 +54,15 @@ pub struct Summary {
     #[schemars(extend("x-unit" = "s"))]
     pub wall_time_s: f64,
     /// First packet of a replay, start of a run
-    #[serde(rename = "event.start", default)]
-    pub start: Timestamp,
+    #[serde(
+        rename = "event.start",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub start: Option<Timestamp>,
     /// Last packet of a replay, end of a run
-    #[serde(rename = "event.end", default)]
-    pub end: Timestamp,
+    #[serde(rename = "event.end", default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
     /// Packets stamped before the one before them; of a replay
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-unit" = "packets"))]

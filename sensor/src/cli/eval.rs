@@ -60,7 +60,8 @@ impl Eval {
             }
         };
         let (subjects, mut problems) = find(&self.paths);
-        if subjects.is_empty() && problems.is_empty() {
+        if subjects.is_empty() {
+            problems.iter().for_each(|problem| error!("{problem}"));
             bail!("no labelled captures found");
         }
         let compares = self.models.is_some() || self.markdown || self.report.is_some();

@@ -1,5 +1,6 @@
 //! `sensor replay`.
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,20 +15,21 @@ use sensor_record::{Sensor, Summary, Timestamp};
 use tracing::error;
 
 use super::site::Site;
-use super::{EXIT_BAD_INPUT, EXIT_USAGE};
+use super::{EXIT_BAD_INPUT, EXIT_FAILED, EXIT_USAGE};
 use crate::conditions;
 use crate::identity;
 use crate::naming;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Printer};
 use crate::respond::NoRespond;
-use sensor_capture::pcap::CaptureReader;
-use sensor_capture::player::{ClockFaults, Conditions, Player};
+use sensor_capture::pcap::{CaptureReader, STANDARD_INPUT};
+use sensor_capture::player::{Conditions, Player};
 
 #[derive(Args)]
 #[command(after_help = "Example: sensor replay --json --flows office.pcap.zst | jq .kind")]
 pub struct Replay {
-    /// Captures: pcap or pcapng, plain, gzip or zstd. Read in this order, as one stream.
+    /// Captures: pcap or pcapng, plain, gzip or zstd; - is standard input. Read in this order, as one
+    /// stream.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -67,11 +69,20 @@ impl Replay {
         } else {
             Format::Text
         };
+        let absent = self.files.iter().filter_map(|path| absent(path));
+        let absent: Vec<String> = absent.collect();
+        if !absent.is_empty() {
+            absent.iter().for_each(|fault| error!("{fault}"));
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
         let sensor = identity::of_replay(&settings);
         let mut replaying = Replaying::new(&conditions, show, format, sensor);
         let mut is_good = true;
         for path in &self.files {
             is_good &= replaying.play(path)?;
+        }
+        if !replaying.has_read {
+            return Ok(ExitCode::from(EXIT_FAILED));
         }
         replaying.finish()?;
         Ok(if is_good {
@@ -79,6 +90,28 @@ impl Replay {
         } else {
             ExitCode::from(EXIT_BAD_INPUT)
         })
+    }
+}
+
+/// Says what is wrong with a path that can't be that of a capture.
+fn absent(path: &Path) -> Option<String> {
+    if path.as_os_str() == STANDARD_INPUT {
+        return None;
+    }
+    let fault = match std::fs::metadata(path) {
+        Ok(about) if about.is_dir() => "is a folder; name the captures in it".to_owned(),
+        Ok(_) => return None,
+        Err(cause) => format!("{cause}; name a capture, or - for standard input"),
+    };
+    Some(format!("{}: {fault}", path.display()))
+}
+
+/// Name of an input for messages.
+fn name(path: &Path) -> Cow<'_, str> {
+    if path.as_os_str() == STANDARD_INPUT {
+        Cow::Borrowed("standard input")
+    } else {
+        path.to_string_lossy()
     }
 }
 
@@ -90,6 +123,8 @@ struct Replaying {
     player: Player<Pipeline<NoRespond>>,
     sensor: Arc<Sensor>,
     started: Instant,
+    /// At least one capture was one.
+    has_read: bool,
 }
 
 impl Replaying {
@@ -101,6 +136,7 @@ impl Replaying {
             sensor,
             player: Player::new(pipeline, conditions),
             started: Instant::now(),
+            has_read: false,
         }
     }
 
@@ -109,13 +145,13 @@ impl Replaying {
         let mut reader = match CaptureReader::open(path) {
             Ok(reader) => reader,
             Err(cause) => {
-                error!("{}: {cause}", path.display());
+                error!("{}: {cause}", name(path));
                 return Ok(false);
             }
         };
+        self.has_read = true;
         let bar = progress(path, reader.progress().1);
         let (mut is_good, mut n_frames) = (true, 0);
-        let mut clock = ClockFaults::default();
         loop {
             match reader.next_frames() {
                 Ok(frames) if frames.len() == 0 => break,
@@ -123,13 +159,12 @@ impl Replaying {
                     n_frames += frames.len();
                     self.player.take_all(frames)?;
                     for set_back in self.player.take_set_backs() {
-                        if let Some(fault) = clock.note(path, set_back) {
-                            error!("{fault}");
-                        }
+                        error!("{}: {set_back}", name(path));
+                        is_good = false;
                     }
                 }
                 Err(cause) => {
-                    error!("{}: {cause}", path.display());
+                    error!("{}: {cause}", name(path));
                     is_good = false;
                 }
             }
@@ -139,10 +174,7 @@ impl Replaying {
             }
         }
         bar.finish_and_clear();
-        if let Some(rest) = clock.rest(path) {
-            error!("{rest}");
-        }
-        Ok(is_good && clock.is_none())
+        Ok(is_good)
     }
 
     fn finish(mut self) -> Result<()> {
@@ -160,8 +192,12 @@ impl Replaying {
         let shed = [Event::NotAdmittedRate, Event::HostNotAdmitted];
         let shed = shed.map(|event| (event.label().into(), player.event(event).packets));
         let incidents = player.listener.incidents().iter();
+        let has_packets = played.n_packets > 0;
+        let at = |ns: u64| has_packets.then_some(Timestamp(ns));
         Summary {
-            head: self.sensor.head(played.last_ns),
+            head: self
+                .sensor
+                .head(at(played.last_ns).unwrap_or_else(Timestamp::now).0),
             packets: played.n_packets,
             bytes: played.n_bytes,
             flows: player.listener.n_flows_ended(),
@@ -171,8 +207,8 @@ impl Replaying {
                 .collect(),
             shed: shed.into(),
             wall_time_s: seconds,
-            start: Timestamp(played.first_ns),
-            end: Timestamp(played.last_ns),
+            start: at(played.first_ns),
+            end: at(played.last_ns),
             packets_back_in_time: Some(played.n_backward),
             ..Summary::default()
         }

@@ -52,7 +52,8 @@ impl Train {
     pub fn execute(self) -> Result<ExitCode> {
         let site = self.site.conditions()?;
         let (subjects, mut problems) = find(&self.paths);
-        if subjects.is_empty() && problems.is_empty() {
+        if subjects.is_empty() {
+            problems.iter().for_each(|problem| error!("{problem}"));
             bail!("no labelled captures found");
         }
         let bar = Bar::new(&subjects, 1);

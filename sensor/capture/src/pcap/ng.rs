@@ -3,7 +3,7 @@
 use super::bytes::ByteOrder;
 use super::link::LinkType;
 use super::source::Source;
-use super::{Fault, MAX_FRAME_LEN, Record, Step};
+use super::{Data, Fault, MAX_FRAME_LEN, MAX_HELD_LEN, Record, Step};
 
 /// Block type of a section header; reads the same in both byte orders.
 pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -25,9 +25,12 @@ const BLOCK_HEADER_LEN: usize = 8;
 const BLOCK_TRAILER_LEN: usize = 4;
 /// A block with an empty body.
 const MIN_BLOCK_LEN: u32 = 12;
-/// Longest block that has to be in memory as a whole: a longest frame with ample options. Blocks
-/// that are merely skipped may be longer.
-const MAX_HELD_BLOCK_LEN: u32 = 2 * MAX_FRAME_LEN;
+/// Longest block that has to be in memory as a whole: a longest frame with ample options. Of longer
+/// ones the beginning is read.
+const MAX_HELD_BLOCK_LEN: u32 = MAX_HELD_LEN as u32;
+/// Types of blocks that programs write, besides section headers: up to this, and a few far above.
+const LAST_LOW_TYPE: u32 = 10;
+const CUSTOM_TYPES: [u32; 2] = [0x0000_0bad, 0x4000_0bad];
 /// Most interfaces a section may describe; bounds memory and is all the obsolete block can name.
 const MAX_INTERFACES: usize = 1 << 16;
 const NS_PER_S: u64 = 1_000_000_000;
@@ -41,26 +44,53 @@ pub(super) struct Ng {
     last_ns: u64,
 }
 
+/// True for the first bytes of a section header; fewer than 12 are none.
+pub(super) fn is_section_header(bytes: &[u8]) -> bool {
+    let mark = ByteOrder::Big.u32_at(bytes, 8);
+    ByteOrder::Big.u32_at(bytes, 0) == SECTION_HEADER
+        && [mark, mark.swap_bytes()].contains(&BYTE_ORDER_MAGIC)
+}
+
 impl Ng {
-    /// Reads the first section header.
-    pub(super) fn open(source: &mut Source) -> Result<Self, Fault> {
+    /// Reads a section header. A frame without a time of its own has that of the one before it:
+    /// `last_ns` for the first.
+    pub(super) fn open(source: &mut Source, last_ns: u64) -> Result<Self, Fault> {
         let mut ng = Self {
             order: ByteOrder::Little,
             interfaces: Vec::new(),
-            last_ns: 0,
+            last_ns,
         };
         ng.begin_section(source)?;
         Ok(ng)
+    }
+
+    /// Interfaces that the section describes so far.
+    pub(super) const fn n_interfaces(&self) -> usize {
+        self.interfaces.len()
+    }
+
+    /// Time of the last frame that had one, as the file states it.
+    pub(super) const fn last_ns(&self) -> u64 {
+        self.last_ns
     }
 
     /// Reads blocks up to and including the next frame.
     pub(super) fn step(&mut self, source: &mut Source) -> Result<Step, Fault> {
         while source.ensure_record(BLOCK_HEADER_LEN)? {
             let header = source.peek();
+            if header.len() < MIN_BLOCK_LEN as usize {
+                source.ensure(MIN_BLOCK_LEN as usize)?;
+            }
+            let header = source.peek();
+            if super::begins_part(header) {
+                return Ok(Step::Part);
+            }
+            if header.iter().take(BLOCK_HEADER_LEN).all(|byte| *byte == 0) {
+                return Err(lost(source, "there are zeros where a block should be"));
+            }
             let kind = self.order.u32_at(header, 0);
             if kind == SECTION_HEADER {
-                self.begin_section(source)?;
-                continue;
+                return Err(lost(source, NO_MARK));
             }
             let len = self.order.u32_at(header, 4);
             check_block_len(len, source)?;
@@ -73,21 +103,20 @@ impl Ng {
         Ok(Step::End)
     }
 
-    /// Reads a section header, which sets the byte order and forgets the interfaces.
+    /// Reads a section header, which sets the byte order.
     fn begin_section(&mut self, source: &mut Source) -> Result<(), Fault> {
         source.require(28)?;
         let header = source.peek();
         self.order = match ByteOrder::Big.u32_at(header, 8) {
             BYTE_ORDER_MAGIC => ByteOrder::Big,
             magic if magic.swap_bytes() == BYTE_ORDER_MAGIC => ByteOrder::Little,
-            _ => return Err(lost(source, "the section header has no byte-order mark")),
+            _ => return Err(lost(source, NO_MARK)),
         };
         if self.order.u16_at(header, 12) != MAJOR_VERSION {
             return Err(lost(source, "its pcapng version is not 1"));
         }
         let len = self.order.u32_at(header, 4);
         check_block_len(len, source)?;
-        self.interfaces.clear();
         self.pass_over(len, source)
     }
 
@@ -96,19 +125,20 @@ impl Ng {
         // Leaving one interface out would shift the numbers of all that follow, so faults here
         // cannot be stepped over.
         if self.interfaces.len() >= MAX_INTERFACES {
-            return Err(lost(
+            return Err(lost_to_next_section(
                 source,
                 "the section describes more than 65536 interfaces",
             ));
         }
         if len > MAX_HELD_BLOCK_LEN {
-            return Err(lost(
+            return Err(lost_to_next_section(
                 source,
                 "the interface description is longer than 512 KiB",
             ));
         }
         if len < 20 {
-            return Err(lost(source, "the interface description is too short"));
+            let what = "the interface description is too short";
+            return Err(lost_to_next_section(source, what));
         }
         source.require(len as usize)?;
         let body_end = len as usize - BLOCK_TRAILER_LEN;
@@ -120,6 +150,16 @@ impl Ng {
     /// Consumes a whole block without looking into it, checking that its two lengths agree.
     fn pass_over(&self, len: u32, source: &mut Source) -> Result<(), Fault> {
         let offset = source.offset();
+        if len <= MAX_HELD_BLOCK_LEN {
+            // Not consumed before it is known to be one.
+            source.require(len as usize)?;
+            let trailer = source.peek().get(len as usize - BLOCK_TRAILER_LEN..);
+            if self.order.u32_at(trailer.unwrap_or_default(), 0) != len {
+                return Err(lost(source, LENGTHS_DIFFER));
+            }
+            source.take(0, len as usize);
+            return Ok(());
+        }
         let body_len = u64::from(len) - BLOCK_TRAILER_LEN as u64;
         if !source.skip(body_len)? || !source.ensure(BLOCK_TRAILER_LEN)? {
             return Err(Fault::Truncated { offset });
@@ -137,24 +177,21 @@ impl Ng {
     /// Reads a block that holds a frame.
     fn frame(&mut self, layout: Layout, len: u32, source: &mut Source) -> Result<Step, Fault> {
         let offset = source.offset();
-        if len > MAX_HELD_BLOCK_LEN {
-            self.pass_over(len, source)?;
-            return Err(Fault::BadFrame {
-                offset,
-                what: TOO_LONG,
-            });
-        }
-        let held_len = len as usize;
+        let is_held = len <= MAX_HELD_BLOCK_LEN;
+        let held_len = if is_held {
+            len as usize
+        } else {
+            layout.data_at() + MAX_FRAME_LEN as usize
+        };
         source.require(held_len)?;
         let block = source.peek().get(..held_len).unwrap_or_default();
-        if self.order.u32_at(block, held_len - BLOCK_TRAILER_LEN) != len {
-            return Err(Fault::Lost {
-                offset,
-                what: LENGTHS_DIFFER,
-            });
+        let trailer = block.get(held_len - BLOCK_TRAILER_LEN..);
+        if is_held && self.order.u32_at(trailer.unwrap_or_default(), 0) != len {
+            return Err(lost(source, LENGTHS_DIFFER));
         }
-        let parsed = self.parse_frame(layout, block);
+        let parsed = self.parse_frame(layout, len, block);
         let mut place = source.take(layout.data_at(), held_len);
+        source.owe(u64::from(len) - held_len as u64);
         let head = match parsed {
             Ok(head) => head,
             Err(what) => return Err(Fault::BadFrame { offset, what }),
@@ -163,21 +200,28 @@ impl Ng {
             return self.unsupported(head.interface, offset);
         };
         self.last_ns = head.at_ns;
-        place.end = place.end.min(place.start + u64::from(head.captured_len));
+        let kept_len = head.captured_len.min(MAX_FRAME_LEN);
+        place.end = place.end.min(place.start + u64::from(kept_len));
         Ok(Step::Frame(Record {
             at_ns: head.at_ns,
+            interface: head.interface,
             link,
+            captured_len: head.captured_len,
             wire_len: head.wire_len,
-            place,
+            data: Data::Place(place),
+            is_fraction_odd: false,
         }))
     }
 
     /// Reads what a whole block says of its frame.
-    fn parse_frame(&self, layout: Layout, block: &[u8]) -> Result<FrameHead, &'static str> {
-        let room = block
-            .len()
-            .checked_sub(layout.data_at() + BLOCK_TRAILER_LEN)
-            .and_then(|room| u32::try_from(room).ok())
+    fn parse_frame(
+        &self,
+        layout: Layout,
+        len: u32,
+        block: &[u8],
+    ) -> Result<FrameHead, &'static str> {
+        let room = len
+            .checked_sub((layout.data_at() + BLOCK_TRAILER_LEN) as u32)
             .ok_or("the packet block is too short")?;
         let index = layout.interface(self.order, block);
         let interface = self
@@ -190,9 +234,6 @@ impl Ng {
             Layout::Simple => wire_len.min(interface.snap_len).min(room),
             Layout::Enhanced | Layout::Obsolete => self.order.u32_at(block, 20),
         };
-        if captured_len > MAX_FRAME_LEN {
-            return Err(TOO_LONG);
-        }
         if captured_len > room {
             return Err("the frame is longer than its block");
         }
@@ -207,6 +248,19 @@ impl Ng {
             captured_len,
             wire_len,
         })
+    }
+
+    /// Whether a block begins here, with its length before and behind it.
+    pub(super) fn begins_block(&self, bytes: &[u8]) -> bool {
+        let (kind, len) = (self.order.u32_at(bytes, 0), self.order.u32_at(bytes, 4));
+        let is_known = (1..=LAST_LOW_TYPE).contains(&kind) || CUSTOM_TYPES.contains(&kind);
+        let trailer = (len as usize)
+            .checked_sub(BLOCK_TRAILER_LEN)
+            .and_then(|at| bytes.get(at..));
+        is_known
+            && len >= MIN_BLOCK_LEN
+            && len.is_multiple_of(4)
+            && trailer.is_some_and(|trailer| self.order.u32_at(trailer, 0) == len)
     }
 
     /// The stamp of an enhanced or obsolete packet block.
@@ -230,10 +284,19 @@ impl Ng {
 }
 
 const LENGTHS_DIFFER: &str = "the lengths before and behind a block differ";
-const TOO_LONG: &str = "the frame claims to be longer than 256 KiB";
+
+const NO_MARK: &str = "the section header has no byte-order mark";
 
 fn lost(source: &Source, what: &'static str) -> Fault {
     Fault::Lost {
+        offset: source.offset(),
+        what,
+    }
+}
+
+/// As [`lost`], where blocks that follow can't be understood either.
+fn lost_to_next_section(source: &Source, what: &'static str) -> Fault {
+    Fault::LostSection {
         offset: source.offset(),
         what,
     }

@@ -1,13 +1,16 @@
 //! A capture file as one unpacked stream of bytes behind one reusable buffer.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::ops::Range;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-
 use super::Fault;
+use super::unpack::{self, Unpacked};
+
+/// Path that stands for standard input.
+pub const STANDARD_INPUT: &str = "-";
 
 /// Size of the buffer that frames are lent from. It has to hold the longest block that a parser
 /// asks for; beyond that, larger only means fewer reads.
@@ -16,10 +19,6 @@ const BUFFER_LEN: usize = 1 << 20;
 const CHUNK_LEN: usize = 128 << 10;
 /// How much of the buffer frames that are still lent may hold.
 const LENT_LEN: usize = BUFFER_LEN / 2;
-/// How much of a compressed file is read at a time.
-const PACKED_CHUNK_LEN: usize = 128 << 10;
-/// zstd files that need a larger window than 2 to this power are refused, to bound memory.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// The unpacked bytes of a capture file.
 pub(super) struct Source {
@@ -32,22 +31,36 @@ pub(super) struct Source {
     /// Offset in the unpacked file of the buffer's first byte.
     base: u64,
     file_size: u64,
+    /// What was read of the file as stored, where the reader is gone.
+    file_read: u64,
+    /// A pipe or the like: what comes next may not be there yet.
+    is_live: bool,
+    /// Bytes to be passed over before anything else.
+    owed: u64,
     at_end: bool,
     /// The compressed data ended before its own end mark.
     cut: bool,
 }
 
 impl Source {
+    /// Opens a file; `-` is standard input.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let file_size = file.metadata()?.len();
+        let file = if path.as_os_str() == STANDARD_INPUT {
+            File::from(io::stdin().as_fd().try_clone_to_owned()?)
+        } else {
+            File::open(path)?
+        };
+        let about = file.metadata()?;
         Ok(Self {
-            input: Input::new(StoredFile::new(file)?)?,
+            input: Input::new(StoredFile::new(file)?),
             buffer: vec![0; BUFFER_LEN],
             unread: 0..0,
             lent_from: None,
             base: 0,
-            file_size,
+            file_size: about.len(),
+            file_read: 0,
+            is_live: !about.is_file(),
+            owed: 0,
             at_end: false,
             cut: false,
         })
@@ -58,7 +71,13 @@ impl Source {
     }
 
     pub(super) fn file_bytes_read(&self) -> u64 {
-        self.input.stored().taken
+        let stored = self.input.stored();
+        stored.map_or(self.file_read, |file| file.taken)
+    }
+
+    /// True where the file grows while it is read.
+    pub(super) const fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// Offset in the unpacked file of the next byte.
@@ -80,10 +99,28 @@ impl Source {
         bytes.unwrap_or_default()
     }
 
-    /// Ends the loan of all that was taken.
+    /// Ends the loan of what was taken before `offset`; of all that was taken where there is none.
     #[inline]
-    pub(super) fn give_back(&mut self) {
-        self.lent_from = None;
+    pub(super) fn give_back(&mut self, offset: Option<u64>) {
+        self.lent_from = offset.map(|offset| offset.saturating_sub(self.base) as usize);
+    }
+
+    /// Has `len` bytes passed over before anything else is read.
+    pub(super) const fn owe(&mut self, len: u64) {
+        self.owed = self.owed.saturating_add(len);
+    }
+
+    /// Passes over what is owed.
+    #[inline]
+    pub(super) fn settle(&mut self) -> Result<(), Fault> {
+        if self.owed > 0 {
+            if !self.skip(self.owed)? {
+                self.owed = 0;
+                return Err(self.truncated());
+            }
+            self.owed = 0;
+        }
+        Ok(())
     }
 
     /// True where more may be lent before something is given back.
@@ -180,7 +217,10 @@ impl Source {
             let free = free.unwrap_or_default();
             match self.input.read(free) {
                 Ok(0) => self.at_end = true,
-                Ok(n) => self.unread.end += n,
+                Ok(n) => {
+                    self.unread.end += n;
+                    self.file_read = self.file_bytes_read();
+                }
                 Err(error) => self.read_failed(error)?,
             }
         }
@@ -213,7 +253,7 @@ impl Source {
         let offset = self.base + self.unread.end as u64;
         Err(Fault::Lost {
             offset,
-            what: "its compressed data is damaged or needs too much memory",
+            what: "its compressed data is damaged, needs too much memory or is followed by something else",
         })
     }
 }
@@ -221,47 +261,35 @@ impl Source {
 /// The file's bytes, unpacked if need be.
 enum Input {
     Plain(StoredFile),
-    Gzip(Box<MultiGzDecoder<BufReader<StoredFile>>>),
-    Zstd(Box<zstd::Decoder<'static, BufReader<StoredFile>>>),
+    Packed(Unpacked<StoredFile>),
 }
 
 impl Input {
-    fn new(file: StoredFile) -> io::Result<Self> {
-        match file.head {
-            [0x1f, 0x8b, ..] => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(packed(file))))),
-            // The second is a skippable frame, which parallel compressors put first.
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
-                let mut decoder = zstd::Decoder::with_buffer(packed(file))?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                Ok(Self::Zstd(Box::new(decoder)))
-            }
-            _ => Ok(Self::Plain(file)),
+    fn new(file: StoredFile) -> Self {
+        if unpack::is_packed(&file.head) {
+            Self::Packed(Unpacked::new(file))
+        } else {
+            Self::Plain(file)
         }
     }
 
     fn is_packed(&self) -> bool {
-        !matches!(self, Self::Plain(_))
+        matches!(self, Self::Packed(_))
     }
 
-    fn stored(&self) -> &StoredFile {
+    fn stored(&self) -> Option<&StoredFile> {
         match self {
-            Self::Plain(file) => file,
-            Self::Gzip(decoder) => decoder.get_ref().get_ref(),
-            Self::Zstd(decoder) => decoder.get_ref().get_ref(),
+            Self::Plain(file) => Some(file),
+            Self::Packed(unpacked) => unpacked.stored(),
         }
     }
 
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(file) => file.read(out),
-            Self::Gzip(decoder) => decoder.read(out),
-            Self::Zstd(decoder) => decoder.read(out),
+            Self::Packed(unpacked) => unpacked.read(out),
         }
     }
-}
-
-fn packed(file: StoredFile) -> BufReader<StoredFile> {
-    BufReader::with_capacity(PACKED_CHUNK_LEN, file)
 }
 
 /// The file as stored, counting what is taken of it.

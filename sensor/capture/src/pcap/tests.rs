@@ -1,10 +1,13 @@
 //! Tests on small captures written by hand.
 
+mod damage;
+mod times;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{CaptureError, CaptureReader, Frame, LinkType, MAX_FRAME_LEN, to_ethernet};
+use super::{CaptureError, CaptureReader, Frame, LinkType, MAX_FRAME_LEN, Then, to_ethernet};
 
 /// A file that is removed with its owner.
 struct TempFile(PathBuf);
@@ -361,12 +364,13 @@ fn numbers_count_frames_that_are_passed_over() {
     let file = file.enhanced(1, 1, 1, b"a").enhanced(0, 2, 1, b"b");
     let file = TempFile::new(&file.enhanced(0, 3, 1, b"c").enhanced(1, 4, 1, b"d").out);
     let mut reader = CaptureReader::open(&file.0).unwrap();
-    assert_eq!(reader.next_frame().unwrap().map(|f| f.number), Some(1));
+    // Frames of one interface wait for those of the other: the fault is told first.
     let error = reader.next_frame().unwrap_err();
     assert!(matches!(
         error,
         CaptureError::UnsupportedLink { frame: 2, .. }
     ));
+    assert_eq!(reader.next_frame().unwrap().map(|f| f.number), Some(1));
     assert_eq!(reader.next_frame().unwrap().map(|f| f.number), Some(4));
 }
 
@@ -462,14 +466,14 @@ fn reads_pcapng_blocks_in_both_orders() {
             .block(3, |w| w.u32(6).u8s(b"simp"))
             .block(0x0bad, |w| w.u8s(&[7; 40]))
             .block(2, |w| {
-                w.u16(0).u16(9).u32(0).u32(3).u32(3).u32(70).u8s(b"old")
+                w.u16(0).u16(9).u32(1).u32(3).u32(3).u32(70).u8s(b"old")
             });
         let link = LinkType::Ethernet;
         let first_ns = 0x1_0000_0002 * 1000;
         let expected = vec![
             (first_ns, link, b"enhanced".to_vec(), 60),
             (first_ns, link, b"simp".to_vec(), 6),
-            (3000, link, b"old".to_vec(), 70),
+            (first_ns + 1000, link, b"old".to_vec(), 70),
         ];
         assert_eq!(frames(&file.out), expected, "big {big}");
     }
@@ -550,21 +554,20 @@ fn reports_each_unsupported_pcapng_interface_once() {
         outcomes[0],
         Err(CaptureError::UnsupportedLink { link: 105, .. })
     ));
-    assert!(outcomes[1].is_ok());
     assert!(matches!(
-        outcomes[2],
+        outcomes[1],
         Err(CaptureError::UnsupportedLink { link: 9, .. })
     ));
+    assert!(outcomes[2].is_ok());
 }
 
 #[test]
 fn steps_over_a_bad_pcapng_frame() {
-    let bad: [Writer; 5] = [
+    let bad: [Writer; 4] = [
         Writer::new(false).enhanced(7, 0, 1, b"unknown interface"),
         Writer::new(false).block(6, |w| w.u32(0).u64(0).u32(9).u32(9).u8s(b"short")),
         Writer::new(false).block(6, |w| w.u32(0)),
         Writer::new(false).block(3, |w| w),
-        Writer::new(false).enhanced(0, 0, 1, &vec![0; 2 << 20]),
     ];
     for (number, bad) in bad.into_iter().enumerate() {
         let file = Writer::new(false)
@@ -807,6 +810,7 @@ fn messages_are_lower_case_and_name_place_and_remedy() {
                 frame: 7,
                 offset: 99,
                 what: "x",
+                then: Then::Stop,
             },
             "frame 7 at byte 99",
             "copy",
