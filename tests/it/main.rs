@@ -33,6 +33,7 @@ mod metrics;
 mod models;
 mod naming;
 mod neighbours;
+mod oracles;
 mod outputs;
 mod parity;
 mod pins;

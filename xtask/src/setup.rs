@@ -37,6 +37,9 @@ const TEST_TOOLS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("sshd", "openssh-server"),
     ("chronyd", "chrony"),
+    ("openssl", "openssl"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
 ];
 
 /// Set-up of the programs that only tests use.

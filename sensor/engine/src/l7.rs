@@ -5,7 +5,7 @@
 //! a segment is not seen.
 
 pub(crate) mod arp;
-pub(crate) mod dns;
+pub mod dns;
 pub(crate) mod facts;
 pub(crate) mod fieldbus;
 pub(crate) mod http;
@@ -13,7 +13,7 @@ pub(crate) mod injection;
 pub(crate) mod login;
 pub(crate) mod mqtt;
 pub(crate) mod nd;
-pub(crate) mod tls;
+pub mod tls;
 pub(crate) mod zone;
 
 /// Bytes of a message, read from the front.
@@ -25,6 +25,12 @@ impl<'a> Reader<'a> {
         let (head, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
         Some(head)
+    }
+    /// Ends after `n` bytes; false where there are fewer.
+    pub(crate) fn limit(&mut self, n: usize) -> bool {
+        let limited = self.0.get(..n);
+        self.0 = limited.unwrap_or(self.0);
+        limited.is_some()
     }
     pub(crate) fn u8(&mut self) -> Option<u8> {
         self.take(1)?.first().copied()

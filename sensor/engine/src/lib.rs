@@ -13,7 +13,7 @@ mod detect;
 mod engine;
 mod features;
 mod flow;
-mod l7;
+pub mod l7;
 mod losses;
 mod models;
 mod note;

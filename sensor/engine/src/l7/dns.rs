@@ -16,20 +16,26 @@ pub(crate) mod record {
 pub(crate) const NO_ERROR: u8 = 0;
 pub(crate) const NX_DOMAIN: u8 = 3;
 
-/// A name in lower case with dots, at most 255 bytes.
+/// Longest name as text: 255 bytes on the wire hold a length before each label and one at the end
+/// (RFC 1035 3.1).
+const MAX_NAME_BYTES: usize = 253;
+
+/// A name in lower case with dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Name {
-    bytes: [u8; 255],
+pub struct Name {
+    bytes: [u8; MAX_NAME_BYTES],
     len: u8,
 }
 
 impl Name {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// Labels with dots between them, as on the wire but for upper case; a dot within a label is not
+    /// told apart.
+    pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
     /// Text for people: what is not a printable ASCII character becomes `?`.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         text(self.as_bytes())
     }
 
@@ -100,19 +106,24 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     bytes.iter().map(one).collect()
 }
 
-/// One message.
+/// Header and question of a standard query or of its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
+pub struct Message {
     pub is_response: bool,
+    /// Response code of the header, four bits; the upper ones of EDNS lie behind the question.
     pub rcode: u8,
     pub n_answers: u16,
+    /// Name that is asked for.
     pub name: Name,
+    /// Type of the records that are asked for (IANA).
     pub record: u16,
 }
 
 impl Message {
-    /// Reads a message over UDP; over TCP, two bytes of length come first.
-    pub(crate) fn read(payload: &[u8]) -> Option<Self> {
+    /// Reads a message over UDP; over TCP, two bytes of length come first. `None` for anything but one
+    /// question of a standard query, for a name that is too long or compressed, and for a message cut
+    /// before the type. The class is not read, nor what follows it.
+    pub fn read(payload: &[u8]) -> Option<Self> {
         let mut r = Reader(payload);
         r.u16()?;
         let flags = r.u16()?;
@@ -138,7 +149,7 @@ impl Message {
 /// The name of the first question, which has nothing before it to point to.
 fn name(r: &mut Reader<'_>) -> Option<Name> {
     let mut name = Name {
-        bytes: [0; 255],
+        bytes: [0; MAX_NAME_BYTES],
         len: 0,
     };
     loop {

@@ -154,7 +154,7 @@ fn of_stream(payload: &[u8], packet: &Packet) -> Vec<Note> {
 }
 
 fn of_tls(payload: &[u8]) -> Vec<Note> {
-    let Some(hello) = tls::Hello::read(payload) else {
+    let Some(hello) = tls::ClientHello::read(payload) else {
         return Vec::new();
     };
     let version = match hello.version {

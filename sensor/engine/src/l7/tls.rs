@@ -7,13 +7,17 @@ use super::Reader;
 
 /// First message of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hello<'a> {
+pub struct ClientHello<'a> {
     /// Highest version offered, e.g. 0x0304.
     pub version: u16,
+    /// First host name of the `server_name` extension (RFC 6066 3).
     pub server_name: Option<&'a [u8]>,
     /// JA4 fingerprint, of a hello that the sample holds whole but for the body of its last extension.
     pub ja4: Option<String>,
 }
+
+/// Longest session identifier (RFC 8446 4.1.2).
+const MAX_SESSION_BYTES: usize = 32;
 
 mod extension {
     pub const SERVER_NAME: u16 = 0;
@@ -36,29 +40,43 @@ struct Parts<'a> {
     signatures: Vec<u16>,
     server_name: Option<&'a [u8]>,
     alpn: Option<&'a [u8]>,
+    /// The sample reaches to the end of the message.
+    has_end: bool,
     is_whole: bool,
 }
 
-impl<'a> Hello<'a> {
-    /// Reads a segment that begins with a handshake record.
-    pub(crate) fn read(payload: &'a [u8]) -> Option<Self> {
+impl<'a> ClientHello<'a> {
+    /// Reads a segment that begins with a handshake record, up to the end of that record: `None` for
+    /// anything else, and for a hello cut before its extensions. One that goes on in a further record,
+    /// or that the sample cuts, is read as far as it goes.
+    pub fn read(payload: &'a [u8]) -> Option<Self> {
         let mut r = Reader(payload);
         if r.u8()? != 0x16 || r.u8()? != 3 {
             return None;
         }
-        r.take(3)?;
+        r.u8()?;
+        let n_record = usize::from(r.u16()?);
+        r.limit(n_record);
         if r.u8()? != 1 {
             return None;
         }
-        r.take(3)?;
+        let (high, low) = (r.u8()?, r.u16()?);
+        let has_end = r.limit(usize::from(high) << 16 | usize::from(low));
         let mut parts = Parts {
             legacy_version: r.u16()?,
+            has_end,
             ..Parts::default()
         };
         r.take(32)?;
-        let session = usize::from(r.u8()?);
-        r.take(session)?;
+        let n_session = usize::from(r.u8()?);
+        if n_session > MAX_SESSION_BYTES {
+            return None;
+        }
+        r.take(n_session)?;
         let n_ciphers = usize::from(r.u16()?);
+        if !n_ciphers.is_multiple_of(2) {
+            return None;
+        }
         parts.ciphers = words(r.take(n_ciphers)?);
         let n_methods = usize::from(r.u8()?);
         r.take(n_methods)?;
@@ -82,7 +100,7 @@ impl<'a> Parts<'a> {
     fn extensions(&mut self, r: &mut Reader<'a>) {
         let Some(length) = r.u16() else {
             // No extensions at all, as before TLS 1.2.
-            self.is_whole = r.0.is_empty();
+            self.is_whole = self.has_end && r.0.is_empty();
             return;
         };
         let mut n_left = usize::from(length);
@@ -99,8 +117,8 @@ impl<'a> Parts<'a> {
                 self.extensions.push(kind);
             }
             let Some(body) = r.take(n) else {
-                // Cut within the last one, which is mostly padding.
-                self.is_whole = n_left == 0 && !needs_body(kind);
+                // The sample cuts the last one, which is mostly padding.
+                self.is_whole = n_left == 0 && !self.has_end && !needs_body(kind);
                 return;
             };
             self.extension(kind, body);
@@ -113,10 +131,12 @@ impl<'a> Parts<'a> {
             extension::SERVER_NAME => self.server_name = server_name(body),
             extension::ALPN => self.alpn = first_protocol(body),
             extension::SIGNATURE_ALGORITHMS => {
-                self.signatures = words(body.get(2..).unwrap_or_default());
+                let list = list_of(body, Reader::u16);
+                self.signatures = list.map(|list| words(list.0)).unwrap_or_default();
             }
             extension::SUPPORTED_VERSIONS => {
-                self.versions = words(body.get(1..).unwrap_or_default());
+                let list = list_of(body, |r| r.u8().map(u16::from));
+                self.versions = list.map(|list| words(list.0)).unwrap_or_default();
             }
             _ => {}
         }
@@ -200,9 +220,19 @@ fn alpn_letters(alpn: Option<&[u8]>) -> String {
     letters.collect()
 }
 
-fn server_name(body: &[u8]) -> Option<&[u8]> {
+/// Content of a list that is the whole of an extension, behind its length; `None` where the body is
+/// shorter than that.
+fn list_of<'a>(
+    body: &'a [u8],
+    length: impl FnOnce(&mut Reader<'a>) -> Option<u16>,
+) -> Option<Reader<'a>> {
     let mut r = Reader(body);
-    r.u16()?;
+    let n = usize::from(length(&mut r)?);
+    r.take(n).map(Reader)
+}
+
+fn server_name(body: &[u8]) -> Option<&[u8]> {
+    let mut r = list_of(body, Reader::u16)?;
     if r.u8()? != 0 {
         return None;
     }
@@ -211,8 +241,7 @@ fn server_name(body: &[u8]) -> Option<&[u8]> {
 }
 
 fn first_protocol(body: &[u8]) -> Option<&[u8]> {
-    let mut r = Reader(body);
-    r.u16()?;
+    let mut r = list_of(body, Reader::u16)?;
     let length = usize::from(r.u8()?);
     r.take(length).filter(|name| !name.is_empty())
 }
@@ -280,7 +309,7 @@ mod tests {
     #[test]
     fn fingerprints_are_those_of_the_specification() {
         let bytes = hello();
-        let read = Hello::read(&bytes).unwrap();
+        let read = ClientHello::read(&bytes).unwrap();
         assert_eq!(read.server_name, Some(b"example.org".as_slice()));
         assert_eq!(read.version, 0x0304);
         let ja4 = read.ja4.unwrap();
@@ -290,16 +319,30 @@ mod tests {
     #[test]
     fn a_cut_hello_still_has_its_name() {
         let bytes = hello();
-        let whole = Hello::read(&bytes).unwrap();
+        let whole = ClientHello::read(&bytes).unwrap();
         // The sample ends within the padding.
         assert_eq!(
-            Hello::read(&bytes[..bytes.len() - 50]).unwrap().ja4,
+            ClientHello::read(&bytes[..bytes.len() - 50]).unwrap().ja4,
             whole.ja4
         );
-        let cut = Hello::read(&bytes[..bytes.len() - 120]).unwrap();
+        let cut = ClientHello::read(&bytes[..bytes.len() - 120]).unwrap();
         assert_eq!((cut.ja4, cut.server_name), (None, whole.server_name));
         for n in 0..bytes.len() {
-            Hello::read(&bytes[..n]);
+            ClientHello::read(&bytes[..n]);
         }
+    }
+
+    #[test]
+    fn a_hello_ends_with_its_record() {
+        let whole = hello();
+        let expected = ClientHello::read(&whole).unwrap();
+        let followed = [&whole[..], &[0x14, 3, 3, 0, 1, 1]].concat();
+        assert_eq!(ClientHello::read(&followed), Some(expected.clone()));
+        // The name lies in the second of two records, behind the header of that.
+        let (first, second) = whole[5..].split_at(90);
+        let record = |part: &[u8]| [&[0x16, 3, 1][..], &with_length(part)].concat();
+        let split = [record(first), record(second)].concat();
+        let read = ClientHello::read(&split).unwrap();
+        assert_eq!((read.server_name, read.ja4), (None, None));
     }
 }
