@@ -1,6 +1,6 @@
 //! Circumstances of a packet that are not in its bytes: its direction, time and size.
 
-/// Which way a packet goes, seen from the host.
+/// Direction of a packet, seen from the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Way {

@@ -14,7 +14,7 @@ use crate::packet::Packet;
 use list::{Key, MAX_SHAPES, SHAPES_V6, SLOTS, ScopeSet, Shape, SourceBucket};
 use prefilter::{ALLOW_PLANES, BLOCK_PLANES, Plane, Site};
 
-/// What to do with packets that an entry covers. The values lie in map entries.
+/// Actions on packets that an entry covers. The values lie in map entries.
 pub const ACTION_NONE: u8 = 0;
 pub const ACTION_DROP: u8 = 1;
 pub const ACTION_RATE_LIMIT: u8 = 2;
@@ -25,7 +25,7 @@ pub const ACTION_RATE_LIMIT: u8 = 2;
 pub struct BlockEntry {
     /// Kernel monotonic time from which on the entry no longer holds.
     pub expires_ns: u64,
-    /// What was dropped, or would have been: counted in monitor mode, too.
+    /// Packets that were dropped, or would have been: counted in monitor mode, too.
     pub packets: u64,
     pub bytes: u64,
     /// Token bucket of [`ACTION_RATE_LIMIT`]: time up to which the tokens were spent.
@@ -86,24 +86,24 @@ const _: () = assert!(size_of::<Gate>() == 64);
 // SAFETY: integers; the size assertion rules padding out.
 unsafe impl crate::Pod for Gate {}
 
-/// What the lists say about a packet.
+/// Ruling of the lists on a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// No entry, or expired, out of scope, or within its rate.
     Pass,
-    /// On the allow-list, near a block entry.
+    /// Source on the allow-list, near a block entry.
     Allowed,
     Drop,
     OverRate,
 }
 
-/// What a packet met.
+/// Entry that a packet met, and the ruling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Met {
     pub ruling: Ruling,
     /// Origin of the entry, where this hit is one to be told.
     pub told: Option<u64>,
-    /// As in [`Gate`].
+    /// Copy of [`Gate`]'s.
     pub enforce: u32,
 }
 
@@ -295,8 +295,8 @@ fn drops_in<T: BlockTable>(
     Some(true)
 }
 
-/// What the lists hold for the source: the allow-list first, then the source itself, then
-/// prefixes that contain it.
+/// Looks the source up in the lists: in the allow-list first, then the source itself, then prefixes
+/// that contain it.
 #[inline(always)]
 pub fn search<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Packed {
     let gate = table.gate();
@@ -381,14 +381,14 @@ fn look_at_prefixes<T: BlockTable>(table: &mut T, asked: &Asked<'_>, search: Sea
     Packed::new(PASS)
 }
 
-/// What is looked for among the prefixes.
+/// Source and scope looked for among the prefixes.
 struct Search {
     key: Key,
     first_shape: u32,
     n_shapes: u32,
 }
 
-/// Where a key lies: its bucket, and in the lowest bits the slot.
+/// Position of a key that is in no bucket; else the bucket, and in the lowest bits the slot.
 const NOWHERE: u64 = u64::MAX;
 const SLOT_BITS: u32 = 2;
 const _: () = assert!(SLOTS == 1 << SLOT_BITS);

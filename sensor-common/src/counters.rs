@@ -26,7 +26,7 @@ macro_rules! table {
 }
 
 table! {
-    /// What became of parsing one packet. Everything from [`Outcome::EthernetTruncated`] on is
+    /// Outcome of parsing one packet. Everything from [`Outcome::EthernetTruncated`] on is
     /// malformed: counted by reason, and passed.
     Outcome {
         Tcp = "tcp": "TCP segment",

@@ -12,7 +12,7 @@ use crate::packet::{Age, Decapsulate, Frame, Glimpse, Halves, Packet, glimpse};
 use crate::{Address, hash_address};
 use core::marker::PhantomData;
 
-/// Where the kernel program takes the time from.
+/// Source of the kernel program's time.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Clock {
@@ -20,13 +20,13 @@ pub enum Clock {
     #[default]
     Coarse = 0,
     Precise = 1,
-    /// From what comes with the frame, for tests: [`FrameMetadata`] in the metadata on ingress, the
+    /// Time that comes with the frame, for tests: [`FrameMetadata`] in the metadata on ingress, the
     /// buffer's time stamp on egress.
     Frame = 2,
 }
 
-/// What a test tells the program of a frame, so that it may be compared with replay: a captured
-/// frame brings its own time, and may be shorter than it was on the wire.
+/// Metadata of a frame, by which a test makes the program comparable with replay: a captured frame
+/// brings its own time, and may be shorter than it was on the wire.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct FrameMetadata {
@@ -50,7 +50,7 @@ pub struct Settings {
     pub events: Events,
 }
 
-/// Which events are sent.
+/// Set of the events that are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Events(pub u32);
 
@@ -127,7 +127,7 @@ pub struct Datapath<F, H, B, C, R> {
     pub settings: Settings,
 }
 
-/// What to do with the packet.
+/// Treatment of a packet: pass or drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Pass,
@@ -428,7 +428,7 @@ where
     }
 }
 
-/// What the flow cache asks for when a flow is new.
+/// Answers to the flow cache when a flow is new.
 struct NewFlow<'a, S, H, C> {
     hosts: &'a mut H,
     counters: &'a mut C,
@@ -458,7 +458,7 @@ impl<S: Sequence, H: HostTable, C: Counters> Admit for NewFlow<'_, S, H, C> {
     }
 }
 
-/// What the row of the remote host gets of a packet.
+/// Part of a packet that the row of the remote host gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Share {
     /// Nothing: the flow holds it back.

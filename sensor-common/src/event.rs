@@ -1,5 +1,5 @@
-//! What the kernel tells user space besides flow records: one record for all kinds, a head and the
-//! first bytes of the payload where a packet is sampled.
+//! Events from the kernel to user space, besides flow records: one record for all kinds, a head and
+//! the first bytes of the payload where a packet is sampled.
 //!
 //! Samples show what the counters can't: names, versions, reply codes, ARP claims. Which packets
 //! are sampled follows from their flow: [`depth`] says how many packets of each direction are
@@ -154,7 +154,7 @@ impl Notice {
     };
 }
 
-/// What one CPU spent in the running window.
+/// Samples and events that one CPU spent in the running window.
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C)]
 pub struct Budgets {

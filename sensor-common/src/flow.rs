@@ -69,7 +69,7 @@ pub const COUNTED_FLAGS: [u8; 5] = [
     tcp_flags::ACK,
 ];
 
-/// What tells a flow from others, as readers get it.
+/// Identity of a flow, as readers get it.
 ///
 /// The endpoint with the lower address (then port) is `a`; direction 0 goes from `a` to `b`.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub struct Head {
     /// Part of the hash that did not choose the bucket; 0: the slot is free.
     pub tag: u32,
     pub ifindex: u32,
-    /// What of each direction the row of its remote host has not got yet.
+    /// Counts of each direction that the row of its remote host has not got yet.
     pub held: [Held; 2],
     /// Packets of each direction that may be sampled ([`crate::event::depth`]).
     pub sample_depth: u16,
@@ -134,7 +134,7 @@ pub mod mark {
     pub const FRAGMENTS: u8 = 4;
     /// Stepped through a tunnel.
     pub const TUNNEL: u8 = 8;
-    /// In the first slot of a bucket, written at any time: the second was used last.
+    /// Flag of a bucket, kept in its first slot and written at any time: the second was used last.
     pub const SECOND_IS_LATEST: u8 = 16;
 }
 
@@ -253,12 +253,12 @@ pub enum Sent {
     Rollover = 2,
 }
 
-/// How the writer announces a change. Chosen by the caller, who knows the machine.
+/// Announcement of a change to readers. Chosen by the caller, who knows the machine.
 pub trait Sequence {
     /// Adds one to `sequence` such that no earlier store moves after and no later store before.
     fn bump(sequence: &mut u32);
 
-    /// The same value, of which the compiler knows nothing: keeps it from making a branch, or a copy
+    /// Returns the value, but hides it from the compiler: keeps it from making a branch, or a copy
     /// of all that follows, of a number.
     #[inline(always)]
     fn opaque(value: u64) -> u64 {
@@ -266,7 +266,7 @@ pub trait Sequence {
     }
 }
 
-/// For tables with one thread, as in replay.
+/// Sequence of tables with one thread, as in replay.
 pub struct Unshared;
 
 impl Sequence for Unshared {
@@ -276,7 +276,7 @@ impl Sequence for Unshared {
     }
 }
 
-/// Where records of evicted and full flows go. `false`: there was no room.
+/// Destination of the records of evicted and full flows. `false`: there was no room.
 pub trait FlowSink {
     fn send(&mut self, head: &Head, directions: &[Direction; 2], why: Sent) -> bool;
 }

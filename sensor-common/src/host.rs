@@ -48,7 +48,7 @@ pub struct HostRow {
     pub sequence: u32,
     /// Increases by one whenever another host takes the row.
     pub generation: u32,
-    /// What the row is worth keeping: packets of its host less packets of others that wanted it.
+    /// Worth of keeping the row: packets of its host less packets of others that wanted it.
     pub weight: u32,
     pub used: u32,
     /// Place among the rows of all CPUs (CPU times rows per CPU, and index). The reader fills it in;
@@ -68,20 +68,20 @@ const _: () = assert!(core::mem::offset_of!(HostRow, sequence) % 8 == 0);
 // SAFETY: integers and arrays of integers; the size assertions rule padding out.
 unsafe impl crate::Pod for HostRow {}
 
-/// Who may take a row that another host holds.
+/// Rule for taking a row that another host holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
-    /// Only when its host was silent for [`IDLE_NS`]: totals of local hosts stay exact.
+    /// Taken only when its host was silent for [`IDLE_NS`]: totals of local hosts stay exact.
     KeepBusy,
-    /// When packets of others have outnumbered its own and [`STAKE`]: the heavy ones stay (Misra
-    /// and Gries 1982).
+    /// Taken when packets of others have outnumbered its own and [`STAKE`]: the heavy ones stay
+    /// (Misra and Gries 1982).
     KeepHeavy,
 }
 
 /// Silence after which a row may be taken; user space has read it many times by then.
 pub const IDLE_NS: u64 = 10_000_000_000;
 const MAX_WEIGHT: u32 = 4096;
-/// What a row is worth when it is taken: under a flood of new sources it changes hands with one
+/// Worth of a row that was just taken: under a flood of new sources it changes hands with one
 /// packet in ten, not with every second, and that spares clearing it.
 const STAKE: u32 = 8;
 

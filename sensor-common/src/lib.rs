@@ -1,4 +1,4 @@
-//! What the kernel program and user space share, defined once: the packet parser, the flow cache,
+//! Definitions that the kernel program and user space share: the packet parser, the flow cache,
 //! per-host counters, the block check, the records that cross the boundary and every capacity.
 //!
 //! Nothing in here allocates, panics on input, or knows whether it runs in the kernel. Map values

@@ -78,19 +78,19 @@ pub mod protocol {
     pub const MOBILITY: u8 = 135;
 }
 
-/// Where a packet stands in its flow.
+/// Place of a packet in its flow.
 pub(crate) struct Age;
 
 impl Age {
     pub(crate) const OLD: u8 = 0;
-    /// It began the flow.
+    /// Packet that began the flow.
     pub(crate) const FIRST: u8 = 1;
     /// One of the first of its direction.
     pub(crate) const YOUNG: u8 = 2;
 }
 
-/// What the parser read of one packet. Addresses and ports are those of the innermost header that
-/// was followed. `Default` is "nothing read". The kernel keeps it in a map value.
+/// Packet as the parser read it. Addresses and ports are those of the innermost header that was
+/// followed. `Default` is "nothing read". The kernel keeps it in a map value.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Packet {
@@ -111,7 +111,7 @@ pub struct Packet {
     pub vlan: u16,
     /// Tunnel headers that were stepped through (0 or 1).
     pub n_tunnels: u8,
-    /// Where the parser stands: 0 in the fragments that have no transport header. Once the flow is
+    /// State of the parser: 0 in the fragments that have no transport header. Once the flow is
     /// known, its [`Age`].
     has_header: u8,
     /// EtherType of the next network header, while parsing; then [`HIT`], or nothing that matters.
@@ -139,7 +139,7 @@ impl Packet {
         self.ethertype = HIT;
     }
 
-    /// As [`Self::age`].
+    /// Tells by [`Self::age`] if the flow was known before.
     #[inline(always)]
     pub(crate) fn is_hit(&self) -> bool {
         // SAFETY: a field of a valid reference.
@@ -183,7 +183,7 @@ impl Packet {
     }
 }
 
-/// Which tunnels the parser steps into.
+/// Set of the tunnels that the parser steps into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decapsulate(pub u32);
 
@@ -201,7 +201,7 @@ impl Decapsulate {
     }
 }
 
-/// What follows a transport header.
+/// Step after a header: on to the next, or the end.
 enum Step {
     Done(Outcome),
     /// A network header of [`Packet::ethertype`] at [`Packet::offset`].

@@ -12,7 +12,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, LpmTrie, LruPerCpuHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 
-/// Which sources `drive` makes up. The driver writes it.
+/// Sources that `drive` makes up. The driver writes it.
 #[repr(C)]
 pub struct Sources {
     pub seed: u64,

@@ -17,14 +17,14 @@ use crate::{globals, maps};
 /// Payloads begin before.
 const MAX_OFFSET: u32 = 0x3fff;
 
-/// Where payload bytes are copied from.
+/// Source of payload bytes.
 pub trait Payload {
     /// Copies up to `max_bytes` at `offset`, fewer where there are fewer. How many were copied.
     fn copy(&self, offset: u32, max_bytes: u32, to: &mut [u8; MAX_BYTES]) -> u32;
 }
 
 impl Payload for LinearFrame {
-    /// In steps whose size the verifier knows. (The helper that does it at once,
+    /// Copies in steps whose size the verifier knows. (The helper that does it at once,
     /// `bpf_xdp_load_bytes`, came with Linux 5.18.)
     #[inline(always)]
     fn copy(&self, offset: u32, max_bytes: u32, to: &mut [u8; MAX_BYTES]) -> u32 {

@@ -43,8 +43,8 @@ impl Frame for LinearFrame {
     }
 }
 
-/// Where the frame lies, read again and behind a barrier: pointers that were used carry what was
-/// checked of them on each way, and the verifier would follow all that comes once for each.
+/// Start and end of the frame, read again and behind a barrier: pointers that were used carry what
+/// was checked of them on each way, and the verifier would follow all that comes once for each.
 #[inline(always)]
 pub fn bounds(ctx: &XdpContext) -> (usize, usize) {
     // SAFETY: the context is the kernel's own.
@@ -57,7 +57,7 @@ pub fn bounds(ctx: &XdpContext) -> (usize, usize) {
     }
 }
 
-/// What a test put in front of the frame, where the kernel keeps a driver's metadata.
+/// Metadata that a test put in front of the frame, where the kernel keeps a driver's metadata.
 #[inline(always)]
 pub fn metadata(start: usize, data: usize) -> Option<FrameMetadata> {
     if start + size_of::<FrameMetadata>() > data {

@@ -20,7 +20,7 @@ static REMOTE_ROWS: u32 = 1;
 static TUNNELS: u32 = 0;
 #[unsafe(no_mangle)]
 static ADMIT_PER_WINDOW: u32 = 0;
-/// Which events are sent, `sensor_common::datapath::Events`.
+/// Set of the events that are sent, `sensor_common::datapath::Events`.
 #[unsafe(no_mangle)]
 static EVENTS: u32 = 0;
 /// `sensor_common::datapath::Clock`, as a number.

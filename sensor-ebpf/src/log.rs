@@ -1,4 +1,4 @@
-//! What the program tells of each packet, for debugging it. Compiled in by the feature `kernel-log`
+//! Log line for each packet, for debugging the program. Compiled in by the feature `kernel-log`
 //! alone.
 
 use aya_ebpf::EbpfContext;

@@ -40,10 +40,10 @@ pub static BUDGETS: PerCpuArray<Budgets> = PerCpuArray::with_max_entries(1, 0);
 pub static COUNTERS: PerCpuArray<Count> = PerCpuArray::with_max_entries(N_COUNTERS, 0);
 #[map]
 pub static ADMISSION: PerCpuArray<Admission> = PerCpuArray::with_max_entries(1, 0);
-/// What this CPU needs for each packet.
+/// Working memory of this CPU for one packet.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
-/// What the lists said of the packet at hand.
+/// Ruling of the lists on the packet at hand.
 #[map]
 pub static FOUND: PerCpuArray<Packed> = PerCpuArray::with_max_entries(1, 0);
 /// Written by the agent, read by every packet.

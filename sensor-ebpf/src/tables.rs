@@ -92,7 +92,8 @@ impl HostTable for HostMaps {
     fn remote(&mut self, hash: u64) -> Option<&mut HostRow> {
         own(&maps::HOSTS_REMOTE, self.cpu, globals::remote_rows(), hash)
     }
-    /// There is no instruction to prefetch, but nobody waits for a load whose result isn't used.
+    /// Loads in place of a prefetch, for which there is no instruction: nobody waits for a load
+    /// whose result isn't used.
     #[inline(always)]
     fn fetch_remote(&mut self, hash: u64) {
         if let Some(row) = self.remote(hash) {

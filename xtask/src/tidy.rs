@@ -46,11 +46,20 @@ const EDGES: &[(&str, &str)] = &[
 ];
 
 /// Folders whose docs begin with a verb or a noun.
-const PLAIN_DOCS: &[&str] = &["xtask", "fuzz"];
+const PLAIN_DOCS: &[&str] = &[
+    "fuzz",
+    "sensor-common",
+    "sensor-ebpf",
+    "sensor/engine",
+    "sensor/evaluate",
+    "sensor/record",
+    "xtask",
+];
 
 /// Beginnings that announce the answer instead of giving it.
 const RIDDLES: &[&str] = &[
-    "What", "Where", "Who", "How", "Whoever", "Whether", "That", "The same",
+    "What", "Where", "Which", "When", "Who", "Whose", "Whoever", "How", "Whether", "That", "If",
+    "The same",
 ];
 
 /// Checks everything and names each place.

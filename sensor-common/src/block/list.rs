@@ -1,4 +1,4 @@
-//! Where entries lie: a bucket holds four keys in one cache line, and their entries.
+//! Layout of the entries: a bucket holds four keys in one cache line, and their entries.
 
 use super::BlockEntry;
 use crate::{Address, mix};

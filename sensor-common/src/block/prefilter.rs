@@ -13,7 +13,7 @@ pub struct Plane {
     pub is_v4: bool,
     /// Prefix length of its networks, within the family.
     pub length: u8,
-    /// Its size.
+    /// Size in bits, as a power of two.
     pub log2_bits: u8,
     /// First word.
     pub base: u32,
@@ -67,8 +67,8 @@ const fn n_words(planes: &[Plane]) -> u32 {
     last.base + (1 << (last.log2_bits - 6))
 }
 
-/// Where a source lies among the networks: its family, and its first 64 bits, those of an IPv4
-/// address in the upper half.
+/// Source as the prefilter sees it: its family, and its first 64 bits, those of an IPv4 address in
+/// the upper half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
     pub is_v4: bool,

@@ -46,7 +46,7 @@ const fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32 | 1
 }
 
-/// What the cache did with a packet.
+/// Treatment of a packet by the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cached {
     /// Added to its flow.
@@ -75,7 +75,7 @@ impl Cached {
     }
 }
 
-/// What became of a packet.
+/// Outcome of a packet: its treatment and the age of its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     pub cached: Cached,
@@ -84,7 +84,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// There was no table.
+    /// Outcome without a table.
     pub const NOWHERE: Self = Self::old(Cached::Hit);
 
     #[inline(always)]
@@ -96,7 +96,7 @@ impl Taken {
     }
 }
 
-/// What the cache needs of its surroundings when a flow is new.
+/// Surroundings that the cache asks when a flow is new.
 pub trait Admit {
     /// Asked only when the flow is not in the bucket.
     fn may_admit(&mut self) -> bool;

@@ -1,4 +1,5 @@
-//! What holds of the parser whatever the bytes. Tests and the fuzzer call it; nothing else does.
+//! Invariants of the parser, which hold whatever the bytes. Tests and the fuzzer call it; nothing
+//! else does.
 
 use std::cell::Cell;
 
@@ -69,7 +70,7 @@ pub fn check(frame: &[u8]) {
     check_glimpse(frame, &packet);
 }
 
-/// What a packet says fits its frame.
+/// Checks that the packet's offsets and lengths fit its frame.
 fn check_packet(frame: &[u8], packet: &Packet) {
     let outcome = outcome(packet);
     let wire_bytes = frame.len() as u32;

@@ -25,7 +25,7 @@ pub(super) fn read<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
     }
 }
 
-/// What a packet that [`read`] would read says of its sender, without reading the rest.
+/// Sender of a packet that [`read`] would read, without reading the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glimpse {
     pub source: Halves,

@@ -169,8 +169,8 @@ fn survives_every_truncation() {
     }
 }
 
-/// What the straight way reads, the full way reads alike; whatever byte is changed, wherever the
-/// frame ends.
+/// Frames that the straight way reads, the full way reads alike, whatever byte is changed and
+/// wherever the frame ends.
 #[test]
 fn both_ways_read_the_same() {
     let transports = [

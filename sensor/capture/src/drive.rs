@@ -82,9 +82,9 @@ impl Default for Pace {
 /// Records of a run before that were taken over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Past {
-    /// In the ring.
+    /// Records in the ring.
     pub n_sent: u64,
-    /// In the flow cache.
+    /// Records in the flow cache.
     pub n_live: u64,
 }
 

@@ -1,5 +1,5 @@
-//! What holds of the datapath and of the capture reader whatever the bytes. Tests and the fuzzer
-//! call it; nothing else does.
+//! Invariants of the datapath and of the capture reader, which hold whatever the bytes. Tests and
+//! the fuzzer call it; nothing else does.
 
 use std::fs::File;
 use std::io::Write as _;

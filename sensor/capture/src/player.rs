@@ -20,7 +20,7 @@ const AFTER_NS: u64 = 5_000_000_000;
 /// After so long without a packet nothing is open any more, no window, no memory of a slow scan: time
 /// leaps to the next packet. Captures of different years, or one absurd time stamp, cost no more.
 const LEAP_AFTER_NS: u64 = 48 * 3_600 * 1_000_000_000;
-/// What is left of the time after a leap.
+/// Time left after a leap.
 const LEAP_SHORT_NS: u64 = 60_000_000_000;
 /// Packets out of order are stamped less than this before their predecessors; more is another
 /// capture.
@@ -32,12 +32,12 @@ pub struct Conditions {
     /// Capacities, tunnels and the secret of the datapath, which is that of one CPU.
     pub load: LoadOptions,
     pub pace: Pace,
-    /// For the engine that listens.
+    /// Configuration of the engine that listens.
     pub engine: Config,
 }
 
 impl Default for Conditions {
-    /// Those of the default configuration, with a secret that everybody knows.
+    /// Conditions of the default configuration, with a secret that everybody knows.
     fn default() -> Self {
         Self {
             load: LoadOptions::fixed(),
@@ -48,7 +48,7 @@ impl Default for Conditions {
 }
 
 impl Conditions {
-    /// The same datapath and pace with another configuration of the engine.
+    /// Keeps datapath and pace, with another configuration of the engine.
     #[must_use]
     pub fn with_engine(&self, engine: Config) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Conditions {
     }
 }
 
-/// What was played.
+/// Totals of a replay.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Played {
     pub n_packets: u64,

@@ -23,7 +23,7 @@ use crate::kernel::LoadOptions;
 /// Places handed out at a time: all are brought near before the first is read.
 const TOUCHED: usize = 16;
 
-/// What packets met since the last look, each once, in the order of the packets.
+/// Slots that packets met since the last look, each once, in the order of the packets.
 struct Touched {
     /// A bit for each place.
     marks: Vec<u64>,
@@ -383,7 +383,7 @@ impl Software {
         self.process_parsed(frame, &mut packet, way, arrival)
     }
 
-    /// What a frame says; changes nothing.
+    /// Parses a frame; changes nothing.
     pub fn parse(&self, frame: &[u8]) -> Packet {
         let mut packet = Packet::default();
         parse(frame, self.path.settings.tunnels, &mut packet);

@@ -26,7 +26,7 @@ const KITSUNE: [(&str, f64); 3] = [
 /// False packets at which recall is compared.
 const FALSE_PACKETS: f64 = 0.001;
 
-/// How captures fared with some of the components.
+/// Results of the captures with some of the components.
 #[derive(Clone, Debug)]
 pub struct Run {
     pub name: String,
@@ -35,19 +35,19 @@ pub struct Run {
     /// False incidents on benign captures, and on mixed ones.
     pub n_false: [u64; 2],
     pub entity_windows: Windows,
-    /// Of the fused score over all mixed captures.
+    /// Areas of the fused score over all mixed captures.
     pub windows: Area,
     pub packets: Area,
     pub captures: Vec<MixedCapture>,
 }
 
-/// What the fused score is worth on one mixed capture.
+/// Figures of the fused score on one mixed capture.
 #[derive(Clone, Debug)]
 pub struct MixedCapture {
     pub id: String,
     pub windows: Area,
     pub packets: Area,
-    /// Of packets, where one benign packet in a thousand is taken for an attack.
+    /// Recall of packets, where one benign packet in a thousand is taken for an attack.
     pub recall: f64,
 }
 
@@ -125,14 +125,14 @@ impl Run {
     }
 }
 
-/// What was observed at one setting of the alarms a day.
+/// Observations at one setting of the alarms a day.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     pub set_per_day: f64,
-    /// On benign captures: alarms of the models, and false incidents of any kind, a day.
+    /// Alarms of the models on benign captures a day; then false incidents of any kind.
     pub model_alarms_per_day: f64,
     pub false_per_day: f64,
-    /// On the others: attacks that were found, and alarms of the models that were right.
+    /// Attacks that were found in the other captures; then alarms of the models that were right.
     pub n_detected: u64,
     pub n_true_model_alarms: u64,
 }
@@ -177,7 +177,7 @@ pub struct Comparison {
     /// The first is that of all components.
     pub runs: Vec<Run>,
     pub settings: Vec<Setting>,
-    /// On the capture with the most flows.
+    /// Speed on the capture with the most flows.
     pub speed: Option<Speed>,
     pub costs: Vec<Cost>,
 }
@@ -316,7 +316,7 @@ impl Comparison {
 }
 
 impl CaptureScore {
-    /// Of a capture that has both.
+    /// Ranking of a capture that has both benign traffic and attacks.
     pub fn mixed_ranking(&self) -> Option<&Ranking> {
         let ranking = self.ranking.as_ref()?;
         (self.content == Content::Mixed).then_some(ranking)

@@ -1,4 +1,4 @@
-//! What scoring a vector costs, on the vectors of a capture.
+//! Cost of scoring a vector, on the vectors of a capture.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ const MOST_VECTORS: usize = 40_000;
 /// Slower ones are counted as this, ns.
 const MOST_NS: u64 = 1_000_000_000;
 
-/// How fast one core goes through a capture, reading it included.
+/// Speed of one core through a capture, reading it included.
 #[derive(Clone, Debug)]
 pub struct Speed {
     pub capture: String,
     pub packets_per_s: f64,
     pub flows_per_s: f64,
-    /// What the engine holds of flows, hosts and scans at the end, bytes.
+    /// Bytes that the engine holds of flows, hosts and scans at the end.
     pub n_table_bytes: u64,
 }
 
@@ -52,7 +52,7 @@ impl Speed {
     }
 }
 
-/// What scoring and learning a vector takes.
+/// Time and memory that scoring and learning a vector take.
 #[derive(Clone, Debug)]
 pub struct Cost {
     pub name: String,
@@ -215,7 +215,7 @@ fn run(subject: &Subject, conditions: &Conditions) -> Result<Ran, String> {
     Ok((speed, player.listener.vectors))
 }
 
-/// What this thread has computed so far: others on the machine don't count.
+/// Processor time of this thread so far: other work on the machine doesn't count.
 fn cpu_time() -> Duration {
     let mut now = libc::timespec {
         tv_sec: 0,

@@ -1,10 +1,10 @@
-//! Which families of the output contract are right for which attack of the label files.
+//! Families of the output contract that are right for each attack of the label files.
 //!
 //! One table, from the special to the general; the first row whose words are all in the attack's
 //! name counts. Where two families describe the same behaviour, both are right; where one describes
 //! it less well, it is half right.
 
-/// What attacks are summed up by, and which target applies.
+/// Group by which attacks are summed up, and which decides the target that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
     Flood,
@@ -297,7 +297,7 @@ pub fn kind_of(attack: &str) -> &'static Kind {
 }
 
 impl Kind {
-    /// How right a family is: 1, 0.5 or 0.
+    /// Weight of a family: 1 if it is right, 0.5 if half right, else 0.
     pub fn weight(&self, family: &str) -> f64 {
         if self.right.contains(&family) {
             1.0

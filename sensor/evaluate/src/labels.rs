@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a packet is.
+/// Label of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     Benign,

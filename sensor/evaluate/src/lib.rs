@@ -44,7 +44,7 @@ pub struct Subject {
     pub source: Source,
 }
 
-/// What came out, and what was bad about the input.
+/// Results, and faults of the input.
 #[derive(Debug, Default)]
 pub struct Evaluation {
     /// Models that spoke.

@@ -101,7 +101,7 @@ fn summary(evaluation: &Evaluation) -> String {
     text
 }
 
-/// What is asked for first.
+/// Tiles with the figures that are asked for first.
 fn tiles(evaluation: &Evaluation) -> String {
     let all = evaluation.overall();
     let benign = evaluation.alarms(Content::Benign);

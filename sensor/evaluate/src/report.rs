@@ -558,7 +558,7 @@ impl CaptureScore {
 }
 
 impl AlarmScore {
-    /// What the verdict rests on.
+    /// Grounds of the verdict.
     pub const fn why(&self) -> &'static str {
         match self.verdict {
             Truthful::True => "time and a party of an attack",

@@ -1,5 +1,5 @@
-//! How well scores order what they score: ROC and precision-recall curves, and the areas under them,
-//! of each model, of the models together and of the fused score.
+//! Quality of the order that scores give: ROC and precision-recall curves, and the areas under
+//! them, of each model, of the models together and of the fused score.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -111,7 +111,7 @@ pub struct Point {
     pub precision: f64,
 }
 
-/// What was scored, and what the scores are worth.
+/// Ranked scores of one kind, and the areas under their curves.
 #[derive(Clone, Debug)]
 pub struct Ranked {
     rows: Vec<Weighed>,
@@ -154,7 +154,7 @@ impl Ranked {
     }
 }
 
-/// What the scores of a capture are worth.
+/// Areas of the scores of a capture.
 #[derive(Clone, Debug)]
 pub struct Ranking {
     /// Windows of 10 s of an address: is there an attack packet of it?
@@ -214,7 +214,8 @@ fn total(rows: &[(f32, [u64; 2])]) -> [u64; 2] {
         .fold([0, 0], |[b, a], (_, n)| [b + n[0], a + n[1]])
 }
 
-/// By the trapezoidal rule for ROC (ties count half), as average precision for the other.
+/// Computes the areas: by the trapezoidal rule for ROC (ties count half), as average precision for
+/// the other.
 fn area(mut rows: Vec<(f32, [u64; 2])>) -> Option<Area> {
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));
     let [n_benign, n_attack] = total(&rows);

@@ -29,13 +29,13 @@ pub struct EventScore {
     pub detection: Option<Detection>,
 }
 
-/// How an attack was detected.
+/// Detection of an attack.
 #[derive(Clone, Debug)]
 pub struct Detection {
     pub delay_ns: u64,
     /// Share of the attack's packets that came after.
     pub share_after: f64,
-    /// Of the incident that describes it best.
+    /// Family of the incident that describes it best.
     pub family: &'static str,
     pub family_weight: f64,
     pub is_entity_right: bool,
@@ -56,7 +56,7 @@ pub struct AlarmScore {
     pub incident: Incident,
     pub opened_ns: u64,
     pub verdict: Truthful,
-    /// There was a labelled attack at that time, of whomever.
+    /// Set if there was a labelled attack at that time, by anybody.
     pub is_during_attack: bool,
 }
 
@@ -73,7 +73,7 @@ pub struct OddStretch {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
     pub start_ns: u64,
-    /// Of the models together, and with the behaviour detectors.
+    /// Score of the models together; then with the behaviour detectors.
     pub models: f32,
     pub fused: f32,
 }
@@ -115,7 +115,7 @@ pub fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
 
-/// What a capture is good for.
+/// Content of a capture, which decides what it is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     Benign,
@@ -289,12 +289,12 @@ impl Match {
     }
 }
 
-/// At the same time.
+/// Tells if both were at the same time.
 const fn overlaps(event: &Event, snapshot: &Snapshot) -> bool {
     snapshot.end_ns >= event.start_ns && snapshot.start_ns <= event.end_ns.saturating_add(SLACK_NS)
 }
 
-/// At the same time, and about one of the parties.
+/// Tells if both were at the same time, and about one of the parties.
 fn is_about(event: &Event, snapshot: &Snapshot) -> bool {
     let named = snapshot.sources.iter().chain(&snapshot.destinations);
     overlaps(event, snapshot)

@@ -1,4 +1,4 @@
-//! Where captures come from, and figures by source: what was fitted to some sources is judged by the
+//! Sources of captures, and figures by source: what was fitted to some sources is judged by the
 //! others.
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,7 +16,7 @@ use super::table::Table;
 /// them, seconds.
 const LONG_S: f64 = 24.0 * 3_600.0;
 
-/// Where a capture comes from.
+/// Source of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     /// Name of the folder that holds `pcap/`.
@@ -68,14 +68,14 @@ fn read(manifest: &Path) -> BTreeMap<String, String> {
 pub struct SourceSum {
     pub n_captures: u64,
     pub n_benign: u64,
-    /// Of the benign: with an incident above low, and with a decision to drop or limit.
+    /// Benign captures with an incident above low, and with a decision to drop or limit.
     pub n_loud: u64,
     pub n_decided: u64,
     /// Incidents on benign captures.
     pub n_false: u64,
     pub hours: f64,
     pub n_flows: u64,
-    /// The same without captures longer than a day.
+    /// False incidents without captures longer than a day.
     pub n_false_short: u64,
     pub hours_short: f64,
     pub n_attacks: u64,
@@ -174,7 +174,7 @@ impl Evaluation {
         names.map(|name| (name.to_owned(), sum(name))).collect()
     }
 
-    /// What is said in vain, by folder.
+    /// Table of false incidents, by folder.
     pub fn benign_table(&self) -> Table {
         let mut table = Table::new(
             "Benign captures: what is said in vain",
@@ -203,7 +203,7 @@ impl Evaluation {
         table
     }
 
-    /// By data set, site or tool.
+    /// Table of figures by data set, site or tool.
     pub fn source_table(&self) -> Table {
         let mut table = Table::new(
             "By source",

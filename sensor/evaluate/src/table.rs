@@ -55,12 +55,12 @@ impl Table {
         text
     }
 
-    /// With its title.
+    /// Writes the table as Markdown, with its title.
     pub fn markdown(&self) -> String {
         format!("### {}\n\n{}", self.title, self.rows_markdown())
     }
 
-    /// Without its title.
+    /// Writes the table as HTML, without its title.
     pub fn html(&self) -> String {
         let are_numbers: Vec<bool> = (0..self.header.len())
             .map(|i| self.is_of_numbers(i))

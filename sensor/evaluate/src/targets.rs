@@ -1,4 +1,4 @@
-//! What was set as a goal, and what was reached.
+//! Targets, and figures reached.
 
 use super::Evaluation;
 use super::families::Group;

@@ -24,7 +24,7 @@ use crate::{Progress, Subject};
 pub use class_metrics::{Judgement, Said};
 use collect::{Collected, collect};
 
-/// How to train.
+/// Settings of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
     pub growth: Growth,
@@ -40,7 +40,7 @@ impl Default for Plan {
     }
 }
 
-/// What came out.
+/// Results of a training.
 #[derive(Debug)]
 pub struct Trained {
     pub forest: Forest,
@@ -159,7 +159,7 @@ fn leave_out_compositions(captures: &mut [Collected]) -> Vec<u32> {
     found.of
 }
 
-/// What is benign, and the families that there are rows of.
+/// Classes: benign, and the families that there are rows of.
 fn classes(captures: &[Collected]) -> Vec<String> {
     let has = |family: &Family| {
         let rows = captures.iter().flat_map(|capture| &capture.rows);
@@ -187,7 +187,7 @@ fn rows(captures: &[Collected], classes: &[String]) -> Vec<Row> {
     rows
 }
 
-/// What forests say of rows of captures that they were not grown from.
+/// Predictions of forests for rows of captures that they were not grown from.
 fn hold_out(
     rows: &[Row],
     classes: &[String],

@@ -1,4 +1,4 @@
-//! What the labels and the packets together say of each attack: when, between whom, how much.
+//! Ground truth of each attack by labels and packets together: its time, its parties and its size.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -23,7 +23,7 @@ pub type Mac = [u8; 6];
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Part {
     pub n_packets: u64,
-    /// It was seen to begin a conversation, or was asked.
+    /// Set if it was seen to begin a conversation, or was asked.
     pub is_initiator: bool,
     pub is_responder: bool,
 }
@@ -100,7 +100,7 @@ impl Event {
     }
 }
 
-/// What is read of one packet.
+/// Facts read of one packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts {
     pub ends: Option<(Address, Address)>,
@@ -155,7 +155,7 @@ impl Facts {
     }
 }
 
-/// What an entity-window holds, as bits.
+/// Contents of an entity-window, as bits.
 pub mod holds {
     pub const BENIGN: u8 = 1;
     pub const ATTACK: u8 = 2;
@@ -171,7 +171,7 @@ pub struct Truth {
     n_packets: u64,
     pub n_by_label: [u64; 3],
     pub events: Vec<Event>,
-    /// By address and window number.
+    /// Contents by address and window number.
     pub windows: HashMap<(Address, u64), u8>,
     /// Packets by label of each two addresses, by window number.
     pub pairs: HashMap<(Address, Address, u64), [u64; 3]>,

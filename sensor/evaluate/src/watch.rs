@@ -148,7 +148,7 @@ pub struct Watched {
     pub played: Played,
     /// Time in the pipeline, reading and labelling left out.
     pub busy: Duration,
-    /// What was bad about the capture.
+    /// Faults of the capture.
     pub problems: Vec<String>,
 }
 

@@ -17,14 +17,14 @@ const MAX_IDS: usize = 100_000;
 /// Other identifiers that an error names.
 const N_NEAREST: usize = 3;
 
-/// What is known of an incident.
+/// Account of an incident: all that is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
-    /// Its latest state.
+    /// Latest state of the incident.
     pub incident: Incident,
-    /// What was decided.
+    /// Decisions about its sources.
     pub decided: Decided,
-    /// What a person said of it last.
+    /// Latest feedback of a person.
     pub feedback: Option<Feedback>,
 }
 
@@ -64,7 +64,7 @@ impl Account {
     }
 }
 
-/// There is no such incident.
+/// Error for an incident that there is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     pub wanted: String,

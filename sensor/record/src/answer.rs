@@ -1,4 +1,4 @@
-//! What the running agent answers.
+//! Answers of the running agent.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -45,9 +45,9 @@ pub struct Status {
     pub config_hash: String,
     /// Interfaces that are watched
     pub attach: Vec<Attached>,
-    /// What came in
+    /// Incoming traffic
     pub ingress: Load,
-    /// What went out
+    /// Outgoing traffic
     pub egress: Load,
     /// Number of flows that are followed
     pub flows: u64,
@@ -81,7 +81,7 @@ pub struct Status {
     pub malformed: Counts,
     /// Queues between the agent's threads
     pub queues: BTreeMap<Cow<'static, str>, Queue>,
-    /// How long the looks at the kernel's tables took
+    /// Duration of the looks at the kernel's tables
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken
     pub clients_refused: u64,
@@ -106,7 +106,7 @@ pub struct Exception {
 }
 
 impl Exception {
-    /// As of event time `at_ns`.
+    /// Takes the engine's counts as of event time `at_ns`.
     pub fn new(used: &sensor_engine::ExceptionUse, at_ns: u64) -> Self {
         Self {
             reason: used.exception.reason.clone(),
@@ -140,7 +140,7 @@ pub struct Load {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Outcomes {
-    /// In force
+    /// Number in force
     #[serde(default)]
     pub applied: u64,
     /// Counted only
@@ -231,29 +231,29 @@ pub struct Queue {
     pub depth: u64,
     /// Items that fit
     pub capacity: u64,
-    /// What happens to one that finds no room
+    /// Treatment of one that finds no room
     pub policy: Cow<'static, str>,
     /// Items that found no room
     pub shed: u64,
 }
 
-/// How long the looks took.
+/// Duration of the looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Ticks {
-    /// At host rows, median
+    /// Looks at host rows, median
     #[serde(rename = "hosts.p50")]
     #[schemars(extend("x-unit" = "ms"))]
     pub hosts_p50: f64,
-    /// At host rows, 99 of 100
+    /// Looks at host rows, 99th percentile
     #[serde(rename = "hosts.p99")]
     #[schemars(extend("x-unit" = "ms"))]
     pub hosts_p99: f64,
-    /// At flows, median
+    /// Looks at flows, median
     #[serde(rename = "flows.p50")]
     #[schemars(extend("x-unit" = "ms"))]
     pub flows_p50: f64,
-    /// At flows, 99 of 100
+    /// Looks at flows, 99th percentile
     #[serde(rename = "flows.p99")]
     #[schemars(extend("x-unit" = "ms"))]
     pub flows_p99: f64,
@@ -282,10 +282,10 @@ pub enum TopWhat {
     Flows,
 }
 
-/// Who talks most.
+/// Top talkers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Top {
-    /// What the rows are
+    /// Kind of the rows
     pub what: TopWhat,
     /// Time that the rates are over
     #[schemars(extend("x-unit" = "s"))]
@@ -374,17 +374,17 @@ pub struct TopFlow {
 pub struct Explanation {
     #[serde(flatten)]
     pub sensor: Arc<Sensor>,
-    /// Its latest state
+    /// Latest state of the incident
     pub incident: Incident,
     /// The first few decisions
     pub decisions: Vec<Decision>,
     /// Number of decisions
     #[serde(rename = "decisions.count")]
     pub n_decisions: u64,
-    /// What a person said of it last
+    /// Latest feedback of a person
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
-    /// The same in words; times are UTC
+    /// Explanation in words; times are UTC
     pub sentences: Vec<String>,
 }
 
@@ -415,7 +415,7 @@ impl From<Explanation> for Account {
     }
 }
 
-/// What became of a wish to block.
+/// Outcome of a request to block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockAdded {
     /// Number of entries made
@@ -444,7 +444,7 @@ pub struct BlockListed {
     pub mode: Mode,
 }
 
-/// How many entries a flush took away.
+/// Number of entries that a flush removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockFlushed {
     /// Number of entries removed

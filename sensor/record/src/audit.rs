@@ -10,7 +10,7 @@ use crate::list::Measure;
 use crate::network::Network;
 use crate::origin::Origin;
 
-/// What happened.
+/// Action that a line records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -35,7 +35,7 @@ pub enum AuditAction {
 pub struct AuditLine {
     #[serde(flatten)]
     pub head: Head,
-    /// What happened
+    /// Action
     #[serde(rename = "event.action")]
     pub action: AuditAction,
     /// Mode of the response
@@ -44,7 +44,7 @@ pub struct AuditLine {
     pub about: About,
 }
 
-/// What a line is about.
+/// Subject of a line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct About {
     /// Address or network
@@ -56,23 +56,23 @@ pub struct About {
     /// Local port that an entry is limited to; 0 is any
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_port: Option<u16>,
-    /// What is done to packets
+    /// Action on packets
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measure: Option<Measure>,
-    /// How long an entry holds
+    /// Duration of an entry
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-unit" = "s"))]
     pub ttl_s: Option<u64>,
-    /// Who made the entry, or ordered it
+    /// Origin of the entry, or of the order
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// Who ended the entry
+    /// Origin of the order that ended the entry
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<Origin>,
     /// Reason for the entry, or for its end
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What became of it
+    /// Outcome of the decision
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// Packets that the entry stopped
@@ -101,7 +101,7 @@ pub struct About {
     /// Mode after a change
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Mode>,
-    /// What a person said of an incident
+    /// Feedback of a person on an incident
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
 }

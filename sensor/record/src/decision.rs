@@ -1,4 +1,4 @@
-//! What was decided about a source, and what became of it.
+//! Decision about a source, and its outcome.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::head::Head;
 
-/// What is done about somebody's packets.
+/// Action on the packets of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -45,7 +45,7 @@ impl From<sensor_engine::Action> for Action {
     }
 }
 
-/// What the sensor was allowed to do when it decided.
+/// Mode of the sensor when it decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -68,19 +68,19 @@ impl Mode {
     }
 }
 
-/// What became of a decision.
+/// Outcome of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "OutcomeFields", try_from = "OutcomeFields")]
 pub enum Outcome {
-    /// It is in force.
+    /// Carried out and in force.
     Applied,
-    /// It is counted what it would do; nothing is done.
+    /// Counted only: matching packets are counted and pass.
     Monitored,
-    /// It waits for a yes.
+    /// Waiting for approval.
     Proposed,
     /// A rule says that the target must stay reachable.
     Refused { rule: Cow<'static, str> },
-    /// It could not be carried out.
+    /// Not carried out, with the cause.
     Failed { cause: String },
 }
 
@@ -126,7 +126,7 @@ impl OutcomeWord {
 /// An outcome as it lies in a decision.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct OutcomeFields {
-    /// What became of it
+    /// Outcome
     #[serde(rename = "decision.outcome", default)]
     outcome: Option<OutcomeWord>,
     /// Rule by which it was refused, or cause why it failed
@@ -198,7 +198,8 @@ impl TryFrom<OutcomeFields> for Outcome {
     }
 }
 
-/// Of lines from before there was an outcome: what was allowed was at least monitored.
+/// Derives the outcome from lines written before there was one: what was allowed was at least
+/// monitored.
 fn of_guard(guard: &str) -> Result<Outcome, String> {
     match guard.split_once(": ") {
         None if guard == "allowed" => Ok(Outcome::Monitored),
@@ -224,7 +225,7 @@ pub struct Decision {
     /// Incident that it was made for
     #[serde(rename = "incident.id")]
     pub incident_id: String,
-    /// What is done to the target's packets
+    /// Action on the target's packets
     #[serde(rename = "decision.action")]
     pub action: Action,
     /// Source that it is about
@@ -236,14 +237,14 @@ pub struct Decision {
     /// Local port that it is limited to; 0 is any
     #[serde(rename = "decision.port", default)]
     pub port: u16,
-    /// How long it holds
+    /// Duration
     #[serde(rename = "decision.ttl_s")]
     #[schemars(extend("x-unit" = "s"))]
     pub ttl_s: u64,
     /// One sentence: why
     #[serde(rename = "decision.reason")]
     pub reason: String,
-    /// What the sensor was allowed to do
+    /// Mode of the sensor
     #[serde(rename = "decision.mode")]
     pub mode: Mode,
     #[serde(flatten)]
@@ -251,7 +252,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Of the engine, with what became of it.
+    /// Builds the record of an engine's decision, with its outcome.
     pub fn new(
         head: Head,
         decision: &sensor_engine::Decision,

@@ -18,7 +18,7 @@ pub enum Entity {
     Station(Mac),
 }
 
-/// In which part it is meant.
+/// Role in which an entity is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -38,7 +38,7 @@ impl EntityKind {
     }
 }
 
-/// Of the engine: itself and its kind.
+/// Converts the engine's entity, into itself and its kind.
 pub fn entity(of: &sensor_engine::Entity) -> (Entity, EntityKind) {
     use sensor_engine::Entity as Of;
     let kind = match of {

@@ -34,7 +34,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     escape_all_but(text, &[])
 }
 
-/// As [`escape`], for text of several lines: their ends stay.
+/// Escapes as [`escape`] does, for text of several lines: their ends stay.
 pub fn escape_lines(text: &str) -> Cow<'_, str> {
     escape_all_but(text, &['\n'])
 }

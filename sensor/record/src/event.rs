@@ -1,4 +1,4 @@
-//! What the kernel tells of a single packet.
+//! Event of a single packet, told by the kernel.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::decision::Mode;
 use crate::head::Head;
 use crate::transport::transport;
 
-/// What happened.
+/// Kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -44,7 +44,7 @@ pub enum Direction {
 pub struct Event {
     #[serde(flatten)]
     pub head: Head,
-    /// What happened
+    /// Action
     #[serde(rename = "event.action")]
     pub action: EventAction,
     /// Number among the events of this CPU; a gap is a loss
@@ -90,7 +90,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Of a sample; `None` for samples of payload.
+    /// Builds the record of a sample; `None` for samples of payload.
     pub fn new(
         head: Head,
         sample: &Sample<'_>,

@@ -60,7 +60,7 @@ fn evidence() -> Vec<Evidence> {
     ]
 }
 
-/// What packets say, a value for each name; the record is none that a single behaviour would give.
+/// Notes with a value for each name, more than a single flow would have.
 fn notes() -> Notes {
     let value = |name: &str| match name {
         "network.protocol" => "tls",

@@ -1,4 +1,4 @@
-//! What a person says of an incident.
+//! Feedback of a person on an incident.
 
 use schemars::JsonSchema;
 use sensor_engine::Opinion;
@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum Said {
-    /// What it does is normal: it is learned from.
+    /// Benign: the behaviour is normal and is learned from.
     Benign,
     /// Nothing of it is learned.
     Attack,
@@ -46,7 +46,7 @@ impl From<Said> for Opinion {
     }
 }
 
-/// What was said of an incident, until when it holds, and by whom.
+/// Feedback on an incident, with its origin and its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Feedback {
     /// Incident that it was said of
@@ -54,14 +54,14 @@ pub struct Feedback {
     pub incident_id: String,
     /// Whom it holds for
     pub entity: Entity,
-    /// In which part the entity is meant
+    /// Role of the entity
     #[serde(rename = "entity.kind")]
     pub entity_kind: EntityKind,
-    /// What it was
+    /// Verdict of the person
     #[serde(rename = "feedback", alias = "opinion")]
     pub said: Said,
     /// Event time until which it holds
     pub until: Timestamp,
-    /// Who said it
+    /// Origin of the feedback
     pub by: Origin,
 }

@@ -10,7 +10,7 @@ use crate::evidence::{Evidence, finite};
 use crate::head::Head;
 use crate::notes::Notes;
 
-/// What one detector says of one entity.
+/// Finding of one detector about one entity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "finding")]
 pub struct Finding {
@@ -23,7 +23,7 @@ pub struct Finding {
     pub family: Cow<'static, str>,
     /// Whom it is about: an IP address, or a station's Ethernet address
     pub entity: Entity,
-    /// In which part the entity is meant
+    /// Role of the entity
     #[serde(rename = "entity.kind")]
     pub entity_kind: EntityKind,
     #[serde(flatten)]
@@ -84,7 +84,7 @@ impl From<WindowFields> for Window {
 }
 
 impl Finding {
-    /// Of the engine.
+    /// Builds the record of an engine's finding.
     pub fn new(head: Head, finding: &sensor_engine::Finding) -> Self {
         let (entity, entity_kind) = entity(&finding.entity);
         Self {

@@ -117,7 +117,7 @@ impl From<&Totals> for Side {
 }
 
 impl Flow {
-    /// Of the engine, at its end.
+    /// Builds the record of a flow that ended.
     pub fn ended(head: Head, flow: &FlowSummary) -> Self {
         Self {
             end_reason: Some(Cow::Borrowed(flow.end_reason.label())),
@@ -125,7 +125,7 @@ impl Flow {
         }
     }
 
-    /// Of the engine, while it goes on.
+    /// Builds the record of a flow that goes on.
     pub fn live(head: Head, flow: &FlowSummary) -> Self {
         Self {
             head,

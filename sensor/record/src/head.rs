@@ -1,4 +1,4 @@
-//! What every record has: when, by which sensor, in which version of the contract.
+//! Head of every record: time, sensor and version of the contract.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Sensor {
 }
 
 impl Sensor {
-    /// Of this version of the contract.
+    /// Describes a sensor of this version of the contract.
     pub fn new(host_name: impl Into<String>, id: impl Into<String>) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,

@@ -18,7 +18,7 @@ use crate::notes::Notes;
 use crate::technique::technique_name;
 use crate::time::Timestamp;
 
-/// Where an incident is in its life.
+/// State of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -38,7 +38,7 @@ impl State {
     }
 }
 
-/// How much an incident asks for somebody's attention; `low` is worth a look when convenient.
+/// Severity of an incident: the attention that it asks for; `low` is worth a look when convenient.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -143,7 +143,7 @@ pub struct Incident {
     /// Identifier, the same over the incident's life and over replays
     #[serde(rename = "incident.id")]
     pub id: String,
-    /// Where it is in its life
+    /// State of the incident
     #[serde(rename = "incident.state")]
     pub state: State,
     /// Kind of behaviour
@@ -193,7 +193,7 @@ pub struct Incident {
     /// Tail probability of the strongest finding, as `-log10(p)`, 300 at most
     #[schemars(extend("x-unit" = "-log10(p)"))]
     pub score: f64,
-    /// How much it asks for attention
+    /// Severity: the attention that it asks for
     pub severity: Severity,
     /// MITRE ATT&CK technique (enterprise matrix)
     #[serde(rename = "threat.technique.id")]
@@ -215,7 +215,7 @@ pub struct Incident {
     /// Whom it is about: an IP address, or a station's Ethernet address
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<Entity>,
-    /// In which part the entity is meant
+    /// Role of the entity
     #[serde(
         rename = "entity.kind",
         default,
@@ -225,13 +225,14 @@ pub struct Incident {
     /// Hash of the feature schema that the numbers are of
     #[serde(rename = "schema.hash", default)]
     pub schema_hash: String,
-    /// How far it can be relied on, 0 to 1
+    /// Confidence, from 0 to 1
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
-    /// What lowered the confidence
+    /// Reasons that lowered the confidence
     #[serde(rename = "confidence.lowered_by", default)]
     pub lowered_by: Vec<Lowered>,
-    /// What the entity did in the windows of 10 s in which it was found, and their number
+    /// Counters of the entity in the windows of 10 s in which it was found, and the number of
+    /// windows
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: BTreeMap<Cow<'static, str>, u64>,
     /// Oddness that each streaming model sees, in its oddest window
@@ -264,7 +265,7 @@ pub struct Incident {
 }
 
 impl Incident {
-    /// Of the engine.
+    /// Builds the record of an engine's incident.
     pub fn new(head: Head, i: &sensor_engine::Incident) -> Self {
         let (entity, entity_kind) = entity(&i.entity);
         let is_renamed = i.family != i.found_as;

@@ -1,4 +1,4 @@
-//! What happens to the sensor itself.
+//! Events of the sensor itself.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::Mode;
 use crate::head::Head;
 
-/// What happened.
+/// Kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -38,7 +38,7 @@ impl SensorAction {
     }
 }
 
-/// How the programs hang on an interface.
+/// Attachment of the programs to an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Attached {
@@ -55,7 +55,7 @@ pub struct Attached {
     pub taken_over: bool,
 }
 
-/// What was taken over from a run before.
+/// State taken over from a run before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Adopted {
@@ -65,7 +65,7 @@ pub struct Adopted {
     pub counts: bool,
 }
 
-/// What a reload did.
+/// Result of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     /// Keys that changed; of a reload
@@ -97,7 +97,7 @@ pub struct Reloaded {
 pub struct SensorEvent {
     #[serde(flatten)]
     pub head: Head,
-    /// What happened
+    /// Action
     #[serde(rename = "event.action")]
     pub action: SensorAction,
     /// Version of the program
@@ -126,7 +126,7 @@ pub struct SensorEvent {
     /// Interfaces that are watched; of start, stop and reload
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<Vec<Attached>>,
-    /// What was taken over from a run before; of start, stop and reload
+    /// State taken over from a run before; of start, stop and reload
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adopted>,
     #[serde(flatten)]
@@ -140,7 +140,7 @@ pub struct SensorEvent {
 }
 
 impl SensorEvent {
-    /// With nothing but what every one has.
+    /// Builds an event with nothing but what every one has.
     pub const fn new(head: Head, action: SensorAction) -> Self {
         Self {
             head,

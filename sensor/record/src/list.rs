@@ -10,7 +10,7 @@ use crate::head::Head;
 use crate::network::Network;
 use crate::origin::Origin;
 
-/// What is done to packets that an entry covers.
+/// Action on packets that an entry covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "action")]
 pub enum Measure {
@@ -45,7 +45,7 @@ pub struct Block {
     pub head: Head,
     /// Address or network
     pub target: Network,
-    /// What is done to its packets
+    /// Action on its packets
     pub action: Action,
     /// Packets a second that are let through, where some are
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ pub struct Block {
     /// Bytes of those packets
     #[schemars(extend("x-unit" = "bytes"))]
     pub bytes: u64,
-    /// Who made the entry
+    /// Origin of the entry
     pub origin: Origin,
     /// Reason that was given
     pub reason: String,
@@ -87,10 +87,10 @@ pub struct Allowed {
     pub network: Network,
     /// Reasons why it must stay reachable, each with where it comes from, as an interface or a file
     pub why: Cow<'static, str>,
-    /// The same reasons, one word each, the weightiest first
+    /// Reasons in one word each, the weightiest first
     #[serde(default)]
     pub reasons: Vec<Cow<'static, str>>,
-    /// Who put it on the list; absent for what the host itself needs
+    /// Origin of the entry; absent for what the host itself needs
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }

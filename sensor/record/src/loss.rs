@@ -1,4 +1,4 @@
-//! What a stage shed.
+//! Loss: what a stage shed.
 
 use std::borrow::Cow;
 

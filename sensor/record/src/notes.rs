@@ -1,4 +1,4 @@
-//! What packets said, under its name in the Elastic Common Schema.
+//! Notes of what packets said, named as in the Elastic Common Schema.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ pub const NAMES: &[(&str, &str)] = &[
 pub struct Notes(pub BTreeMap<Cow<'static, str>, String>);
 
 impl Notes {
-    /// Of the engine; the first of each name stays.
+    /// Takes the engine's notes; the first of each name stays.
     pub fn of(notes: &[Note]) -> Self {
         let mut named = BTreeMap::new();
         for note in notes {
@@ -76,7 +76,7 @@ impl Notes {
 }
 
 impl<'de> Deserialize<'de> for Notes {
-    /// Of a map that may hold whatever else.
+    /// Reads a map that may hold other keys.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Named;
         impl<'de> Visitor<'de> for Named {

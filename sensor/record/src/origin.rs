@@ -1,9 +1,9 @@
-//! Who made an entry of a list, or gave an order.
+//! Origin of an entry of a list, or of an order.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who wants something.
+/// Origin of an entry or an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "by")]
 pub enum Origin {

@@ -95,7 +95,7 @@ impl Record {
 pub enum BadLine {
     NotJson(json::Error),
     NoKind,
-    /// Of a later version of the contract.
+    /// Record of a later version of the contract.
     Newer(u32),
     /// A field of this kind is missing, or another than expected.
     Field(String, json::Error),

@@ -24,7 +24,7 @@ pub struct Volume {
     pub bytes: u64,
 }
 
-/// What a replay or a run saw in all.
+/// Totals of a replay or a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "summary")]
 pub struct Summary {
@@ -67,10 +67,10 @@ pub struct Summary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-unit" = "packets"))]
     pub packets_back_in_time: Option<u64>,
-    /// What came in; of a run
+    /// Incoming traffic; of a run
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Volume>,
-    /// What went out; of a run
+    /// Outgoing traffic; of a run
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Volume>,
     /// Packets that the kernel program dropped, let through or shed, by event; of a run

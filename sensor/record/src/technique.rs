@@ -1,6 +1,6 @@
 //! Names of MITRE ATT&CK techniques (enterprise matrix).
 
-/// Its name; empty for one that no detector speaks of.
+/// Name of a technique; empty for one that no detector speaks of.
 pub fn technique_name(id: &str) -> &'static str {
     match id {
         "T1018" => "Remote System Discovery",

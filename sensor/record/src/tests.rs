@@ -63,8 +63,8 @@ fn is_current(name: &str, text: &str) {
     );
 }
 
-/// Whoever blesses this file changes the contract: a field that goes or changes its meaning takes a
-/// new [`SCHEMA_VERSION`].
+/// Blessing this file changes the contract: a field that goes or changes its meaning takes a new
+/// [`SCHEMA_VERSION`].
 #[test]
 fn the_golden_file_of_one_record_of_each_kind_is_current() {
     let mut lines: Vec<String> = example::records().iter().map(json::line).collect();
@@ -179,7 +179,7 @@ fn lines_that_are_no_records_are_told_apart() {
     assert!(told.to_string().contains("version 2"), "{told}");
 }
 
-/// What a sensor of before put out: no version, host, identifier or outcome.
+/// Lines of an older sensor: no version, host, identifier or outcome.
 #[test]
 fn lines_of_an_older_sensor_are_read_as_far_as_they_go() {
     let decision = "{\"@timestamp\":\"2026-01-02T03:04:09.000000000Z\",\"decision.action\":\

@@ -32,7 +32,7 @@ pub fn measure(decision: &Decision) -> String {
     format!("{} {}{what} for {} s", d.action.label(), d.target, d.ttl_s)
 }
 
-/// What became of a decision.
+/// Words for the outcome of a decision.
 pub fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Applied => "carried out".to_owned(),
@@ -43,7 +43,7 @@ pub fn outcome(outcome: &Outcome) -> String {
     }
 }
 
-/// Who made an entry.
+/// Words for the origin of an entry.
 pub fn by(origin: &Origin) -> String {
     match origin {
         Origin::Incident { incident_id, .. } => format!("incident {incident_id}"),

@@ -79,7 +79,7 @@ impl TryFrom<String> for Timestamp {
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// Of this process: `TZ`, else `/etc/localtime`, else UTC.
+    /// Time zone of this process: `TZ`, else `/etc/localtime`, else UTC.
     pub fn local() -> Self {
         Self(TimeZone::system())
     }
@@ -88,7 +88,7 @@ impl Zone {
         Self(TimeZone::UTC)
     }
 
-    /// Of an IANA name such as `Europe/Berlin`, where the system's database has it.
+    /// Time zone of an IANA name such as `Europe/Berlin`, where the system's database has it.
     pub fn named(name: &str) -> Option<Self> {
         TimeZone::get(name).ok().map(Self)
     }

@@ -16,12 +16,12 @@ use super::interface::{Interface, LINEAR_MTU};
 use super::load::Kernel;
 use crate::netlink::{self, Filter, Hook, XdpMode as AttachedMode};
 
-/// How the ingress program runs.
+/// Mode in which the ingress program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// In the driver.
+    /// Run by the driver.
     Native,
-    /// In the stack, after the buffer was allocated: works everywhere, costs more.
+    /// Run by the stack, after the buffer was allocated: works everywhere, costs more.
     Generic,
 }
 
@@ -34,7 +34,7 @@ impl Mode {
     }
 }
 
-/// How the egress program hangs on its interface.
+/// Hook of the egress program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Egress {
     /// A link of its own, from kernel 6.6 on: goes with the sensor whatever happens.
@@ -53,14 +53,14 @@ impl Egress {
     }
 }
 
-/// What is wanted; without a wish the better way is tried first.
+/// Wishes of the configuration; without one the better way is tried first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
     pub mode: Option<Mode>,
     pub egress: Option<Egress>,
 }
 
-/// What was attached, and why so.
+/// Attachment to an interface, and the reason for its mode.
 #[derive(Clone, Debug)]
 pub struct Attachment {
     pub interface: String,
@@ -69,13 +69,13 @@ pub struct Attachment {
     /// Why not a better mode; empty when native.
     pub reason: String,
     pub egress: Egress,
-    /// In the place of a run before.
+    /// Tells that it took the place of a run before.
     pub is_taken_over: bool,
-    /// What [`super::verify`] starts from.
+    /// Readings that [`super::verify`] starts from.
     pub at_start: AtStart,
 }
 
-/// How the interface stood when it was attached to.
+/// State of the interface when it was attached to.
 #[derive(Clone, Copy, Debug)]
 pub struct AtStart {
     pub had_carrier: bool,
@@ -86,10 +86,10 @@ pub struct AtStart {
     pub sent: u64,
 }
 
-/// What holds the programs on an interface.
+/// Links that hold the programs on an interface.
 #[derive(Debug)]
 pub(super) struct Links {
-    /// Which of the ingress programs.
+    /// Name of the ingress program.
     program: &'static str,
     ingress: XdpLinkId,
     egress: SchedClassifierLinkId,
@@ -417,7 +417,7 @@ fn attach_egress(kernel: &mut Kernel, name: &str, wanted: Option<Egress>) -> Res
     Ok((link, Egress::Clsact, made_clsact))
 }
 
-/// As [`pin_ingress`]. A filter of clsact needs none to stay.
+/// Pins the egress link as [`pin_ingress`] does. A filter of clsact needs none to stay.
 fn pin_egress(
     kernel: &mut Kernel,
     interface: &str,

@@ -27,7 +27,7 @@ use crate::drive;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
 
-/// What the program is loaded with.
+/// Settings that the program is loaded with.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
     /// Secret of the hashes.
@@ -86,7 +86,7 @@ unsafe impl AyaPod for CountValue {}
 /// The loaded program with its maps. Nothing is attached yet.
 pub struct Kernel {
     pub ebpf: Ebpf,
-    /// What the program tells of each packet.
+    /// Reader of the program's log lines.
     #[cfg(feature = "kernel-log")]
     told: aya_log::EbpfLogger<&'static dyn log::Log>,
     flows: SharedArray<Bucket>,
@@ -100,11 +100,11 @@ pub struct Kernel {
     counters: PerCpuArray<MapData, CountValue>,
     clock: Clock,
     looked: Looked,
-    /// What is attached, by index of the interface.
+    /// Links by index of their interface.
     pub(super) links: HashMap<u32, Links>,
-    /// Where links and maps are pinned, if they are.
+    /// Pins of links and maps, if they are pinned.
     pub pins: Option<Pins>,
-    /// What of a run before goes on.
+    /// Parts of a run before that go on.
     pub adopted: Adopted,
     /// Copies that the kernel kept tearing, and were given up.
     pub n_unstable: u64,

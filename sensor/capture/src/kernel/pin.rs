@@ -1,5 +1,5 @@
-//! What outlives the agent, pinned in the BPF file system: the links, so that the programs go on,
-//! and the maps, so that the next start goes on with what is in them.
+//! Objects that outlive the agent, pinned in the BPF file system: the links, so that the programs
+//! go on, and the maps, so that the next start goes on with what is in them.
 //!
 //! ```text
 //! BPFFS/sensor/INSTANCE/IFACE-ingress, IFACE-egress    links
@@ -51,7 +51,7 @@ const COUNTS: [&str; 8] = [
 /// Maps that hold nothing from one packet to the next.
 const PASSING: [&str; 3] = ["SCRATCH", "EVENT_SCRATCH", "FOUND"];
 
-/// What the maps look like.
+/// Hashes of the maps' layouts and capacities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamps {
     lists: u64,
@@ -59,7 +59,7 @@ pub(super) struct Stamps {
 }
 
 impl Stamps {
-    /// Of a program with its maps' capacities.
+    /// Stamps of a program with its maps' capacities.
     pub(super) fn of(object: &[u8], capacities: &[(&'static str, u32)]) -> Self {
         let of = |names: &[&str]| {
             let of_group = capacities.iter().filter(|(name, _)| names.contains(name));
@@ -96,7 +96,7 @@ impl Stamp {
     }
 }
 
-/// What of the run before goes on.
+/// Parts of the run before that go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Adopted {
     /// Block-list and allow-list, with the secret of their hashes.
@@ -146,7 +146,7 @@ impl Pins {
         })
     }
 
-    /// From now on the pins stay when the value goes.
+    /// Keeps the pins when the value is dropped.
     pub const fn keep(&mut self) {
         self.is_kept = true;
     }
@@ -188,7 +188,7 @@ impl Pins {
         Ok((adopted, seed))
     }
 
-    /// Where the maps are pinned, by name.
+    /// Paths at which the maps are pinned, by name.
     pub(super) fn map_paths(&self) -> Vec<(&'static str, PathBuf)> {
         let Some([lists, counts]) = &self.maps else {
             return Vec::new();
@@ -235,7 +235,7 @@ impl Pins {
         Ok(program.attach_to_link(FdLink::from(pinned).try_into()?)?)
     }
 
-    /// As [`Self::pin_ingress`].
+    /// Pins the egress link, as [`Self::pin_ingress`] does for ingress.
     pub(super) fn pin_egress(
         &self,
         interface: &str,
@@ -315,7 +315,7 @@ impl Drop for Pins {
     }
 }
 
-/// Whether anything is pinned for an instance, by this sensor or another.
+/// Tells if anything is pinned for an instance, by this sensor or another.
 pub fn is_pinned(bpffs: &Path, instance: &str) -> bool {
     fs::read_dir(folder(bpffs, instance)).is_ok_and(|mut entries| entries.next().is_some())
 }

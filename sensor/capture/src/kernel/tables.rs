@@ -41,8 +41,8 @@ impl TableReader {
     }
 }
 
-/// What was read at the last look, by sequence: what has the same one is skipped, at the price of a
-/// cache line.
+/// Sequences at the last look: an entry whose sequence is still the same is skipped, at the price
+/// of a cache line.
 pub(super) struct Looked {
     pub flows: Sequences,
     pub local: Sequences,
@@ -57,7 +57,7 @@ impl Sequences {
     }
 }
 
-/// Whether an entry is to be read: it was written to since it was last read, or ever.
+/// Tells if an entry is to be read: it was written to since it was last read, or ever.
 fn is_wanted(looked: Option<&Sequences>, place: usize, sequence: Option<u32>) -> bool {
     let known = match looked {
         Some(Sequences(known)) => known.get(place).copied(),

@@ -9,9 +9,9 @@ use sensor_common::arrival::Way;
 use super::attach::AtStart;
 use super::interface::Interface;
 
-/// So long the kernel's own counters and the program's may disagree.
+/// Time for which the kernel's own counters and the program's may disagree.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// So many packets must have come in before a program that saw none is called dead.
+/// Number of packets that must have come in before a program that saw none is called dead.
 const TELLING_PACKETS: u64 = 16;
 /// After this long an interface without a packet is called idle, once.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ impl Reading {
     }
 }
 
-/// What a look showed that was not known before.
+/// News of a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     Verified,
@@ -51,7 +51,7 @@ pub enum News {
     Unproved(Way),
     /// Nothing came yet, so nothing is proved; said once.
     Idle,
-    /// To be detached, with the reason.
+    /// Attachment to be undone, with the reason.
     Broken(String),
 }
 
@@ -130,7 +130,7 @@ impl Probation {
         None
     }
 
-    /// The same for egress, where nothing is detached for: traffic goes on in any case.
+    /// Looks at egress, where nothing is detached: traffic goes on in any case.
     fn look_out(&mut self, now: Instant, reading: Reading, others: Others) -> Option<News> {
         if self.is_egress_verified {
             return None;
@@ -182,7 +182,7 @@ impl Probation {
     }
 }
 
-/// Whether other interfaces feed the same counters.
+/// Presence of other interfaces that feed the same counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Others {
     None,

@@ -45,7 +45,7 @@ impl State {
 pub struct Connection {
     pub local: SocketAddr,
     pub remote: SocketAddr,
-    /// By which `/proc/PID/fd` names the socket.
+    /// Inode by which `/proc/PID/fd` names the socket.
     pub inode: u32,
 }
 

@@ -36,7 +36,7 @@ impl Hook {
 /// A filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// As bpf or flower.
+    /// Kind of the filter, such as bpf or flower.
     pub kind: String,
     /// Name that a BPF filter was attached with.
     pub name: Option<String>,

@@ -20,8 +20,8 @@ pub struct Neighbour {
     pub address: IpAddr,
     /// Link-layer address; empty where none was learnt.
     pub station: Vec<u8>,
-    /// It said in a neighbour advertisement that it is a router (RFC 4861, flag R), or sent a router
-    /// advertisement.
+    /// Set if it called itself a router in a neighbour advertisement (RFC 4861, flag R), or sent a
+    /// router advertisement.
     pub is_router: bool,
 }
 

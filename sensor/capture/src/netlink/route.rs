@@ -39,13 +39,13 @@ pub struct Route {
     pub destination: Option<IpNet>,
     /// Lower is preferred.
     pub metric: u32,
-    /// Where packets go: one, or several of a multipath route.
+    /// Next hops: one, or several of a multipath route.
     pub hops: Vec<Hop>,
     /// The next hop object that the route uses ([`next_hops`]).
     pub next_hop: Option<u32>,
 }
 
-/// What a route does with a packet.
+/// Treatment of a packet by a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteKind {
     /// Sends it on.

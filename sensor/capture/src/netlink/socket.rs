@@ -234,7 +234,7 @@ impl Socket {
     }
 }
 
-/// Whether a dump shows one state of its table.
+/// Consistency of a dump: one state of its table, or several.
 enum Whole {
     Yes,
     No,
@@ -278,7 +278,7 @@ fn framed(bytes: &[u8]) -> Result<(Framed<'_>, usize)> {
     Ok((framed, length))
 }
 
-/// What the kernel's code at the end of an answer means: 0 or a negative error number.
+/// Result by the kernel's code at the end of an answer: 0 or a negative error number.
 fn outcome(code: i32) -> Result<()> {
     if code == 0 {
         return Ok(());

@@ -21,7 +21,7 @@ const CHAIN: usize = 3;
 /// Records of one part are stamped within so long of each other, where there is a doubt.
 const NEAR_NS: u64 = 30 * 86_400 * NS_PER_S;
 
-/// What the magic number tells of a file.
+/// Variant of the format by a file's magic number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Variant {
     order: ByteOrder,

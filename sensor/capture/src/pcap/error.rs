@@ -1,4 +1,4 @@
-//! What can be wrong with a capture file.
+//! Errors of capture files.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,14 +25,14 @@ pub enum CaptureError {
         frame: u64,
         /// The link type's number in the tcpdump.org registry.
         link: u32,
-        /// Where that frame begins.
+        /// Offset at which that frame begins.
         offset: u64,
     },
     /// The file ends inside a frame or its compressed data is incomplete.
     Truncated {
         /// The frame that is cut.
         frame: u64,
-        /// Where that frame begins.
+        /// Offset at which that frame begins.
         offset: u64,
     },
     /// The file contradicts itself.

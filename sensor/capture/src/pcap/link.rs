@@ -15,7 +15,7 @@ const ETHERTYPE_UNKNOWN: u16 = 0xffff;
 const ETHERTYPE_MIN: u16 = 0x0600;
 const ETHERNET_MAX_PAYLOAD: usize = 1500;
 
-/// What the bytes of a frame begin with.
+/// Header that a frame's bytes begin with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkType {
     /// An Ethernet header.
@@ -63,7 +63,7 @@ pub struct EthernetFrame<'a> {
     pub data: &'a [u8],
     /// Length on the wire had the frame been sent with this header.
     pub wire_len: u32,
-    /// How many bytes longer the Ethernet header is than the one it replaces; negative for the
+    /// Bytes by which the Ethernet header is longer than the one it replaces; negative for the
     /// Linux cooked headers, 0 for Ethernet.
     pub added: i32,
 }
@@ -99,7 +99,7 @@ pub fn to_ethernet<'a>(frame: &Frame<'a>, scratch: &'a mut Vec<u8>) -> EthernetF
     }
 }
 
-/// What is known of the Ethernet header that a frame does not have.
+/// Known parts of the Ethernet header that a frame does not have.
 struct Header {
     source: [u8; 6],
     ethertype: u16,

@@ -310,7 +310,7 @@ fn check_block_len(len: u32, source: &Source) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What a packet block says of its frame.
+/// Head of a packet block: interface, time and lengths of its frame.
 struct FrameHead {
     interface: usize,
     link: Option<LinkType>,
@@ -319,7 +319,7 @@ struct FrameHead {
     wire_len: u32,
 }
 
-/// Which kind of packet block a frame is in.
+/// Kind of the packet block that a frame is in.
 #[derive(Clone, Copy)]
 enum Layout {
     Enhanced,
@@ -337,7 +337,7 @@ impl Layout {
         }
     }
 
-    /// Where in the block the frame's bytes begin.
+    /// Offset in the block at which the frame's bytes begin.
     fn data_at(self) -> usize {
         match self {
             Self::Enhanced | Self::Obsolete => 28,
@@ -369,7 +369,7 @@ struct Interface {
     /// Most bytes captured of a frame; the largest number when there is no limit.
     snap_len: u32,
     clock: Clock,
-    /// Whether its unsupported link type has been reported.
+    /// Set once its unsupported link type has been reported.
     reported: bool,
 }
 
@@ -392,7 +392,7 @@ impl Interface {
     }
 }
 
-/// How an interface's stamps translate to Unix time.
+/// Translation of an interface's stamps to Unix time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Clock {
     tick: Tick,
@@ -402,7 +402,7 @@ pub(super) struct Clock {
 /// Length of one tick of a clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Tick {
-    /// So many nanoseconds.
+    /// Number of nanoseconds to a unit.
     Times(u64),
     /// One nanosecond divided by this.
     Per(u64),

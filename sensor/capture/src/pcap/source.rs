@@ -15,18 +15,18 @@ pub const STANDARD_INPUT: &str = "-";
 /// Size of the buffer that frames are lent from. It has to hold the longest block that a parser
 /// asks for; beyond that, larger only means fewer reads.
 const BUFFER_LEN: usize = 1 << 20;
-/// How much is read at a time: what is read stays in a core's own cache until it is used.
+/// Bytes read at a time: they stay in a core's own cache until they are used.
 const CHUNK_LEN: usize = 128 << 10;
-/// How much of the buffer frames that are still lent may hold.
+/// Bytes of the buffer that frames still lent may hold.
 const LENT_LEN: usize = BUFFER_LEN / 2;
 
 /// The unpacked bytes of a capture file.
 pub(super) struct Source {
     input: Input,
     buffer: Vec<u8>,
-    /// What of the buffer is read from the file but not yet consumed.
+    /// Part of the buffer that is read from the file but not yet consumed.
     unread: Range<usize>,
-    /// From here on the buffer is lent, though consumed.
+    /// Offset from which the buffer is lent, though consumed.
     lent_from: Option<usize>,
     /// Offset in the unpacked file of the buffer's first byte.
     base: u64,
@@ -323,7 +323,7 @@ impl StoredFile {
         })
     }
 
-    /// What of the head has not been handed out.
+    /// Part of the head that has not been handed out.
     fn head_left(&self) -> &[u8] {
         let taken = usize::try_from(self.taken).unwrap_or(usize::MAX);
         self.head.get(taken..self.head_len).unwrap_or_default()

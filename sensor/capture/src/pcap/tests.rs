@@ -53,7 +53,7 @@ fn read_all(bytes: &[u8]) -> Result<Vec<Outcome>, CaptureError> {
     Ok(outcomes)
 }
 
-/// The same, some frames at a time.
+/// Reads some frames at a time.
 fn read_together(file: &TempFile) -> Result<Vec<Outcome>, CaptureError> {
     let mut reader = CaptureReader::open(&file.0)?;
     let mut outcomes = Vec::new();

@@ -24,7 +24,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// As `network.protocol`.
+    /// Name of the protocol, as in `network.protocol`.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Ftp => "ftp",

@@ -1,15 +1,15 @@
-//! From values to places, and which values are written beside an axis.
+//! Mapping of values to places, and the values that are written beside an axis.
 
 use super::svg::{Anchor, Area, Svg};
 
-/// How an axis runs.
+/// Scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
     Linear,
     Logarithmic,
 }
 
-/// From a range of values to a range of places.
+/// Mapping of a range of values to a range of places.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
     pub low: f64,
@@ -75,7 +75,7 @@ pub const fn time_unit(seconds: f64) -> (&'static str, f64) {
     }
 }
 
-/// As few digits as tell it apart.
+/// Writes a value with as few digits as tell it apart.
 pub fn tick_text(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

@@ -1,4 +1,4 @@
-//! Which family attacks of each kind were given.
+//! Families that attacks of each kind were given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ struct Cell {
     n: u64,
     /// Sum of how right the family is.
     weight: f64,
-    /// What it is about is no attack, nor nothing.
+    /// Set for a row that is neither an attack nor nothing.
     is_odd: bool,
 }
 

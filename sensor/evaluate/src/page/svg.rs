@@ -17,7 +17,7 @@ pub struct Svg {
     body: String,
 }
 
-/// Where a text stands to its point.
+/// Alignment of a text to its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
     Start,

@@ -14,7 +14,7 @@ const PLOT: Area = Area {
 };
 /// A score is drawn in columns this wide; the greatest in it counts.
 const COLUMN: f64 = 2.0;
-/// As high as the axis goes; greater scores are drawn there.
+/// End of the axis; greater scores are drawn there.
 const MOST: f64 = 13.5;
 /// Nothing is narrower than this.
 const LEAST_WIDTH: f64 = 3.0;
@@ -205,7 +205,7 @@ fn lanes<'a>(
 }
 
 impl Truthful {
-    /// For people.
+    /// Name of the sign for people.
     pub const fn sign(self) -> &'static str {
         match self {
             Self::True => "✓",

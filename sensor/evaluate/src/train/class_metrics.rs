@@ -1,4 +1,4 @@
-//! What a forest is worth on captures that it was not grown from.
+//! Metrics of a forest on captures that it was not grown from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ const LEAST_GROUPS: usize = 2;
 /// Above every share: a family that is never named.
 pub const NEVER: f32 = 2.0;
 
-/// What a forest said of a row.
+/// Prediction of a forest for a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Said {
-    /// What most trees vote for.
+    /// Class that most trees vote for.
     pub class: u8,
     /// The family that most trees vote for, and their share.
     pub family: u8,
@@ -41,7 +41,7 @@ pub struct Judgement {
 struct Judged {
     class: usize,
     said: usize,
-    /// What it may be named, and the share of the trees for it.
+    /// Family that it may be named, and the share of the trees for it.
     family: usize,
     share: f32,
     weight: f32,

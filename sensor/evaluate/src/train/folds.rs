@@ -1,4 +1,4 @@
-//! Which captures are held out together.
+//! Folds: captures that are held out together.
 
 use std::collections::{BTreeMap, BTreeSet};
 

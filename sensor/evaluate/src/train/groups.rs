@@ -1,5 +1,5 @@
-//! Which captures hold the same packets: a composition and what it is made of must not be on both
-//! sides of a split.
+//! Groups of captures that hold the same packets: a composition and what it is made of must not be
+//! on both sides of a split.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use sensor_common::mix;
 
 use super::collect::Collected;
 
-/// So many packets in common, or a fifth of the smaller capture's, are no chance.
+/// Number of packets in common that is no chance; nor is a fifth of the smaller capture's.
 const ENOUGH: usize = 16;
 const LEAST: usize = 4;
 
@@ -40,7 +40,7 @@ pub fn fingerprint(frame: &[u8]) -> Option<u64> {
     }))
 }
 
-/// What captures share.
+/// Groups of captures that share packets.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Groups {
     /// The group of each capture, numbered from 0.

@@ -1,4 +1,4 @@
-//! What training says: tables for a terminal, the model card.
+//! Report of a training: tables for a terminal, the model card.
 
 use std::fmt::Write as _;
 
@@ -99,7 +99,7 @@ fn headline(forest: &Forest, judgement: &Judgement) -> String {
     )
 }
 
-/// For a terminal.
+/// Writes the report for a terminal.
 pub fn text(forest: &Forest, judgement: &Judgement) -> String {
     format!(
         "{}\n\nWhat held-out captures are called\n{}\n{}\n",
@@ -145,7 +145,7 @@ pub fn page(forest: &Forest, judgement: &Judgement, n_bytes: usize) -> String {
     include_str!("model_card.md").replace("{figures}\n", &figures)
 }
 
-/// For machines.
+/// Builds the report as JSON.
 pub fn json(forest: &Forest, judgement: &Judgement) -> serde_json::Value {
     let about = &forest.about;
     let classes: Vec<serde_json::Value> = judgement

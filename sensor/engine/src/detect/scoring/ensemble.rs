@@ -152,8 +152,9 @@ impl Ensemble {
         }
     }
 
-    /// While the models become ready, one after the other, the combination is one of ever more of
-    /// them: what was learned of that of fewer says nothing about it.
+    /// Learns the combined score. While the models become ready, one after the other, the
+    /// combination is one of ever more of them: what was learned of that of fewer says nothing
+    /// about it.
     fn learn_combination(&mut self, combined: f32) {
         let ready = self.tails.iter().enumerate().filter(|(_, t)| t.is_ready());
         let speakers = ready.fold(0, |bits, (place, _)| bits | 1 << place);

@@ -5,7 +5,7 @@ use crate::tests::{T0, ip};
 
 const N_SOURCES: u16 = 40;
 
-/// What a source usually does.
+/// Vector of what a source usually does.
 fn usual(rng: &mut Rng, source: u16, at_ns: u64) -> Vector {
     let mut values = [0.0; N_FEATURES];
     for (value, feature) in values.iter_mut().zip(&FEATURES) {
