@@ -10,3 +10,4 @@ pub mod naming;
 pub mod pipeline;
 pub mod print;
 pub mod respond;
+pub mod stream;

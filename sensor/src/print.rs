@@ -39,7 +39,17 @@ pub enum Format {
     Json,
 }
 
-/// Standard output.
+/// A record as a line with its end; none where there is nothing to say to a person.
+pub fn formatted(record: &Record, format: Format, zone: &Zone) -> Option<String> {
+    let mut line = match format {
+        Format::Json => json::line(record),
+        Format::Text => text::line(record, zone)?,
+    };
+    line.push('\n');
+    Some(line)
+}
+
+/// Standard output of a replay, which ends with its reader.
 pub struct Printer {
     format: Format,
     zone: Zone,
@@ -52,21 +62,13 @@ impl Printer {
         let zone = Zone::local();
         Self { format, zone, out }
     }
-
-    /// Writes in another form from now on.
-    pub const fn set_format(&mut self, format: Format) {
-        self.format = format;
-    }
 }
 
 impl Sink for Printer {
     fn take(&mut self, record: Record) -> io::Result<()> {
-        match self.format {
-            Format::Json => json::write_line(&mut self.out, &record),
-            Format::Text => match text::line(&record, &self.zone) {
-                Some(line) => writeln!(self.out, "{line}"),
-                None => Ok(()),
-            },
+        match formatted(&record, self.format, &self.zone) {
+            Some(line) => self.out.write_all(line.as_bytes()),
+            None => Ok(()),
         }
     }
 

@@ -13,10 +13,10 @@ const LIMIT: Duration = Duration::from_secs(20);
 const FLOOD: &str = "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1";
 
 /// A mounted BPF file system with a configuration beside it.
-struct Bpffs(PathBuf);
+pub struct Bpffs(PathBuf);
 
 impl Bpffs {
-    fn new(name: &str, settings: &str) -> Self {
+    pub fn new(name: &str, settings: &str) -> Self {
         let folder =
             std::env::temp_dir().join(format!("sensor-pins-{}-{name}", std::process::id()));
         let bpffs = Self(folder);
@@ -41,11 +41,11 @@ impl Bpffs {
         self.0.join("sensor.toml")
     }
 
-    fn arguments(&self) -> String {
+    pub fn arguments(&self) -> String {
         format!("--config {}", self.config().display())
     }
 
-    fn pins(&self) -> Vec<String> {
+    pub fn pins(&self) -> Vec<String> {
         let entries = fs::read_dir(self.mount().join("sensor/main"));
         let names = entries.into_iter().flatten().flatten();
         let names = names.filter(|entry| entry.path().is_file());

@@ -81,6 +81,9 @@ pub struct Status {
     pub malformed: Counts,
     /// Queues between the agent's threads
     pub queues: BTreeMap<Cow<'static, str>, Queue>,
+    /// Outputs: standard output, the log on standard error, a file
+    #[serde(default)]
+    pub outputs: BTreeMap<Cow<'static, str>, Output>,
     /// Duration of the looks at the kernel's tables
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken
@@ -134,6 +137,22 @@ pub struct Load {
     /// Bytes in the last second
     #[schemars(extend("x-unit" = "bytes/s"))]
     pub bytes_per_s: f64,
+}
+
+/// An output.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Output {
+    /// Number of lines written
+    pub written: u64,
+    /// Number of lines lost
+    pub lost: u64,
+    /// Time that its reader has kept a write waiting
+    #[schemars(extend("x-unit" = "s"))]
+    pub stalled_s: f64,
+    /// Cause of the last write, where it failed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Numbers of decisions by [`Outcome`].

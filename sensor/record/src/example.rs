@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::answer::{Exception, Guard, GuardFact, Load, Outcomes, Queue, Status, Ticks};
+use crate::answer::{Exception, Guard, GuardFact, Load, Outcomes, Output, Queue, Status, Ticks};
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
 use crate::entity::{Entity, EntityKind};
@@ -360,6 +360,12 @@ pub fn status() -> Status {
         policy: Cow::Borrowed("drop_newest"),
         shed: 0,
     };
+    let output = Output {
+        written: 40,
+        lost: 2,
+        stalled_s: 0.0,
+        error: Some("No space left on device (os error 28)".to_owned()),
+    };
     let mut decisions = Outcomes::default();
     decisions.count(&Outcome::Applied);
     Status {
@@ -393,6 +399,7 @@ pub fn status() -> Status {
         events: counts(&[("dropped", 12), ("would_drop", 0)]),
         malformed: counts(&[("ipv4_truncated", 3)]),
         queues: BTreeMap::from([(Cow::Borrowed("lines"), queue)]),
+        outputs: BTreeMap::from([(Cow::Borrowed("stdout"), output)]),
         tick_ms: Ticks {
             hosts_p50: 0.2,
             hosts_p99: 0.9,

@@ -33,6 +33,7 @@ use crate::config::Settings;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Sink as _};
 use crate::respond::{KernelRespond, Mode};
+use crate::stream::LogLines;
 use sensor_capture::drive::{Drive, Listener, Past, Tables as _};
 use sensor_capture::kernel::Kernel;
 
@@ -48,6 +49,8 @@ pub struct EngineThread {
     /// Where what is learned is kept.
     pub checkpoint: Option<Checkpoint>,
     pub notify: Notify,
+    /// Standard error.
+    pub log: LogLines,
 }
 
 impl EngineThread {
@@ -455,7 +458,8 @@ impl Looks {
         if self.thread.settings.output.format == Format::Json {
             self.thread.sink.take(summary.into())?;
         } else {
-            eprintln!("{}", text::summary(&summary).join("\n"));
+            let lines = text::summary(&summary).join("\n") + "\n";
+            self.thread.log.put(lines.as_bytes());
         }
         if !is_kept {
             self.watch.detach(&mut self.thread.kernel);

@@ -2,7 +2,7 @@
 //! something sits at the other end of a bounded queue and can't hold it up.
 //!
 //! ```text
-//! kernel maps ── engine thread ──(records)── printer thread ── standard output
+//! kernel maps ── engine thread ──(records)── printer threads ── standard output, a file
 //!                     │   ▲
 //!            snapshot ▼   │ (asks)
 //!                 shell: signals, clients
@@ -19,6 +19,7 @@ mod recent;
 mod reload;
 mod screen;
 mod search;
+mod signals;
 mod snapshot;
 mod socket;
 mod talkers;
@@ -26,19 +27,22 @@ mod talkers;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use sensor_record::{Feedback, Said, Sensor};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tracing::warn;
 
 use crate::checkpoint::Checkpoint;
-use crate::config::{Settings, Sources};
+use crate::config::{OutputSettings, Settings, Sources};
 use crate::pipeline::{Pipeline, Show};
+use crate::print::Format;
 use crate::respond::{KernelRespond, Origin};
+use crate::stream::LogLines;
 use engine::EngineThread;
 use notify::Notify;
-use printer::Lines;
+use printer::{Lines, Target};
 use queue::Policy;
 use recent::Recent;
 use screen::Screen;
@@ -51,14 +55,15 @@ pub use orders::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope};
 pub use reload::Reload;
 pub use screen::LogTail;
 pub use search::{FlowOrder, FlowQuery};
+pub use signals::{Interrupted, Signals};
 pub use snapshot::Snapshot;
 pub use socket::protocol;
 pub use talkers::{TopOrder, TopQuery};
 
-/// Records on their way to standard output: some ten seconds of a busy minute, 8 MB at most.
-const N_LINES: usize = 16_384;
 /// Questions and orders for the engine: each is done within a tick.
 const N_ASKS: usize = 64;
+/// For the outputs, once the engine has ended.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// What the agent is started with: everything is loaded and attached.
 pub struct Setup {
@@ -72,6 +77,9 @@ pub struct Setup {
     pub respond: KernelRespond,
     pub view: View,
     pub set_filter: SetFilter,
+    pub signals: Signals,
+    /// Standard error.
+    pub log: LogLines,
 }
 
 /// Changes which log lines are written.
@@ -130,38 +138,32 @@ pub enum Ask {
 /// What made a part fail.
 pub fn run(mut setup: Setup) -> Result<()> {
     let tables = setup.kernel.table_reader()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let (lines, lines_out) = queue::bounded("lines", N_LINES, Policy::DropNewest);
+    let Signals {
+        runtime,
+        mut end,
+        hangup,
+    } = setup.signals;
     let (asks, asks_in) = queue::bounded("asks", N_ASKS, Policy::Refuse);
     let recent = Recent::default();
     let stop = Arc::new(AtomicBool::new(false));
 
     let settings = setup.settings;
-    let (formats, target) = watch::channel(settings.output.format);
-    let target = matches!(setup.view, View::Lines).then_some(target);
-    let (printer, printer_over) = spawn("printer", move || {
-        printer::print(&lines_out, target.as_ref())
-    })?;
+    let (formats, format) = watch::channel(settings.output.format);
+    let (reopen, reopened) = watch::channel(0);
+    let format = matches!(setup.view, View::Lines).then_some(format);
+    let targets = targets(&settings.output, format, reopened);
+    let (sink, printers) = Lines::open(targets, recent.clone())?;
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
         attachments: setup.attachments,
-        queues: vec![lines.gauge().clone(), asks.gauge().clone()],
+        queues: sink.gauges().chain([asks.gauge().clone()]).collect(),
+        outputs: sink.healths().chain([setup.log.health()]).collect(),
     });
     let guard = setup.respond.guard_state();
     let first = Snapshot::before_the_first(&about, &settings, guard)?;
     let (snapshots, latest) = watch::channel(first);
-    let sink = Lines::new(lines, recent.clone());
-    let show = Show::of(&settings.output);
-    let config = settings.engine.clone();
-    let to_printer = Box::new(sink.clone());
-    let mut pipeline = Pipeline::new(config, setup.respond, show, setup.sensor, to_printer);
-    let checkpoint = Checkpoint::in_folder(&settings.respond.state_folder);
-    if let Some(checkpoint) = &checkpoint {
-        checkpoint.load(|bytes| pipeline.restore(bytes));
-    }
+    let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink);
     let engine = EngineThread {
         checkpoint,
         kernel: setup.kernel,
@@ -172,27 +174,26 @@ pub fn run(mut setup: Setup) -> Result<()> {
         snapshots,
         stop: Arc::clone(&stop),
         notify: Notify::of_process(),
+        log: setup.log,
     };
     let answers = Answers::new(asks.clone(), latest, recent, tables);
     let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;
 
-    let ended = runtime.block_on(async {
+    runtime.block_on(async {
         let _socket = socket::open(&settings.socket, &answers);
         let metrics = metrics::open(&settings.metrics, &answers).await;
         let live = reload::Live {
             metrics,
             answers: answers.clone(),
             formats,
+            reopen,
             set_filter: setup.set_filter,
         };
-        let screen = match setup.view {
-            View::Lines => None,
-            View::Screen(log) => Some(Screen::open(log)?),
-        };
         tokio::select! {
-            ended = keep_shown(screen, &answers) => ended,
-            ended = until_over(engine_over, printer_over) => ended,
-            never = reload::on_hangup(settings, &setup.sources, &asks, live) => never,
+            () = keep_shown(setup.view, &answers) => {}
+            () = end.told() => {}
+            _ = engine_over => {}
+            () = reload::on_hangup(hangup, settings, &setup.sources, &asks, live) => {}
         }
     });
     // Answers under way have nobody to ask any more.
@@ -200,7 +201,37 @@ pub fn run(mut setup: Setup) -> Result<()> {
     stop.store(true, Ordering::Relaxed);
     // A full queue wakes the thread as well.
     let _woken = asks.send(Ask::Stop);
-    join(engine).and(join(printer)).and(ended)
+    join(engine).and(printers.finish(Instant::now() + LAST_WRITES))
+}
+
+/// A pipeline that goes on with what an earlier run learned.
+fn pipeline(
+    settings: &Settings,
+    respond: KernelRespond,
+    sensor: Arc<Sensor>,
+    sink: &Lines,
+) -> (Pipeline<KernelRespond>, Option<Checkpoint>) {
+    let show = Show::of(&settings.output);
+    let config = settings.engine.clone();
+    let mut pipeline = Pipeline::new(config, respond, show, sensor, Box::new(sink.clone()));
+    let checkpoint = Checkpoint::in_folder(&settings.respond.state_folder);
+    if let Some(checkpoint) = &checkpoint {
+        checkpoint.load(|bytes| pipeline.restore(bytes));
+    }
+    (pipeline, checkpoint)
+}
+
+/// Outputs that the settings ask for.
+fn targets(
+    output: &OutputSettings,
+    format: Option<watch::Receiver<Format>>,
+    reopened: watch::Receiver<u64>,
+) -> Vec<Target> {
+    let mut targets = vec![Target::Stdout(format)];
+    if !output.file.as_os_str().is_empty() {
+        targets.push(Target::File(output.file.clone(), reopened));
+    }
+    targets
 }
 
 /// Runs `work` on a named thread; the receiver tells when it is over.
@@ -229,26 +260,21 @@ fn join(handle: JoinHandle<Result<()>>) -> Result<()> {
     }
 }
 
-/// Shows the screen until somebody quits; without one, waits for ever.
-async fn keep_shown(screen: Option<Screen>, answers: &Answers) -> Result<()> {
-    match screen {
-        Some(screen) => screen.show(answers).await,
-        None => std::future::pending().await,
+/// Shows the screen until somebody quits; without one, waits for ever. A terminal that is gone costs
+/// the view, not the sensor.
+async fn keep_shown(view: View, answers: &Answers) {
+    if let View::Screen(log) = view {
+        let shown = match Screen::open(log) {
+            Ok(screen) => screen.show(answers).await,
+            Err(cause) => Err(cause),
+        };
+        match shown {
+            Ok(()) => return,
+            Err(cause) => warn!(
+                cause = format!("{cause:#}"),
+                "no live view; the sensor goes on: `sensor status` asks it, SIGTERM ends it"
+            ),
+        }
     }
-}
-
-/// Waits for a signal, or for a part that ended of itself.
-async fn until_over(
-    engine_over: oneshot::Receiver<()>,
-    printer_over: oneshot::Receiver<()>,
-) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = engine_over => {}
-        _ = printer_over => {}
-    }
-    Ok(())
+    std::future::pending().await
 }

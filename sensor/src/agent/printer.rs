@@ -1,38 +1,82 @@
-//! From the engine to standard output. A reader that is slow costs lines, which are counted, never
-//! time of the engine.
+//! From the engine to the outputs. A reader that is slow, stalled or gone costs lines, which are
+//! counted, never time of the engine and never the sensor.
 
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use sensor_record::Record;
+use anyhow::{Context as _, Result};
+use sensor_record::{Record, Zone};
 use tokio::sync::watch;
+use tracing::{info, warn};
 
-use super::queue::{Closed, Drain, Refusal, Sender};
+use super::queue::{self, Closed, Drain, Gauge, Policy, Refusal, Sender};
 use super::recent::Recent;
-use crate::print::{Format, Printer, Sink as _};
+use super::spawn;
+use crate::print::{Format, formatted};
+use crate::stream::{Health, Turn, WholeLines, unbuffered};
 
+/// Records on their way to one output: some ten seconds of a busy minute, 8 MB at most.
+const N_LINES: usize = 16_384;
 /// At the end there is time for a slow reader, within limits.
-const LAST_LINES: Duration = Duration::from_secs(5);
+const LAST_LINES: Duration = Duration::from_secs(3);
 
-/// Puts records into the queue of the printer.
+/// Place that lines go to.
+pub enum Target {
+    /// Standard output, in a format that may change; without one the live view has it, and the
+    /// records are only taken off the queue.
+    Stdout(Option<watch::Receiver<Format>>),
+    /// JSON lines in a file, opened anew whenever the number changes.
+    File(PathBuf, watch::Receiver<u64>),
+}
+
+/// The way to one output.
+#[derive(Clone)]
+struct Port {
+    queue: Sender<Arc<Record>>,
+    health: Arc<Health>,
+}
+
+/// The engine's side of all outputs.
 #[derive(Clone)]
 pub struct Lines {
-    queue: Sender<Record>,
+    ports: Vec<Port>,
     /// Set once, when the engine ends.
     deadline: Arc<Mutex<Option<Instant>>>,
-    /// Sees every record, also those that find the queue full.
+    /// Sees every record, also those that find a queue full.
     recent: Recent,
 }
 
+/// The threads that write.
+pub struct Printers(Vec<JoinHandle<Result<()>>>);
+
 impl Lines {
-    pub fn new(queue: Sender<Record>, recent: Recent) -> Self {
-        Self {
-            queue,
+    /// Opens every target and starts its thread.
+    ///
+    /// # Errors
+    /// When one can't be opened.
+    pub fn open(targets: Vec<Target>, recent: Recent) -> Result<(Self, Printers)> {
+        let (mut ports, mut threads) = (Vec::new(), Vec::new());
+        for target in targets {
+            let (printer, queued) = match target {
+                Target::Stdout(formats) => (Printer::on_stdout(formats)?, "lines"),
+                Target::File(path, reopen) => (Printer::in_file(path, reopen)?, "file"),
+            };
+            let (queue, drain) = queue::bounded(queued, N_LINES, Policy::DropNewest);
+            let health = Arc::clone(&printer.health);
+            ports.push(Port { queue, health });
+            threads.push(spawn("printer", move || printer.run(&drain))?.0);
+        }
+        let lines = Self {
+            ports,
             deadline: Arc::default(),
             recent,
-        }
+        };
+        Ok((lines, Printers(threads)))
     }
 
     /// From now on waits for room, instead of dropping, but only for a few seconds in all.
@@ -41,9 +85,20 @@ impl Lines {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
-    /// Records dropped since the start.
+    /// Records dropped since the start because a queue was full.
     pub fn n_shed(&self) -> u64 {
-        self.queue.gauge().n_shed()
+        self.ports
+            .iter()
+            .map(|port| port.queue.gauge().n_shed())
+            .sum()
+    }
+
+    pub fn gauges(&self) -> impl Iterator<Item = Gauge> + '_ {
+        self.ports.iter().map(|port| port.queue.gauge().clone())
+    }
+
+    pub fn healths(&self) -> impl Iterator<Item = Arc<Health>> + '_ {
+        self.ports.iter().map(|port| Arc::clone(&port.health))
     }
 }
 
@@ -51,15 +106,20 @@ impl crate::print::Sink for Lines {
     fn take(&mut self, record: Record) -> io::Result<()> {
         self.recent.add(&record);
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = match deadline {
-            Some(deadline) => self.queue.send_until(record, deadline),
-            None if record.is_minor() => self.queue.send_minor(record),
-            None => self.queue.send(record),
-        };
-        match sent {
-            Ok(()) | Err(Refusal::Full) => Ok(()),
-            Err(Refusal::Closed) => Err(io::ErrorKind::BrokenPipe.into()),
+        let record = Arc::new(record);
+        for port in &self.ports {
+            let record = Arc::clone(&record);
+            let sent = match deadline {
+                Some(deadline) => port.queue.send_until(record, deadline),
+                None if record.is_minor() => port.queue.send_minor(record),
+                None => port.queue.send(record),
+            };
+            // A full queue has counted it.
+            if sent == Err(Refusal::Closed) {
+                port.health.lose(1);
+            }
         }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -67,26 +127,126 @@ impl crate::print::Sink for Lines {
     }
 }
 
-/// Body of the printer's thread: ends with the engine's side of the queue. Without a format, which
-/// may change, the records are only taken off the queue.
-pub fn print(lines: &Drain<Record>, format: Option<&watch::Receiver<Format>>) -> Result<()> {
-    let mut printer = format.map(|format| Printer::new(*format.borrow()));
-    loop {
-        let mut next = match lines.receive(Duration::from_secs(1)) {
-            Ok(next) => next,
-            Err(Closed) => return Ok(()),
-        };
-        if let (Some(printer), Some(format)) = (&mut printer, format) {
-            printer.set_format(*format.borrow());
-        }
-        while let Some(record) = next {
-            if let Some(printer) = &mut printer {
-                printer.take(record)?;
+impl Printers {
+    /// Waits until all is written, or until `deadline`: a thread whose reader has stalled is left to
+    /// the end of the process.
+    ///
+    /// # Errors
+    /// When a thread panicked.
+    pub fn finish(self, deadline: Instant) -> Result<()> {
+        let mut result = Ok(());
+        for thread in self.0 {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
             }
-            next = lines.next_waiting();
+            if thread.is_finished() {
+                result = result.and(super::join(thread));
+            } else {
+                warn!("an output's reader has stalled: what waits for it is lost");
+            }
         }
-        if let Some(printer) = &mut printer {
-            printer.flush()?;
+        result
+    }
+}
+
+/// One output at its thread.
+struct Printer {
+    target: Target,
+    lines: WholeLines<File>,
+    zone: Zone,
+    health: Arc<Health>,
+}
+
+impl Printer {
+    fn on_stdout(formats: Option<watch::Receiver<Format>>) -> Result<Self> {
+        let out = unbuffered(&io::stdout()).context("standard output")?;
+        Ok(Self::new(
+            Target::Stdout(formats),
+            out,
+            Health::new("stdout"),
+        ))
+    }
+
+    fn in_file(path: PathBuf, reopen: watch::Receiver<u64>) -> Result<Self> {
+        let out = append(&path)?;
+        Ok(Self::new(
+            Target::File(path, reopen),
+            out,
+            Health::new("file"),
+        ))
+    }
+
+    fn new(target: Target, out: File, health: Arc<Health>) -> Self {
+        Self {
+            target,
+            lines: WholeLines::new(out, Arc::clone(&health)),
+            zone: Zone::local(),
+            health,
         }
     }
+
+    /// Body of the thread: ends with the engine's side of the queue.
+    fn run(mut self, queue: &Drain<Arc<Record>>) -> Result<()> {
+        loop {
+            let mut next = match queue.receive(Duration::from_secs(1)) {
+                Ok(next) => next,
+                Err(Closed) => return Ok(()),
+            };
+            let Some(format) = self.format() else {
+                continue;
+            };
+            while let Some(record) = next {
+                if let Some(line) = formatted(&record, format, &self.zone) {
+                    let turn = self.lines.push(line.as_bytes());
+                    self.tell(turn);
+                }
+                next = queue.next_waiting();
+            }
+            let turn = self.lines.flush();
+            self.tell(turn);
+        }
+    }
+
+    /// Format that is wanted now; follows a wish to open the file anew.
+    fn format(&mut self) -> Option<Format> {
+        match &mut self.target {
+            Target::Stdout(formats) => formats.as_ref().map(|formats| *formats.borrow()),
+            Target::File(path, reopen) => {
+                if reopen.has_changed().unwrap_or(false) {
+                    reopen.mark_unchanged();
+                    match append(path) {
+                        Ok(file) => self.lines.write_to(file),
+                        Err(cause) => warn!("{cause:#}: the file of before is still written to"),
+                    }
+                }
+                Some(Format::Json)
+            }
+        }
+    }
+
+    fn tell(&self, turn: Option<Turn>) {
+        let output = self.health.name;
+        match turn {
+            Some(Turn::Fails(cause)) => warn!(
+                output,
+                cause,
+                "the output can't be written: its lines are lost and counted, the sensor goes on"
+            ),
+            Some(Turn::Recovers) => {
+                info!(
+                    output,
+                    n_lost = self.health.n_lost(),
+                    "the output is written again"
+                );
+            }
+            None => {}
+        }
+    }
+}
+
+/// Opens a file of JSON lines for its owner and its group to read.
+fn append(path: &PathBuf) -> Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.append(true).create(true).mode(0o640).open(path);
+    file.with_context(|| format!("output.file: {}", path.display()))
 }

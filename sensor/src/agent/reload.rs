@@ -1,7 +1,6 @@
 //! SIGHUP: the configuration is read again, what can be changed is changed, nothing is forgotten.
 
-use anyhow::Result;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -29,6 +28,8 @@ pub struct Live {
     pub answers: Answers,
     /// Of the printer.
     pub formats: watch::Sender<Format>,
+    /// Counts the wishes to open output files anew.
+    pub reopen: watch::Sender<u64>,
     pub set_filter: SetFilter,
 }
 
@@ -43,18 +44,17 @@ impl Live {
     }
 }
 
-/// Waits for SIGHUP, over and over.
-///
-/// # Errors
-/// When the signal can't be listened to.
+/// Follows SIGHUP, over and over: files are opened anew, whatever the configuration is, so that they
+/// can be rotated.
 pub async fn on_hangup(
+    mut hangup: Signal,
     mut running: Settings,
     sources: &Sources,
     asks: &Sender<Ask>,
     mut live: Live,
-) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
+) {
     while hangup.recv().await.is_some() {
+        live.reopen.send_modify(|n| *n += 1);
         let reload = read_again(&running, sources);
         let settings = reload.settings.clone();
         if asks.send(Ask::Reload(Box::new(reload))).is_err() {
@@ -64,7 +64,6 @@ pub async fn on_hangup(
             running = settings;
         }
     }
-    Ok(())
 }
 
 fn read_again(running: &Settings, sources: &Sources) -> Reload {

@@ -15,6 +15,7 @@ use sensor_record::{Counts, Sensor};
 use super::queue::Gauge;
 use crate::config::Settings;
 use crate::respond::{GuardState, Mode};
+use crate::stream::Health;
 use sensor_capture::kernel::{Attachment, Kernel};
 
 /// What stays the same while the agent runs.
@@ -26,6 +27,8 @@ pub struct About {
     pub started_ns: u64,
     pub attachments: Vec<Attachment>,
     pub queues: Vec<Gauge>,
+    /// Standard output, the log, a file of records.
+    pub outputs: Vec<Arc<Health>>,
 }
 
 impl About {

@@ -97,6 +97,26 @@ fn print_status(status: &answer::Status) -> Result<()> {
             say!("  queue {}: {} shed", escape(name), queue.shed)?;
         }
     }
+    for (name, output) in &status.outputs {
+        print_output(name, output)?;
+    }
+    Ok(())
+}
+
+/// What is wrong with an output; nothing where all is well.
+fn print_output(name: &str, output: &answer::Output) -> Result<()> {
+    let (name, lost) = (escape(name), output.lost);
+    if let Some(error) = &output.error {
+        say!(
+            "output {name} can't be written ({lost} lines lost): {}",
+            escape(error)
+        )?;
+    } else if output.stalled_s > 1.0 {
+        let stalled = output.stalled_s;
+        say!("output {name}: its reader has stalled for {stalled:.0} s ({lost} lines lost)")?;
+    } else if lost > 0 {
+        say!("output {name}: {lost} lines lost")?;
+    }
     Ok(())
 }
 

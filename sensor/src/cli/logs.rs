@@ -11,6 +11,7 @@ use tracing_subscriber::{EnvFilter, reload};
 
 use crate::agent::{LogTail, SetFilter};
 use crate::config::{LogFormat, LogSettings};
+use crate::stream::LogLines;
 
 /// For commands that read no configuration.
 pub fn start_plain() {
@@ -18,9 +19,15 @@ pub fn start_plain() {
 }
 
 /// `SENSOR_LOG` wins over the configured filter. Gives the way to change that later.
-pub fn start(settings: &LogSettings) -> SetFilter {
+fn start(settings: &LogSettings) -> SetFilter {
     let is_terminal = std::io::stderr().is_terminal();
     start_on(settings, std::io::stderr, is_terminal)
+}
+
+/// As [`start`], for the agent: whoever logs never waits for the reader.
+pub fn start_queued(settings: &LogSettings, lines: LogLines) -> SetFilter {
+    let is_terminal = std::io::stderr().is_terminal();
+    start_on(settings, lines, is_terminal)
 }
 
 /// For the live view, which standard error would disturb.

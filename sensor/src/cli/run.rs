@@ -4,25 +4,33 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use sensor_record::Sensor;
 use serde_json::json;
 use tracing::warn;
 
+use super::out::note;
 use super::sources::ConfigFlags;
 use super::{consent, logs};
-use crate::agent::{self, LogTail, SetFilter, Setup, View};
+use crate::agent::{self, Interrupted, LogTail, Setup, Signals, View};
 use crate::conditions;
 use crate::config::{
     self, AttachChoice, Capture, EgressChoice, LogFormat, Override, RespondSettings, Settings,
-    Sources,
 };
 use crate::identity;
 use crate::print::Format;
 use crate::respond::{GuardWatch, Host, KernelRespond, Mode, Network, Options};
+use crate::stream::LogLines;
 use sensor_capture::kernel::interface::expand;
-use sensor_capture::kernel::{Egress, Kernel, Mode as AttachMode, Pins, Wanted, attach, random};
+use sensor_capture::kernel::{
+    Attachment, Egress, Kernel, Mode as AttachMode, Pins, Wanted, attach, random,
+};
+
+/// For the log, at the end.
+const LAST_LOG_LINES: Duration = Duration::from_millis(500);
 
 /// Flags win over the configuration.
 #[derive(Args)]
@@ -77,15 +85,39 @@ impl Run {
         let sources = self.config.sources(self.overrides()?);
         let loaded = config::load(&sources)?;
         let settings = loaded.settings.clone();
+        let log = LogLines::start().context("standard error")?;
         let view = self.view(settings.output.format);
         let set_filter = match &view {
-            View::Lines => logs::start(&settings.log),
+            View::Lines => logs::start_queued(&settings.log, log.clone()),
             View::Screen(tail) => logs::start_in(&settings.log, tail.clone()),
         };
         loaded.warn();
         let ifaces = self.interfaces(&settings.capture)?;
-        agent::run(set_up(settings, sources, &ifaces, (view, set_filter))?)?;
-        Ok(ExitCode::SUCCESS)
+        // Until here nothing was done, and whoever is asked for consent may answer with Ctrl-C.
+        let mut signals = Signals::catch()?;
+        let started = set_up(settings, &ifaces, &mut signals);
+        let result = started.and_then(|started| {
+            agent::run(Setup {
+                sensor: started.sensor,
+                settings: started.settings,
+                sources,
+                kernel: started.kernel,
+                attachments: started.attachments,
+                respond: started.respond,
+                view,
+                set_filter,
+                signals,
+                log: log.clone(),
+            })
+        });
+        log.settle(LAST_LOG_LINES);
+        match result {
+            Err(cause) if cause.is::<Interrupted>() => {
+                note!("sensor: {cause}");
+                Ok(ExitCode::SUCCESS)
+            }
+            other => other.map(|()| ExitCode::SUCCESS),
+        }
     }
 
     /// The live view needs a terminal on both sides, and nobody who wants lines.
@@ -157,20 +189,27 @@ impl Run {
     }
 }
 
-/// Loads the program and attaches it.
-fn set_up(
-    mut settings: Settings,
-    sources: Sources,
-    ifaces: &[String],
-    (view, set_filter): (View, SetFilter),
-) -> Result<Setup> {
+/// Everything loaded and attached.
+struct Started {
+    sensor: Arc<Sensor>,
+    settings: Settings,
+    kernel: Kernel,
+    attachments: Vec<Attachment>,
+    respond: KernelRespond,
+}
+
+/// Loads the program and attaches it. What was done until an error or a signal is undone as the
+/// values go.
+fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> Result<Started> {
     let sensor = identity::of_agent(&settings);
     let options = conditions::load_options(&settings, random()?);
     settings.engine.hash_seed = random()?;
+    signals.check()?;
     let mut kernel = match pins(&settings.respond) {
         Some(pins) => Kernel::load_pinned(&options, pins)?,
         None => Kernel::load(&options)?,
     };
+    signals.check()?;
     let respond = Options {
         mode: settings.respond.mode,
         allow: settings.respond.allow.iter().map(|n| n.0).collect(),
@@ -182,6 +221,7 @@ fn set_up(
     if kernel.adopted.lists {
         // Looked at by the verifier before anything in force is changed.
         kernel.load_programs()?;
+        signals.check()?;
     }
     let respond = KernelRespond::new(
         &mut kernel,
@@ -191,20 +231,19 @@ fn set_up(
     let wanted = wanted(&settings.capture);
     let mut attachments = Vec::new();
     for iface in ifaces {
+        signals.check()?;
         attachments.push(attach(&mut kernel, iface, wanted)?);
     }
+    signals.check()?;
     if let Some(pins) = &mut kernel.pins {
         pins.settle(ifaces);
     }
-    Ok(Setup {
+    Ok(Started {
         sensor,
         settings,
-        sources,
         kernel,
         attachments,
         respond,
-        view,
-        set_filter,
     })
 }
 

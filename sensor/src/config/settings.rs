@@ -234,6 +234,10 @@ impl Default for RespondSettings {
 pub struct OutputSettings {
     /// Output format: text, or one JSON object per line.
     pub format: Format,
+    /// File that the records are appended to as JSON lines, besides standard output; empty: none.
+    /// SIGHUP opens it anew.
+    #[schemars(extend("x-restart" = true))]
+    pub file: PathBuf,
     /// Print every flow when it ends.
     pub flows: bool,
     /// Print every score above its threshold.

@@ -324,6 +324,43 @@ const FAMILIES: &[Family] = &[
             }
         },
     ),
+    counter(
+        "sensor_output_written_lines_total",
+        "Lines written to an output",
+        |now, out| {
+            for output in &now.about.outputs {
+                out.add(&[("output", output.name)], output.n_written() as f64);
+            }
+        },
+    ),
+    counter(
+        "sensor_output_lost_lines_total",
+        "Lines that an output could not take: nobody reads, there is no room, the reader has stalled",
+        |now, out| {
+            for output in &now.about.outputs {
+                out.add(&[("output", output.name)], output.n_lost() as f64);
+            }
+        },
+    ),
+    gauge(
+        "sensor_output_up",
+        "1 while the last write to an output succeeded",
+        |now, out| {
+            for output in &now.about.outputs {
+                let is_up = f64::from(u8::from(output.error().is_none()));
+                out.add(&[("output", output.name)], is_up);
+            }
+        },
+    ),
+    gauge(
+        "sensor_output_stalled_seconds",
+        "Time that the reader of an output has kept a write waiting",
+        |now, out| {
+            for output in &now.about.outputs {
+                out.add(&[("output", output.name)], output.stalled().as_secs_f64());
+            }
+        },
+    ),
     Family {
         name: "sensor_tick_duration_seconds",
         kind: Kind::Summary,
@@ -472,6 +509,7 @@ mod tests {
             started_ns: 1,
             attachments: Vec::new(),
             queues: Vec::new(),
+            outputs: Vec::new(),
         };
         let mut ticks = Ticks::new().unwrap();
         for ms in [1, 2, 3] {

@@ -260,6 +260,7 @@ mod tests {
             started_ns: 1,
             attachments: Vec::new(),
             queues: Vec::new(),
+            outputs: Vec::new(),
         };
         let mut now = Snapshot::empty(Arc::new(about), Ticks::new().unwrap());
         now.rates[0] = Rate {

@@ -3,7 +3,7 @@
 mod draw;
 mod tail;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -41,9 +41,8 @@ impl Drop for Screen {
     fn drop(&mut self) {
         ratatui::restore();
         // The screen is gone, and with it what was on it.
-        for line in self.log.last(10) {
-            eprintln!("{line}");
-        }
+        let lines = self.log.last(10).join("\n") + "\n";
+        let _terminal_is_gone = io::stderr().write_all(lines.as_bytes());
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_record::answer::{
-    Exception, Explanation, Flows, Guard, GuardFact, Load, Queue, Status, Ticks, Top,
+    Exception, Explanation, Flows, Guard, GuardFact, Load, Output, Queue, Status, Ticks, Top,
 };
 use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp};
 use tokio::sync::{oneshot, watch};
@@ -19,6 +19,7 @@ use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenFeedback, GivenOrder};
 use crate::respond::{FactState, GuardState, Origin};
+use crate::stream::Health;
 use sensor_capture::kernel::{Attachment, TableReader};
 
 /// Answers requests; cheap to clone.
@@ -218,6 +219,12 @@ fn status(now: &Snapshot) -> Status {
         events: now.all_events(),
         malformed: now.malformed(),
         queues: now.about.queues.iter().map(queue).collect(),
+        outputs: now
+            .about
+            .outputs
+            .iter()
+            .map(|health| output(health))
+            .collect(),
         tick_ms: ticks(now),
         clients_refused: 0,
     }
@@ -241,6 +248,16 @@ fn queue(gauge: &Gauge) -> (Cow<'static, str>, Queue) {
         shed: gauge.n_shed(),
     };
     (gauge.name.into(), queue)
+}
+
+fn output(health: &Health) -> (Cow<'static, str>, Output) {
+    let output = Output {
+        written: health.n_written(),
+        lost: health.n_lost(),
+        stalled_s: health.stalled().as_secs_f64(),
+        error: health.error(),
+    };
+    (health.name.into(), output)
 }
 
 fn ticks(now: &Snapshot) -> Ticks {
