@@ -9,5 +9,4 @@ pub mod identity;
 pub mod naming;
 pub mod pipeline;
 pub mod print;
-pub mod respond;
 pub mod stream;

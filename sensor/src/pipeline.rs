@@ -11,8 +11,8 @@ use sensor_record::{Finding, Flow, Incident, Loss, Record, Sensor};
 
 use crate::config::OutputSettings;
 use crate::print::Sink;
-use crate::respond::Respond;
 use sensor_capture::drive::Listener;
+use sensor_respond::Respond;
 
 /// What is put out besides incidents and decisions.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
 use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{BlockArrays, LoadOptions, SharedArray};
 use sensor_capture::software::BlockSet;
 use sensor_common::Pod;
 use sensor_common::counters::Event;
 use sensor_engine::{Scope, from_ip};
+use sensor_respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
 use sensor_tests::frames::{Dice, random_frame};
 use sensor_tests::needs_root;
 use sensor_tests::twin::{Case, Twin};

@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sensor::respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
 use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::LoadOptions;
 use sensor_common::arrival::Way;
@@ -16,6 +15,7 @@ use sensor_common::datapath::Verdict;
 use sensor_common::event::Kind;
 use sensor_common::packet::protocol;
 use sensor_engine::Scope;
+use sensor_respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
 use sensor_tests::frames::ipv4::{self, SYN};
 use sensor_tests::frames::{self, Dice, IPV6, ethernet, ipv6_between};
 use sensor_tests::needs_root;

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use sensor::respond::{
-    BlockError, Effect, Fact, GuardWatch, Host, KernelRespond, Measure, Mode, Options, Origin,
-    Protected, Request, Source, parse_network,
-};
 use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{Kernel, LoadOptions};
 use sensor_capture::netlink::Change;
 use sensor_common::counters::Event;
 use sensor_engine::Scope;
+use sensor_respond::{
+    BlockError, Effect, Fact, GuardWatch, Host, KernelRespond, Measure, Mode, Options, Origin,
+    Protected, Request, Source, parse_network,
+};
 use sensor_tests::{needs_root, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ impl Sensor {
             mode: Mode::Enforce,
             ..Options::default()
         };
-        let respond = KernelRespond::new(&mut kernel, options, watch).unwrap();
+        let respond = KernelRespond::new(kernel.block_maps().unwrap(), options, watch).unwrap();
         Self {
             respond,
             kernel,

@@ -29,12 +29,8 @@ const EDGES: &[(&str, &str)] = &[
         "reads a request by its version and command",
     ),
     (
-        "sensor/src/respond/saved.rs",
+        "sensor/respond/src/saved.rs",
         "writes and reads the state file",
-    ),
-    (
-        "sensor/src/respond/guard.rs",
-        "reads what programs of the host print",
     ),
     (
         "sensor/src/config",

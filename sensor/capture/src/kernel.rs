@@ -13,7 +13,7 @@ pub use attach::{
     AtStart, Attachment, Egress, Mode, Resident, Wanted, attach, detach, egress_filters, resident,
     take_off_left_over, wait_until_free,
 };
-pub use load::{BlockArrays, Kernel, LoadOptions, monotonic_ns, random};
+pub use load::{BlockArrays, BlockMaps, Kernel, LoadOptions, monotonic_ns, random};
 pub use pin::{Adopted, Pins, is_pinned, unknown_maps};
 pub use shared::SharedArray;
 pub use tables::TableReader;

@@ -32,10 +32,10 @@ use crate::conditions;
 use crate::config::Settings;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Sink as _};
-use crate::respond::{KernelRespond, Mode};
 use crate::stream::LogLines;
 use sensor_capture::drive::{Drive, Listener, Past, Tables as _};
 use sensor_capture::kernel::Kernel;
+use sensor_respond::{KernelRespond, Mode};
 
 /// Everything that the thread owns.
 pub struct EngineThread {

@@ -38,7 +38,6 @@ use crate::checkpoint::Checkpoint;
 use crate::config::{OutputSettings, Settings, Sources};
 use crate::pipeline::{Pipeline, Show};
 use crate::print::Format;
-use crate::respond::{KernelRespond, Origin};
 use crate::stream::LogLines;
 use engine::EngineThread;
 use notify::Notify;
@@ -48,6 +47,7 @@ use recent::Recent;
 use screen::Screen;
 use search::Found;
 use sensor_capture::kernel::{Attachment, Kernel};
+use sensor_respond::{KernelRespond, Origin};
 use snapshot::About;
 use socket::Answers;
 

@@ -13,10 +13,10 @@ use sensor_record::{Allowed, Block, Head, Reason, transport};
 use serde::{Deserialize, Serialize};
 
 use super::socket::protocol::Answer;
-use crate::respond::{
+use sensor_capture::kernel::monotonic_ns;
+use sensor_respond::{
     BlockError, Guarded, KernelRespond, Listed, Measure, Network, Origin, Request, Respond as _,
 };
-use sensor_capture::kernel::monotonic_ns;
 
 /// Targets of one order: more come in several.
 pub const MAX_TARGETS: usize = 1_000;

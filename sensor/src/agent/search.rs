@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use sensor_engine::{Engine, FlowSummary};
 use serde::{Deserialize, Serialize};
 
-use crate::respond::Network;
+use sensor_respond::Network;
 
 /// Places of the table that are looked at in one go: some milliseconds.
 const SLICE: usize = 16_384;

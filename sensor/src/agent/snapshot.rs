@@ -14,9 +14,9 @@ use sensor_record::{Counts, Sensor};
 
 use super::queue::Gauge;
 use crate::config::Settings;
-use crate::respond::{GuardState, Mode};
 use crate::stream::Health;
 use sensor_capture::kernel::{Attachment, Kernel};
+use sensor_respond::{GuardState, Mode};
 
 /// What stays the same while the agent runs.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use super::client::{Client, Reach};
 use super::out::{put, say, say_table};
 use crate::agent::protocol::Request;
 use crate::agent::{FlowOrder, FlowQuery, TopOrder, TopQuery};
-use crate::respond::Network;
+use sensor_respond::Network;
 
 /// One JSON object per line.
 pub(super) fn print_lines<T: Serialize>(records: &[T]) -> Result<()> {

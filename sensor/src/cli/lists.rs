@@ -22,7 +22,7 @@ use super::client::Reach;
 use super::out::{note, say, say_table};
 use crate::agent::protocol::Request;
 use crate::agent::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
-use crate::respond::{Network, parse_network};
+use sensor_respond::{Network, parse_network};
 
 /// What of a source's traffic is meant.
 #[derive(Args)]

@@ -21,9 +21,9 @@ use crate::identity;
 use crate::naming;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Printer};
-use crate::respond::NoRespond;
 use sensor_capture::pcap::{CaptureReader, STANDARD_INPUT};
 use sensor_capture::player::{Conditions, Player};
+use sensor_respond::NoRespond;
 
 #[derive(Args)]
 #[command(after_help = "Example: sensor replay --json --flows office.pcap.zst | jq .kind")]

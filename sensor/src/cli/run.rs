@@ -22,12 +22,12 @@ use crate::config::{
 };
 use crate::identity;
 use crate::print::Format;
-use crate::respond::{GuardWatch, Host, KernelRespond, Mode, Network, Options};
 use crate::stream::LogLines;
 use sensor_capture::kernel::interface::expand;
 use sensor_capture::kernel::{
     Attachment, Egress, Kernel, Mode as AttachMode, Pins, Wanted, attach, random,
 };
+use sensor_respond::{GuardWatch, Host, KernelRespond, Mode, Network, Options};
 
 /// For the log, at the end.
 const LAST_LOG_LINES: Duration = Duration::from_millis(500);
@@ -224,7 +224,7 @@ fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> R
         signals.check()?;
     }
     let respond = KernelRespond::new(
-        &mut kernel,
+        kernel.block_maps()?,
         respond,
         GuardWatch::start(Box::new(Host::default()))?,
     )?;

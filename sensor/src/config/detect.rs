@@ -7,7 +7,7 @@ use sensor_engine::{Detector, Exception, Family};
 use sensor_record::{Reason, Timestamp, protocol, transport};
 use serde::{Deserialize, Serialize};
 
-use crate::respond::Network;
+use sensor_respond::Network;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

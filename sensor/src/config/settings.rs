@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::detect::{DetectSettings, ExceptSettings};
 use super::schema::join;
 use crate::print::Format;
-use crate::respond::{Mode, Network};
+use sensor_respond::{Mode, Network};
 
 /// Nanoseconds of one millisecond.
 const MS_NS: u64 = 1_000_000;

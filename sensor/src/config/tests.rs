@@ -56,7 +56,7 @@ fn later_layers_win() {
     assert_eq!(loaded.settings.engine.scan.fast_ports, 7);
     assert_eq!(loaded.settings.engine.scan.auth_ports, [22, 23]);
     assert_eq!(loaded.settings.capture.interfaces, ["eth1", "eth2"]);
-    assert_eq!(loaded.settings.respond.mode, crate::respond::Mode::Enforce);
+    assert_eq!(loaded.settings.respond.mode, sensor_respond::Mode::Enforce);
     assert_eq!(loaded.origins["respond.mode"], Origin::Flag("--mode"));
     let from_file = loaded.origins["engine.scan.fast_ports"].to_string();
     assert!(from_file.ends_with("layers:4"), "{from_file}");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod as AyaPod};
 use sensor_common::arrival::Way;
 use sensor_common::block::Gate;
@@ -110,6 +110,17 @@ pub struct Kernel {
     pub n_unstable: u64,
     /// Events that never came.
     pub gaps: Gaps,
+}
+
+/// Maps of the block check, for one owner.
+pub struct BlockMaps {
+    pub arrays: BlockArrays,
+    /// Networks that no entry meets.
+    pub allow: Map,
+    /// Secret of the hashes.
+    pub seed: u64,
+    /// True if a run before left them, in force.
+    pub is_adopted: bool,
 }
 
 /// The arrays that steer the block check, seen through shared memory.
@@ -233,6 +244,19 @@ impl Kernel {
             adopted,
             gaps: Gaps::new(n_cpus as usize),
             n_unstable: 0,
+        })
+    }
+
+    /// Hands over the maps of the block check, once.
+    ///
+    /// # Errors
+    /// The kernel's, or that they were handed over before.
+    pub fn block_maps(&mut self) -> Result<BlockMaps> {
+        Ok(BlockMaps {
+            arrays: self.block_arrays()?,
+            allow: self.ebpf.take_map("ALLOW").context("map ALLOW missing")?,
+            seed: self.seed,
+            is_adopted: self.adopted.lists,
         })
     }
 
@@ -447,7 +471,7 @@ fn shared<T: sensor_common::Pod>(
     let map = ebpf
         .map(name)
         .with_context(|| format!("map {name} missing"))?;
-    let aya::maps::Map::Array(data) = map else {
+    let Map::Array(data) = map else {
         anyhow::bail!("map {name} is not an array");
     };
     SharedArray::new(data, n_entries, writable).with_context(|| format!("map {name}"))

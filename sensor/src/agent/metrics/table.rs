@@ -9,7 +9,7 @@ use sensor_common::counters::{Count, Event, Outcome};
 use sensor_engine::ExceptionUse;
 
 use crate::agent::snapshot::Snapshot;
-use crate::respond::Fact;
+use sensor_respond::Fact;
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use sensor_record::{
 use sensor_record::{escape, text};
 
 use crate::agent::snapshot::Snapshot;
-use crate::respond::Mode;
+use sensor_respond::Mode;
 
 /// Everything that is shown.
 pub struct Picture {

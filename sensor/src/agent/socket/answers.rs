@@ -18,9 +18,9 @@ use crate::agent::search::FlowQuery;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenFeedback, GivenOrder};
-use crate::respond::{FactState, GuardState, Origin};
 use crate::stream::Health;
 use sensor_capture::kernel::{Attachment, TableReader};
+use sensor_respond::{FactState, GuardState, Origin};
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]

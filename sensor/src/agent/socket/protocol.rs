@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::agent::orders::{BlockAdd, BlockDel, BlockList};
 use crate::agent::search::FlowQuery;
 use crate::agent::talkers::TopQuery;
-use crate::respond::Network;
+use sensor_respond::Network;
 
 /// Requests of another version are refused.
 pub const VERSION: u64 = 1;

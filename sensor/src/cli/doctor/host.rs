@@ -10,7 +10,7 @@ use sensor_common::limits;
 use super::Finding;
 use sensor_capture::kernel::{Kernel, LoadOptions};
 
-use crate::respond::{Fact, Host, Source as _};
+use sensor_respond::{Fact, Host, Source as _};
 
 /// Oldest kernel that the program is written for.
 const LEAST_KERNEL: (u32, u32) = (5, 15);

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::ProgramFd;
-use sensor::respond::{
-    Effect, Fact, GuardWatch, KernelRespond, Measure, Mode, Options, Origin, Protected, Request,
-    Source,
-};
 use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{Kernel, LoadOptions};
 use sensor_capture::netlink::Change;
 use sensor_common::counters::Event;
 use sensor_engine::Scope;
+use sensor_respond::{
+    Effect, Fact, GuardWatch, KernelRespond, Measure, Mode, Options, Origin, Protected, Request,
+    Source,
+};
 use serde_json::{Value, json};
 
 use crate::Effort;
@@ -197,7 +197,7 @@ pub fn fill_lists(sensor: &mut Sensor) -> Result<Loaded> {
         ..Options::default()
     };
     let watch = GuardWatch::start(Box::new(Nowhere))?;
-    let mut respond = KernelRespond::new(&mut sensor.kernel, options, watch)?;
+    let mut respond = KernelRespond::new(sensor.kernel.block_maps()?, options, watch)?;
     let hosts = (0..FULL).map(|host| request(LISTED_NET << 24 | host, 32));
     let nets = prefixes().take(FULL as usize).map(|(a, n)| request(a, n));
     let requests: Vec<_> = hosts.chain(nets).collect::<Result<_>>()?;

@@ -209,7 +209,7 @@ mod tests {
 
     fn listed(target: &str, origin: Origin, ttl_s: u64) -> Listed {
         Listed {
-            target: super::super::parse_network(target).unwrap(),
+            target: crate::parse_network(target).unwrap(),
             scope: Scope {
                 protocol: 6,
                 local_port: 22,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::super::guard::{Protected, Reason};
 use super::config::{lines, read};
+use crate::guard::{Protected, Reason};
 
 /// Files that name resolvers: the system's, and those in which systemd-resolved and NetworkManager
 /// keep the resolvers that they ask while the system's names themselves.

@@ -22,7 +22,7 @@ use super::guard::{Guard, Reason, Why};
 use super::saved::{Saved, Store};
 use super::watch::{FactState, GuardWatch};
 use super::{Mode, Respond};
-use sensor_capture::kernel::{Kernel, monotonic_ns};
+use sensor_capture::kernel::{BlockMaps, monotonic_ns};
 
 /// What the response is set up with.
 #[derive(Clone, Debug)]
@@ -113,14 +113,12 @@ impl KernelRespond {
     /// writes the guard into its allow-list.
     ///
     /// # Errors
-    /// When a map is missing or the allow-list is full.
-    pub fn new(kernel: &mut Kernel, options: Options, watch: GuardWatch) -> Result<Self> {
-        let allow = kernel.ebpf.take_map("ALLOW").context("map ALLOW missing")?;
-        let seed = kernel.seed;
-        let (mut blocks, words) = Blocklist::new(kernel.block_arrays()?, seed);
+    /// When the allow-list can't be read.
+    pub fn new(maps: BlockMaps, options: Options, watch: GuardWatch) -> Result<Self> {
+        let (mut blocks, words) = Blocklist::new(maps.arrays, maps.seed);
         let looked_before_ns = blocks.state().looked_ns;
-        let was_enforcing = kernel.adopted.lists && blocks.state().enforce != 0;
-        let allowlist = Allowlist::new(Some(allow), words).context("map ALLOW")?;
+        let was_enforcing = maps.is_adopted && blocks.state().enforce != 0;
+        let allowlist = Allowlist::new(Some(maps.allow), words).context("map ALLOW")?;
         let config = options.allow.iter().map(|n| (canonical(n), Origin::Config));
         let mut respond = Self {
             allowed: config.collect(),
@@ -140,7 +138,7 @@ impl KernelRespond {
             looked_before_ns,
             save_failed: None,
         };
-        if kernel.adopted.lists {
+        if maps.is_adopted {
             respond.tell_adopted();
         }
         respond.restore();

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use sensor_capture::netlink::{Connection, Protocol, State, connections};
 
-use super::super::guard::{Protected, Reason};
 use super::config::{files_in, lines, read};
+use crate::guard::{Protected, Reason};
 
 const SSH_PORT: u16 = 22;
 /// Connections that are remembered; of more, those that are known to be sessions count.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use sensor_capture::netlink::{Protocol, State, connections};
 
-use super::super::guard::{Protected, Reason};
 use super::chrony;
 use super::config::{files_in, lines, read};
+use crate::guard::{Protected, Reason};
 
 const NTP_PORT: u16 = 123;
 

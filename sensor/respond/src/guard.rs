@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn refusal(guard: &Guard, target: &str) -> Option<&'static str> {
-        match guard.check(&super::super::parse_network(target).unwrap()) {
+        match guard.check(&crate::parse_network(target).unwrap()) {
             Err(BlockError::Protected { reason, .. }) => Some(reason.label()),
             Err(other) => panic!("{other}"),
             Ok(()) => None,

@@ -1,4 +1,7 @@
 //! Response: decisions become block entries, unless a guard refuses.
+//!
+//! It knows the maps of the block check ([`sensor_capture::kernel::BlockMaps`]) and nothing else of
+//! the kernel program, and nobody who asks for blocks.
 
 mod allowlist;
 mod audit;
