@@ -1,6 +1,7 @@
 //! The kernel program: load, attach, read.
 
 mod attach;
+mod clock;
 mod gaps;
 pub mod interface;
 mod load;
@@ -13,7 +14,8 @@ pub use attach::{
     AtStart, Attachment, Egress, Mode, Resident, Wanted, attach, detach, egress_filters, resident,
     take_off_left_over, wait_until_free,
 };
-pub use load::{BlockArrays, BlockMaps, Kernel, LoadOptions, monotonic_ns, random};
+pub use clock::{ClockReading, ClockStep, monotonic_ns, process_monotonic_ns};
+pub use load::{BlockArrays, BlockMaps, Kernel, LoadOptions, random};
 pub use pin::{Adopted, Pins, is_pinned, unknown_maps};
 pub use shared::SharedArray;
 pub use tables::TableReader;

@@ -21,6 +21,7 @@ pub enum SensorAction {
     AttachUndone,
     EgressVerified,
     EgressUnverified,
+    ClockStep,
 }
 
 impl SensorAction {
@@ -34,6 +35,7 @@ impl SensorAction {
             Self::AttachUndone => "attach_undone",
             Self::EgressVerified => "egress_verified",
             Self::EgressUnverified => "egress_unverified",
+            Self::ClockStep => "clock_step",
         }
     }
 }
@@ -91,7 +93,7 @@ pub struct Reloaded {
     pub errors: Option<Vec<String>>,
 }
 
-/// Start, stop, reload, and what becomes of an attachment.
+/// Start, stop, reload, what becomes of an attachment, and steps of the wall clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "sensor")]
 pub struct SensorEvent {
@@ -134,7 +136,7 @@ pub struct SensorEvent {
     /// Interface that it is about; of attachments
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
-    /// Reason; of attachments
+    /// Reason; of attachments and clock steps
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -19,7 +19,7 @@ use super::blocklist::Blocklist;
 use super::entry::{BlockError, Listed, Measure, Origin, Request, Shown, canonical};
 use super::facts::Fact;
 use super::guard::{Guard, Reason, Why};
-use super::saved::{Saved, Store};
+use super::saved::{Moment, Saved, Store};
 use super::watch::{FactState, GuardWatch};
 use super::{Mode, Respond};
 use sensor_capture::kernel::{BlockMaps, monotonic_ns};
@@ -181,7 +181,7 @@ impl KernelRespond {
         let Some(saved) = self.waiting.take() else {
             return;
         };
-        let requests = saved.requests();
+        let requests = saved.requests(&Moment::now());
         if requests.is_empty() {
             return;
         }
@@ -582,6 +582,11 @@ impl KernelRespond {
         if !is_too_soon {
             self.save();
         }
+    }
+
+    /// The wall clock was set: what is kept over restarts is saved by its new time.
+    pub const fn note_clock_step(&mut self) {
+        self.is_unsaved = true;
     }
 
     /// Asks for a look at the host's addresses now; the next tick takes over what changed.

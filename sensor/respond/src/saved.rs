@@ -22,6 +22,9 @@ const NAME: &str = "respond.json";
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     version: u32,
+    /// None: by a sensor that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<Moment>,
     blocks: Vec<SavedBlock>,
     allowed: Vec<SavedAllow>,
 }
@@ -35,6 +38,9 @@ struct SavedBlock {
     measure: Measure,
     /// Wall clock: the kernel's begins anew with the machine.
     expires_unix_s: u64,
+    /// Time left when it was saved, which no wrong clock makes longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left_s: Option<u64>,
     origin: Origin,
     reason: String,
 }
@@ -43,6 +49,65 @@ struct SavedBlock {
 struct SavedAllow {
     network: Network,
     origin: Origin,
+}
+
+/// A moment by each clock there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    unix_s: u64,
+    /// The kernel's clock counts from this boot; empty where it has no name.
+    boot_id: String,
+    kernel_s: u64,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        Self {
+            unix_s: unix_now().as_secs(),
+            boot_id: boot_id.unwrap_or_default().trim().to_owned(),
+            kernel_s: Duration::from_nanos(monotonic_ns()).as_secs(),
+        }
+    }
+
+    /// Time since an earlier moment of the same boot.
+    fn since(&self, earlier: &Self) -> Option<u64> {
+        let is_same_boot = !self.boot_id.is_empty() && self.boot_id == earlier.boot_id;
+        is_same_boot.then(|| self.kernel_s.saturating_sub(earlier.kernel_s))
+    }
+}
+
+impl SavedBlock {
+    fn new(listed: Listed, left: Duration, now: &Moment) -> Self {
+        // Rounded up: a second more rather than less.
+        let left_s = (left + Duration::from_millis(999)).as_secs();
+        Self {
+            target: Network(listed.target),
+            protocol: listed.scope.protocol,
+            local_port: listed.scope.local_port,
+            measure: listed.measure,
+            expires_unix_s: now.unix_s.saturating_add(left_s),
+            left_s: Some(left_s),
+            origin: Origin::clone(&listed.origin),
+            reason: listed.reason.to_string(),
+        }
+    }
+
+    /// Time that it has left at `now`; none where it is over. Within one boot the kernel's clock tells.
+    /// After another boot the wall clock does, unless it stands before the time of saving, as it does
+    /// where a machine begins in 1970: then all that was left when it was saved.
+    fn left(&self, saved_at: Option<&Moment>, now: &Moment) -> Option<Duration> {
+        let by_wall = self.expires_unix_s.checked_sub(now.unix_s);
+        let (Some(at), Some(left_s)) = (saved_at, self.left_s) else {
+            return by_wall.map(Duration::from_secs);
+        };
+        let left_s = match now.since(at) {
+            Some(elapsed_s) => left_s.checked_sub(elapsed_s)?,
+            None if now.unix_s < at.unix_s => left_s,
+            None => by_wall?.min(left_s),
+        };
+        Some(Duration::from_secs(left_s))
+    }
 }
 
 fn unix_now() -> Duration {
@@ -57,26 +122,18 @@ impl Saved {
         blocks: impl Iterator<Item = Listed>,
         allowed: impl Iterator<Item = (&'a IpNet, &'a Origin)>,
     ) -> Self {
-        let (unix, monotonic) = (unix_now(), monotonic_ns());
-        let blocks = blocks
-            .filter(|listed| listed.origin.is_kept())
-            .map(|listed| {
-                let left = Duration::from_nanos(listed.expires_ns.saturating_sub(monotonic));
-                SavedBlock {
-                    target: Network(listed.target),
-                    protocol: listed.scope.protocol,
-                    local_port: listed.scope.local_port,
-                    measure: listed.measure,
-                    // Rounded up: a second more rather than less.
-                    expires_unix_s: (unix + left + Duration::from_millis(999)).as_secs(),
-                    origin: Origin::clone(&listed.origin),
-                    reason: listed.reason.to_string(),
-                }
-            });
+        let (now, kernel_ns) = (Moment::now(), monotonic_ns());
+        let kept = blocks.filter(|listed| listed.origin.is_kept());
+        let blocks = kept.map(|listed| {
+            let left = Duration::from_nanos(listed.expires_ns.saturating_sub(kernel_ns));
+            SavedBlock::new(listed, left, &now)
+        });
+        let blocks = blocks.collect();
         let allowed = allowed.filter(|(_, origin)| origin.is_kept());
         Self {
             version: VERSION,
-            blocks: blocks.collect(),
+            at: Some(now),
+            blocks,
             allowed: allowed
                 .map(|(network, origin)| SavedAllow {
                     network: Network(*network),
@@ -86,9 +143,18 @@ impl Saved {
         }
     }
 
-    /// Adds blocks that are kept and not in force yet.
+    /// Adds blocks that are kept and not in force yet, with the time that they have left by now.
     pub fn add_blocks_of(&mut self, other: &Self) {
-        self.blocks.extend(other.blocks.iter().cloned());
+        let Some(now) = &self.at else { return };
+        let waiting = other.blocks.iter().filter_map(|block| {
+            let left = block.left(other.at.as_ref(), now)?;
+            Some(SavedBlock {
+                expires_unix_s: now.unix_s.saturating_add(left.as_secs()),
+                left_s: Some(left.as_secs()),
+                ..block.clone()
+            })
+        });
+        self.blocks.extend(waiting);
     }
 
     /// True without blocks.
@@ -97,10 +163,9 @@ impl Saved {
     }
 
     /// The blocks that still hold.
-    pub fn requests(&self) -> Vec<Request> {
-        let now = unix_now();
+    pub fn requests(&self, now: &Moment) -> Vec<Request> {
         let request = |block: &SavedBlock| {
-            let ttl = Duration::from_secs(block.expires_unix_s).checked_sub(now)?;
+            let ttl = block.left(self.at.as_ref(), now)?;
             Some(Request {
                 target: block.target.0,
                 scope: Scope {
@@ -241,13 +306,84 @@ mod tests {
         store.save(&saved).unwrap();
         let loaded = store.load();
         assert_eq!(loaded, saved);
-        let requests = loaded.requests();
+        let requests = loaded.requests(&Moment::now());
         assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].target.to_string(), "192.0.2.7/32");
         assert_eq!(requests[0].measure, Measure::RateLimit { packets_per_s: 5 });
         assert!((99..=101).contains(&requests[0].ttl.as_secs()));
         assert_eq!(loaded.allowed().collect::<Vec<_>>(), [(friend, by)]);
         fs::remove_dir_all(store.folder).unwrap();
+    }
+
+    /// Seconds left of a block of 600 s, saved at `saved` and asked for at `now`: unix time, boot,
+    /// kernel's clock.
+    fn left_s(saved: (u64, &str, u64), now: (u64, &str, u64)) -> Option<u64> {
+        let moment = |(unix_s, boot_id, kernel_s): (u64, &str, u64)| Moment {
+            unix_s,
+            boot_id: boot_id.to_owned(),
+            kernel_s,
+        };
+        let (at, now) = (moment(saved), moment(now));
+        let by = Origin::Operator { uid: 0 };
+        let left = Duration::from_secs(600);
+        let block = SavedBlock::new(listed("192.0.2.7", by, 600), left, &at);
+        let saved = Saved {
+            at: Some(at),
+            blocks: vec![block],
+            ..Saved::default()
+        };
+        let requests = saved.requests(&now);
+        requests.first().map(|request| request.ttl.as_secs())
+    }
+
+    #[test]
+    fn time_left_survives_restarts_boots_and_wrong_clocks() {
+        const THEN: u64 = 1_700_000_000;
+        let saved = (THEN, "one", 50);
+        // The same boot: the kernel's clock tells, wherever the wall clock was set to.
+        for unix_s in [0, THEN + 100, THEN + 1_000_000] {
+            assert_eq!(left_s(saved, (unix_s, "one", 150)), Some(500));
+        }
+        assert_eq!(left_s(saved, (THEN, "one", 651)), None);
+        // Another boot.
+        assert_eq!(left_s(saved, (THEN + 100, "two", 5)), Some(500));
+        assert_eq!(left_s(saved, (THEN + 601, "two", 5)), None);
+        assert_eq!(left_s(saved, (30, "two", 30)), Some(600), "in 1970");
+        // Saved while the clock was in 1970, read when it is right: over, and never for longer.
+        assert_eq!(left_s((40, "one", 40), (THEN, "two", 5)), None);
+        // Without a name of the boot the wall clock tells.
+        assert_eq!(left_s((THEN, "", 50), (THEN + 100, "", 5)), Some(500));
+    }
+
+    #[test]
+    fn blocks_that_wait_lose_no_time_and_gain_none() {
+        let by = Origin::Operator { uid: 0 };
+        let mut at = Moment::now();
+        at.kernel_s = at.kernel_s.saturating_sub(100);
+        let left = Duration::from_secs(600);
+        let waiting = Saved {
+            blocks: vec![SavedBlock::new(listed("192.0.2.7", by, 600), left, &at)],
+            at: Some(at),
+            ..Saved::default()
+        };
+        let mut saved = Saved::of(std::iter::empty(), std::iter::empty());
+        saved.add_blocks_of(&waiting);
+        let requests = saved.requests(&Moment::now());
+        assert!((499..=501).contains(&requests[0].ttl.as_secs()));
+    }
+
+    #[test]
+    fn files_of_earlier_versions_go_by_the_wall_clock() {
+        let by = Origin::Operator { uid: 0 };
+        let block = listed("192.0.2.7", by, 300);
+        let saved = Saved::of(std::iter::once(block), std::iter::empty());
+        let mut file = serde_json::to_value(&saved).unwrap();
+        file.as_object_mut().unwrap().remove("at").unwrap();
+        let block = file["blocks"][0].as_object_mut().unwrap();
+        block.remove("left_s").unwrap();
+        let saved: Saved = serde_json::from_value(file).unwrap();
+        let requests = saved.requests(&Moment::now());
+        assert!((299..=301).contains(&requests[0].ttl.as_secs()));
     }
 
     #[test]

@@ -143,6 +143,29 @@ impl EngineThread {
         }
     }
 
+    /// Follows the wall clock, and tells where it was set.
+    fn follow_clock(&mut self) -> Result<()> {
+        let Some(step) = self.kernel.follow_clock() else {
+            return Ok(());
+        };
+        let by_s = step.by_ns as f64 / 1e9;
+        let mut reason = format!("the wall clock went by {by_s:+.3} s at once");
+        if step.ahead_ns > 0 {
+            let ahead_s = step.ahead_ns as f64 / 1e9;
+            reason += &format!(
+                "; event time is {ahead_s:.3} s ahead of it and goes slower until both agree"
+            );
+        }
+        warn!("{reason}");
+        self.pipeline.respond.note_clock_step();
+        let head = self.about.sensor.head(self.kernel.now_ns());
+        self.sink.take(Record::from(SensorEvent {
+            reason: Some(reason),
+            ..SensorEvent::new(head, SensorAction::ClockStep)
+        }))?;
+        Ok(())
+    }
+
     fn tell_ready(&self) {
         let names = self
             .about
@@ -347,6 +370,7 @@ impl Looks {
 
     fn tick(&mut self) -> Result<()> {
         let start = Instant::now();
+        self.thread.follow_clock()?;
         let at_ns = self.thread.kernel.now_ns();
         let is_flow_tick = self.feed(at_ns);
         let EngineThread {
@@ -415,6 +439,7 @@ impl Looks {
         let mut snapshot = Snapshot::empty(Arc::clone(&thread.about), self.ticks.clone());
         let pipeline = &thread.pipeline;
         snapshot.at_ns = at_ns;
+        snapshot.clock_ahead_ns = thread.kernel.clock_ahead_ns();
         snapshot.mode = thread.settings.respond.mode;
         snapshot.config_hash = thread.settings.hash();
         snapshot.read_counters(&thread.kernel, &before);

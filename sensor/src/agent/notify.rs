@@ -37,7 +37,7 @@ impl Notify {
 
     /// The configuration is being read again; [`Self::ready`] is to follow.
     pub fn reloading(&self) {
-        let now = Duration::from_nanos(sensor_capture::kernel::monotonic_ns());
+        let now = Duration::from_nanos(sensor_capture::kernel::process_monotonic_ns());
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 

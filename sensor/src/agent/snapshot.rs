@@ -45,6 +45,8 @@ pub struct Snapshot {
     pub about: Arc<About>,
     /// Event time; 0 before the first look.
     pub at_ns: u64,
+    /// How far event time is ahead of the wall clock after that was set back.
+    pub clock_ahead_ns: u64,
     pub mode: Mode,
     pub config_hash: u64,
     /// Parse outcomes in the order of [`Outcome::ALL`], ingress and egress.
@@ -138,6 +140,7 @@ impl Snapshot {
         Self {
             about,
             at_ns: 0,
+            clock_ahead_ns: 0,
             mode: Mode::default(),
             config_hash: 0,
             outcomes: vec![[Count::default(); 2]; Outcome::ALL.len()],

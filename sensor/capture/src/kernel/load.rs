@@ -1,7 +1,6 @@
 //! Loads the embedded object with its capacities, and reads what it counts.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
@@ -13,12 +12,13 @@ use sensor_common::block::prefilter::{ALLOW_WORDS, BLOCK_WORDS};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events};
 use sensor_common::event::{EventHead, Sample};
-use sensor_common::flow::{Bucket, Direction, Flow, SentFlow};
+use sensor_common::flow::{Bucket, Flow, SentFlow};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
 use super::attach::Links;
+use super::clock::{Clock, ClockReading, ClockStep, monotonic_ns};
 use super::gaps::Gaps;
 use super::pin::{Adopted, Pins, Stamps};
 use super::shared::SharedArray;
@@ -270,15 +270,25 @@ impl Kernel {
 
     /// Event time of now.
     pub fn now_ns(&self) -> u64 {
-        self.clock.to_unix(monotonic_ns())
+        self.clock.offsets().unix_ns(monotonic_ns())
     }
 
     /// Event time of a moment of the kernel's monotonic clock; 0 stays 0.
     pub fn event_time(&self, monotonic_ns: u64) -> u64 {
         match monotonic_ns {
             0 => 0,
-            ns => self.clock.to_unix(ns),
+            ns => self.clock.offsets().unix_ns(ns),
         }
+    }
+
+    /// Goes by the wall clock as it stands; tells where it was set since the last call.
+    pub fn follow_clock(&self) -> Option<ClockStep> {
+        self.clock.follow(ClockReading::now()?)
+    }
+
+    /// How far event time is ahead of the wall clock after that was set back, nanoseconds.
+    pub fn clock_ahead_ns(&self) -> u64 {
+        self.clock.ahead_ns()
     }
 
     /// The flow and host tables mapped once more, for somebody who reads at a pace of his own.
@@ -293,7 +303,7 @@ impl Kernel {
             buckets_per_cpu: self.buckets_per_cpu,
             local: shared(ebpf, "HOSTS_LOCAL", length(self.local.len()), false)?,
             remote: shared(ebpf, "HOSTS_REMOTE", length(self.remote.len()), false)?,
-            clock: self.clock,
+            clock: self.clock.clone(),
         })
     }
 
@@ -341,6 +351,7 @@ impl Kernel {
 
 impl drive::Tables for Kernel {
     fn drain_flows(&mut self, mut take: impl FnMut(&Flow)) {
+        let clock = self.clock.offsets();
         while let Some(item) = self.ring.next() {
             if item.len() < size_of::<SentFlow>() {
                 continue;
@@ -348,7 +359,7 @@ impl drive::Tables for Kernel {
             // SAFETY: as many bytes as a `SentFlow` has, and it is valid for any bytes (`Pod`).
             let sent: SentFlow = unsafe { item.as_ptr().cast::<SentFlow>().read_unaligned() };
             let mut flow = Flow::from(&sent);
-            self.clock.shift(&mut flow);
+            clock.shift(&mut flow);
             take(&flow);
         }
     }
@@ -356,6 +367,7 @@ impl drive::Tables for Kernel {
     fn drain_samples(&mut self, mut take: impl FnMut(&Sample<'_>)) {
         #[cfg(feature = "kernel-log")]
         self.told.flush();
+        let clock = self.clock.offsets();
         while let Some(item) = self.events.next() {
             let Some((head, payload)) = item.split_at_checked(size_of::<EventHead>()) else {
                 continue;
@@ -363,7 +375,7 @@ impl drive::Tables for Kernel {
             // SAFETY: as many bytes as an `EventHead` has, which is valid for any bytes.
             let mut head: EventHead = unsafe { head.as_ptr().cast::<EventHead>().read_unaligned() };
             self.gaps.take(head.cpu, head.sequence);
-            head.at_ns = self.clock.to_unix(head.at_ns);
+            head.at_ns = clock.unix_ns(head.at_ns);
             take(&Sample {
                 head: &head,
                 payload,
@@ -374,8 +386,9 @@ impl drive::Tables for Kernel {
     /// Each flow is a consistent copy.
     fn scan_flows(&mut self, take: impl FnMut(&Flow)) {
         let looked = Some(&mut self.looked.flows);
+        let clock = self.clock.offsets();
         self.n_unstable +=
-            tables::scan_flows(&self.flows, self.buckets_per_cpu, self.clock, looked, take);
+            tables::scan_flows(&self.flows, self.buckets_per_cpu, &clock, looked, take);
     }
 
     fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
@@ -388,8 +401,9 @@ impl drive::Tables for Kernel {
             (&self.local, looked_local, local),
             (&self.remote, looked_remote, remote),
         ];
+        let clock = self.clock.offsets();
         for (array, looked, rows) in sides {
-            self.n_unstable += tables::read_rows(array, self.clock, Some(looked), rows);
+            self.n_unstable += tables::read_rows(array, &clock, Some(looked), rows);
         }
     }
 
@@ -477,51 +491,6 @@ fn shared<T: sensor_common::Pod>(
     SharedArray::new(data, n_entries, writable).with_context(|| format!("map {name}"))
 }
 
-/// Turns kernel monotonic time into unix time. Taken once: event time never jumps with the wall
-/// clock.
-#[derive(Clone, Copy)]
-pub(super) struct Clock {
-    offset_ns: u64,
-}
-
-impl Clock {
-    fn of(program: datapath::Clock) -> Self {
-        match program {
-            datapath::Clock::Coarse | datapath::Clock::Precise => Self::now(),
-            // Captures have unix time already.
-            datapath::Clock::Frame => Self { offset_ns: 0 },
-        }
-    }
-
-    fn now() -> Self {
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        Self {
-            offset_ns: (unix.as_nanos() as u64).saturating_sub(monotonic_ns()),
-        }
-    }
-
-    pub(super) fn to_unix(self, monotonic_ns: u64) -> u64 {
-        monotonic_ns.saturating_add(self.offset_ns)
-    }
-
-    pub(super) fn shift(self, flow: &mut Flow) {
-        for direction in &mut flow.directions {
-            let Direction {
-                first_ns,
-                last_ns,
-                packets,
-                ..
-            } = direction;
-            if *packets > 0 {
-                *first_ns = self.to_unix(*first_ns);
-                *last_ns = self.to_unix(*last_ns);
-            }
-        }
-    }
-}
-
 /// A secret number from the kernel.
 ///
 /// # Errors
@@ -534,17 +503,4 @@ pub fn random() -> Result<u64> {
         return Err(std::io::Error::last_os_error()).context("no random bytes for a hash seed");
     }
     Ok(u64::from_ne_bytes(bytes))
-}
-
-/// CLOCK_MONOTONIC, which the program's clocks follow.
-pub fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: a valid place for the answer.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    (time.tv_sec as u64)
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(time.tv_nsec as u64)
 }

@@ -4,7 +4,7 @@ use sensor_common::flow::{Bucket, Direction, Flow, Head, last_seen};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 
-use super::load::Clock;
+use super::clock::{Clock, Offsets};
 use super::shared::SharedArray;
 
 /// A view of the tables that doesn't need the [`super::Kernel`] that they belong to: whoever
@@ -24,7 +24,7 @@ impl TableReader {
         scan_flows(
             &self.flows,
             self.buckets_per_cpu,
-            self.clock,
+            &self.clock.offsets(),
             None,
             |flow| {
                 if last_seen(&flow.directions) >= since_ns {
@@ -36,8 +36,8 @@ impl TableReader {
 
     /// Copies every used host row into `local` and `remote`; returns as [`Self::scan_flows`].
     pub fn read_hosts(&self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) -> u64 {
-        read_rows(&self.local, self.clock, None, local)
-            + read_rows(&self.remote, self.clock, None, remote)
+        let clock = self.clock.offsets();
+        read_rows(&self.local, &clock, None, local) + read_rows(&self.remote, &clock, None, remote)
     }
 }
 
@@ -78,7 +78,7 @@ fn note(looked: &mut Option<&mut Sequences>, place: usize, sequence: u32) {
 pub(super) fn scan_flows(
     flows: &SharedArray<Bucket>,
     buckets_per_cpu: usize,
-    clock: Clock,
+    clock: &Offsets,
     mut looked: Option<&mut Sequences>,
     mut take: impl FnMut(&Flow),
 ) -> u64 {
@@ -125,7 +125,7 @@ fn read_slot(
 /// Copies the rows that changed since `looked`, or all that are in use.
 pub(super) fn read_rows(
     array: &SharedArray<HostRow>,
-    clock: Clock,
+    clock: &Offsets,
     mut looked: Option<&mut Sequences>,
     rows: &mut Vec<HostRow>,
 ) -> u64 {
@@ -139,7 +139,7 @@ pub(super) fn read_rows(
         match array.read_stable(index, sequence, |array| array.copy::<HostRow>(index, 0)) {
             Some(mut row) => {
                 note(&mut looked, index, row.sequence);
-                row.last_ns = clock.to_unix(row.last_ns);
+                row.last_ns = clock.unix_ns(row.last_ns);
                 row.place = index as u32;
                 rows.push(row);
             }

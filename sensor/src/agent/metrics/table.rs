@@ -91,6 +91,11 @@ const FAMILIES: &[Family] = &[
         |now, out| out.add(&[], now.about.started_ns as f64 / 1e9),
     ),
     gauge(
+        "sensor_capture_clock_ahead_seconds",
+        "Time that event time is ahead of the wall clock after that was set back",
+        |now, out| out.add(&[], now.clock_ahead_ns as f64 / 1e9),
+    ),
+    gauge(
         "sensor_capture_attached_info",
         "An interface that is watched, and how; always 1",
         |now, out| {
