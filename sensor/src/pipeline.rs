@@ -43,6 +43,7 @@ pub struct Pipeline<R> {
     sensor: Arc<Sensor>,
     outputs: Vec<Output>,
     n_incidents: BTreeMap<&'static str, u64>,
+    n_opened: BTreeMap<(&'static str, &'static str), u64>,
     outcomes: Outcomes,
 }
 
@@ -64,6 +65,7 @@ impl<R: Respond> Pipeline<R> {
             sensor,
             outputs: Vec::new(),
             n_incidents: BTreeMap::new(),
+            n_opened: BTreeMap::new(),
             outcomes: Outcomes::default(),
         }
     }
@@ -102,6 +104,11 @@ impl<R: Respond> Pipeline<R> {
         &self.n_incidents
     }
 
+    /// Incidents opened so far, by family and by their severity then.
+    pub const fn opened(&self) -> &BTreeMap<(&'static str, &'static str), u64> {
+        &self.n_opened
+    }
+
     /// Puts out what the engine doesn't know of.
     ///
     /// # Errors
@@ -129,7 +136,10 @@ impl<R: Respond> Pipeline<R> {
             }
             Output::Incident(incident) => {
                 if incident.state == State::Opened {
-                    *self.n_incidents.entry(incident.family.label()).or_default() += 1;
+                    let family = incident.family.label();
+                    *self.n_incidents.entry(family).or_default() += 1;
+                    let opened = (family, incident.severity.label());
+                    *self.n_opened.entry(opened).or_default() += 1;
                 }
                 Some(Incident::new(head(), incident).into())
             }

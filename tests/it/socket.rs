@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -197,29 +198,132 @@ fn bad_requests_get_errors_and_don_t_disturb_the_agent() {
         .map(|_| UnixStream::connect(sensor.socket()).unwrap())
         .collect();
     silent[0].write_all(b"{\"v\":1,").unwrap();
-    let refused = wait_until(LIMIT, || {
-        let answer = raw(&sensor, b"");
-        (answer["code"] == "busy").then_some(answer)
-    });
-    assert!(refused.is_some());
     let _flood = network
         .start("attacker", "hping3 -q -S -p 80 -i u200 -c 15000 10.99.2.1")
         .unwrap();
     sensor
         .wait_for(LIMIT, |v| v["incident.family"] == "syn_flood")
         .expect("detection goes on");
-    drop(silent);
-    let status = wait_until(LIMIT, || {
-        let output = sensor.ask("status --json").unwrap();
-        output.status.success().then(|| values(&output).remove(0))
-    });
-    let late = status.expect("places free again")["tick_ms"]["late"].clone();
+    let status = values(&sensor.ask("status --json").unwrap()).remove(0);
+    let late = status["tick_ms"]["late"].clone();
     assert!(late.as_u64().unwrap() <= 5, "{late} looks were late");
     let mut rest = String::new();
     let mut stream = UnixStream::connect(sensor.socket()).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     stream.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
+}
+
+#[test]
+fn idle_clients_lock_nobody_out() {
+    let (network, sensor) = up("");
+    let mut silent: Vec<UnixStream> = (0..16)
+        .map(|_| UnixStream::connect(sensor.socket()).unwrap())
+        .collect();
+    // Each of these takes the place of the one that has been idle for longest.
+    for _ in 0..20 {
+        text(&sensor.ask("status").unwrap());
+    }
+    let status = values(&sensor.ask("status --json").unwrap()).remove(0);
+    let service = &status["services"]["socket"];
+    assert!(service["dropped"].as_u64() > Some(0), "{service}");
+    assert_eq!(service["refused"], 0);
+    assert_eq!(service["open"], true);
+    let mut told = String::new();
+    silent[0].set_read_timeout(Some(LIMIT)).unwrap();
+    silent[0].read_to_string(&mut told).unwrap();
+    assert!(told.contains("idle, and another client came"), "{told}");
+
+    // Half a request each, to the metrics.
+    let script = sensor.socket().with_file_name("half_open.sh");
+    let text = "for _ in $(seq 8); do exec {half}<>/dev/tcp/127.0.0.1/9469; printf 'GET /me' >&$half; \
+                done\ncurl -s --max-time 3 http://127.0.0.1:9469/metrics\n";
+    fs::write(&script, text).unwrap();
+    let served = network.run("server", &format!("bash {}", script.display()));
+    let served = String::from_utf8_lossy(&served.unwrap().stdout).into_owned();
+    assert!(
+        served.contains("sensor_service_dropped_clients_total{service=\"metrics\"}"),
+        "{served}"
+    );
+}
+
+#[test]
+fn an_answer_has_a_bound_whatever_is_asked_for() {
+    let (_network, sensor) = up("");
+    for command in ["flows", "incidents", "top", "block_list"] {
+        let limit = u64::MAX;
+        let request = format!("{{\"v\":1,\"command\":\"{command}\",\"limit\":{limit}}}\n");
+        assert_eq!(raw(&sensor, request.as_bytes())["ok"], true, "{command}");
+    }
+}
+
+/// Settings of the shipped unit.
+fn unit(key: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/sensor.service");
+    let text = fs::read_to_string(path).unwrap();
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    found.expect(key).to_owned()
+}
+
+/// A user of one group asks the sensor.
+fn ask_as(sensor: &Running, group: &str, arguments: &str) -> Output {
+    let copy = sensor.socket().with_file_name("sensor");
+    if !copy.exists() {
+        fs::copy(binary().unwrap(), &copy).unwrap();
+    }
+    Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--groups", group])
+        .arg(&copy)
+        .args(arguments.split_whitespace())
+        .arg("--socket")
+        .arg(sensor.socket())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn groups_reach_their_sockets_under_the_units_rights() {
+    needs_root();
+    let network = Network::new().unwrap();
+    let rights = unit("CapabilityBoundingSet").to_lowercase();
+    let rights: Vec<String> = rights
+        .split_whitespace()
+        .map(|right| format!("+{}", right.trim_start_matches("cap_")))
+        .collect();
+    let launcher = format!("setpriv --bounding-set -all,{}", rights.join(","));
+    let arguments = "--set socket.group=daemon --set socket.read_group=games";
+    let sensor = Running::start_under(&network, &launcher, arguments, &[]).unwrap();
+    let readers = sensor.socket().with_file_name("sensor-read.sock");
+    wait_until(LIMIT, || readers.exists().then_some(())).expect("a socket for readers");
+    // As systemd makes the folder.
+    let mode = u32::from_str_radix(&unit("RuntimeDirectoryMode"), 8).unwrap();
+    let folder = sensor.socket().parent().unwrap();
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+
+    text(&ask_as(&sensor, "daemon", "status"));
+    text(&ask_as(
+        &sensor,
+        "daemon",
+        "block add 198.51.100.7 --ttl 60s",
+    ));
+    text(&ask_as(&sensor, "games", "status"));
+    let listed = text(&ask_as(&sensor, "games", "block list"));
+    assert!(listed.contains("198.51.100.7"), "{listed}");
+    for order in [
+        "block del 198.51.100.7",
+        "block flush",
+        "allow add 198.51.100.8",
+    ] {
+        let refused = ask_as(&sensor, "games", order);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{order}: {told}");
+        assert!(told.contains("only answers questions"), "{order}: {told}");
+    }
+    let stranger = ask_as(&sensor, "man", "status");
+    let told = String::from_utf8_lossy(&stranger.stderr).into_owned();
+    assert!(told.contains("permission denied"), "{told}");
 }
 
 #[test]

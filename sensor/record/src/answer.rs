@@ -88,6 +88,9 @@ pub struct Status {
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken
     pub clients_refused: u64,
+    /// Services for clients: the control socket, the one for readers, the metrics
+    #[serde(default)]
+    pub services: BTreeMap<Cow<'static, str>, Served>,
 }
 
 /// Use of a configured exception.
@@ -137,6 +140,23 @@ pub struct Load {
     /// Bytes in the last second
     #[schemars(extend("x-unit" = "bytes/s"))]
     pub bytes_per_s: f64,
+}
+
+/// A service for clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Served {
+    /// True while it is served
+    pub open: bool,
+    /// Number of clients now
+    pub clients: u64,
+    /// Number of clients that found all places taken
+    pub refused: u64,
+    /// Number of idle clients whose place went to another
+    pub dropped: u64,
+    /// Cause that keeps it from being served
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// An output.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::answer::{Exception, Guard, GuardFact, Load, Outcomes, Output, Queue, Status, Ticks};
+use crate::answer::{
+    Exception, Guard, GuardFact, Load, Outcomes, Output, Queue, Served, Status, Ticks,
+};
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
 use crate::entity::{Entity, EntityKind};
@@ -347,6 +349,27 @@ pub fn audit() -> AuditLine {
     }
 }
 
+fn services() -> BTreeMap<Cow<'static, str>, Served> {
+    let served = Served {
+        open: false,
+        clients: 0,
+        refused: 1,
+        dropped: 2,
+        error: Some("no group sensor".to_owned()),
+    };
+    BTreeMap::from([(Cow::Borrowed("socket"), served)])
+}
+
+fn outputs() -> BTreeMap<Cow<'static, str>, Output> {
+    let output = Output {
+        written: 40,
+        lost: 2,
+        stalled_s: 0.0,
+        error: Some("No space left on device (os error 28)".to_owned()),
+    };
+    BTreeMap::from([(Cow::Borrowed("stdout"), output)])
+}
+
 pub fn status() -> Status {
     let load = |packets, bytes| Load {
         packets,
@@ -359,12 +382,6 @@ pub fn status() -> Status {
         capacity: 16_384,
         policy: Cow::Borrowed("drop_newest"),
         shed: 0,
-    };
-    let output = Output {
-        written: 40,
-        lost: 2,
-        stalled_s: 0.0,
-        error: Some("No space left on device (os error 28)".to_owned()),
     };
     let mut decisions = Outcomes::default();
     decisions.count(&Outcome::Applied);
@@ -399,7 +416,7 @@ pub fn status() -> Status {
         events: counts(&[("dropped", 12), ("would_drop", 0)]),
         malformed: counts(&[("ipv4_truncated", 3)]),
         queues: BTreeMap::from([(Cow::Borrowed("lines"), queue)]),
-        outputs: BTreeMap::from([(Cow::Borrowed("stdout"), output)]),
+        outputs: outputs(),
         tick_ms: Ticks {
             hosts_p50: 0.2,
             hosts_p99: 0.9,
@@ -408,6 +425,7 @@ pub fn status() -> Status {
             late: 0,
         },
         clients_refused: 0,
+        services: services(),
     }
 }
 

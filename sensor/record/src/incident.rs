@@ -52,6 +52,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Every one, the least first.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+
     pub const fn label(self) -> &'static str {
         match self {
             Self::Low => "low",

@@ -449,6 +449,7 @@ impl Looks {
         snapshot.exceptions = pipeline.engine().exceptions().to_vec();
         warn_of_expiries(&snapshot.exceptions, before.at_ns, at_ns);
         snapshot.n_incidents = pipeline.incidents().clone();
+        snapshot.n_opened = pipeline.opened().clone();
         snapshot.decided = pipeline.outcomes();
         snapshot.n_blocks = pipeline.respond.n_entries();
         snapshot.n_audit_lost = pipeline.respond.n_audit_lost();

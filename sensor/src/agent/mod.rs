@@ -19,6 +19,7 @@ mod recent;
 mod reload;
 mod screen;
 mod search;
+mod service;
 mod signals;
 mod snapshot;
 mod socket;
@@ -57,7 +58,7 @@ pub use screen::LogTail;
 pub use search::{FlowOrder, FlowQuery};
 pub use signals::{Interrupted, Signals};
 pub use snapshot::Snapshot;
-pub use socket::protocol;
+pub use socket::{protocol, readers_path};
 pub use talkers::{TopOrder, TopQuery};
 
 /// Questions and orders for the engine: each is done within a tick.
@@ -180,7 +181,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;
 
     runtime.block_on(async {
-        let _socket = socket::open(&settings.socket, &answers);
+        let _sockets = socket::open(&settings.socket, &answers);
         let metrics = metrics::open(&settings.metrics, &answers).await;
         let live = reload::Live {
             metrics,

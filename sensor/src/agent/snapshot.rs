@@ -62,6 +62,8 @@ pub struct Snapshot {
     pub tables: Vec<TableUse>,
     pub exceptions: Vec<ExceptionUse>,
     pub n_incidents: BTreeMap<&'static str, u64>,
+    /// The same by family and severity.
+    pub n_opened: BTreeMap<(&'static str, &'static str), u64>,
     /// Decisions, by what became of them.
     pub decided: Outcomes,
     pub n_blocks: usize,
@@ -151,6 +153,7 @@ impl Snapshot {
             tables: Vec::new(),
             exceptions: Vec::new(),
             n_incidents: BTreeMap::new(),
+            n_opened: BTreeMap::new(),
             decided: Outcomes::default(),
             n_blocks: 0,
             n_audit_lost: 0,

@@ -10,6 +10,7 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 
 use crate::agent::protocol::{Request, parse_answer};
+use crate::agent::readers_path;
 use crate::config::{self, DEFAULT_SOCKET, Sources};
 
 /// The agent answers within ten seconds, or says that it is busy.
@@ -52,7 +53,13 @@ pub struct Client {
 
 impl Client {
     fn connect(path: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(path).map_err(|cause| unreachable(path, &cause))?;
+        let stream = UnixStream::connect(path).or_else(|cause| {
+            // Whoever may ask without giving orders has a socket of their own.
+            let readers = || UnixStream::connect(readers_path(path));
+            let is_denied = cause.kind() == io::ErrorKind::PermissionDenied;
+            let other = if is_denied { readers().ok() } else { None };
+            other.ok_or_else(|| unreachable(path, &cause))
+        })?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let stream = BufReader::new(stream);
@@ -84,8 +91,8 @@ fn unreachable(path: &Path, cause: &io::Error) -> anyhow::Error {
              --socket"
         ),
         io::ErrorKind::PermissionDenied => anyhow!(
-            "{path}: permission denied: be root or a member of the socket's group (socket.group \
-             in the configuration)"
+            "{path}: permission denied: be root or a member of the socket's group (socket.group, \
+             or socket.read_group to ask only, in the configuration)"
         ),
         _ => anyhow!("{path}: {cause}"),
     }

@@ -276,9 +276,13 @@ pub struct SocketSettings {
     pub enabled: bool,
     /// Path of the socket, created with mode 0660; a missing directory is created.
     pub path: PathBuf,
-    /// Group that may use the socket besides root; empty: the agent's group.
+    /// Group that may ask and give orders besides root; empty: the agent's group.
     pub group: String,
-    /// Maximum number of clients served at the same time; further ones are told to retry.
+    /// Group that may ask but give no orders, by a second socket with `-read` in its name; empty: no
+    /// such socket.
+    pub read_group: String,
+    /// Maximum number of clients of a socket at the same time; one more takes the place of the one
+    /// that has been idle for longest, or is told to retry.
     #[schemars(range(min = 1, max = 1_024))]
     pub max_clients: usize,
 }
@@ -289,6 +293,7 @@ impl Default for SocketSettings {
             enabled: true,
             path: PathBuf::from(DEFAULT_SOCKET),
             group: String::new(),
+            read_group: String::new(),
             max_clients: 16,
         }
     }

@@ -4,7 +4,6 @@ mod table;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +14,6 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -23,7 +21,7 @@ use tracing::{debug, info, warn};
 use super::socket::Answers;
 use crate::config::MetricsSettings;
 
-/// Scrapers served at once; more wait to be accepted.
+/// Scrapers served at once; one more takes the place of the one that came first.
 const MAX_CLIENTS: usize = 8;
 /// For a whole connection: a scraper that is slower is hung up on.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,14 +39,17 @@ pub async fn open(settings: &MetricsSettings, answers: &Answers) -> Option<Serve
     if !settings.enabled {
         return None;
     }
+    let [.., service] = &*answers.services;
     let address = settings.listen;
     match TcpListener::bind(address).await {
         Ok(listener) => {
             info!(%address, "metrics at http://{address}/metrics");
+            service.set_open(true, None);
             let accepting = tokio::spawn(serve(listener, answers.clone()));
             Some(Server { address, accepting })
         }
         Err(cause) => {
+            service.set_open(false, Some(format!("{address}: {cause}")));
             warn!(%address, %cause, "no metrics; set metrics.listen to another address");
             None
         }
@@ -68,23 +69,28 @@ pub async fn reopen(server: &mut Option<Server>, settings: &MetricsSettings, ans
         old.accepting.abort();
         // The address is free when the task is gone.
         let _aborted = old.accepting.await;
+        let [.., service] = &*answers.services;
+        service.set_open(false, None);
         info!(address = %old.address, "metrics no longer served");
     }
     *server = open(settings, answers).await;
 }
 
 async fn serve(listener: TcpListener, answers: Answers) {
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let [.., service] = &*answers.services;
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, peer)) => {
+                // A scraper that says nothing makes room for one that does.
+                let Some(seat) = service.take(MAX_CLIENTS) else {
+                    continue;
+                };
                 let answers = answers.clone();
                 tokio::spawn(async move {
-                    talk(stream, peer, &answers).await;
-                    drop(place);
+                    tokio::select! {
+                        () = talk(stream, peer, &answers) => {}
+                        () = seat.given_up() => debug!(%peer, "an idle scraper made room"),
+                    }
                 });
             }
             Err(cause) => {
@@ -129,7 +135,7 @@ fn answer(request: &Request<Incoming>, answers: &Answers) -> Response<Full<Bytes
         "/metrics" => {
             let text = table::render(
                 &answers.snapshot(),
-                answers.n_refused_clients(),
+                &answers.services[..],
                 answers.n_forgotten(),
             );
             let mut response = Response::new(Full::from(text));

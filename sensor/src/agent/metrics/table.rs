@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 use sensor_common::counters::{Count, Event, Outcome};
 
-use sensor_engine::ExceptionUse;
+use sensor_engine::{ExceptionUse, Family as Behaviour};
+use sensor_record::Severity;
 
+use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
 use sensor_respond::Fact;
 
@@ -253,12 +256,8 @@ const FAMILIES: &[Family] = &[
     ),
     counter(
         "sensor_decide_incidents_total",
-        "Incidents opened, by family",
-        |now, out| {
-            for (family, n) in &now.n_incidents {
-                out.add(&[("family", family)], *n as f64);
-            }
-        },
+        "Incidents opened, by family and by their severity then",
+        incidents,
     ),
     counter(
         "sensor_respond_decisions_total",
@@ -384,6 +383,17 @@ const FAMILIES: &[Family] = &[
     ),
 ];
 
+/// Every family and severity from the start, so that a rate sees the first incident, too.
+fn incidents(now: &Snapshot, out: &mut Series<'_>) {
+    for family in Behaviour::ALL.map(Behaviour::label) {
+        for severity in Severity::ALL.map(Severity::label) {
+            let n = now.n_opened.get(&(family, severity)).copied();
+            let labels = [("family", family), ("severity", severity)];
+            out.add(&labels, n.unwrap_or_default() as f64);
+        }
+    }
+}
+
 fn outcomes(now: &Snapshot, out: &mut Series<'_>, value: fn(&Count) -> u64) {
     for (outcome, both) in Outcome::ALL.iter().zip(&now.outcomes) {
         for (way, count) in ["ingress", "egress"].iter().zip(both) {
@@ -463,8 +473,44 @@ fn by_reason(now: &Snapshot, value: impl Fn(&ExceptionUse) -> u64) -> BTreeMap<&
     sums
 }
 
-/// Everything in Prometheus' text format, version 0.0.4, with what the socket counts.
-pub fn render(now: &Snapshot, n_refused_clients: u64, n_forgotten: u64) -> String {
+/// A number of a service.
+struct OfService {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    value: fn(&Service) -> u64,
+}
+
+/// The table of services. Label: `service` is socket, read_socket or metrics.
+const OF_SERVICES: &[OfService] = &[
+    OfService {
+        name: "sensor_service_up",
+        kind: Kind::Gauge,
+        help: "1 while a service for clients is served",
+        value: |service| u64::from(service.is_open()),
+    },
+    OfService {
+        name: "sensor_service_clients",
+        kind: Kind::Gauge,
+        help: "Clients that have a place at a service",
+        value: |service| service.n_clients() as u64,
+    },
+    OfService {
+        name: "sensor_service_refused_clients_total",
+        kind: Kind::Counter,
+        help: "Clients that found all places of a service taken by clients at work",
+        value: Service::n_refused,
+    },
+    OfService {
+        name: "sensor_service_dropped_clients_total",
+        kind: Kind::Counter,
+        help: "Idle clients whose place at a service went to another",
+        value: Service::n_dropped,
+    },
+];
+
+/// Everything in Prometheus' text format, version 0.0.4, with what the services count.
+pub fn render(now: &Snapshot, services: &[Arc<Service>], n_forgotten: u64) -> String {
     let mut text = String::new();
     for family in FAMILIES {
         head(&mut text, family.name, family.kind, family.help);
@@ -477,11 +523,24 @@ pub fn render(now: &Snapshot, n_refused_clients: u64, n_forgotten: u64) -> Strin
             },
         );
     }
+    for family in OF_SERVICES {
+        head(&mut text, family.name, family.kind, family.help);
+        let name = family.name;
+        let mut series = Series {
+            name,
+            text: &mut text,
+        };
+        for service in services {
+            let value = (family.value)(service) as f64;
+            series.add(&[("service", service.name)], value);
+        }
+    }
+    let n_refused: u64 = services.iter().map(|service| service.n_refused()).sum();
     for (name, help, value) in [
         (
             "sensor_socket_clients_refused_total",
-            "Clients of the control socket that found all places taken",
-            n_refused_clients,
+            "Clients that found all places taken, of all services",
+            n_refused,
         ),
         (
             "sensor_socket_incidents_forgotten_total",
@@ -503,7 +562,6 @@ fn head(text: &mut String, name: &str, kind: Kind, help: &str) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
     use super::*;
     use crate::agent::snapshot::{About, Ticks};
@@ -524,33 +582,37 @@ mod tests {
         let mut now = Snapshot::empty(Arc::new(about), ticks);
         now.outcomes[0][1].packets = 7;
         now.events[0] = vec![3, 4];
+        now.n_opened.insert(("syn_flood", "high"), 2);
         now
     }
 
     #[test]
     fn names_follow_one_form() {
         let mut seen = BTreeSet::new();
-        for family in FAMILIES {
-            let name = family.name;
+        let of_services = OF_SERVICES.iter();
+        let all = FAMILIES.iter().map(|f| (f.name, f.kind, f.help));
+        for (name, kind, help) in all.chain(of_services.map(|f| (f.name, f.kind, f.help))) {
             assert!(name.starts_with("sensor_"), "{name}");
             assert!(seen.insert(name), "{name} twice");
-            assert_eq!(
-                name.ends_with("_total"),
-                family.kind == Kind::Counter,
-                "{name}"
-            );
-            assert!(!family.help.ends_with('.'), "{name}");
+            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            assert!(!help.ends_with('.'), "{name}");
         }
     }
 
     #[test]
     fn series_carry_labels_and_values() {
-        let text = render(&snapshot(), 5, 0);
+        let service = Service::new("socket");
+        let _seat = service.take(1);
+        service.set_open(true, None);
+        let text = render(&snapshot(), &[service], 0);
         for line in [
             "sensor_capture_packets_total{way=\"egress\",outcome=\"tcp\"} 7",
             "sensor_capture_event_packets_total{event=\"dropped\",cpu=\"1\"} 4",
             "sensor_tick_duration_seconds_count{look=\"hosts\"} 3",
-            "sensor_socket_clients_refused_total 5",
+            "sensor_service_up{service=\"socket\"} 1",
+            "sensor_service_clients{service=\"socket\"} 1",
+            "sensor_decide_incidents_total{family=\"port_scan\",severity=\"low\"} 0",
+            "sensor_decide_incidents_total{family=\"syn_flood\",severity=\"high\"} 2",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
@@ -574,7 +636,7 @@ mod tests {
             used("lab", None, 1),
             used("audit", Some(101), 4),
         ];
-        let text = render(&now, 0, 0);
+        let text = render(&now, &[], 0);
         for line in [
             "sensor_findings_excepted_total{reason=\"audit\"} 7",
             "sensor_findings_excepted_total{reason=\"lab\"} 1",

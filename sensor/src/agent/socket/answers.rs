@@ -1,11 +1,12 @@
 //! Who knows what is asked: the snapshot, the recent incidents, the tables, the engine.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_record::answer::{
-    Exception, Explanation, Flows, Guard, GuardFact, Load, Output, Queue, Status, Ticks, Top,
+    Exception, Explanation, Flows, Guard, GuardFact, Load, Output, Queue, Served, Status, Ticks,
+    Top,
 };
 use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp};
 use tokio::sync::{oneshot, watch};
@@ -15,6 +16,7 @@ use crate::agent::orders::Order;
 use crate::agent::queue::{Gauge, Sender};
 use crate::agent::recent::Recent;
 use crate::agent::search::FlowQuery;
+use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenFeedback, GivenOrder};
@@ -30,7 +32,8 @@ pub struct Answers {
     recent: Recent,
     /// One look at a time; it is the clients that wait for one another, not the engine.
     talkers: Arc<Mutex<Talkers>>,
-    n_refused_clients: Arc<AtomicU64>,
+    /// The socket of operators, that of readers, the metrics.
+    pub services: Arc<[Arc<Service>; 3]>,
 }
 
 impl Answers {
@@ -45,7 +48,7 @@ impl Answers {
             latest,
             recent,
             talkers: Arc::new(Mutex::new(Talkers::new(tables))),
-            n_refused_clients: Arc::default(),
+            services: Arc::new(["socket", "read_socket", "metrics"].map(Service::new)),
         }
     }
 
@@ -53,13 +56,12 @@ impl Answers {
         Arc::clone(&self.latest.borrow())
     }
 
-    pub fn count_refused_client(&self) {
-        self.n_refused_clients.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Clients that found all places taken.
     pub fn n_refused_clients(&self) -> u64 {
-        self.n_refused_clients.load(Ordering::Relaxed)
+        self.services
+            .iter()
+            .map(|service| service.n_refused())
+            .sum()
     }
 
     /// The last `n` decisions, the newest first.
@@ -131,6 +133,11 @@ impl Answers {
     fn status(&self) -> Status {
         Status {
             clients_refused: self.n_refused_clients(),
+            services: self
+                .services
+                .iter()
+                .map(|service| served(service))
+                .collect(),
             incidents_forgotten: self.n_forgotten(),
             ..status(&self.snapshot())
         }
@@ -227,6 +234,7 @@ fn status(now: &Snapshot) -> Status {
             .collect(),
         tick_ms: ticks(now),
         clients_refused: 0,
+        services: BTreeMap::new(),
     }
 }
 
@@ -248,6 +256,17 @@ fn queue(gauge: &Gauge) -> (Cow<'static, str>, Queue) {
         shed: gauge.n_shed(),
     };
     (gauge.name.into(), queue)
+}
+
+fn served(service: &Service) -> (Cow<'static, str>, Served) {
+    let served = Served {
+        open: service.is_open(),
+        clients: service.n_clients() as u64,
+        refused: service.n_refused(),
+        dropped: service.n_dropped(),
+        error: service.error(),
+    };
+    (service.name.into(), served)
 }
 
 fn output(health: &Health) -> (Cow<'static, str>, Output) {

@@ -14,12 +14,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::service::{Seat, Service};
 use crate::config::SocketSettings;
-use protocol::{Code, MAX_REQUEST_BYTES, Refusal, Request, answer};
+use protocol::{Answer, Code, MAX_REQUEST_BYTES, Refusal, Request, answer};
 
 pub use answers::{Answers, attached};
 
@@ -27,41 +27,80 @@ pub use answers::{Answers, attached};
 const IDLE: Duration = Duration::from_secs(60);
 /// For the engine to answer, and for the client to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For a client to be told that it has to go.
+const FAREWELL: Duration = Duration::from_millis(100);
 /// User of a client whom the kernel doesn't name (the overflow uid).
 const NOBODY: u32 = 65_534;
 
-/// The open socket; its file goes with the value.
-pub struct Socket {
-    path: PathBuf,
+/// Rights of whoever comes in by a socket: the file system has decided who may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Asks.
+    Reader,
+    /// Asks and orders.
+    Operator,
 }
 
-impl Drop for Socket {
+/// The open sockets; their files go with the value.
+pub struct Sockets(Vec<PathBuf>);
+
+impl Drop for Sockets {
     fn drop(&mut self) {
-        if let Err(cause) = fs::remove_file(&self.path) {
-            debug!(%cause, path = %self.path.display(), "socket not removed");
+        for path in &self.0 {
+            if let Err(cause) = fs::remove_file(path) {
+                debug!(%cause, path = %path.display(), "socket not removed");
+            }
         }
     }
 }
 
-/// Opens the socket and serves it in the background. A socket that can't be opened is a warning:
+/// Path of the readers' socket beside that of the operators.
+pub fn readers_path(path: &Path) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push("-read");
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// Opens the sockets and serves them in the background. A socket that can't be opened is a warning:
 /// the sensor works without.
-pub fn open(settings: &SocketSettings, answers: &Answers) -> Option<Socket> {
+pub fn open(settings: &SocketSettings, answers: &Answers) -> Sockets {
+    let mut open = Sockets(Vec::new());
     if !settings.enabled {
-        return None;
+        return open;
     }
+    let [operators, readers, _] = &*answers.services;
     let path = &settings.path;
-    match listen(path, &settings.group) {
-        Ok(listener) => {
-            info!(path = %path.display(), "control socket open");
-            tokio::spawn(serve(listener, settings.max_clients, answers.clone()));
-            Some(Socket { path: path.clone() })
-        }
-        Err(cause) => {
-            let cause = format!("{cause:#}");
-            warn!(cause, "no control socket; set socket.path to another place");
-            None
+    let mut doors = vec![(path.clone(), &settings.group, Role::Operator, operators)];
+    if !settings.read_group.is_empty() {
+        let path = readers_path(path);
+        doors.push((path, &settings.read_group, Role::Reader, readers));
+    }
+    for (path, group, role, service) in doors {
+        match listen(&path, group) {
+            Ok(listener) => {
+                info!(path = %path.display(), "control socket open");
+                service.set_open(true, None);
+                let desk = Desk {
+                    answers: answers.clone(),
+                    role,
+                    service: Arc::clone(service),
+                    n_seats: settings.max_clients,
+                };
+                tokio::spawn(desk.serve(listener));
+                open.0.push(path);
+            }
+            Err(cause) => {
+                let cause = format!("{cause:#}");
+                warn!(cause, "no control socket; set socket.path to another place");
+                service.set_open(false, Some(cause));
+            }
         }
     }
+    open
 }
 
 /// Binds under another name and moves it into place, so that nobody sees the socket with other
@@ -71,8 +110,10 @@ fn listen(path: &Path, group: &str) -> Result<UnixListener> {
     if StdStream::connect(path).is_ok() {
         bail!("{}: another agent answers there", named());
     }
-    if let Some(folder) = path.parent() {
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
         fs::create_dir_all(folder).with_context(named)?;
+        // The socket's own rights say who may use it; whoever they are must come as far as that.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).with_context(named)?;
     }
     let draft = path.with_extension(format!("new-{}", std::process::id()));
     let listener = UnixListener::bind(&draft).with_context(named)?;
@@ -88,7 +129,9 @@ fn give(path: &Path, group: &str) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     if !group.is_empty() {
         let id = group_id(group)?;
-        chown(path, None, Some(id)).with_context(|| format!("group {group}"))?;
+        chown(path, None, Some(id)).with_context(|| {
+            format!("group {group}: to give the socket to it takes CAP_CHOWN, or membership in it")
+        })?;
     }
     Ok(())
 }
@@ -103,76 +146,117 @@ fn group_id(name: &str) -> Result<u32> {
     found.with_context(|| format!("no group {name}; `groupadd --system {name}` makes one"))
 }
 
-async fn serve(listener: UnixListener, max_clients: usize, answers: Answers) {
-    let places = Arc::new(Semaphore::new(max_clients));
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(cause) => {
-                // Out of descriptors, most likely: that passes.
-                warn!(%cause, "a client could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let place = Arc::clone(&places).try_acquire_owned();
-        let answers = answers.clone();
-        tokio::spawn(async move {
-            let talked = match place {
-                Ok(_place) => talk(stream, &answers).await,
-                Err(_full) => {
-                    answers.count_refused_client();
-                    turn_away(stream).await
+/// Everything that a client at one socket meets.
+#[derive(Clone)]
+struct Desk {
+    answers: Answers,
+    role: Role,
+    service: Arc<Service>,
+    n_seats: usize,
+}
+
+impl Desk {
+    async fn serve(self, listener: UnixListener) {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(cause) => {
+                    // Out of descriptors, most likely: that passes.
+                    warn!(%cause, "a client could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
                 }
             };
-            if let Err(cause) = talked {
-                debug!(%cause, "a client went");
+            let seat = self.service.take(self.n_seats);
+            let desk = self.clone();
+            tokio::spawn(async move {
+                let talked = match seat {
+                    Some(seat) => desk.talk(stream, &seat).await,
+                    None => hang_up(stream, "too many clients; raise socket.max_clients").await,
+                };
+                if let Err(cause) = talked {
+                    debug!(%cause, "a client went");
+                }
+            });
+        }
+    }
+
+    /// Answers one client's requests until it goes, or has to.
+    async fn talk(&self, stream: UnixStream, seat: &Seat) -> io::Result<()> {
+        let uid = stream.peer_cred().map_or(NOBODY, |peer| peer.uid());
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            seat.set_idle(true);
+            let limit = MAX_REQUEST_BYTES as u64 + 1;
+            let mut bounded = (&mut stream).take(limit);
+            let n = tokio::select! {
+                n = timeout(IDLE, bounded.read_until(b'\n', &mut line)) => n??,
+                () = seat.given_up() => {
+                    return hang_up(stream.into_inner(), "idle, and another client came").await;
+                }
+            };
+            if n == 0 {
+                return Ok(());
             }
-        });
+            if line.len() > MAX_REQUEST_BYTES {
+                let message = format!("a request has at most {MAX_REQUEST_BYTES} bytes");
+                let refusal = Refusal::new(Code::TooLarge, message);
+                return send(stream.get_mut(), &answer(Err(refusal)), PATIENCE).await;
+            }
+            seat.set_idle(false);
+            let result = self.answer(&line, uid).await;
+            // Whoever does not take the answer keeps nobody else from a place.
+            seat.set_idle(true);
+            let line = answer(result);
+            tokio::select! {
+                sent = send(stream.get_mut(), &line, PATIENCE) => sent?,
+                () = seat.given_up() => return Ok(()),
+            }
+        }
+    }
+
+    async fn answer(&self, line: &[u8], uid: u32) -> Result<Answer, Refusal> {
+        let request = Request::parse(line)?;
+        if self.role == Role::Reader && !request.is_question() {
+            let message = "this socket only answers questions; orders are for root and the group of \
+                           the other one (socket.group)";
+            return Err(Refusal::new(Code::Forbidden, message));
+        }
+        let answered = timeout(PATIENCE, self.answers.to(request, uid)).await;
+        answered.unwrap_or_else(|_| Err(Refusal::busy()))
     }
 }
 
-async fn turn_away(mut stream: UnixStream) -> io::Result<()> {
-    let refusal = Refusal::new(Code::Busy, "too many clients; raise socket.max_clients");
-    send(&mut stream, &answer(Err(refusal))).await
+/// Tells a client that it has to go.
+async fn hang_up(mut stream: UnixStream, why: &str) -> io::Result<()> {
+    let refusal = Refusal::new(Code::Busy, why);
+    send(&mut stream, &answer(Err(refusal)), FAREWELL).await
 }
 
-async fn send(stream: &mut (impl AsyncWriteExt + Unpin), line: &str) -> io::Result<()> {
+async fn send(
+    stream: &mut (impl AsyncWriteExt + Unpin),
+    line: &str,
+    limit: Duration,
+) -> io::Result<()> {
     let bytes = [line.as_bytes(), b"\n"].concat();
-    timeout(PATIENCE, stream.write_all(&bytes)).await?
-}
-
-/// Answers one client's requests until it goes.
-async fn talk(stream: UnixStream, answers: &Answers) -> io::Result<()> {
-    let uid = stream.peer_cred().map_or(NOBODY, |peer| peer.uid());
-    let (read, mut write) = stream.into_split();
-    let mut read = BufReader::new(read);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let limit = MAX_REQUEST_BYTES as u64 + 1;
-        let n = timeout(IDLE, (&mut read).take(limit).read_until(b'\n', &mut line)).await??;
-        if n == 0 {
-            return Ok(());
-        }
-        if line.len() > MAX_REQUEST_BYTES {
-            let message = format!("a request has at most {MAX_REQUEST_BYTES} bytes");
-            let refusal = Refusal::new(Code::TooLarge, message);
-            return send(&mut write, &answer(Err(refusal))).await;
-        }
-        let result = match Request::parse(&line) {
-            Ok(request) => timeout(PATIENCE, answers.to(request, uid))
-                .await
-                .unwrap_or_else(|_| Err(Refusal::busy())),
-            Err(refusal) => Err(refusal),
-        };
-        send(&mut write, &answer(result)).await?;
-    }
+    timeout(limit, stream.write_all(&bytes)).await?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readers_have_a_socket_beside() {
+        let beside = |path| readers_path(Path::new(path)).display().to_string();
+        assert_eq!(
+            beside("/run/sensor/sensor.sock"),
+            "/run/sensor/sensor-read.sock"
+        );
+        assert_eq!(beside("control"), "control-read");
+    }
 
     #[test]
     fn groups_are_found_by_name() {

@@ -74,6 +74,25 @@ impl Request {
         value.to_string()
     }
 
+    /// True for what changes nothing.
+    pub const fn is_question(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::Flows(_)
+            | Self::Top(_)
+            | Self::Incidents { .. }
+            | Self::Explain { .. }
+            | Self::BlockList(_)
+            | Self::AllowList => true,
+            Self::Feedback { .. }
+            | Self::BlockAdd(_)
+            | Self::BlockDel(_)
+            | Self::BlockFlush
+            | Self::AllowAdd { .. }
+            | Self::AllowDel { .. } => false,
+        }
+    }
+
     /// # Errors
     /// What is wrong with the line.
     pub fn parse(line: &[u8]) -> Result<Self, Refusal> {
@@ -116,6 +135,8 @@ pub enum Code {
     /// Too many clients, or the engine has no time.
     Busy,
     TooLarge,
+    /// Whoever asked may ask, but not order.
+    Forbidden,
     /// The engine said no, e.g. because an address is protected.
     Refused,
     /// There is no such thing.
