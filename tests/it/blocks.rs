@@ -63,6 +63,18 @@ fn request(target: &str, scope: Scope, measure: Measure, ttl_s: u64) -> Request 
     }
 }
 
+/// As the sensor asks by itself.
+fn automatic(target: &str, measure: Measure, ttl_s: u64) -> Request {
+    Request {
+        origin: Origin::Incident {
+            incident_id: "000001-aa".to_owned(),
+            decision_id: "d000001-bb".to_owned(),
+        },
+        reason: Arc::from("scan"),
+        ..request(target, ALL, measure, ttl_s)
+    }
+}
+
 const fn only(protocol: u8, local_port: u16) -> Scope {
     Scope {
         protocol,
@@ -525,4 +537,50 @@ fn a_hundred_thousand_sources_and_prefixes_are_held() {
     assert_eq!(lists.blocks.flush(|_, _| true).len(), 200_000);
     println!("200,000 entries deleted in {:?}", start.elapsed());
     assert!(!lists.drops(&hosts[5].target.addr().to_string()));
+}
+
+#[test]
+fn an_operators_block_is_neither_shortened_nor_renamed_by_an_automatic_one() {
+    let mut lists = lists();
+    let slow = Measure::RateLimit { packets_per_s: 5 };
+    let listed = |lists: &Lists| lists.blocks.list().next().unwrap();
+    lists.add(&request("198.51.100.7", ALL, slow, 600)).unwrap();
+    lists
+        .add(&automatic("198.51.100.7", Measure::Drop, 60))
+        .unwrap();
+    let kept = listed(&lists);
+    assert_eq!(kept.expires_ns, NOW + 600 * SECOND);
+    assert_eq!((&*kept.reason, kept.measure), ("test", slow));
+    assert_eq!(*kept.origin, Origin::Operator { uid: 0 });
+    // The later expiry holds.
+    lists
+        .add(&automatic("198.51.100.7", Measure::Drop, 900))
+        .unwrap();
+    let kept = listed(&lists);
+    assert_eq!(
+        (kept.expires_ns, &*kept.reason),
+        (NOW + 900 * SECOND, "test")
+    );
+    // What an operator asked for, an operator may shorten.
+    lists.add(&request("198.51.100.7", ALL, slow, 30)).unwrap();
+    assert_eq!(listed(&lists).expires_ns, NOW + 30 * SECOND);
+
+    // The other way round the operator takes the entry over, at its time.
+    lists.blocks.flush(|_, _| true);
+    lists.add(&automatic("198.51.100.8", slow, 300)).unwrap();
+    lists
+        .add(&request("198.51.100.8", ALL, Measure::Drop, 60))
+        .unwrap();
+    let taken = listed(&lists);
+    assert_eq!(
+        (taken.expires_ns, taken.measure),
+        (NOW + 300 * SECOND, Measure::Drop)
+    );
+    assert_eq!(*taken.origin, Origin::Operator { uid: 0 });
+    // Nor does an automatic one shorten another.
+    lists.add(&automatic("198.51.100.9", slow, 300)).unwrap();
+    lists.add(&automatic("198.51.100.9", slow, 20)).unwrap();
+    let mut all = lists.blocks.list();
+    let last = all.find(|listed| listed.target.to_string().starts_with("198.51.100.9"));
+    assert_eq!(last.unwrap().expires_ns, NOW + 300 * SECOND);
 }

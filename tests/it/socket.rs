@@ -365,6 +365,27 @@ fn a_manual_block_holds_until_it_is_deleted() {
 }
 
 #[test]
+fn a_source_whose_block_was_deleted_is_blocked_again_by_the_next_decision() {
+    let (network, sensor) = up("--mode enforce");
+    let flood = "hping3 -q -S -p 80 -i u500 -c 60000 10.99.2.1";
+    let _flood = network.start("attacker", flood).unwrap();
+    let decided = |n: usize| {
+        let is_it = |v: &Value| v["decision.target"] == "10.99.2.2";
+        let all = wait_until(LIMIT, || {
+            let all = sensor.lines(is_it);
+            (all.len() >= n).then_some(all)
+        });
+        all.unwrap_or_else(|| panic!("not {n} decisions: {}", sensor.log()))
+    };
+    decided(1);
+    text(&sensor.ask("block del 10.99.2.2").unwrap());
+    let again = decided(2).remove(1);
+    assert_eq!(again["decision.outcome"], "applied", "{again}");
+    text(&sensor.ask("block flush").unwrap());
+    decided(3);
+}
+
+#[test]
 fn reasons_are_shown_safely_and_bounded() {
     let (_network, sensor) = up("");
     let reason = "\u{1b}[31mred\u{202e}\u{9b}2J";
@@ -414,8 +435,22 @@ fn protected_addresses_refuse_manual_blocks() {
     assert_eq!(code, Some(1));
     assert!(told.contains("own address"), "{told}");
     text(&sensor.ask("block add 198.51.100.7 --ttl 1h").unwrap());
-    let told = text(&sensor.ask("allow add 198.51.100.0/24").unwrap());
+    for (network, doubt) in [
+        ("198.51.100.0/24", "would end 1 blocks that are in force"),
+        ("0.0.0.0/0", "wider than /8"),
+        ("2000::/3", "wider than /32"),
+    ] {
+        let (code, told) = refused(&format!("allow add {network}"));
+        assert_eq!(code, Some(1), "{told}");
+        assert!(
+            told.contains(doubt) && told.contains("say --force"),
+            "{told}"
+        );
+    }
+    let told = text(&sensor.ask("allow add 198.51.100.0/24 --force").unwrap());
     assert_eq!(told, "1 blocks removed\n");
+    let wide = text(&sensor.ask("allow add 12.0.0.0/8").unwrap());
+    assert_eq!(wide, "0 blocks removed\n");
     let (code, told) = refused("block add 198.51.100.9");
     assert_eq!(code, Some(1));
     assert!(told.contains("allow-list"), "{told}");

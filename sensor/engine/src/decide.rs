@@ -84,6 +84,11 @@ impl DecideStage {
         self.decider.note_local(at_ns, address);
     }
 
+    /// Forgets what was decided on sources within a network.
+    pub(crate) fn release(&mut self, network: &ipnet::IpNet) {
+        self.decider.release(network);
+    }
+
     /// Notes that learned state was restored: this is no cold start.
     pub(crate) fn note_restored(&mut self) {
         self.reliability.note_restored();

@@ -2,6 +2,7 @@
 
 use std::slice::from_ref;
 
+use ipnet::IpNet;
 use sensor_common::event::Sample;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
@@ -67,6 +68,10 @@ pub enum Input<'a> {
     Opinion {
         entity: Entity,
         opinion: Opinion,
+    },
+    /// Blocks that a person ended: the next finding on a source within is acted on at once.
+    Released {
+        network: IpNet,
     },
     /// End of one pass over the cache, every second of event time.
     FlowTick,
@@ -216,6 +221,7 @@ impl Engine {
             Input::Opinion { entity, opinion } => {
                 self.scoring.take_opinion(at_ns, &entity, opinion);
             }
+            Input::Released { network } => self.decide.release(&network),
             Input::FlowTick => self.tick(at_ns, out),
         }
     }

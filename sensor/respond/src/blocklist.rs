@@ -1,5 +1,6 @@
 //! The block-list: what is in force, and its image in the kernel's memory.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::mem::offset_of;
@@ -28,6 +29,25 @@ struct Note {
 }
 
 type Name = (IpNet, Scope);
+
+impl Note {
+    /// A request for what is listed already: an operator's entry is neither shortened nor renamed by
+    /// anybody else, and the later expiry holds. An operator may shorten what an operator asked for.
+    fn merged(&self, request: &Request, now_ns: u64) -> Request {
+        let mut merged = request.clone();
+        let is_meant = self.origin.is_kept() && request.origin.is_kept();
+        if !is_meant {
+            let left = Duration::from_nanos(self.expires_ns.saturating_sub(now_ns));
+            merged.ttl = merged.ttl.max(left);
+        }
+        if self.origin.is_kept() && !request.origin.is_kept() {
+            merged.measure = self.measure;
+            merged.origin = Origin::clone(&self.origin);
+            merged.reason = Arc::clone(&self.reason);
+        }
+        merged
+    }
+}
 
 /// Entries in force, and where they lie.
 pub struct Blocklist {
@@ -193,8 +213,15 @@ impl Blocklist {
 
     fn put(&mut self, request: &Request, now_ns: u64) -> Result<(), BlockError> {
         let target = canonical(&request.target);
-        let entry = entry_of(request, &target, now_ns)?;
         let name = (target, request.scope);
+        // Looked at as it was asked for: nothing bad is made good by what is there.
+        entry_of(request, &target, now_ns)?;
+        let held = self.notes.get(&name);
+        let held = held.filter(|note| note.expires_ns > now_ns);
+        let request = &held.map_or(Cow::Borrowed(request), |note| {
+            Cow::Owned(note.merged(request, now_ns))
+        });
+        let entry = entry_of(request, &target, now_ns)?;
         let (key, length) = key_of(&target);
         let place = match self.table(length).find(key) {
             Some(place) => place,
@@ -339,6 +366,12 @@ impl Blocklist {
         self.take_out(&target, scope);
         self.open_gate();
         Ok(listed)
+    }
+
+    /// Entity that asked for an entry.
+    pub fn origin_of(&self, target: &IpNet, scope: Scope) -> Option<&Origin> {
+        let note = self.notes.get(&(canonical(target), scope))?;
+        Some(&note.origin)
     }
 
     /// Scopes that are listed for a target.

@@ -105,6 +105,9 @@ pub struct GuardState {
     pub deaf: Option<String>,
 }
 
+/// Shortest prefixes that an operator allows without being asked again: IPv4, IPv6.
+const WIDEST_ALLOWED: [u8; 2] = [8, 32];
+
 /// Time between two tries to save.
 const SAVE_AGAIN: Duration = Duration::from_secs(10);
 
@@ -286,7 +289,8 @@ impl KernelRespond {
         let outcome = self.outcome(&result);
         let action = match &result {
             Ok(()) => {
-                self.is_unsaved |= request.origin.is_kept();
+                let origin = self.blocks.origin_of(&request.target, request.scope);
+                self.is_unsaved |= origin.is_some_and(Origin::is_kept);
                 AuditAction::Block
             }
             Err(_) => AuditAction::Refuse,
@@ -403,6 +407,30 @@ impl KernelRespond {
             of("block_entries", n_entries, 2 * BLOCK_ENTRIES),
             of("allow_entries", n_allowed, ALLOW_ENTRIES),
         ]
+    }
+
+    /// Doubts about a network for the allow-list: it is so wide that it takes the response its sense,
+    /// or blocks that are in force would end.
+    pub fn doubts(&self, network: &IpNet) -> Option<String> {
+        let network = canonical(network);
+        let widest = match network {
+            IpNet::V4(_) => WIDEST_ALLOWED[0],
+            IpNet::V6(_) => WIDEST_ALLOWED[1],
+        };
+        if network.prefix_len() < widest {
+            return Some(format!(
+                "{network} is wider than /{widest}: nobody within would ever be blocked"
+            ));
+        }
+        let is_met = |target: &IpNet| network.contains(target) || target.contains(&network);
+        let mut met = self.blocks.list().filter(|listed| is_met(&listed.target));
+        let first = met.next()?.target;
+        let n = 1 + met.count();
+        Some(format!(
+            "{} would end {n} blocks that are in force, {} the first",
+            Shown(&network),
+            Shown(&first)
+        ))
     }
 
     /// Puts a network on the allow-list; the blocks that had to go for it.

@@ -129,10 +129,17 @@ impl EngineThread {
             Ask::Stop | Ask::Flows { .. } => Ok(()),
             Ask::Order(given) => {
                 let GivenOrder { order, by, reply } = *given;
-                let head = self.about.sensor.head(self.kernel.now_ns());
-                let respond = &mut self.pipeline.respond;
+                let at_ns = self.kernel.now_ns();
+                let head = self.about.sensor.head(at_ns);
+                let released = order.releases();
+                let done = orders::carry_out(&mut self.pipeline.respond, order, &by, &head);
+                if done.is_ok() {
+                    for network in released {
+                        self.pipeline.feed(at_ns, Input::Released { network });
+                    }
+                }
                 // Whoever asked may have gone.
-                let _gone = reply.send(orders::carry_out(respond, order, &by, &head));
+                let _gone = reply.send(done);
                 Ok(())
             }
             Ask::Feedback(given) => {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sensor_engine::Scope;
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
@@ -90,9 +90,27 @@ pub enum Order {
     BlockDel(BlockDel),
     BlockList(BlockList),
     BlockFlush,
-    AllowAdd(Network),
+    AllowAdd {
+        network: Network,
+        /// Also where there are doubts.
+        force: bool,
+    },
     AllowDel(Network),
     AllowList,
+}
+
+impl Order {
+    /// Networks in which sources are free to be decided on again once the order is carried out.
+    pub fn releases(&self) -> Vec<IpNet> {
+        match self {
+            Self::BlockDel(del) => vec![del.target.0],
+            Self::AllowDel(network) => vec![network.0],
+            Self::BlockFlush => vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
+            Self::BlockAdd(_) | Self::BlockList(_) | Self::AllowAdd { .. } | Self::AllowList => {
+                Vec::new()
+            }
+        }
+    }
 }
 
 /// Carries an order out.
@@ -120,7 +138,10 @@ pub fn carry_out(
             let n_removed = respond.flush(by) as u64;
             Ok(Answer::BlockFlushed(BlockFlushed { n_removed }))
         }
-        Order::AllowAdd(network) => {
+        Order::AllowAdd { network, force } => {
+            if !force && let Some(doubts) = respond.doubts(&network.0) {
+                return Err(format!("{doubts}; say --force if that is meant"));
+            }
             let gone = respond.allow(&network.0, by.clone()).map_err(told)?;
             let unblocked = all(&gone);
             Ok(Answer::AllowAdded(AllowAdded { unblocked }))

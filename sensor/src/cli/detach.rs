@@ -15,7 +15,8 @@ use sensor_capture::kernel::interface::Interface;
 use sensor_capture::kernel::{Pins, is_pinned, resident, take_off_left_over, wait_until_free};
 
 /// Ends what a sensor left at work: one that was killed, or that ran with --keep-enforcing. Its
-/// blocks end at once, its counters and flows are forgotten. A sensor that runs is left alone.
+/// blocks end at once, its counters and flows are forgotten; what it says that it keeps comes back
+/// with the next start. A sensor that runs is left alone.
 #[derive(Args)]
 #[command(
     after_help = "Example: sensor detach\nExample: sensor detach --instance dmz --iface eth1"

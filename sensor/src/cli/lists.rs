@@ -278,7 +278,12 @@ pub struct Allow {
 enum AllowCommand {
     /// Never block this address or network; blocks of it go.
     #[command(after_help = "Example: sensor allow add 192.0.2.0/24")]
-    Add { network: Network },
+    Add {
+        network: Network,
+        /// Also if the network is wider than /8 (IPv6: /32), or current blocks would end.
+        #[arg(long)]
+        force: bool,
+    },
     /// Take a network off the allow-list.
     #[command(after_help = "Example: sensor allow del 192.0.2.0/24")]
     Del { network: Network },
@@ -291,8 +296,8 @@ impl Allow {
     pub fn execute(self) -> Result<ExitCode> {
         let mut client = self.reach.connect()?;
         match self.command {
-            AllowCommand::Add { network } => {
-                let done: AllowAdded = client.ask(&Request::AllowAdd { network })?;
+            AllowCommand::Add { network, force } => {
+                let done: AllowAdded = client.ask(&Request::AllowAdd { network, force })?;
                 report(&self.reach, &done.unblocked, "blocks removed")
             }
             AllowCommand::Del { network } => {

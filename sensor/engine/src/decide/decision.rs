@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use sensor_common::{Address, mix};
 
 use super::DecideEvent;
 use super::incident::{Incident, reason};
-use crate::address::{Seeded, Table, from_ip};
+use crate::address::{Seeded, Table, from_ip, to_ip};
 use crate::config::{DecideConfig, SECOND_NS};
 use crate::detect::{Finding, MaxResponse};
 use crate::features::TableUse;
@@ -180,6 +181,12 @@ impl Decider {
         }
     }
 
+    /// Forgets what was decided on sources within a network: what a person ended is no longer in force.
+    pub(super) fn release(&mut self, network: &IpNet) {
+        self.made
+            .retain(|address, _| !network.contains(&to_ip(address)));
+    }
+
     pub(super) fn forget(&mut self, at_ns: u64) {
         let ttl_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS);
         self.made
@@ -203,7 +210,26 @@ fn service_of(finding: &Finding) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::to_ip;
+
+    #[test]
+    fn a_source_that_was_released_is_acted_on_at_once() {
+        let mut decider = Decider::new(&DecideConfig::default(), 0);
+        let (one, other) = (
+            [0, 0, u32::MAX.to_be() << 16, 1],
+            [0, 0, u32::MAX.to_be() << 16, 2],
+        );
+        let acts = |decider: &mut Decider, address| {
+            decider.may_act(1_000 * SECOND_NS, &address, &to_ip(&address))
+        };
+        assert!(acts(&mut decider, one) && acts(&mut decider, other));
+        assert!(!acts(&mut decider, one));
+        decider.release(&IpNet::from(to_ip(&one)));
+        assert!(acts(&mut decider, one) && !acts(&mut decider, other));
+        for network in ["0.0.0.0/0", "::/0"] {
+            decider.release(&network.parse().unwrap());
+        }
+        assert!(acts(&mut decider, other));
+    }
 
     #[test]
     fn a_full_table_of_local_addresses_widens_no_decision() {

@@ -96,7 +96,10 @@ impl Answers {
             Request::BlockDel(del) => self.order(Order::BlockDel(del), uid).await,
             Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,
             Request::BlockFlush => self.order(Order::BlockFlush, uid).await,
-            Request::AllowAdd { network } => self.order(Order::AllowAdd(network), uid).await,
+            Request::AllowAdd { network, force } => {
+                let order = Order::AllowAdd { network, force };
+                self.order(order, uid).await
+            }
             Request::AllowDel { network } => self.order(Order::AllowDel(network), uid).await,
             Request::AllowList => self.order(Order::AllowList, uid).await,
         }

@@ -55,6 +55,9 @@ pub enum Request {
     BlockFlush,
     AllowAdd {
         network: Network,
+        /// Also where it is very wide, or ends blocks.
+        #[serde(default)]
+        force: bool,
     },
     AllowDel {
         network: Network,
