@@ -9,12 +9,12 @@
 //! ```
 
 mod engine;
+mod lists;
 mod metrics;
 mod notify;
 mod orders;
 mod printer;
 mod probation;
-pub mod queue;
 mod recent;
 mod reload;
 mod screen;
@@ -39,11 +39,11 @@ use crate::checkpoint::Checkpoint;
 use crate::config::{OutputSettings, Settings, Sources};
 use crate::pipeline::{Pipeline, Show};
 use crate::print::Format;
+use crate::queue::{self, Policy};
 use crate::stream::LogLines;
 use engine::EngineThread;
 use notify::Notify;
 use printer::{Lines, Target};
-use queue::Policy;
 use recent::Recent;
 use screen::Screen;
 use search::Found;

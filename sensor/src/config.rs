@@ -6,6 +6,7 @@ mod check;
 mod detect;
 mod fault;
 mod layers;
+mod leaf;
 mod page;
 mod read;
 mod reload;
@@ -31,7 +32,7 @@ use schema::Schema;
 
 pub use detect::{DetectSettings, ExceptSettings};
 pub use fault::{Fault, Faults};
-pub use layers::Origin;
+pub use leaf::Origin;
 pub use page::{example, reference};
 pub use reload::{Changes, live_part};
 pub use schema::{Kind, Setting, json_schema, settings};

@@ -9,4 +9,5 @@ pub mod identity;
 pub mod naming;
 pub mod pipeline;
 pub mod print;
+pub mod queue;
 pub mod stream;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sensor_capture::kernel::monotonic_ns;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::agent::queue::{self, Drain, Policy, Sender};
+use crate::queue::{self, Drain, Policy, Sender};
 
 /// Bytes that are collected before they are written.
 const BUFFER: usize = 64 << 10;

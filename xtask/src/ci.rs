@@ -6,7 +6,7 @@ use crate::{
     kernel,
     proc::{self, Result},
     setup::{self, TestTools},
-    test, tidy,
+    step, test, tidy,
 };
 
 pub fn command() -> Result {
@@ -20,7 +20,7 @@ pub fn command() -> Result {
     stage("deny", deny)?;
     stage("clippy", clippy)?;
     stage("test", || test::run(&[]))?;
-    println!("== ci passed ({})", setup::elapsed(started));
+    println!("== ci passed ({})", step::elapsed(started));
     Ok(())
 }
 
@@ -46,6 +46,6 @@ fn stage(name: &str, action: impl FnOnce() -> Result) -> Result {
     println!("== {name}");
     let started = Instant::now();
     action().map_err(|error| format!("{name}: {error}"))?;
-    println!("== {name} passed ({})", setup::elapsed(started));
+    println!("== {name} passed ({})", step::elapsed(started));
     Ok(())
 }

@@ -9,8 +9,10 @@ mod range;
 mod run;
 mod rust_src;
 mod setup;
+mod step;
 mod test;
 mod tidy;
+mod toolchain;
 
 use std::{env, process::ExitCode};
 
@@ -22,7 +24,7 @@ usage: cargo xtask COMMAND [ARGS]
   setup [--test-tools]   make this machine ready to build; quick when it is already
   run [-- ARGS]          build the sensor and run it, through sudo when not root
   test [-- ARGS]         all tests; ARGS go to the test programs, as in cargo test -- ARGS
-  tidy                   house rules: files' sizes, imports between stages, docs, lints
+  tidy                   house rules: files' sizes, walls between crates and stages, docs, lints
   ci                     formatting, tidy, cargo-deny, clippy and all tests
   fuzz [--seconds N] [TARGET...]
                          throw made-up packets and captures at the parsers, 60 s each

@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     proc::{self, Result},
-    setup::{Outcome, Step, pinned_toolchain},
+    step::{Outcome, Step},
+    toolchain::pinned_toolchain,
 };
 
 pub fn ensure(step: &Step) -> Result<Outcome> {

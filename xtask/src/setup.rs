@@ -2,16 +2,13 @@
 //!
 //! Every step looks first, so setup is quick and needs no network once it has succeeded.
 
-use std::{
-    fs,
-    io::{Write, stdout},
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Stdio};
 
 use crate::{
     proc::{self, Result},
     rust_src,
+    step::{Outcome, Step},
+    toolchain::pinned_toolchain,
 };
 
 /// Links BPF programs; the version has to fit the LLVM of the pinned toolchain.
@@ -51,48 +48,6 @@ pub enum TestTools {
     Required,
 }
 
-pub enum Outcome {
-    Present,
-    Done(String),
-    /// Not done, and the rest can go on without; says why and what to do about it.
-    Skipped(String),
-}
-
-/// One line of progress.
-pub struct Step {
-    label: String,
-    started: Instant,
-}
-
-impl Step {
-    fn start(number: usize, total: usize, name: &str) -> Self {
-        let label = format!("[{number}/{total}] {name} …");
-        print!("{label} ");
-        // A lost progress line is no reason to stop.
-        let _ = stdout().flush();
-        Self {
-            label,
-            started: Instant::now(),
-        }
-    }
-
-    /// Says what takes long, on a line of its own so that logs show it too.
-    pub fn note(&self, what: &str) {
-        print!("{what}\n{} ", self.label);
-        let _ = stdout().flush();
-    }
-
-    fn finish(&self, outcome: &Result<Outcome>) {
-        let took = elapsed(self.started);
-        match outcome {
-            Ok(Outcome::Present) => println!("present"),
-            Ok(Outcome::Done(how)) => println!("{how} ({took})"),
-            Ok(Outcome::Skipped(why)) => println!("skipped: {why}"),
-            Err(_) => println!("failed ({took})"),
-        }
-    }
-}
-
 type Action = (String, fn(&Step) -> Result<Outcome>);
 
 pub fn command(args: &[String]) -> Result {
@@ -128,25 +83,6 @@ pub fn ensure(test_tools: TestTools) -> Result {
         outcome?;
     }
     Ok(())
-}
-
-/// The version rust-toolchain.toml asks for.
-pub fn pinned_toolchain() -> Result<&'static str> {
-    channel(include_str!("../../rust-toolchain.toml"))
-        .ok_or_else(|| "rust-toolchain.toml has no channel; give it one".into())
-}
-
-fn channel(toml: &str) -> Option<&str> {
-    let value = toml
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("channel"))?;
-    value
-        .trim_start()
-        .strip_prefix('=')?
-        .trim()
-        .strip_prefix('"')?
-        .split('"')
-        .next()
 }
 
 fn toolchain(_: &Step) -> Result<Outcome> {
@@ -286,14 +222,6 @@ fn version_in(printed: &str) -> Option<&str> {
         .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-pub fn elapsed(since: Instant) -> String {
-    seconds(since.elapsed())
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,24 +244,6 @@ mod tests {
     }
 
     #[test]
-    fn channel_of_a_toolchain_file() {
-        assert_eq!(
-            channel("[toolchain]\nchannel = \"1.95.0\"\n"),
-            Some("1.95.0")
-        );
-        assert_eq!(
-            channel("[toolchain]\nchannel=\"stable\" # why\n"),
-            Some("stable")
-        );
-        assert_eq!(channel("[toolchain]\nprofile = \"minimal\"\n"), None);
-    }
-
-    #[test]
-    fn this_workspace_has_a_pin() {
-        assert!(pinned_toolchain().is_ok());
-    }
-
-    #[test]
     fn bpffs_counts_only_at_its_place() {
         assert!(has_bpffs(
             "sysfs /sys sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,relatime 0 0\n"
@@ -347,10 +257,5 @@ mod tests {
     fn unknown_setup_arguments_are_named() {
         let error = command(&["--all".into()]).unwrap_err();
         assert!(error.contains("--all"), "{error}");
-    }
-
-    #[test]
-    fn seconds_are_short() {
-        assert_eq!(seconds(Duration::from_millis(1234)), "1.2 s");
     }
 }

@@ -4,6 +4,7 @@ mod attach;
 mod clock;
 mod gaps;
 pub mod interface;
+mod links;
 mod load;
 mod pin;
 mod shared;

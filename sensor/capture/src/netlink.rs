@@ -12,6 +12,7 @@ mod attributes;
 mod changes;
 mod connection;
 mod features;
+mod fields;
 mod filter;
 mod link;
 mod neighbour;
@@ -26,13 +27,3 @@ pub use filter::{Filter, Hook, filters, remove_clsact};
 pub use link::{Link, Xdp, XdpMode, link, link_by_index, links};
 pub use neighbour::{Neighbour, neighbours};
 pub use route::{Hop, NextHop, Route, RouteKind, default_link, link_towards, next_hops, routes};
-
-/// Packs fixed fields of a message, as the kernel's structs lay them out.
-macro_rules! fields {
-    ($($field:expr),* $(,)?) => {{
-        let mut bytes = Vec::new();
-        $(bytes.extend($field.to_ne_bytes());)*
-        bytes
-    }};
-}
-pub(crate) use fields;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ablation::Components;
 use super::cost::{Cost, Speed};
-use super::report::{number, percent};
+use super::number::{number, percent};
 use super::roc::{Area, FUSED, Ranked, Ranking};
 use super::score::{CaptureScore, Content, Truthful, Windows};
 use super::table::Table;

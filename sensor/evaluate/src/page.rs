@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use self::curves::Curve;
 use super::Evaluation;
-use super::report::{number, percent};
+use super::number::{number, percent};
 use super::roc::{Ranked, Ranking};
 use super::score::{AlarmScore, CaptureScore, Content, EventScore};
 use super::table::{Table, escape};

@@ -9,6 +9,7 @@ use super::Evaluation;
 use super::compare::Comparison;
 use super::cost::Speed;
 use super::families::Group;
+use super::number::{number, percent};
 use super::roc::{Area, Ranked, Ranking, name, places};
 use super::score::{
     AlarmScore, CaptureScore, Content, Detection, EventScore, OddStretch, Truthful, Windows, ratio,
@@ -625,18 +626,4 @@ fn capture_json(capture: &CaptureScore, places: &[usize]) -> Value {
         "events": events,
         "alarms": alarms,
     })
-}
-
-pub fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-pub fn number(value: f64) -> String {
-    if !value.is_finite() {
-        "-".to_owned()
-    } else if value < 10.0 {
-        format!("{value:.2}")
-    } else {
-        format!("{value:.0}")
-    }
 }

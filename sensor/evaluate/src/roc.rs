@@ -7,7 +7,7 @@ use sensor_common::Address;
 use sensor_engine::{ModelKind, SECOND_NS, Score, Subject};
 use serde_json::{Value, json};
 
-use super::truth::{Truth, WINDOW_NS, holds};
+use super::truth::{Truth, WINDOW_NS, holds, ordered};
 
 /// Every model, the models together, and those with the behaviour detectors.
 pub const N_SCORES: usize = ModelKind::ALL.len() + 2;
@@ -82,11 +82,6 @@ fn raise(to: &mut Row, from: &Row) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = to.max(*from);
     }
-}
-
-/// Two addresses, whichever way round.
-pub fn ordered(a: Address, b: Address) -> (Address, Address) {
-    if a < b { (a, b) } else { (b, a) }
 }
 
 /// Areas under both curves.

@@ -2,7 +2,7 @@
 
 use super::Evaluation;
 use super::families::Group;
-use super::report::percent;
+use super::number::percent;
 use super::roc::{ENSEMBLE, FUSED};
 use super::score::Content;
 use super::table::Table;

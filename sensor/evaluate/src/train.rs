@@ -7,6 +7,7 @@
 
 mod class_metrics;
 mod collect;
+mod fingerprint;
 mod folds;
 mod groups;
 pub mod model_card;

@@ -8,7 +8,6 @@ use sensor_common::packet::{Decapsulate, Packet, parse, tcp_flags};
 use sensor_engine::SECOND_NS;
 
 use super::labels::{Label, Labels};
-use super::roc::ordered;
 
 /// Length of an entity-window.
 pub const WINDOW_NS: u64 = 10 * SECOND_NS;
@@ -284,4 +283,9 @@ fn nearest<'a>(events: &'a mut [Event], attack: &str, at_ns: u64) -> Option<&'a 
         .min_by_key(|event| {
             event.start_ns.saturating_sub(at_ns) + at_ns.saturating_sub(event.end_ns)
         })
+}
+
+/// Two addresses, whichever way round.
+pub fn ordered(a: Address, b: Address) -> (Address, Address) {
+    if a < b { (a, b) } else { (b, a) }
 }

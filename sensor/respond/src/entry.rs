@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sensor_engine::Scope;
 
-use super::guard::Reason;
+use super::reason::Reason;
 
 pub use sensor_record::{Measure, Network, Origin, Shown, canonical, parse_network};
 

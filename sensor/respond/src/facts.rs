@@ -15,7 +15,8 @@ use sensor_capture::netlink::{
     self, Address, Change, Neighbour, Route, RouteKind, addresses, neighbours, next_hops,
 };
 
-use super::guard::{Protected, Reason};
+use super::guard::Protected;
+use super::reason::Reason;
 use resolvers::Resolvers;
 use sessions::Sessions;
 use time_servers::TimeServers;

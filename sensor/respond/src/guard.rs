@@ -1,12 +1,12 @@
 //! Addresses that are never blocked, whatever a detector or a person says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::entry::{BlockError, canonical};
+use super::reason::{Reason, Why};
 
 /// Networks that nobody can be in, or that reach many.
 const NEVER: [(&str, Reason); 7] = [
@@ -21,69 +21,6 @@ const NEVER: [(&str, Reason); 7] = [
 
 /// Reasons kept for one network: a gateway may serve a thousand tables.
 const MAX_REASONS: usize = 8;
-
-/// Reason why a network is never blocked; the first ones matter most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    OwnAddress,
-    /// A next hop of a route, or a link-local address of one.
-    Gateway,
-    /// A neighbour that said it routes.
-    Router,
-    /// The other end of a point-to-point link.
-    LinkPeer,
-    Resolver,
-    TimeServer,
-    /// The other end of an established SSH session of this host.
-    SshSession,
-    /// Named in the configuration or by an operator.
-    Allowed,
-    /// In the kernel's list since a run before; replaced when the host has been read.
-    Adopted,
-    ThisNetwork,
-    Loopback,
-    Unspecified,
-    Multicast,
-    Broadcast,
-}
-
-impl Reason {
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::OwnAddress => "own address",
-            Self::Gateway => "gateway",
-            Self::Router => "router",
-            Self::LinkPeer => "point-to-point peer",
-            Self::Resolver => "resolver",
-            Self::TimeServer => "time server",
-            Self::SshSession => "SSH session",
-            Self::Allowed => "allow-list",
-            Self::Adopted => "found in the maps of the run before",
-            Self::ThisNetwork => "this network",
-            Self::Loopback => "loopback",
-            Self::Unspecified => "unspecified",
-            Self::Multicast => "multicast",
-            Self::Broadcast => "broadcast",
-        }
-    }
-}
-
-/// Reason with where it comes from, as an interface or a file; empty where the reason says it all.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Why {
-    pub reason: Reason,
-    pub from: String,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason.label())?;
-        if self.from.is_empty() {
-            return Ok(());
-        }
-        write!(f, " ({})", self.from)
-    }
-}
 
 /// Networks, each with the reasons why it is protected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod facts;
 mod filter;
 mod guard;
 mod kernel;
+mod reason;
 mod saved;
 mod table;
 mod watch;
@@ -24,8 +25,9 @@ pub use entry::{
     BlockError, Listed, MAX_TTL, Measure, Network, Origin, Request, Shown, parse_network,
 };
 pub use facts::{Effect, Fact, Host, Source};
-pub use guard::{Guard, Protected, Reason, Why};
+pub use guard::{Guard, Protected};
 pub use kernel::{GuardState, Guarded, KernelRespond, Options};
+pub use reason::{Reason, Why};
 pub use watch::{FactState, GuardWatch};
 
 /// What the sensor may do.

@@ -22,16 +22,16 @@ use tracing::{error, info, warn};
 use super::notify::Notify;
 use super::printer::Lines;
 use super::probation::Watch;
-use super::queue::{Closed, Drain};
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks};
 use super::socket::attached;
-use super::{Ask, GivenFeedback, GivenOrder, Reload, Reply, orders};
+use super::{Ask, GivenFeedback, GivenOrder, Reload, Reply, lists};
 use crate::checkpoint::Checkpoint;
 use crate::conditions;
 use crate::config::Settings;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Sink as _};
+use crate::queue::{Closed, Drain};
 use crate::stream::LogLines;
 use sensor_capture::drive::{Drive, Listener, Past, Tables as _};
 use sensor_capture::kernel::Kernel;
@@ -132,7 +132,7 @@ impl EngineThread {
                 let at_ns = self.kernel.now_ns();
                 let head = self.about.sensor.head(at_ns);
                 let released = order.releases();
-                let done = orders::carry_out(&mut self.pipeline.respond, order, &by, &head);
+                let done = lists::carry_out(&mut self.pipeline.respond, order, &by, &head);
                 if done.is_ok() {
                     for network in released {
                         self.pipeline.feed(at_ns, Input::Released { network });

@@ -14,10 +14,10 @@ use sensor_record::{Record, Zone};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::queue::{self, Closed, Drain, Gauge, Policy, Refusal, Sender};
 use super::recent::Recent;
 use super::spawn;
 use crate::print::{Format, formatted};
+use crate::queue::{self, Closed, Drain, Gauge, Policy, Refusal, Sender};
 use crate::stream::{Health, Turn, WholeLines, unbuffered};
 
 /// Records on their way to one output: some ten seconds of a busy minute, 8 MB at most.

@@ -4,11 +4,11 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::queue::Sender;
 use super::socket::Answers;
 use super::{Ask, SetFilter, metrics};
 use crate::config::{self, Settings, Sources, live_part};
 use crate::print::Format;
+use crate::queue::Sender;
 
 /// What came of reading the configuration again.
 #[derive(Clone, Debug, Default)]

@@ -12,8 +12,8 @@ use sensor_engine::{ExceptionUse, Stats, TableUse};
 use sensor_record::answer::Outcomes;
 use sensor_record::{Counts, Sensor};
 
-use super::queue::Gauge;
 use crate::config::Settings;
+use crate::queue::Gauge;
 use crate::stream::Health;
 use sensor_capture::kernel::{Attachment, Kernel};
 use sensor_respond::{GuardState, Mode};

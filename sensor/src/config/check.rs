@@ -6,7 +6,7 @@ use sensor_engine::{parse_size, parse_time, size_text, time_text};
 use serde_json::{Map, Value, json};
 
 use super::fault::Fault;
-use super::layers::{Given, Item, Leaf, Origin};
+use super::leaf::{Given, Item, Leaf, Origin};
 use super::put;
 use super::schema::{Kind, Schema, Setting, join};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::layers::Origin;
+use super::leaf::Origin;
 
 /// One fault: where, which key, what and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! From files, environment and flags to a list of keys with values and origins.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,53 +9,9 @@ use serde_json::Value;
 use toml::de::DeTable;
 
 use super::fault::Fault;
+use super::leaf::{Given, Leaf, Origin};
 use super::read::Reader;
 use super::{DEFAULT_FILE, DEFAULT_FOLDER, ENVIRONMENT_PREFIX, Sources};
-
-/// Where a value was set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    Default,
-    File { path: PathBuf, line: usize },
-    Environment(String),
-    Flag(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Self::Environment(name) => f.write_str(name),
-            Self::Flag(flag) => f.write_str(flag),
-        }
-    }
-}
-
-/// One key that was set.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Leaf {
-    pub path: String,
-    pub given: Given,
-    pub origin: Origin,
-}
-
-/// What a key was set to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Given {
-    Value(Value),
-    /// Items of a list of values.
-    List(Vec<(Value, Origin)>),
-    /// Tables of a list of tables.
-    Tables(Vec<Item>),
-}
-
-/// One table of a list of tables.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Item {
-    pub origin: Origin,
-    pub leaves: Vec<Leaf>,
-}
 
 /// What was set, of each key the strongest layer's.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::Fault;
-use super::layers::{Given, Item, Leaf, Origin};
+use super::leaf::{Given, Item, Leaf, Origin};
 use super::schema::{Kind, Setting, join, unit_of};
 
 /// Reads texts of TOML, and says what is wrong with their keys.

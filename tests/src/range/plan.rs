@@ -4,16 +4,9 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::random::Random;
-use super::recipe::{Role, Side};
+use super::recipe::{Family, Role, Side};
 
 pub type Mac = [u8; 6];
-
-/// Which addresses the steps are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    V4,
-    V6,
-}
 
 /// Networks of a site. The site's router has the first address of each.
 #[derive(Debug)]

@@ -1,6 +1,11 @@
 //! What a recipe is made of: hosts, services, steps, variants and what must have happened.
 
-use super::plan::Family;
+/// Addresses that the steps are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
 
 /// Which side of the router a host is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

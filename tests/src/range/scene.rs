@@ -16,10 +16,10 @@ use super::interrupt;
 use super::label::{Label, Labels, Marker};
 use super::net::{Cabling, Net, PASSWORD};
 use super::packet::{Kind, Packet};
-use super::plan::{Family, Host, Site};
+use super::plan::{Host, Site};
 use super::programs;
 use super::random::Random;
-use super::recipe::{Check, Ends, Ready, Role, Scenario, Service, Side, State, Step};
+use super::recipe::{Check, Ends, Family, Ready, Role, Scenario, Service, Side, State, Step};
 use super::recipes::background;
 use crate::wait_until;
 

@@ -13,6 +13,7 @@ use aya::programs::{
 use tracing::{info, warn};
 
 use super::interface::{Interface, LINEAR_MTU};
+use super::links::Links;
 use super::load::Kernel;
 use crate::netlink::{self, Filter, Hook, XdpMode as AttachedMode};
 
@@ -84,17 +85,6 @@ pub struct AtStart {
     /// Packets received when it was done, and sent.
     pub received: u64,
     pub sent: u64,
-}
-
-/// Links that hold the programs on an interface.
-#[derive(Debug)]
-pub(super) struct Links {
-    /// Name of the ingress program.
-    program: &'static str,
-    ingress: XdpLinkId,
-    egress: SchedClassifierLinkId,
-    /// The clsact qdisc is ours, too.
-    made_clsact: bool,
 }
 
 const INGRESS: &str = "sensor_xdp";

@@ -17,9 +17,9 @@ use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
-use super::attach::Links;
 use super::clock::{Clock, ClockReading, ClockStep, monotonic_ns};
 use super::gaps::Gaps;
+use super::links::Links;
 use super::pin::{Adopted, Pins, Stamps};
 use super::shared::SharedArray;
 use super::tables::{self, Looked, Sequences, TableReader};

@@ -23,7 +23,7 @@ use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{Gate, LAYOUT};
 use tracing::warn;
 
-use super::SharedArray;
+use super::shared::SharedArray;
 
 /// Maps of the lists. Their meaning has a version of its own ([`LAYOUT`]), so that blocks outlive an
 /// upgrade.

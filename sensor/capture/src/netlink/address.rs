@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use libc::{RTM_GETADDR, RTM_NEWADDR};
 
 use super::attributes::{attributes, ip, number_at};
-use super::fields;
+use super::fields::fields;
 use super::socket::{Message, ROUTE, Request, Socket};
 
 /// Bytes of `ifaddrmsg`.

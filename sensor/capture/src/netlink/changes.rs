@@ -9,9 +9,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-use super::route::{RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
+use super::address::Address;
+use super::link::Link;
+use super::neighbour::Neighbour;
+use super::route::{NextHop, RTM_DELNEXTHOP, RTM_NEWNEXTHOP, Route};
 use super::socket::{ROUTE, Socket, messages};
-use super::{Address, Link, Neighbour, NextHop, Route};
 
 /// Notifications that wait while nobody reads: some 4,000.
 const BUFFER_BYTES: usize = 1 << 20;

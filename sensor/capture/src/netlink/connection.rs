@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::{Context as _, Result};
 
 use super::attributes::number_at;
-use super::fields;
+use super::fields::fields;
 use super::socket::{Message, Request, SOCK_DIAG, Socket};
 
 /// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`.

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use libc::{RTM_DELQDISC, RTM_GETTFILTER, RTM_NEWTFILTER};
 
 use super::attributes::{attributes, nested, number, text};
-use super::fields;
+use super::fields::fields;
 use super::socket::{Message, ROUTE, Request, Socket};
 
 /// Bytes of `tcmsg`.

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use libc::{RTM_GETLINK, RTM_NEWLINK};
 
 use super::attributes::{attributes, nested, number, number_at, text};
-use super::fields;
+use super::fields::fields;
 use super::socket::{Message, ROUTE, Request, Socket};
 
 /// Bytes of `ifinfomsg`.

@@ -8,9 +8,9 @@ use ipnet::IpNet;
 use libc::{RTM_GETROUTE, RTM_NEWROUTE};
 
 use super::attributes::{attributes, ip, nested, number, number_at};
-use super::link::link_by_index;
+use super::fields::fields;
+use super::link::{Link, link_by_index};
 use super::socket::{Message, ROUTE, Request, Socket};
-use super::{Link, fields};
 
 /// Bytes of `rtmsg`.
 const HEADER_BYTES: usize = 12;

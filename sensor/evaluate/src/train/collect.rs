@@ -9,10 +9,10 @@ use sensor_common::Address;
 use sensor_engine::{Config, Engine, Family, Input, Inputs, Output, SECOND_NS, Vector, inputs};
 use sha2::{Digest as _, Sha256};
 
-use super::groups::fingerprint;
+use super::fingerprint::fingerprint;
 use crate::families::kind_of;
 use crate::labels::Labels;
-use crate::roc::ordered;
+use crate::truth::ordered;
 use crate::truth::{Event, Truth, WINDOW_NS};
 use crate::{Progress, Subject};
 use sensor_capture::drive::Listener;

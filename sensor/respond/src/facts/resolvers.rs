@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::config::{lines, read};
-use crate::guard::{Protected, Reason};
+use crate::guard::Protected;
+use crate::reason::Reason;
 
 /// Files that name resolvers: the system's, and those in which systemd-resolved and NetworkManager
 /// keep the resolvers that they ask while the system's names themselves.

@@ -18,7 +18,8 @@ use anyhow::Result;
 use sensor_capture::netlink::{Connection, Protocol, State, connections};
 
 use super::config::{files_in, lines, read};
-use crate::guard::{Protected, Reason};
+use crate::guard::Protected;
+use crate::reason::Reason;
 
 const SSH_PORT: u16 = 22;
 /// Connections that are remembered; of more, those that are known to be sessions count.

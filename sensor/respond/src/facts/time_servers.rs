@@ -9,7 +9,8 @@ use sensor_capture::netlink::{Protocol, State, connections};
 
 use super::chrony;
 use super::config::{files_in, lines, read};
-use crate::guard::{Protected, Reason};
+use crate::guard::Protected;
+use crate::reason::Reason;
 
 const NTP_PORT: u16 = 123;
 

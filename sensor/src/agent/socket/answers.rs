@@ -13,13 +13,13 @@ use tokio::sync::{oneshot, watch};
 
 use super::protocol::{Answer, Code, Refusal, Request};
 use crate::agent::orders::Order;
-use crate::agent::queue::{Gauge, Sender};
 use crate::agent::recent::Recent;
 use crate::agent::search::FlowQuery;
 use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenFeedback, GivenOrder};
+use crate::queue::{Gauge, Sender};
 use crate::stream::Health;
 use sensor_capture::kernel::{Attachment, TableReader};
 use sensor_respond::{FactState, GuardState, Origin};

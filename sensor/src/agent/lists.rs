@@ -1,0 +1,148 @@
+//! Orders carried out on the block-list and the allow-list, on the engine's thread, which owns both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use sensor_record::answer::{
+    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
+};
+use sensor_record::{Allowed, Block, Head, transport};
+
+use super::orders::{BlockAdd, BlockList, MAX_TARGETS, Order, OrderScope};
+use super::socket::protocol::Answer;
+use sensor_capture::kernel::monotonic_ns;
+use sensor_respond::{
+    BlockError, Guarded, KernelRespond, Listed, Measure, Network, Origin, Request, Respond as _,
+};
+
+/// Entries of one answer.
+pub const MAX_LISTED: usize = 10_000;
+
+/// Carries an order out.
+///
+/// # Errors
+/// Why not, for the person who gave it.
+pub fn carry_out(
+    respond: &mut KernelRespond,
+    order: Order,
+    by: &Origin,
+    head: &Head,
+) -> Result<Answer, String> {
+    let all = |entries: &[Listed]| entries.iter().map(|entry| block(head, entry)).collect();
+    let told = |cause: BlockError| cause.to_string();
+    match order {
+        Order::BlockAdd(add) => block_add(respond, &add, by).map(Answer::BlockAdded),
+        Order::BlockDel(del) => {
+            let scope = del.scope.map(OrderScope::scope);
+            let removed = respond.unblock(&del.target.0, scope, by).map_err(told)?;
+            let removed = all(&removed);
+            Ok(Answer::BlockRemoved(BlockRemoved { removed }))
+        }
+        Order::BlockList(which) => Ok(Answer::BlockListed(block_list(respond, &which, head))),
+        Order::BlockFlush => {
+            let n_removed = respond.flush(by) as u64;
+            Ok(Answer::BlockFlushed(BlockFlushed { n_removed }))
+        }
+        Order::AllowAdd { network, force } => {
+            if !force && let Some(doubts) = respond.doubts(&network.0) {
+                return Err(format!("{doubts}; say --force if that is meant"));
+            }
+            let gone = respond.allow(&network.0, by.clone()).map_err(told)?;
+            let unblocked = all(&gone);
+            Ok(Answer::AllowAdded(AllowAdded { unblocked }))
+        }
+        Order::AllowDel(network) => {
+            respond.disallow(&network.0, by).map_err(told)?;
+            Ok(Answer::Done(Done {}))
+        }
+        Order::AllowList => Ok(Answer::AllowListed(allow_list(respond, head))),
+    }
+}
+
+fn block_add(
+    respond: &mut KernelRespond,
+    add: &BlockAdd,
+    by: &Origin,
+) -> Result<BlockAdded, String> {
+    if add.targets.len() > MAX_TARGETS {
+        return Err(format!("at most {MAX_TARGETS} targets in one request"));
+    }
+    let reason: Arc<str> = match add.reason.as_str() {
+        "" => Arc::from("by hand"),
+        given => Arc::from(given),
+    };
+    let measure = match add.rate_packets_per_s {
+        Some(packets_per_s) => Measure::RateLimit { packets_per_s },
+        None => Measure::Drop,
+    };
+    let request = |target: &Network| Request {
+        target: target.0,
+        scope: add.scope.scope(),
+        measure,
+        ttl: Duration::from_secs(add.ttl_s),
+        origin: by.clone(),
+        reason: Arc::clone(&reason),
+    };
+    let requests: Vec<Request> = add.targets.iter().map(request).collect();
+    let (n_added, refused) = respond.load_bulk(&requests);
+    Ok(BlockAdded {
+        n_added: n_added as u64,
+        refused: refused.iter().map(ToString::to_string).collect(),
+        mode: respond.mode().into(),
+    })
+}
+
+fn block_list(respond: &KernelRespond, which: &BlockList, head: &Head) -> BlockListed {
+    let within = |target: &IpNet| {
+        let network = which.within.as_ref();
+        network.is_none_or(|network| network.0.contains(target))
+    };
+    let limit = which.limit.clamp(1, MAX_LISTED);
+    let entries = respond
+        .blocks()
+        .filter(|entry| within(&entry.target))
+        .take(limit)
+        .map(|entry| block(head, &entry));
+    BlockListed {
+        entries: entries.collect(),
+        of: respond.n_entries() as u64,
+        mode: respond.mode().into(),
+    }
+}
+
+fn block(head: &Head, entry: &Listed) -> Block {
+    let left_ns = entry.expires_ns.saturating_sub(monotonic_ns());
+    let protocol = entry.scope.protocol;
+    Block {
+        head: head.clone(),
+        target: Network(entry.target),
+        action: entry.measure.action(),
+        rate_packets_per_s: entry.measure.rate_packets_per_s(),
+        protocol,
+        transport: (protocol != 0).then(|| transport(protocol)),
+        port: entry.scope.local_port,
+        ttl_s: left_ns / 1_000_000_000,
+        packets: entry.packets,
+        bytes: entry.bytes,
+        origin: Origin::clone(&entry.origin),
+        reason: entry.reason.to_string(),
+    }
+}
+
+fn allow_list(respond: &mut KernelRespond, head: &Head) -> AllowListed {
+    respond.follow_host();
+    let one = |guarded: Guarded<'_>| {
+        let why: Vec<String> = guarded.reasons.iter().map(ToString::to_string).collect();
+        let reasons = guarded.reasons.iter().map(|why| why.reason.label().into());
+        Allowed {
+            head: head.clone(),
+            network: Network(*guarded.network),
+            why: why.join("; ").into(),
+            reasons: reasons.collect(),
+            origin: guarded.by.cloned(),
+        }
+    };
+    let entries = respond.allowed().take(MAX_LISTED).map(one).collect();
+    AllowListed { entries }
+}
