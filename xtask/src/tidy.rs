@@ -1,5 +1,8 @@
 //! The house rules that neither the compiler, clippy nor cargo-deny checks.
 
+mod paths;
+mod walls;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -62,13 +65,16 @@ const RIDDLES: &[&str] = &[
 pub fn check() -> Result {
     let root = proc::workspace_root();
     let mut faults = Vec::new();
+    let mut files = Vec::new();
     for path in sources(&root)? {
         let text = read(&root.join(&path))?;
         faults.extend(size(&path, &text));
         faults.extend(imports(&path, &text));
         faults.extend(docs(&path, &text));
         faults.extend(json(&path, &text));
+        files.push((path, text));
     }
+    faults.extend(walls::imports(&files));
     faults.extend(manifests(&root)?);
     if faults.is_empty() {
         return Ok(());
@@ -201,6 +207,7 @@ fn manifests(root: &Path) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     for path in listed.lines().filter(|path| *path != "Cargo.toml") {
         let text = read(&root.join(path))?;
+        faults.extend(walls::crates(path, &text));
         // A workspace of its own has no lints to take over.
         if text.contains("[workspace]") {
             continue;
