@@ -89,11 +89,6 @@ const NO_CIRCLES: &[&str] = &[
 /// Modules whose own imports may close a circle, each with the reason.
 const LISTS: &[(&str, &str, &str)] = &[
     (
-        "sensor/capture/src",
-        "kernel::tables",
-        "it needs the clock of the loaded program",
-    ),
-    (
         "sensor/engine/src",
         "config",
         "it holds the models and exceptions that stages are given",
