@@ -202,10 +202,20 @@ impl Packed {
     }
 }
 
+/// Which of the packets of a frame is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Level {
+    Outer = 0,
+    /// Within a tunnel.
+    Inner = 1,
+}
+
 /// A packet on its way through the lists.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     pub packet: &'a Packet,
+    pub level: Level,
     pub now_ns: u64,
     pub bytes: u32,
     pub seed: u64,
@@ -213,25 +223,13 @@ pub struct Asked<'a> {
 
 /// Looks a packet's source up and rules on it.
 #[inline(always)]
-pub fn check<T: BlockTable>(
-    table: &mut T,
-    packet: &Packet,
-    now_ns: u64,
-    bytes: u32,
-    seed: u64,
-) -> Met {
+pub fn check<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Met {
     let gate = table.gate();
     let is_empty = gate.n_sources == 0 && gate.n_prefixes == 0;
-    if is_empty || !may_list(table, &gate, Key::of(&packet.source)) {
+    if is_empty || !may_list(table, &gate, Key::of(&asked.packet.source)) {
         return Met::NOTHING;
     }
-    let asked = Asked {
-        packet,
-        now_ns,
-        bytes,
-        seed,
-    };
-    table.search(&asked).unpack(gate.enforce)
+    table.search(asked).unpack(gate.enforce)
 }
 
 /// True where the allow-list may hold the source.

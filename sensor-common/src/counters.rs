@@ -26,52 +26,67 @@ macro_rules! table {
 }
 
 table! {
-    /// Outcome of parsing one packet. Everything from [`Outcome::EthernetTruncated`] on is
-    /// malformed: counted by reason, and passed.
+    /// Result of parsing one packet. Three groups in this order: packets with IP addresses, which have
+    /// a flow whatever else is wrong with them; frames that are not IP; frames that end or err before
+    /// an address could be read. The first and the last of them begin with what is well formed.
     Outcome {
         Tcp = "tcp": "TCP segment",
         Udp = "udp": "UDP datagram",
         Icmp = "icmp": "ICMP or ICMPv6 message",
         Sctp = "sctp": "SCTP packet",
-        Gre = "gre": "GRE packet that was not stepped into",
+        Gre = "gre": "GRE packet",
         OtherProtocol = "other_protocol": "IP packet of another protocol",
         LaterFragment = "later_fragment": "fragment without a transport header",
+        VlanTooDeep = "vlan_too_deep": "more than two VLAN tags",
+        Ipv4BadHeaderLength = "ipv4_bad_header_length": "IPv4 header length below 20 bytes",
+        Ipv4BadTotalLength = "ipv4_bad_total_length": "IPv4 total length below the header length",
+        Ipv6ExtensionTruncated = "ipv6_extension_truncated": "packet ends within an IPv6 extension header",
+        Ipv6TooManyExtensions = "ipv6_too_many_extensions": "more than six IPv6 extension headers",
+        HeadersTooLong = "headers_too_long": "headers reach further into the frame than is followed",
+        BadFragment = "bad_fragment": "fragment that no stack sends: too small, or of a wrong length (RFC 791, 1858, 3128)",
+        TcpTruncated = "tcp_truncated": "packet ends within a TCP header",
+        TcpBadDataOffset = "tcp_bad_data_offset": "TCP data offset below 20 bytes",
+        UdpTruncated = "udp_truncated": "packet ends within a UDP header",
+        UdpBadLength = "udp_bad_length": "UDP length below 8 bytes",
+        IcmpTruncated = "icmp_truncated": "packet ends within an ICMP header",
+        SctpTruncated = "sctp_truncated": "packet ends within an SCTP header",
         Arp = "arp": "ARP packet",
+        Pppoe = "pppoe": "PPPoE discovery, or a PPP protocol other than IP",
+        Mpls = "mpls": "MPLS packet that carries no IP",
+        Llc = "llc": "802.3 frame that carries no IP: spanning tree, IS-IS and others",
+        VnTag = "vn_tag": "frame with a VN-Tag (802.1BR), which is not read",
+        Dsa = "dsa": "frame with the tag of a switch chip (DSA, EDSA), which is not read",
+        Macsec = "macsec": "MACsec frame (802.1AE), which is not read",
+        ProviderBackbone = "provider_backbone": "frame within a frame (802.1ah), which is not read",
         NotIp = "not_ip": "frame of another EtherType",
         EthernetTruncated = "ethernet_truncated": "frame shorter than an Ethernet header",
-        VlanTruncated = "vlan_truncated": "frame ends within a VLAN tag",
-        VlanTooDeep = "vlan_too_deep": "more than two VLAN tags",
+        LinkTruncated = "link_truncated": "frame ends within a VLAN tag, an MPLS label, a PPPoE or an HSR header",
+        LinkTooDeep = "link_too_deep": "more link headers than are followed",
         ArpTruncated = "arp_truncated": "frame ends within an ARP packet",
         Ipv4Truncated = "ipv4_truncated": "frame ends within an IPv4 header",
         Ipv4BadVersion = "ipv4_bad_version": "IPv4 EtherType, other version number",
-        Ipv4BadHeaderLength = "ipv4_bad_header_length": "IPv4 header length below 20 bytes",
-        Ipv4BadTotalLength = "ipv4_bad_total_length": "IPv4 total length below the header length",
         Ipv6Truncated = "ipv6_truncated": "frame ends within an IPv6 header",
         Ipv6BadVersion = "ipv6_bad_version": "IPv6 EtherType, other version number",
-        Ipv6ExtensionTruncated = "ipv6_extension_truncated": "frame ends within an IPv6 extension header",
-        Ipv6TooManyExtensions = "ipv6_too_many_extensions": "more IPv6 extension headers than are followed",
-        TcpTruncated = "tcp_truncated": "frame ends within a TCP header",
-        TcpBadDataOffset = "tcp_bad_data_offset": "TCP data offset below 20 bytes",
-        UdpTruncated = "udp_truncated": "frame ends within a UDP header",
-        UdpBadLength = "udp_bad_length": "UDP length below 8 bytes",
-        IcmpTruncated = "icmp_truncated": "frame ends within an ICMP header",
-        SctpTruncated = "sctp_truncated": "frame ends within an SCTP header",
-        HeadersTooLong = "headers_too_long": "headers reach further into the frame than is followed",
-        TunnelTruncated = "tunnel_truncated": "frame ends within a tunnel header",
     }
 }
 
 impl Outcome {
-    /// True where the packet could not be read.
+    /// True where the packet could not be read to the end.
     #[inline(always)]
     pub const fn is_malformed(self) -> bool {
-        self as u32 >= Self::EthernetTruncated as u32
+        let has_addresses = self as u32 >= Self::VlanTooDeep as u32 && Self::has_flow(self as u32);
+        has_addresses || self as u32 >= Self::EthernetTruncated as u32
     }
 
-    /// True where an outcome of this index has the addresses and the protocol of an IP packet.
+    /// True where an outcome of this index has the addresses of an IP packet, and thus a flow.
     #[inline(always)]
     pub const fn has_flow(index: u32) -> bool {
-        index <= Self::LaterFragment as u32
+        index < Self::Arp as u32
+    }
+
+    /// True for frames that carry, as far as is read, no IP packet.
+    pub const fn is_not_ip(self) -> bool {
+        self as u32 >= Self::Arp as u32 && !self.is_malformed()
     }
 }
 
@@ -91,6 +106,8 @@ table! {
         HostNotAdmitted = "host_not_admitted": "packets whose host row was taken by a busier host",
         EventRingFull = "event_ring_full": "events and samples that found their ring full",
         SampleOverBudget = "sample_over_budget": "events and samples above the budget of their kind",
+        Decapsulated = "decapsulated": "packets within a tunnel that were counted as packets of a flow of their own",
+        NotDecapsulated = "not_decapsulated": "packets on the port or of the protocol of a tunnel that hold no tunnel or no IP packet: the outer flow alone counts",
     }
 }
 

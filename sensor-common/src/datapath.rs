@@ -3,12 +3,15 @@
 
 use crate::arrival::{Arrival, Way};
 use crate::block::list::Key;
-use crate::block::{self, BlockTable, Ruling};
+use crate::block::{self, Asked, BlockTable, Level, Met, Packed, Ruling};
 use crate::counters::{Event, Outcome};
 use crate::event::{self, Budgets, Kind, Notice};
-use crate::flow::{self, Admit, Bucket, Cached, Due, FlowSink, Held, Sequence, Taken, is_plain};
+use crate::flow::{
+    self, Admit, Bucket, Cached, Due, FlowSink, Held, Member, Outer, OuterTable, Outers, Sequence,
+    Taken, is_plain,
+};
 use crate::host::{Contact, HostRow, Policy};
-use crate::packet::{Age, Decapsulate, Frame, Glimpse, Halves, Packet, glimpse};
+use crate::packet::{Age, Frame, Glimpse, Halves, Packet, glimpse};
 use crate::{Address, hash_address};
 use core::marker::PhantomData;
 
@@ -44,7 +47,6 @@ unsafe impl crate::Pod for FrameMetadata {}
 pub struct Settings {
     /// Secret of the hashes.
     pub seed: u64,
-    pub tunnels: Decapsulate,
     /// New flows that one CPU admits in one [`ADMIT_WINDOW_SHIFT`] window.
     pub admit_per_window: u32,
     pub events: Events,
@@ -117,10 +119,52 @@ pub trait Counters {
     fn budgets(&mut self) -> Option<&mut Budgets>;
 }
 
+/// A tunnel that is configured: the networks of its ends. Whoever sends between them may be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TunnelPeer {
+    pub local: Address,
+    pub local_mask: Address,
+    pub remote: Address,
+    pub remote_mask: Address,
+}
+
+const _: () = assert!(size_of::<TunnelPeer>() == 64);
+// SAFETY: arrays of integers; the size assertion rules padding out.
+unsafe impl crate::Pod for TunnelPeer {}
+
+impl TunnelPeer {
+    /// True where the addresses are the tunnel's ends, in either order.
+    #[inline(always)]
+    pub const fn joins(&self, a: &Address, b: &Address) -> bool {
+        let there =
+            differs(a, &self.local, &self.local_mask) | differs(b, &self.remote, &self.remote_mask);
+        let back =
+            differs(b, &self.local, &self.local_mask) | differs(a, &self.remote, &self.remote_mask);
+        there == 0 || back == 0
+    }
+}
+
+/// Bits in which an address is not of a network.
+#[inline(always)]
+const fn differs(address: &Address, network: &Address, mask: &Address) -> u32 {
+    ((address[0] ^ network[0]) & mask[0])
+        | ((address[1] ^ network[1]) & mask[1])
+        | ((address[2] ^ network[2]) & mask[2])
+        | ((address[3] ^ network[3]) & mask[3])
+}
+
+/// Tunnels: those that are configured, and outer headers of flows.
+pub trait TunnelTable: OuterTable {
+    /// True where the addresses are the ends of a configured tunnel.
+    fn is_configured(&self, a: &Address, b: &Address) -> bool;
+}
+
 /// Everything a packet meets.
-pub struct Datapath<F, H, B, C, R> {
+pub struct Datapath<F, H, B, C, R, T> {
     pub flows: F,
     pub hosts: H,
+    pub tunnels: T,
     pub blocks: B,
     pub counters: C,
     pub ring: R,
@@ -134,18 +178,19 @@ pub enum Verdict {
     Drop,
 }
 
-impl<F, H, B, C, R> Datapath<F, H, B, C, R>
+impl<F, H, B, C, R, T> Datapath<F, H, B, C, R, T>
 where
     F: FlowTable,
     H: HostTable,
     B: BlockTable,
     C: Counters,
     R: FlowSink,
+    T: TunnelTable,
 {
     /// Before parsing: true where the packet is one of the plain many from a source that is blocked
     /// as a whole. It is dropped then, and counted as [`Self::process`] would have counted it.
     #[inline(always)]
-    pub fn drops_at_once<T: Frame + ?Sized>(&mut self, frame: &T, arrival: &Arrival) -> bool {
+    pub fn drops_at_once<P: Frame + ?Sized>(&mut self, frame: &P, arrival: &Arrival) -> bool {
         let blocks = &mut self.blocks;
         let gate = blocks.gate();
         if gate.n_sources == 0 || gate.enforce == 0 {
@@ -205,16 +250,130 @@ where
             return (verdict, hit);
         }
         self.record::<S>(packet, way, arrival);
+        (verdict, self.notice(packet, arrival))
+    }
+
+    /// Begins with a packet within a tunnel, after [`Self::process`] took `outer`, which carries it.
+    /// True where the tunnel is configured and its sender is to be looked for in the lists
+    /// ([`Self::look_up_inner`], [`Self::rule_inner`]). Else anybody wrote its addresses: they are
+    /// neither looked for nor counted as hosts. [`Self::record_inner`], [`Self::count_inner`] and
+    /// [`Self::notice_inner`] are last.
+    ///
+    /// Steps of their own, since the kernel has little stack.
+    #[inline(always)]
+    pub fn begin_inner(
+        &mut self,
+        inner: &mut Packet,
+        outer: &Packet,
+        way: Way,
+        arrival: &Arrival,
+    ) -> bool {
+        let (segments, bytes) = (arrival.segments as u64, arrival.bytes as u64);
+        self.counters.event(Event::Decapsulated, segments, bytes);
+        let is_trusted = self
+            .tunnels
+            .is_configured(&outer.source, &outer.destination);
+        if is_trusted {
+            inner.realm.trust();
+        }
+        is_trusted && way == Way::Ingress
+    }
+
+    /// Looks the sender of a packet within a tunnel up.
+    #[inline(always)]
+    pub fn look_up_inner(&mut self, inner: &Packet, arrival: &Arrival) -> Packed {
+        self.blocks.search(&Asked {
+            packet: inner,
+            level: Level::Inner,
+            now_ns: arrival.now_ns,
+            bytes: arrival.bytes,
+            seed: self.settings.seed,
+        })
+    }
+
+    /// Carries out what the lists say of a packet within a tunnel.
+    #[inline(always)]
+    pub fn rule_inner(
+        &mut self,
+        inner: &mut Packet,
+        found: Packed,
+        arrival: &Arrival,
+    ) -> (Verdict, Notice) {
+        let enforce = self.blocks.gate().enforce;
+        self.rule(inner, found.unpack(enforce), arrival)
+    }
+
+    /// Takes a packet within a tunnel, which passes, into a flow of its own.
+    #[inline(always)]
+    pub fn record_inner<S: Sequence>(
+        &mut self,
+        packet: &mut Packet,
+        outer: &Outer,
+        way: Way,
+        arrival: &Arrival,
+    ) -> InnerShare {
+        let member = Member {
+            packet,
+            hash: flow::hash_inner(packet, outer, self.settings.seed),
+            outer: Some(outer),
+        };
+        let Some(taken) = self.cache::<S>(member, way, arrival) else {
+            packet.set_age(Age::OLD);
+            return InnerShare::PACKET;
+        };
+        packet.set_age(age(taken));
+        match self.share(taken.cached, false, arrival) {
+            Share::Admitted => InnerShare::ADMITTED,
+            Share::NotAdmitted => InnerShare::NOT_ADMITTED,
+            Share::Later | Share::Due | Share::Packet => InnerShare::PACKET,
+        }
+    }
+
+    /// Counts a packet within a configured tunnel in the rows of its hosts; of any other there are none.
+    #[inline(always)]
+    pub fn count_inner<S: Sequence>(
+        &mut self,
+        packet: &Packet,
+        way: Way,
+        arrival: &Arrival,
+        share: InnerShare,
+    ) {
+        if packet.realm.is_untrusted() {
+            return;
+        }
+        let share = match share {
+            InnerShare::ADMITTED => Share::Admitted,
+            InnerShare::NOT_ADMITTED => Share::NotAdmitted,
+            _ => Share::Packet,
+        };
+        self.count_hosts::<S>(packet, way, arrival, (share, Due::NONE));
+    }
+
+    /// The event that a packet within a tunnel gives rise to, where the one around it gave none.
+    #[inline(always)]
+    pub fn notice_inner(&mut self, packet: &Packet, arrival: &Arrival) -> Notice {
+        self.notice(packet, arrival)
+    }
+
+    /// Counts a packet on the port, or of the protocol, of a tunnel, that carries none that is read.
+    #[inline(always)]
+    pub fn count_refused_tunnel(&mut self, arrival: &Arrival) {
+        let (segments, bytes) = (arrival.segments as u64, arrival.bytes as u64);
+        self.counters.event(Event::NotDecapsulated, segments, bytes);
+    }
+
+    /// The event that a packet gives rise to.
+    #[inline(always)]
+    fn notice(&mut self, packet: &Packet, arrival: &Arrival) -> Notice {
         if packet.is_hit() {
             let origin = self.blocks.told();
-            return (verdict, self.afford(Some(Kind::BlockHit), origin, arrival));
+            return self.afford(Some(Kind::BlockHit), origin, arrival);
         }
-        let notice = match packet.age() {
+        match packet.age() {
             Age::OLD => Notice::NONE,
             Age::FIRST => self.begun(packet, arrival),
             _ => self.afford(event::kind(packet, arrival.bytes), 0, arrival),
-        };
-        (verdict, notice)
+        }
     }
 
     /// The first packet of a flow: a sample that says so, else the event of its start where that is
@@ -222,7 +381,9 @@ where
     #[inline(always)]
     fn begun(&mut self, packet: &Packet, arrival: &Arrival) -> Notice {
         let sample = self.afford(event::kind(packet, arrival.bytes), event::BEGAN, arrival);
-        if sample.kind == 0 && self.settings.events.has(Events::FLOW_STARTED) {
+        // The flow within a tunnel is told in the place of the flow around it.
+        let is_wanted = self.settings.events.has(Events::FLOW_STARTED) && !packet.carries_packet();
+        if sample.kind == 0 && is_wanted {
             return self.afford(Some(Kind::FlowStarted), event::BEGAN, arrival);
         }
         sample
@@ -272,11 +433,24 @@ where
     #[inline(always)]
     fn check(&mut self, packet: &mut Packet, arrival: &Arrival) -> (Verdict, Notice) {
         let (now_ns, bytes) = (arrival.now_ns, arrival.bytes);
-        let seed = self.settings.seed;
-        let met = block::check(&mut self.blocks, packet, now_ns, bytes, seed);
+        let asked = Asked {
+            packet,
+            level: Level::Outer,
+            now_ns,
+            bytes,
+            seed: self.settings.seed,
+        };
+        let met = block::check(&mut self.blocks, &asked);
+        self.rule(packet, met, arrival)
+    }
+
+    /// Carries out what the lists say.
+    #[inline(always)]
+    fn rule(&mut self, packet: &mut Packet, met: Met, arrival: &Arrival) -> (Verdict, Notice) {
         if met.ruling == Ruling::Pass {
             return (Verdict::Pass, Notice::NONE);
         }
+        let bytes = arrival.bytes;
         let verdict = self.carry_out(met.ruling, met.enforce, bytes);
         let notice = match (verdict, met.told) {
             (Verdict::Drop, Some(origin)) => self.afford(Some(Kind::BlockHit), origin, arrival),
@@ -320,27 +494,27 @@ where
         };
         let seed = self.settings.seed;
         self.hosts.fetch_remote(hash_address(remote, seed));
-        let Some(taken) = self.cache::<S>(packet, way, arrival) else {
+        let member = Member {
+            packet,
+            hash: flow::hash(packet, seed),
+            outer: None,
+        };
+        let Some(taken) = self.cache::<S>(member, way, arrival) else {
             packet.set_age(Age::OLD);
             return;
         };
-        // Through memory: the verifier must not follow the host counters once for each age.
-        packet.set_age(match (taken.is_young, taken.cached.began()) {
-            (false, _) => Age::OLD,
-            (true, true) => Age::FIRST,
-            (true, false) => Age::YOUNG,
-        });
-        let share = self.share(taken.cached, packet, arrival);
-        self.count_hosts::<S>(packet, way, arrival, share);
+        packet.set_age(age(taken));
+        let share = self.share(taken.cached, is_plain(packet), arrival);
+        self.count_hosts::<S>(packet, way, arrival, (share, taken.due));
     }
 
     /// Counts what the cache did; what of it the row of the remote host gets.
     #[inline(always)]
-    fn share(&mut self, cached: Cached, packet: &Packet, arrival: &Arrival) -> Share {
+    fn share(&mut self, cached: Cached, may_wait: bool, arrival: &Arrival) -> Share {
         let (event, share) = match cached {
-            Cached::Hit if is_plain(packet) => return Share::Later,
+            Cached::Hit if may_wait => return Share::Later,
             Cached::Hit => return Share::Packet,
-            Cached::HitDue(due) => return Share::Due(due),
+            Cached::HitDue => return Share::Due,
             Cached::RolledOver => (Event::FlowRollover, Share::Packet),
             Cached::RolloverLost => (Event::RolloverRingFull, Share::Packet),
             Cached::Started => (Event::FlowStarted, Share::Admitted),
@@ -356,29 +530,31 @@ where
     #[inline(always)]
     fn cache<S: Sequence>(
         &mut self,
-        packet: &Packet,
+        member: Member<'_>,
         way: Way,
         arrival: &Arrival,
     ) -> Option<Taken> {
         let Self {
             flows,
             hosts,
+            tunnels,
             counters,
             ring,
             settings,
             ..
         } = self;
-        let hash = flow::hash(packet, settings.seed);
-        let bucket = flows.bucket(hash)?;
-        let mut admit = NewFlow::<S, H, C> {
+        let bucket = flows.bucket(member.hash)?;
+        let mut admit = NewFlow::<S, H, C, T> {
             hosts,
+            tunnels,
+            hash: member.hash,
             counters,
             settings,
             now_ns: arrival.now_ns,
             sequence: PhantomData,
         };
         Some(flow::update::<S, R>(
-            bucket, hash, packet, way, arrival, ring, &mut admit,
+            bucket, member, way, arrival, ring, &mut admit,
         ))
     }
 
@@ -388,7 +564,7 @@ where
         packet: &Packet,
         way: Way,
         arrival: &Arrival,
-        share: Share,
+        (share, due): (Share, Due),
     ) {
         let (local, remote, is_toward) = match way {
             Way::Ingress => (&packet.destination, &packet.source, true),
@@ -398,6 +574,7 @@ where
             packet,
             arrival,
             share,
+            due,
         };
         let seed = self.settings.seed;
         let contact = Contact {
@@ -428,22 +605,41 @@ where
     }
 }
 
+/// Place of a packet in its flow. To be kept in memory: the verifier must not follow the host
+/// counters once for each age.
+#[inline(always)]
+const fn age(taken: Taken) -> u8 {
+    match (taken.is_young, taken.cached.began()) {
+        (false, _) => Age::OLD,
+        (true, true) => Age::FIRST,
+        (true, false) => Age::YOUNG,
+    }
+}
+
 /// Answers to the flow cache when a flow is new.
-struct NewFlow<'a, S, H, C> {
+struct NewFlow<'a, S, H, C, T> {
     hosts: &'a mut H,
+    tunnels: &'a mut T,
+    /// Chose the bucket.
+    hash: u64,
     counters: &'a mut C,
     settings: &'a Settings,
     now_ns: u64,
     sequence: PhantomData<S>,
 }
 
-impl<S: Sequence, H: HostTable, C: Counters> Admit for NewFlow<'_, S, H, C> {
+impl<S: Sequence, H: HostTable, C: Counters, T: OuterTable> Admit for NewFlow<'_, S, H, C, T> {
     #[inline(always)]
     fn may_admit(&mut self) -> bool {
         let limit = self.settings.admit_per_window;
         self.counters
             .admission()
             .is_some_and(|state| state.may_admit(self.now_ns, limit))
+    }
+
+    #[inline(always)]
+    fn outers(&mut self) -> Option<&mut Outers> {
+        self.tunnels.outers(self.hash)
     }
 
     /// Late packets don't contend for a row: they count if their host still has it.
@@ -458,13 +654,24 @@ impl<S: Sequence, H: HostTable, C: Counters> Admit for NewFlow<'_, S, H, C> {
     }
 }
 
+/// Part of a packet within a tunnel that host rows get, on its way from one function of the kernel to the
+/// next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InnerShare(pub u64);
+
+impl InnerShare {
+    pub const PACKET: Self = Self(0);
+    pub const ADMITTED: Self = Self(1);
+    pub const NOT_ADMITTED: Self = Self(2);
+}
+
 /// Part of a packet that the row of the remote host gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Share {
     /// Nothing: the flow holds it back.
     Later,
-    /// The packet, and others that were held back.
-    Due(Due),
+    /// The packet, and others that were held back: [`Seen::due`].
+    Due,
     /// The packet alone.
     Packet,
     /// The packet, which began a flow.
@@ -478,6 +685,7 @@ struct Seen<'a> {
     packet: &'a Packet,
     arrival: &'a Arrival,
     share: Share,
+    due: Due,
 }
 
 impl Seen<'_> {
@@ -500,15 +708,15 @@ impl Seen<'_> {
         let Some(row) = row else { return };
         let now_ns = self.arrival.now_ns;
         let n = match self.share {
-            Share::Due(due) => due.packets,
+            Share::Due => self.due.packets,
             _ => self.arrival.segments as u32,
         };
         if !row.claim::<S>(contact.host, now_ns, n, Policy::KeepHeavy) {
             return;
         }
-        if let Share::Due(due) = self.share {
+        if self.share == Share::Due {
             row.last_ns = now_ns;
-            row.count_due::<S>(due, self.packet.protocol, contact.is_toward);
+            row.count_due::<S>(self.due, self.packet.protocol, contact.is_toward);
             return;
         }
         row.count::<S>(self.packet, self.arrival, contact.is_toward);

@@ -6,6 +6,7 @@
 //! candidates, so that the packets of a long flow pay one comparison. Each kind has a budget per
 //! CPU and window, so that a flood of one neither costs much nor starves the others.
 
+use crate::Address;
 use crate::counters::Outcome;
 use crate::packet::{Packet, protocol};
 
@@ -98,10 +99,13 @@ pub struct EventHead {
     pub way: u8,
     pub source_mac: [u8; 6],
     pub destination_mac: [u8; 6],
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// Of a packet within a tunnel: the addresses outside. Else zeros.
+    pub outer_source: Address,
+    pub outer_destination: Address,
 }
 
-const _: () = assert!(size_of::<EventHead>() == 120);
+const _: () = assert!(size_of::<EventHead>() == 168);
 // SAFETY: integers and arrays of integers; the size assertion rules padding out.
 unsafe impl crate::Pod for EventHead {}
 
@@ -123,7 +127,7 @@ pub struct EventRecord {
     pub bytes: [u8; MAX_BYTES],
 }
 
-const _: () = assert!(size_of::<EventRecord>() == 120 + MAX_BYTES);
+const _: () = assert!(size_of::<EventRecord>() == 168 + MAX_BYTES);
 // SAFETY: as above.
 unsafe impl crate::Pod for EventRecord {}
 
@@ -187,33 +191,61 @@ impl Budgets {
     }
 }
 
-/// Packets of each direction of a flow that may be sampled, by its first packet. The lower port is
-/// taken for the service.
+/// Classes of [`depth`], in three bits: how many packets of each direction of a flow may be sampled.
+mod depth_class {
+    pub const NONE: u8 = 0;
+    pub const FIRST: u8 = 1;
+    /// 6.
+    pub const FEW: u8 = 2;
+    /// 16.
+    pub const SOME: u8 = 3;
+    /// 64.
+    pub const MANY: u8 = 4;
+    pub const ALL: u8 = 5;
+}
+
+/// Packets of each direction that a class allows. Numbers in the bytes of a word: in the kernel a table
+/// would be a lookup.
 #[inline(always)]
-pub const fn depth(packet: &Packet) -> u16 {
+pub(crate) const fn depth_packets(class: u8) -> u16 {
+    const PACKETS: u64 = 0xff40_1006_0100;
+    let packets = (PACKETS >> (class as u32 * 8)) as u8;
+    if packets == u8::MAX {
+        u16::MAX
+    } else {
+        packets as u16
+    }
+}
+
+/// Class of how many packets of each direction of a flow may be sampled, by its first packet. The
+/// lower port is taken for the service.
+#[inline(always)]
+pub(crate) const fn depth(packet: &Packet) -> u8 {
     let (from, to) = (packet.source_port, packet.destination_port);
     let port = if from < to { from } else { to };
-    if packet.is(Outcome::Tcp) {
+    if packet.carries_packet() {
+        depth_class::NONE
+    } else if packet.is(Outcome::Tcp) {
         match port {
-            21 | 53 | 502 | 1883 | 20000 => u16::MAX,
-            80 | 8000 | 8080 => 64,
-            _ => 6,
+            21 | 53 | 502 | 1883 | 20000 => depth_class::ALL,
+            80 | 8000 | 8080 => depth_class::MANY,
+            _ => depth_class::FEW,
         }
     } else if packet.is(Outcome::Udp) {
         match port {
-            53 => u16::MAX,
-            5353 | 5355 => 16,
-            _ => 1,
+            53 => depth_class::ALL,
+            5353 | 5355 => depth_class::SOME,
+            _ => depth_class::FIRST,
         }
     } else if packet.is(Outcome::Icmp) {
         match port {
             // Echo of ICMP and ICMPv6, code 0; both directions are one flow.
-            0x0800 | 0x8000 => u16::MAX,
-            _ if is_neighbour(packet) => u16::MAX,
-            _ => 1,
+            0x0800 | 0x8000 => depth_class::ALL,
+            _ if is_neighbour(packet) => depth_class::ALL,
+            _ => depth_class::FIRST,
         }
     } else {
-        0
+        depth_class::NONE
     }
 }
 
@@ -229,6 +261,9 @@ const fn is_neighbour(packet: &Packet) -> bool {
 pub const fn kind(packet: &Packet, wire_bytes: u32) -> Option<Kind> {
     let (from, to) = (packet.source_port, packet.destination_port);
     let port = if from < to { from } else { to };
+    if packet.carries_packet() {
+        return None;
+    }
     if packet.is(Outcome::Tcp) {
         if packet.payload_bytes(wire_bytes) == 0 {
             return None;

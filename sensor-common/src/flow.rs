@@ -21,12 +21,14 @@
 use crate::Address;
 use crate::arrival::Arrival;
 use crate::limits::FLOW_WAYS;
-use crate::packet::{Packet, tcp_flags};
+use crate::packet::{Packet, Realm, tcp_flags};
 
 mod cache;
 mod held;
 
-pub use cache::{Admit, Cached, RESTART_NS, Taken, hash, hash_ends, update};
+pub use cache::{
+    Admit, Cached, Member, OuterTable, RESTART_NS, Taken, hash, hash_ends, hash_inner, update,
+};
 pub use held::{Due, Held, is_plain};
 
 /// Counters of one direction: one cache line.
@@ -81,11 +83,12 @@ pub struct FlowRecord {
     pub protocol: u8,
     /// Direction of the first packet: 0 from `a`, 1 from `b`.
     pub initiator: u8,
-    pub vlan: u16,
+    /// VLANs, and whether it is a flow within a tunnel.
+    pub realm: Realm,
+    /// Of a flow within a tunnel: the tunnel.
+    pub tunnel: Tunnel,
     /// Why a record was sent, [`Sent`]; 0 in the cache.
     pub sent: u8,
-    /// Tunnels stepped through, fragments seen.
-    pub n_tunnels: u8,
     pub has_fragments: u8,
     pub cpu: u16,
     /// Interface of the first packet.
@@ -93,6 +96,18 @@ pub struct FlowRecord {
     /// Increases by one (modulo 2^16) with every record that this slot begins: a reader tells a
     /// slot that was re-used between two looks.
     pub generation: u32,
+}
+
+/// Tunnel that a flow came in, as readers get it. `Default` is no tunnel.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Outer addresses of what `a` and `b` of the flow sent.
+    pub a: Address,
+    pub b: Address,
+    /// VXLAN or Geneve network identifier, GRE key; 0 without.
+    pub id: u32,
+    /// [`crate::packet::tunnel::kind`].
+    pub kind: u8,
 }
 
 /// A record with its counters, as readers get it.
@@ -113,7 +128,7 @@ pub struct Head {
     pub protocol: u8,
     /// Bits of [`mark`].
     pub marks: u8,
-    pub vlan: u16,
+    pub generation: u16,
     /// Odd while the writer is at work.
     pub sequence: u32,
     /// Part of the hash that did not choose the bucket; 0: the slot is free.
@@ -121,9 +136,7 @@ pub struct Head {
     pub ifindex: u32,
     /// Counts of each direction that the row of its remote host has not got yet.
     pub held: [Held; 2],
-    /// Packets of each direction that may be sampled ([`crate::event::depth`]).
-    pub sample_depth: u16,
-    pub generation: u16,
+    pub realm: Realm,
 }
 
 /// Bits of [`Head::marks`].
@@ -132,11 +145,41 @@ pub mod mark {
     /// without its mark holds what an earlier flow left there.
     pub const SEEN: u8 = 1;
     pub const FRAGMENTS: u8 = 4;
-    /// Stepped through a tunnel.
-    pub const TUNNEL: u8 = 8;
     /// Flag of a bucket, kept in its first slot and written at any time: the second was used last.
     pub const SECOND_IS_LATEST: u8 = 16;
+    /// Shift of [`crate::event::depth`]: packets of each direction that may be sampled.
+    pub const DEPTH_SHIFT: u32 = 5;
 }
+
+/// Outer header of the packets of a flow within a tunnel, as the first of them had it. It lies beside
+/// the cache, at the place of the flow's slot: other flows don't need it.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Outer {
+    pub source: Address,
+    pub destination: Address,
+    /// As in [`Tunnel`].
+    pub id: u32,
+    pub kind: u8,
+    pub reserved: [u8; 3],
+}
+
+impl Outer {
+    /// The tunnel that `outer` carries.
+    #[inline(always)]
+    pub const fn of(outer: &Packet) -> Self {
+        Self {
+            source: outer.source,
+            destination: outer.destination,
+            id: outer.tunnel_id,
+            kind: outer.tunnel,
+            reserved: [0; 3],
+        }
+    }
+}
+
+/// Outer headers of a bucket's slots.
+pub type Outers = [Outer; FLOW_WAYS];
 
 /// One bucket of the cache: header lines side by side, then the lines of each slot.
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +195,8 @@ pub struct Bucket {
 pub struct SentFlow {
     pub head: Head,
     pub directions: [Direction; 2],
+    /// Holds nothing where the flow was in no tunnel.
+    pub outer: Outer,
     pub cpu: u16,
     /// [`Sent`].
     pub sent: u8,
@@ -170,7 +215,8 @@ const _: () = assert!(size_of::<Head>() == 64);
 // Writers on weakly ordered machines use eight bytes from here for a barrier.
 const _: () = assert!(core::mem::offset_of!(Head, sequence) % 8 == 0);
 const _: () = assert!(size_of::<Bucket>() == 192 * FLOW_WAYS);
-const _: () = assert!(size_of::<SentFlow>() == 200);
+const _: () = assert!(size_of::<SentFlow>() == 240);
+const _: () = assert!(size_of::<Outer>() == 40);
 const _: () = assert!(FLOW_WAYS == 2);
 
 // SAFETY: integers and arrays of integers; the size assertions rule padding out.
@@ -181,10 +227,13 @@ unsafe impl crate::Pod for [Direction; 2] {}
 unsafe impl crate::Pod for Bucket {}
 // SAFETY: as above.
 unsafe impl crate::Pod for SentFlow {}
+// SAFETY: as above.
+unsafe impl crate::Pod for Outers {}
 
 impl Flow {
-    /// A slot as readers want it. `cpu` and `sent` are not kept in the slot.
-    pub fn of(head: &Head, directions: &[Direction; 2], cpu: u16, sent: u8) -> Self {
+    /// A slot as readers want it; `outer` is read where the flow is within a tunnel. `cpu` and `sent`
+    /// are not kept in the slot.
+    pub fn of(head: &Head, directions: &[Direction; 2], outer: &Outer, cpu: u16, sent: u8) -> Self {
         let seen = |which: u8, line: &Direction| {
             if head.marks & mark::SEEN << which == 0 {
                 Direction::EMPTY
@@ -203,9 +252,9 @@ impl Flow {
             b_port: head.destination_port,
             protocol: head.protocol,
             initiator: u8::from(is_reversed),
-            vlan: head.vlan,
+            realm: head.realm,
+            tunnel: Tunnel::of(head, outer),
             sent,
-            n_tunnels: u8::from(head.marks & mark::TUNNEL != 0),
             has_fragments: u8::from(head.marks & mark::FRAGMENTS != 0),
             cpu,
             ifindex: head.ifindex,
@@ -214,6 +263,7 @@ impl Flow {
         let directions = if is_reversed {
             core::mem::swap(&mut record.a, &mut record.b);
             core::mem::swap(&mut record.a_port, &mut record.b_port);
+            core::mem::swap(&mut record.tunnel.a, &mut record.tunnel.b);
             [second, first]
         } else {
             [first, second]
@@ -225,9 +275,32 @@ impl Flow {
     }
 }
 
+impl Tunnel {
+    /// Ends as the flow's first packet had them.
+    fn of(head: &Head, outer: &Outer) -> Self {
+        if !head.realm.is_tunnelled() {
+            return Self::default();
+        }
+        Self {
+            a: outer.source,
+            b: outer.destination,
+            id: outer.id,
+            kind: outer.kind,
+        }
+    }
+}
+
 impl From<&SentFlow> for Flow {
     fn from(sent: &SentFlow) -> Self {
-        Self::of(&sent.head, &sent.directions, sent.cpu, sent.sent)
+        let SentFlow {
+            head,
+            directions,
+            outer,
+            cpu,
+            sent,
+            ..
+        } = sent;
+        Self::of(head, directions, outer, *cpu, *sent)
     }
 }
 
@@ -278,7 +351,14 @@ impl Sequence for Unshared {
 
 /// Destination of the records of evicted and full flows. `false`: there was no room.
 pub trait FlowSink {
-    fn send(&mut self, head: &Head, directions: &[Direction; 2], why: Sent) -> bool;
+    /// `outer` is there for flows within a tunnel.
+    fn send(
+        &mut self,
+        head: &Head,
+        directions: &[Direction; 2],
+        outer: Option<&Outer>,
+        why: Sent,
+    ) -> bool;
 }
 
 /// Time of the last packet of either direction.
@@ -296,13 +376,12 @@ impl Head {
         destination_port: 0,
         protocol: 0,
         marks: 0,
-        vlan: 0,
+        generation: 0,
         sequence: 0,
         tag: 0,
         ifindex: 0,
         held: [Held::NONE; 2],
-        sample_depth: 0,
-        generation: 0,
+        realm: Realm(0),
     };
 }
 

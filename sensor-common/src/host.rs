@@ -35,7 +35,10 @@ pub struct HostSide {
     pub n_not_admitted: u32,
     /// ARP packets, which count nowhere else in the row.
     pub n_arp: u32,
-    pub reserved: [u32; 2],
+    /// Packets that could not be read to the end; they count above as far as they were.
+    pub n_malformed: u32,
+    /// Fragments that no stack sends, and such as overlap.
+    pub n_bad_fragments: u32,
 }
 
 /// One host, as it lies in the table.
@@ -296,7 +299,8 @@ impl HostSide {
         n_new_flows: 0,
         n_not_admitted: 0,
         n_arp: 0,
-        reserved: [0; 2],
+        n_malformed: 0,
+        n_bad_fragments: 0,
     };
 
     #[inline(always)]
@@ -304,7 +308,8 @@ impl HostSide {
         let n = arrival.segments as u32;
         self.packets += arrival.segments as u64;
         self.bytes += arrival.bytes as u64;
-        if packet.is(Outcome::Tcp) {
+        // Control bits that were not read are 0, and count for nothing.
+        if packet.protocol == protocol::TCP {
             self.count_tcp(packet.tcp_flags, n);
         } else if packet.protocol == protocol::UDP {
             self.n_udp = self.n_udp.wrapping_add(n);
@@ -313,6 +318,17 @@ impl HostSide {
         }
         if packet.is_fragment != 0 {
             self.n_fragments = self.n_fragments.wrapping_add(n);
+        }
+        if packet.outcome >= Outcome::VlanTooDeep as u32 {
+            self.count_malformed(packet, n);
+        }
+    }
+
+    #[inline(always)]
+    fn count_malformed(&mut self, packet: &Packet, n: u32) {
+        self.n_malformed = self.n_malformed.wrapping_add(n);
+        if packet.is(Outcome::BadFragment) {
+            self.n_bad_fragments = self.n_bad_fragments.wrapping_add(n);
         }
     }
 

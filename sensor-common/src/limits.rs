@@ -2,7 +2,8 @@
 
 /// Slots of one flow bucket (the associativity of the cache).
 pub const FLOW_WAYS: usize = 2;
-/// Default buckets per CPU: 65,536 x 2 slots x 192 bytes = 24 MiB a CPU.
+/// Default buckets per CPU: 65,536 x 2 slots x 192 bytes = 24 MiB a CPU, and 2 x 40 bytes = 5 MiB for
+/// the outer headers of flows within tunnels.
 pub const FLOW_BUCKETS_PER_CPU: u32 = 1 << 16;
 /// Rows of a CPU's table of local addresses: 4,096 x 320 bytes = 1.25 MiB a CPU.
 pub const LOCAL_ROWS_PER_CPU: u32 = 1 << 12;
@@ -23,7 +24,16 @@ pub const SCOPE_SETS: u32 = 4_096;
 pub const ALLOW_ENTRIES: u32 = 4_096;
 /// New flows that one CPU admits per second before it counts them as not admitted.
 pub const ADMIT_PER_SECOND: u32 = 200_000;
-/// IPv6 extension headers followed before a packet is called malformed (RFC 8200 sets no limit).
+/// Tunnels that may be configured; each packet within a tunnel is compared with all of them.
+pub const MAX_TUNNEL_PEERS: u32 = 32;
+/// IPv6 extension headers from which on a packet is called malformed (RFC 8200 sets no limit).
 pub const MAX_IPV6_EXTENSIONS: usize = 6;
-/// 802.1Q / 802.1ad tags followed.
-pub const MAX_VLAN_TAGS: usize = 2;
+/// IPv6 extension headers followed.
+pub const MAX_IPV6_EXTENSIONS_FOLLOWED: usize = 12;
+/// VLAN tags (802.1ad nests two) from which on a packet is called malformed.
+pub const MAX_VLAN_TAGS: u8 = 2;
+/// Headers followed between the Ethernet and the network header: tags, labels and others.
+pub const MAX_LINK_HEADERS: usize = 8;
+/// Bytes of the smallest fragment before the last that is not called malformed. Links in use take
+/// packets of 296 bytes or more (RFC 1191, table 7-1), of which a header of 20 leaves 276.
+pub const MIN_FRAGMENT_BYTES: u32 = 256;

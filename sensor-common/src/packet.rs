@@ -47,8 +47,10 @@ mod ip;
 mod link;
 mod plain;
 mod transport;
+pub mod tunnel;
 
 pub use plain::{Glimpse, Halves, glimpse};
+pub use tunnel::{Decapsulate, Ports, Tunnels};
 
 /// TCP control bits (RFC 9293 3.1), as in octet 13 of the header.
 pub mod tcp_flags {
@@ -89,8 +91,73 @@ impl Age {
     pub(crate) const YOUNG: u8 = 2;
 }
 
-/// Packet as the parser read it. Addresses and ports are those of the innermost header that was
-/// followed. `Default` is "nothing read". The kernel keeps it in a map value.
+/// Address realm (RFC 2663 2.1) of a packet: what tells apart hosts with equal addresses. VLAN
+/// identifiers of the outer two tags that have one in bits 0 to 23, then whether the packet came in a
+/// tunnel and whether its ends are trusted. 0: untagged, no tunnel.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Realm(pub u32);
+
+impl Realm {
+    const VLAN_BITS: u32 = 12;
+    const VLAN: u32 = (1 << Self::VLAN_BITS) - 1;
+    const TUNNELLED: u32 = 1 << 24;
+    const UNTRUSTED: u32 = 1 << 25;
+
+    /// The realm of a VLAN, or of the inner of two; 0 for none.
+    pub const fn of_vlans(outer: u16, inner: u16) -> Self {
+        let (outer, inner) = (outer as u32 & Self::VLAN, inner as u32 & Self::VLAN);
+        Self(outer | inner << Self::VLAN_BITS)
+    }
+
+    /// Identifier of the outermost tag that has one.
+    pub const fn vlan(self) -> u16 {
+        (self.0 & Self::VLAN) as u16
+    }
+
+    /// Identifier of the next one.
+    pub const fn inner_vlan(self) -> u16 {
+        (self.0 >> Self::VLAN_BITS & Self::VLAN) as u16
+    }
+
+    /// True for packets within a tunnel.
+    #[inline(always)]
+    pub const fn is_tunnelled(self) -> bool {
+        self.0 & Self::TUNNELLED != 0
+    }
+
+    /// True where anybody may have sent the packet in a tunnel: its addresses prove nothing.
+    #[inline(always)]
+    pub const fn is_untrusted(self) -> bool {
+        self.0 & Self::UNTRUSTED != 0
+    }
+
+    /// Bits other than of VLANs in which two realms differ.
+    #[inline(always)]
+    pub(crate) const fn differs(self, other: Self) -> u32 {
+        (self.0 ^ other.0) & (Self::TUNNELLED | Self::UNTRUSTED)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn trust(&mut self) {
+        self.0 &= !Self::UNTRUSTED;
+    }
+
+    /// Takes in the identifier of a further tag; 0 is a priority without a VLAN (802.1Q 9.6).
+    #[inline(always)]
+    const fn push(&mut self, vlan: u16) {
+        let both = Self::VLAN | Self::VLAN << Self::VLAN_BITS;
+        if self.0 & Self::VLAN == 0 {
+            self.0 |= vlan as u32;
+        } else if self.0 & both <= Self::VLAN {
+            self.0 |= (vlan as u32) << Self::VLAN_BITS;
+        }
+    }
+}
+
+/// Facts that the parser read of one packet, outermost IP header and what it carries, or, of an inner
+/// packet ([`parse_inner`]), of the header within the tunnel. `Default` is "nothing read". The kernel
+/// keeps it in a map value.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Packet {
@@ -99,7 +166,7 @@ pub struct Packet {
     pub source_port: u16,
     pub destination_port: u16,
     pub protocol: u8,
-    /// TCP control bits; 0 for other protocols.
+    /// TCP control bits; 0 for other protocols, and where they could not be read.
     pub tcp_flags: u8,
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
@@ -107,25 +174,41 @@ pub struct Packet {
     pub is_fragment: u8,
     /// TCP window as on the wire, unscaled.
     pub tcp_window: u16,
-    /// Outer VLAN identifier, 0 without a tag.
-    pub vlan: u16,
-    /// Tunnel headers that were stepped through (0 or 1).
-    pub n_tunnels: u8,
-    /// State of the parser: 0 in the fragments that have no transport header. Once the flow is
-    /// known, its [`Age`].
-    has_header: u8,
     /// EtherType of the next network header, while parsing; then [`HIT`], or nothing that matters.
     ethertype: u16,
+    pub realm: Realm,
+    /// [`tunnel::kind`] of the tunnel that the packet came in, or, with [`Self::inner`], of the one it
+    /// carries.
+    pub tunnel: u8,
+    /// While reading link headers, the number of VLAN tags; then 0 in the fragments that have no
+    /// transport header; once the flow is known, its [`Age`].
+    has_header: u8,
+    /// Index of the first fault of a packet that was read all the same; 0: none.
+    fault: u8,
+    /// Of a tunnel: [`tunnel::inner`], what stands at [`Self::inner_at`]; 0: the packet carries none.
+    inner: u8,
     /// Offset of the next header; at the end of parsing, of the payload of TCP and UDP, else of the
     /// innermost header that was read.
     offset: u32,
-    /// Offset behind the innermost IP packet, as its header says; 0: it doesn't.
+    /// Offset behind the IP packet, as its header says; 0: it doesn't.
     end: u32,
     /// Index of the [`Outcome`].
     pub outcome: u32,
+    /// Offset of the header within the tunnel.
+    inner_at: u16,
+    /// Offset of the IP header.
+    network_at: u16,
+    /// VXLAN or Geneve network identifier, GRE key; 0 without.
+    pub tunnel_id: u32,
+    /// Of a fragment: what its datagram's fragments have in common.
+    pub identification: u32,
+    /// Of a fragment: its offset in units of eight bytes, and whether more follow ([`ip`]).
+    fragment: u16,
+    /// Of a fragment: bytes of its datagram in it.
+    fragment_bytes: u16,
 }
 
-const _: () = assert!(size_of::<Packet>() == 60);
+const _: () = assert!(size_of::<Packet>() == 80);
 // SAFETY: integers; the size assertion rules padding out.
 unsafe impl crate::Pod for Packet {}
 
@@ -165,6 +248,11 @@ impl Packet {
         self.offset
     }
 
+    /// Offset of the IP header within the frame.
+    pub const fn network_offset(&self) -> u32 {
+        self.network_at as u32
+    }
+
     /// Payload bytes of a frame of that length on the wire; padding of short frames is none.
     #[inline(always)]
     pub const fn payload_bytes(&self, wire_bytes: u32) -> u32 {
@@ -183,102 +271,148 @@ impl Packet {
     }
 }
 
-/// Set of the tunnels that the parser steps into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decapsulate(pub u32);
-
-impl Decapsulate {
-    pub const NONE: Self = Self(0);
-    pub const IP: u32 = 1;
-    pub const GRE: u32 = 2;
-    pub const VXLAN: u32 = 4;
-    pub const GENEVE: u32 = 8;
-    pub const ALL: Self = Self(15);
-
-    #[inline(always)]
-    const fn has(self, kind: u32) -> bool {
-        self.0 & kind != 0
-    }
-}
-
-/// Step after a header: on to the next, or the end.
-enum Step {
-    Done(Outcome),
-    /// A network header of [`Packet::ethertype`] at [`Packet::offset`].
-    Inner,
-    /// An Ethernet header at [`Packet::offset`].
-    InnerEthernet,
-}
-
 /// Headers further into the frame are not followed: far above what real traffic nests.
 const MAX_HEADER_OFFSET: u32 = 0x1fff;
 
 impl Packet {
-    /// Offset of the next header.
+    /// Offset of the next header; beyond what is followed, the outcome.
     #[inline(always)]
-    fn at(&self) -> Result<usize, Outcome> {
+    fn at(&self, beyond: Outcome) -> Result<usize, Outcome> {
         if self.offset > MAX_HEADER_OFFSET {
-            return Err(Outcome::HeadersTooLong);
+            return Err(beyond);
         }
         Ok(self.offset as usize)
     }
+
+    /// True where the packet reaches so far, by its own length. Behind it lies the padding of short
+    /// frames.
+    #[inline(always)]
+    const fn has_room(&self, at: usize, n_bytes: u32) -> bool {
+        self.end == 0 || at as u32 + n_bytes <= self.end
+    }
+
+    /// Notes what is wrong with a packet that is read on; the first fault stays.
+    #[inline(always)]
+    const fn set_fault(&mut self, outcome: Outcome) {
+        if self.fault == 0 {
+            self.fault = outcome as u8;
+        }
+    }
+
+    /// Takes the fields of a fragment whose datagram's bytes begin at the present offset.
+    #[inline(always)]
+    const fn set_fragment(&mut self, fragment: u16) {
+        self.fragment = fragment;
+        self.is_fragment = 1;
+        self.has_header = (fragment & ip::FRAGMENT_OFFSET == 0) as u8;
+        self.fragment_bytes = self.end.saturating_sub(self.offset) as u16;
+    }
+
+    /// Sets the outcome: the fault goes before what a packet is, if it has addresses.
+    #[inline(always)]
+    const fn set_outcome(&mut self, outcome: Outcome) {
+        self.outcome = if self.fault != 0 && Outcome::has_flow(outcome as u32) {
+            self.fault as u32
+        } else {
+            outcome as u32
+        };
+    }
+
+    /// True for a packet on the port, or of the protocol, of a tunnel that is looked into.
+    #[inline(always)]
+    pub const fn may_carry_packet(&self) -> bool {
+        self.inner != tunnel::inner::NONE
+    }
+
+    /// True where [`parse_inner`] read a packet within.
+    #[inline(always)]
+    pub const fn carries_packet(&self) -> bool {
+        self.inner == tunnel::inner::READ
+    }
 }
 
-/// Parses a frame into `packet`, outcome included. Follows at most one tunnel.
+/// Parses a frame into `packet`, outcome included: the outermost IP packet. What is in a tunnel is
+/// for [`parse_inner`].
 #[inline(always)]
-pub fn parse<F: Frame + ?Sized>(frame: &F, tunnels: Decapsulate, packet: &mut Packet) {
-    if !plain::read(frame, packet) {
+pub fn parse<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels, packet: &mut Packet) {
+    if !plain::read(frame, tunnels, packet) {
         parse_any(frame, tunnels, packet);
     }
 }
 
 /// The full way: all that is followed, layer by layer.
 #[inline(always)]
-fn parse_any<F: Frame + ?Sized>(frame: &F, tunnels: Decapsulate, packet: &mut Packet) {
+fn parse_any<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels, packet: &mut Packet) {
     *packet = Packet::default();
     let (Ok(outcome) | Err(outcome)) = headers(frame, tunnels, packet);
-    packet.outcome = outcome as u32;
+    packet.set_outcome(outcome);
 }
 
 #[inline(always)]
 fn headers<F: Frame + ?Sized>(
     frame: &F,
-    tunnels: Decapsulate,
+    tunnels: &impl Tunnels,
     packet: &mut Packet,
 ) -> Result<Outcome, Outcome> {
     link::ethernet(frame, packet)?;
-    let packet = frame.settle(packet);
-    match layers(frame, tunnels, packet)? {
-        Step::Done(outcome) => return Ok(outcome),
-        Step::Inner => {}
-        Step::InnerEthernet => link::ethernet(frame, packet)?,
-    }
-    packet.n_tunnels = 1;
-    packet.source_port = 0;
-    packet.destination_port = 0;
-    let packet = frame.settle(packet);
-    match layers(frame, Decapsulate::NONE, packet)? {
-        Step::Done(outcome) => Ok(outcome),
-        // Without permission to decapsulate no step inwards is ever returned.
-        Step::Inner | Step::InnerEthernet => Ok(Outcome::OtherProtocol),
-    }
+    layers(frame, tunnels, packet)
 }
 
 /// Network and transport layer.
 #[inline(always)]
 fn layers<F: Frame + ?Sized>(
     frame: &F,
-    tunnels: Decapsulate,
+    tunnels: &impl Tunnels,
     packet: &mut Packet,
-) -> Result<Step, Outcome> {
+) -> Result<Outcome, Outcome> {
+    let packet = frame.settle(packet);
     match packet.ethertype {
         link::ETHERTYPE_IPV4 => ip::ipv4(frame, packet)?,
         link::ETHERTYPE_IPV6 => ip::ipv6(frame, packet)?,
-        link::ETHERTYPE_ARP => return link::arp(frame, packet).map(Step::Done),
-        _ => return Ok(Step::Done(Outcome::NotIp)),
+        link::ETHERTYPE_ARP => return link::arp(frame, packet),
+        _ => return Ok(Outcome::NotIp),
     }
     let packet = frame.settle(packet);
     transport::transport(frame, tunnels, packet)
+}
+
+/// Parses what a tunnel carries into `inner`, where `outer`, which [`parse`] read, may carry a packet;
+/// [`Packet::carries_packet`] of `outer` says whether that is an IP packet. One level is followed, and
+/// nothing is taken for an inner packet that reaches beyond the outer.
+#[inline(always)]
+pub fn parse_inner<F: Frame + ?Sized>(frame: &F, outer: &mut Packet, inner: &mut Packet) {
+    *inner = Packet {
+        offset: outer.inner_at as u32,
+        tunnel: outer.tunnel,
+        tunnel_id: outer.tunnel_id,
+        realm: Realm(Realm::TUNNELLED | Realm::UNTRUSTED),
+        ..Packet::default()
+    };
+    let (Ok(outcome) | Err(outcome)) = inner_headers(frame, outer.inner, inner);
+    inner.set_outcome(outcome);
+    let is_within = outer.end == 0 || inner.end <= outer.end;
+    let has_lengths =
+        !inner.is(Outcome::Ipv4BadHeaderLength) && !inner.is(Outcome::Ipv4BadTotalLength);
+    outer.inner = if Outcome::has_flow(inner.outcome) && is_within && has_lengths {
+        tunnel::inner::READ
+    } else {
+        tunnel::inner::REFUSED
+    };
+}
+
+#[inline(always)]
+fn inner_headers<F: Frame + ?Sized>(
+    frame: &F,
+    kind: u8,
+    inner: &mut Packet,
+) -> Result<Outcome, Outcome> {
+    match kind {
+        tunnel::inner::ETHERNET => link::ethernet(frame, inner)?,
+        tunnel::inner::IPV4 => inner.ethertype = link::ETHERTYPE_IPV4,
+        tunnel::inner::IPV6 => inner.ethertype = link::ETHERTYPE_IPV6,
+        _ => return Err(Outcome::NotIp),
+    }
+    layers(frame, &Decapsulate::NONE, inner)
 }
 
 #[cfg(any(test, feature = "invariants"))]

@@ -6,7 +6,7 @@ use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
 use sensor_common::Address;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
-use sensor_common::block::{self, Asked, BlockTable, Gate, Packed};
+use sensor_common::block::{self, Asked, BlockTable, Gate, Level, Packed};
 use sensor_common::limits::BLOCK_BUCKETS;
 
 use crate::maps::Scratch;
@@ -109,7 +109,8 @@ impl BlockTable for BlockMaps {
 
     #[inline(always)]
     fn search(&mut self, asked: &Asked<'_>) -> Packed {
-        let mut found = Packed::new(sensor_search_blocks(asked.now_ns, asked.bytes as u64));
+        let (bytes, level) = (asked.bytes as u64, asked.level as u64);
+        let mut found = Packed::new(sensor_search_blocks(asked.now_ns, bytes, level));
         if found.tells()
             && let Some(last) = maps::FOUND.get(0)
         {
@@ -129,12 +130,18 @@ impl BlockTable for BlockMaps {
 /// number. Inlined, its many ways out would each be followed through all that comes after.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sensor_search_blocks(now_ns: u64, bytes: u64) -> u64 {
-    let Some(Scratch { packet, .. }) = tables::scratch() else {
+pub extern "C" fn sensor_search_blocks(now_ns: u64, bytes: u64, level: u64) -> u64 {
+    let Some(Scratch { packet, inner, .. }) = tables::scratch() else {
         return 0;
+    };
+    let (packet, level) = if level == Level::Outer as u64 {
+        (packet, Level::Outer)
+    } else {
+        (inner, Level::Inner)
     };
     let asked = Asked {
         packet,
+        level,
         now_ns,
         bytes: bytes as u32,
         seed: globals::seed(),

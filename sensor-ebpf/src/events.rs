@@ -4,6 +4,7 @@ use core::arch::asm;
 
 use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_skb_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use sensor_common::Address;
 use sensor_common::arrival::{Arrival, Way};
 use sensor_common::counters::Event;
 use sensor_common::datapath::Counters as _;
@@ -127,9 +128,17 @@ impl Payload for SkbPayload<'_> {
     }
 }
 
-/// Writes down the event of a notice, for [`send`] to complete.
+/// Writes down the event of a notice, for [`send`] to complete. `outer` are the addresses outside of a
+/// packet within a tunnel.
 #[inline(always)]
-pub fn keep(frame: &LinearFrame, packet: &Packet, way: Way, arrival: &Arrival, notice: &Notice) {
+pub fn keep(
+    frame: &LinearFrame,
+    packet: &Packet,
+    outer: Option<(&Address, &Address)>,
+    way: Way,
+    arrival: &Arrival,
+    notice: &Notice,
+) {
     let Some(record) = maps::EVENT_SCRATCH.get_ptr_mut(0) else {
         return;
     };
@@ -152,6 +161,10 @@ pub fn keep(frame: &LinearFrame, packet: &Packet, way: Way, arrival: &Arrival, n
     head.cpu = arrival.cpu;
     head.kind = notice.kind as u8;
     head.way = way as u8;
+    (head.outer_source, head.outer_destination) = match outer {
+        Some((source, destination)) => (*source, *destination),
+        None => ([0; 4], [0; 4]),
+    };
     if let Some(macs) = frame.header::<12>(0) {
         head.set_macs(macs);
     }

@@ -7,6 +7,7 @@ use core::ptr::read_volatile;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use sensor_common::datapath::Clock;
 use sensor_common::flow::Sequence;
+use sensor_common::packet::Ports;
 
 #[unsafe(no_mangle)]
 static SEED: u64 = 0;
@@ -16,8 +17,18 @@ static FLOW_BUCKETS: u32 = 1;
 static LOCAL_ROWS: u32 = 1;
 #[unsafe(no_mangle)]
 static REMOTE_ROWS: u32 = 1;
+/// Tunnels that are looked into (`sensor_common::packet::Decapsulate`).
 #[unsafe(no_mangle)]
 static TUNNELS: u32 = 0;
+#[unsafe(no_mangle)]
+static VXLAN_PORTS: u64 = 0;
+#[unsafe(no_mangle)]
+static VXLAN_GPE_PORTS: u64 = 0;
+#[unsafe(no_mangle)]
+static GENEVE_PORTS: u64 = 0;
+/// Tunnels that are configured: entries of `TUNNEL_PEERS`.
+#[unsafe(no_mangle)]
+static N_TUNNEL_PEERS: u32 = 0;
 #[unsafe(no_mangle)]
 static ADMIT_PER_WINDOW: u32 = 0;
 /// Set of the events that are sent, `sensor_common::datapath::Events`.
@@ -47,7 +58,7 @@ global!(seed, SEED, u64);
 global!(flow_buckets, FLOW_BUCKETS, u32);
 global!(local_rows, LOCAL_ROWS, u32);
 global!(remote_rows, REMOTE_ROWS, u32);
-global!(tunnels, TUNNELS, u32);
+global!(n_tunnel_peers, N_TUNNEL_PEERS, u32);
 global!(admit_per_window, ADMIT_PER_WINDOW, u32);
 global!(events, EVENTS, u32);
 global!(pass_action, PASS_ACTION, u32);
@@ -59,6 +70,33 @@ global!(weak_order, WEAK_ORDER, u32);
 #[inline(always)]
 pub fn frames_tell_time() -> bool {
     clock() == Clock::Frame as u32
+}
+
+/// Tunnels as the agent set them.
+pub struct Tunnels;
+
+global!(tunnel_kinds, TUNNELS, u32);
+global!(vxlan_ports, VXLAN_PORTS, u64);
+global!(vxlan_gpe_ports, VXLAN_GPE_PORTS, u64);
+global!(geneve_ports, GENEVE_PORTS, u64);
+
+impl sensor_common::packet::Tunnels for Tunnels {
+    #[inline(always)]
+    fn kinds(&self) -> u32 {
+        tunnel_kinds()
+    }
+    #[inline(always)]
+    fn vxlan(&self) -> Ports {
+        Ports(vxlan_ports())
+    }
+    #[inline(always)]
+    fn vxlan_gpe(&self) -> Ports {
+        Ports(vxlan_gpe_ports())
+    }
+    #[inline(always)]
+    fn geneve(&self) -> Ports {
+        Ports(geneve_ports())
+    }
 }
 
 /// The coarse clock as this CPU read it last.

@@ -5,12 +5,17 @@ use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
 use sensor_common::arrival::Way;
 use sensor_common::datapath::Verdict;
-use sensor_common::packet::Packet;
+
+use crate::maps::Scratch;
+use crate::tables;
 
 /// One line about a packet that went all the way. `outcome` is a number of
 /// [`sensor_common::counters::Outcome`].
 #[inline(always)]
-pub fn packet<C: EbpfContext>(ctx: &C, way: Way, packet: &Packet, verdict: Verdict) {
+pub fn packet<C: EbpfContext>(ctx: &C, way: Way, verdict: Verdict) {
+    let Some(Scratch { packet, .. }) = tables::scratch() else {
+        return;
+    };
     debug!(
         ctx,
         "egress {} outcome {} protocol {} ports {} to {} dropped {}",

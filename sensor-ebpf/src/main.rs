@@ -8,6 +8,7 @@ mod blocklist;
 mod events;
 mod frame;
 mod globals;
+mod inner;
 #[cfg(feature = "kernel-log")]
 mod log;
 mod maps;
@@ -19,10 +20,11 @@ use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use events::{Payload, SkbPayload, XdpPayload};
 use frame::LinearFrame;
+use inner::inner;
 use maps::Scratch;
 use sensor_common::arrival::{Arrival, Way};
 use sensor_common::datapath::Verdict;
-use sensor_common::packet::{Decapsulate, Packet, parse};
+use sensor_common::packet::{parse, parse_inner};
 
 /// Ingress on interfaces whose frames fit one buffer.
 #[xdp]
@@ -45,7 +47,7 @@ pub fn sensor_xdp_frags(ctx: XdpContext) -> u32 {
 #[classifier]
 #[inline(always)]
 pub fn sensor_egress(ctx: TcContext) -> i32 {
-    let Some(Scratch { packet, tick }) = tables::scratch() else {
+    let Some(scratch) = tables::scratch() else {
         return TC_ACT_UNSPEC;
     };
     let skb = ctx.skb.skb;
@@ -55,7 +57,7 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
         // SAFETY: as above.
         unsafe { (*skb).tstamp }
     } else {
-        globals::now_ns(tick)
+        globals::now_ns(&mut scratch.tick)
     };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
     let segments = if segments == 0 { 1 } else { segments as u16 };
@@ -66,15 +68,15 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
         ifindex,
         cpu: tables::cpu() as u16,
     };
-    let _verdict = run(&frame, &SkbPayload(&ctx), Way::Egress, &arrival, packet);
+    let _verdict = run(&frame, &SkbPayload(&ctx), Way::Egress, &arrival, scratch);
     #[cfg(feature = "kernel-log")]
-    log::packet(&ctx, Way::Egress, packet, _verdict);
+    log::packet(&ctx, Way::Egress, _verdict);
     TC_ACT_UNSPEC
 }
 
 #[inline(always)]
 fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
-    let Some(Scratch { packet, tick }) = tables::scratch() else {
+    let Some(scratch) = tables::scratch() else {
         return globals::pass_action();
     };
     let metadata = if globals::frames_tell_time() {
@@ -84,7 +86,7 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
     };
     let (now_ns, bytes) = match metadata {
         Some(metadata) => (metadata.now_ns, metadata.bytes),
-        None => (globals::now_ns(tick), bytes),
+        None => (globals::now_ns(&mut scratch.tick), bytes),
     };
     let arrival = Arrival {
         now_ns,
@@ -102,9 +104,9 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
     }
     let (start, end) = frame::bounds(ctx);
     let frame = LinearFrame::new(start, end);
-    let verdict = run(&frame, &XdpPayload(ctx), Way::Ingress, &arrival, packet);
+    let verdict = run(&frame, &XdpPayload(ctx), Way::Ingress, &arrival, scratch);
     #[cfg(feature = "kernel-log")]
-    log::packet(ctx, Way::Ingress, packet, verdict);
+    log::packet(ctx, Way::Ingress, verdict);
     match verdict {
         Verdict::Pass => globals::pass_action(),
         Verdict::Drop => xdp_action::XDP_DROP,
@@ -117,15 +119,42 @@ fn run<P: Payload>(
     payload: &P,
     way: Way,
     arrival: &Arrival,
-    packet: &mut Packet,
+    scratch: &mut Scratch,
 ) -> Verdict {
-    parse(frame, Decapsulate(globals::tunnels()), packet);
-    // SAFETY: the pointer of the reference above, which is not used any more.
-    let packet = unsafe { &mut *globals::barrier(packet) };
-    let (verdict, notice) =
+    parse(frame, &globals::Tunnels, &mut scratch.packet);
+    // SAFETY: the pointer of the reference above, which is not used any more; as below.
+    let scratch = unsafe { &mut *globals::barrier(scratch) };
+    if scratch.packet.may_carry_packet() {
+        parse_inner(frame, &mut scratch.packet, &mut scratch.inner);
+    }
+    // SAFETY: as above.
+    let scratch = unsafe { &mut *globals::barrier(scratch) };
+    let packet = &mut scratch.packet;
+    let (mut verdict, notice) =
         tables::datapath(arrival.cpu as u32).process::<globals::Announce>(packet, way, arrival);
-    if notice.kind != 0 {
-        events::keep(frame, packet, way, arrival, &notice);
+    let mut is_told = notice.kind != 0;
+    if is_told {
+        events::keep(frame, packet, None, way, arrival, &notice);
+    }
+    // SAFETY: as above.
+    let scratch = unsafe { &mut *globals::barrier(scratch) };
+    if scratch.packet.may_carry_packet() {
+        let by_inner = inner(way, arrival, verdict, is_told);
+        verdict = by_inner.verdict;
+        if by_inner.is_told {
+            let ends = (&scratch.packet.source, &scratch.packet.destination);
+            events::keep(
+                frame,
+                &scratch.inner,
+                Some(ends),
+                way,
+                arrival,
+                &scratch.notice,
+            );
+            is_told = true;
+        }
+    }
+    if is_told {
         events::send(payload);
     }
     verdict

@@ -9,9 +9,9 @@ use sensor_common::Address;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{Gate, Packed};
 use sensor_common::counters::{Count, N_COUNTERS};
-use sensor_common::datapath::Admission;
-use sensor_common::event::{Budgets, EventRecord};
-use sensor_common::flow::Bucket;
+use sensor_common::datapath::{Admission, TunnelPeer};
+use sensor_common::event::{Budgets, EventRecord, Notice};
+use sensor_common::flow::{Bucket, Outer, Outers};
 use sensor_common::host::HostRow;
 use sensor_common::packet::Packet;
 
@@ -20,6 +20,12 @@ use crate::globals::Tick;
 /// Flow cache: a run of buckets for each CPU.
 #[map]
 pub static FLOWS: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Outer headers of flows within tunnels, bucket by bucket as in `FLOWS`.
+#[map]
+pub static FLOW_OUTERS: Array<Outers> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Tunnels that are configured.
+#[map]
+pub static TUNNEL_PEERS: Array<TunnelPeer> = Array::with_max_entries(1, 0);
 /// Rows of local addresses, then of remote ones: a run for each CPU.
 #[map]
 pub static HOSTS_LOCAL: Array<HostRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -71,5 +77,11 @@ pub static BLOCK_SHAPES: Array<Shape> = Array::with_max_entries(1, BPF_F_MMAPABL
 pub struct Scratch {
     /// The packet at hand, between parsing and all else.
     pub packet: Packet,
+    /// The packet within it.
+    pub inner: Packet,
+    /// The tunnel that it came in.
+    pub outer: Outer,
+    /// The event that it gives rise to.
+    pub notice: Notice,
     pub tick: Tick,
 }

@@ -5,15 +5,20 @@ use core::arch::asm;
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::maps::Array;
+use sensor_common::Address;
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, EVENT_BASE, Event, Outcome};
 use sensor_common::datapath::{
-    Admission, Counters, Datapath, Events, FlowTable, HostTable, Settings,
+    Admission, Counters, Datapath, Events, FlowTable, HostTable, Settings, TunnelTable,
 };
 use sensor_common::event::Budgets;
-use sensor_common::flow::{Bucket, Direction, FlowSink, Head, Sent, SentFlow, mark};
+use sensor_common::flow::{
+    Bucket, Direction, FlowSink, Head, Outer, OuterTable, Outers, Sent, SentFlow, mark,
+};
 use sensor_common::host::HostRow;
-use sensor_common::packet::Decapsulate;
+use sensor_common::limits::MAX_TUNNEL_PEERS;
+
+use sensor_common::block::BlockTable as _;
 
 use crate::blocklist::BlockMaps;
 use crate::{globals, maps};
@@ -27,19 +32,19 @@ pub fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-pub type KernelDatapath = Datapath<FlowMap, HostMaps, BlockMaps, CounterMaps, Ring>;
+pub type KernelDatapath = Datapath<FlowMap, HostMaps, BlockMaps, CounterMaps, Ring, TunnelMaps>;
 
 #[inline(always)]
 pub fn datapath(cpu: u32) -> KernelDatapath {
     Datapath {
         flows: FlowMap { cpu },
         hosts: HostMaps { cpu },
+        tunnels: TunnelMaps { cpu },
         blocks: BlockMaps,
         counters: CounterMaps,
         ring: Ring { cpu },
         settings: Settings {
             seed: globals::seed(),
-            tunnels: Decapsulate(globals::tunnels()),
             admit_per_window: globals::admit_per_window(),
             events: Events(globals::events()),
         },
@@ -76,6 +81,35 @@ impl FlowTable for FlowMap {
     #[inline(always)]
     fn bucket(&mut self, hash: u64) -> Option<&mut Bucket> {
         own(&maps::FLOWS, self.cpu, globals::flow_buckets(), hash)
+    }
+}
+
+pub struct TunnelMaps {
+    cpu: u32,
+}
+
+impl OuterTable for TunnelMaps {
+    #[inline(always)]
+    fn outers(&mut self, hash: u64) -> Option<&mut Outers> {
+        own(&maps::FLOW_OUTERS, self.cpu, globals::flow_buckets(), hash)
+    }
+}
+
+impl TunnelTable for TunnelMaps {
+    #[inline(always)]
+    fn is_configured(&self, a: &Address, b: &Address) -> bool {
+        let mut found = 0;
+        for index in 0..MAX_TUNNEL_PEERS {
+            let Some(peer) = maps::TUNNEL_PEERS.get(index) else {
+                break;
+            };
+            if index >= globals::n_tunnel_peers() {
+                break;
+            }
+            found |= u64::from(peer.joins(a, b));
+        }
+        // The verifier goes on once, and not for each number of peers.
+        BlockMaps.forget(found) != 0
     }
 }
 
@@ -154,7 +188,13 @@ pub struct Ring {
 
 impl FlowSink for Ring {
     #[inline(always)]
-    fn send(&mut self, head: &Head, directions: &[Direction; 2], why: Sent) -> bool {
+    fn send(
+        &mut self,
+        head: &Head,
+        directions: &[Direction; 2],
+        outer: Option<&Outer>,
+        why: Sent,
+    ) -> bool {
         let Some(mut entry) = maps::FLOW_RING.reserve::<SentFlow>(0) else {
             return false;
         };
@@ -170,6 +210,9 @@ impl FlowSink for Ring {
             }
             if head.marks & mark::SEEN << 1 != 0 {
                 (*sent).directions[1] = directions[1];
+            }
+            if let Some(outer) = outer {
+                (*sent).outer = *outer;
             }
         }
         entry.submit(BPF_RB_NO_WAKEUP);

@@ -39,6 +39,7 @@ pub use schema::{Kind, Setting, json_schema, settings};
 pub use settings::{
     AttachChoice, Capture, DEFAULT_SOCKET, EgressChoice, LogFormat, LogSettings, MetricsSettings,
     OutputSettings, RespondSettings, Settings, SocketSettings, TickSettings, Tunnel,
+    TunnelPeerSettings,
 };
 
 /// Read when no other file is named.

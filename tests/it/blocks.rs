@@ -179,28 +179,80 @@ fn early_drop_counts_as_the_full_parse_does() {
     assert_eq!((listed.packets, listed.bytes), whole);
 }
 
-/// What can't be read is passed, and who hides in a tunnel is looked for inside: on the short way,
-/// too.
+/// A packet with addresses meets the lists, whatever else is wrong with it and whatever is in it.
 #[test]
-fn early_drop_leaves_unusual_packets_to_the_full_parse() {
+fn no_odd_header_passes_a_blocked_source() {
     let mut lists = lists();
     lists.block("192.0.2.7");
     let plain = frame("192.0.2.7".parse().unwrap(), protocol::UDP, 53);
-    let mut verdict = |frame: Vec<u8>| lists.twin.run_ingress(&Case::ingress(NOW, frame)).unwrap();
-    assert_eq!(verdict(plain.clone()), Verdict::Drop);
-    assert_eq!(verdict(plain.clone()), Verdict::Drop);
-    let mut bad_length = plain.clone();
-    bad_length[38..40].copy_from_slice(&[0, 7]);
-    assert_eq!(verdict(bad_length), Verdict::Pass, "UDP length below 8");
-    let mut vxlan = plain.clone();
-    vxlan[36..38].copy_from_slice(&4789u16.to_be_bytes());
-    assert_eq!(verdict(vxlan), Verdict::Pass, "no inner packet");
-    let mut version = plain.clone();
-    version[14] = 0x55;
-    assert_eq!(verdict(version), Verdict::Pass, "IP version 5");
-    let mut fragment = plain;
-    fragment[21] = 9;
-    assert_eq!(verdict(fragment), Verdict::Drop, "a later fragment");
+    let with = |changes: &[(usize, u8)]| {
+        let mut frame = plain.clone();
+        for (at, byte) in changes {
+            frame[*at] = *byte;
+        }
+        frame
+    };
+    let behind = |header: &[u8]| [&plain[..12], header, &plain[12..]].concat();
+    let [high, low] = 4789u16.to_be_bytes();
+    let cases = [
+        ("plain", plain.clone()),
+        ("again", plain.clone()),
+        ("UDP length below 8", with(&[(38, 0), (39, 7)])),
+        ("junk on a tunnel's port", with(&[(36, high), (37, low)])),
+        ("a later fragment", with(&[(21, 9)])),
+        ("TCP offset 0", with(&[(23, 6), (46, 0)])),
+        (
+            "total length below the header's",
+            with(&[(16, 0), (17, 19)]),
+        ),
+        ("header length below 20", with(&[(14, 0x44)])),
+        ("junk in IP", with(&[(23, 4)])),
+        ("junk in GRE", with(&[(23, 47)])),
+        ("cut", plain[..36].to_vec()),
+        (
+            "three VLAN tags",
+            behind(&[0x88, 0xa8, 0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3]),
+        ),
+        ("an old VLAN tag", behind(&[0x91, 0, 0, 1])),
+        (
+            "PPPoE",
+            [
+                &plain[..12],
+                &[0x88, 0x64, 0x11, 0, 0, 1, 0, 42, 0, 0x21],
+                &plain[14..],
+            ]
+            .concat(),
+        ),
+        (
+            "MPLS",
+            [&plain[..12], &[0x88, 0x47, 0, 1, 1, 64], &plain[14..]].concat(),
+        ),
+    ];
+    for (what, frame) in cases {
+        let verdict = lists.twin.run_ingress(&Case::ingress(NOW, frame)).unwrap();
+        assert_eq!(verdict, Verdict::Drop, "{what}");
+    }
+    let version = lists
+        .twin
+        .run_ingress(&Case::ingress(NOW, with(&[(14, 0x55)])));
+    assert_eq!(version.unwrap(), Verdict::Pass, "no IPv4 header at all");
+}
+
+#[test]
+fn nine_extension_headers_pass_no_block() {
+    let mut lists = lists();
+    lists.block("2001:db8::7");
+    let plain = frame("2001:db8::7".parse().unwrap(), protocol::TCP, 80);
+    for n in [1, 6, 9, 12, 40] {
+        let chain = (0..n).flat_map(|i| [if i + 1 == n { 6 } else { 60 }, 0, 0, 0, 0, 0, 0, 0]);
+        let chain: Vec<u8> = chain.collect();
+        let mut frame = [&plain[..54], &chain, &plain[54..]].concat();
+        frame[20] = 60;
+        let length = (chain.len() + 20) as u16;
+        frame[18..20].copy_from_slice(&length.to_be_bytes());
+        let verdict = lists.twin.run_ingress(&Case::ingress(NOW, frame)).unwrap();
+        assert_eq!(verdict, Verdict::Drop, "{n} extension headers");
+    }
 }
 
 #[test]

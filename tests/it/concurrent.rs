@@ -12,7 +12,7 @@ use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{Kernel, LoadOptions, SharedArray};
 use sensor_common::counters::Event;
-use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord};
+use sensor_common::flow::{Bucket, Direction, Flow, FlowRecord, Outer};
 use sensor_common::host::{HostRow, HostSide};
 use sensor_common::limits::FLOW_WAYS;
 use sensor_common::packet::tcp_flags;
@@ -211,7 +211,7 @@ impl Seen {
             let bucket: Bucket = array.copy(index, 0).unwrap();
             for way in 0..FLOW_WAYS {
                 let head = &bucket.heads[way];
-                let flow = Flow::of(head, &bucket.directions[way], 0, 0);
+                let flow = Flow::of(head, &bucket.directions[way], &Outer::default(), 0, 0);
                 self.n_torn += u64::from(head.tag != 0 && fault(&flow).is_some());
             }
         }

@@ -46,6 +46,7 @@ mod screen;
 mod shapes;
 mod site;
 mod socket;
+mod verifier;
 
 fn main() -> std::process::ExitCode {
     sensor_tests::harness::main()

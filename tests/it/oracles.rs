@@ -509,7 +509,7 @@ fn payloads(path: &Path, mut take: impl FnMut(&Packet, &[u8])) {
     while let Ok(Some(frame)) = reader.next_frame() {
         let frame = to_ethernet(&frame, &mut scratch);
         let mut packet = Packet::default();
-        parse(frame.data, Decapsulate::ALL, &mut packet);
+        parse(frame.data, &Decapsulate::ALL, &mut packet);
         let from = packet.payload_offset() as usize;
         if matches!(packet.protocol, 6 | 17) && packet.is_fragment == 0 {
             take(&packet, frame.data.get(from..).unwrap_or_default());

@@ -11,7 +11,10 @@ use sensor_capture::kernel::LoadOptions;
 use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Event, Outcome};
+use sensor_common::datapath::TunnelPeer;
+use sensor_common::host::HostRow;
 use sensor_common::packet::{Decapsulate, Packet, parse};
+use sensor_engine::to_ip;
 use sensor_tests::frames::{Dice, mutate, random_frame, specimens};
 use sensor_tests::twin::{Case, LEAST_BYTES, LINEAR_BYTES, Twin};
 use sensor_tests::{needs_root, shared_data};
@@ -92,7 +95,7 @@ fn every_kind_of_frame_is_read_as_it_should() {
     );
     for (n, (outcome, frame)) in specimens.iter().enumerate() {
         let mut packet = Packet::default();
-        parse(frame.as_slice(), Decapsulate::ALL, &mut packet);
+        parse(frame.as_slice(), &Decapsulate::ALL, &mut packet);
         assert!(packet.is(*outcome), "specimen {n}, {outcome:?}: {packet:?}");
     }
     let mut twin = twin(&LoadOptions::fixed());
@@ -120,6 +123,52 @@ fn agree_without_tunnels() {
         ..crowded()
     };
     check(&options, &specimen_cases());
+}
+
+/// Networks as words.
+fn peer(local: [u8; 16], remote: [u8; 16], mask: [u8; 16]) -> TunnelPeer {
+    let words = |bytes: [u8; 16]| {
+        let (words, _) = bytes.as_chunks();
+        let mut words = words.iter().map(|word| u32::from_ne_bytes(*word));
+        std::array::from_fn(|_| words.next().unwrap())
+    };
+    TunnelPeer {
+        local: words(local),
+        local_mask: words(mask),
+        remote: words(remote),
+        remote_mask: words(mask),
+    }
+}
+
+/// With a configured tunnel, inner hosts have rows and are looked for in the lists.
+#[test]
+fn agree_in_tunnels_that_are_configured() {
+    let v4 = |last: [u8; 4]| {
+        let mut bytes = [0; 16];
+        bytes[10..12].fill(0xff);
+        bytes[12..].copy_from_slice(&last);
+        bytes
+    };
+    let mut mask = [0xff; 16];
+    mask[15] = 0;
+    let options = LoadOptions {
+        tunnel_peers: vec![
+            peer(v4([203, 0, 113, 1]), v4([203, 0, 113, 2]), [0xff; 16]),
+            peer(v4([10, 0, 0, 0]), v4([10, 0, 1, 0]), mask),
+            peer(v4([192, 0, 2, 0]), v4([198, 51, 100, 0]), mask),
+        ],
+        ..crowded()
+    };
+    check(&options, &specimen_cases());
+    check(&options, &random_cases(5, 40_000));
+    let mut twin = twin(&options);
+    for case in specimen_cases() {
+        twin.feed(&case).unwrap();
+    }
+    let (mut local, mut remote) = (Vec::new(), Vec::new());
+    twin.kernel.read_hosts(&mut local, &mut remote);
+    let is_inner = |row: &HostRow| to_ip(&row.address).to_string() == "10.1.0.1";
+    assert!(remote.iter().any(is_inner), "no row of an inner host");
 }
 
 #[test]

@@ -10,6 +10,12 @@ pub const IPV6: u16 = 0x86dd;
 pub const VLAN: u16 = 0x8100;
 pub const QINQ: u16 = 0x88a8;
 const BRIDGED: u16 = 0x6558;
+const PPPOE: u16 = 0x8864;
+const MPLS: u16 = 0x8847;
+const HSR: u16 = 0x892f;
+/// Header of a PPPoE session with IPv4.
+const PPPOE_IPV4: [u8; 8] = [0x11, 0, 0, 1, 0, 42, 0, 0x21];
+const SNAP_IPV4: [u8; 8] = [0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
 
 /// Ethernet II.
 pub fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
@@ -206,6 +212,7 @@ fn cut(mut frame: Vec<u8>, to: usize) -> Vec<u8> {
 /// Frames with what the parser must make of them: every outcome is among them.
 pub fn specimens() -> Vec<(Outcome, Vec<u8>)> {
     let mut all = whole();
+    all.extend(linked());
     all.extend(tunnelled());
     all.extend(broken());
     all
@@ -227,13 +234,8 @@ fn whole() -> Vec<(Outcome, Vec<u8>)> {
         ..Ipv4::new(17)
     };
     let query = udp((5_353, 53), b"query");
-    let fragment = |offset: u16| {
-        let mut header = vec![17, 0];
-        header.extend((offset << 3 | 1).to_be_bytes());
-        header.extend([0, 0, 0, 1]);
-        header.extend(&query);
-        v6(44, &header)
-    };
+    let large = udp((5_353, 53), &[7; 1_472]);
+    let fragment = |offset: u16| v6(44, &fragment_header(17, offset, 1, &large[..1_232]));
     let chain = extension(43, 0, &extension(60, 1, &extension(6, 0, &syn)));
     let authentication = {
         let mut header = vec![6, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2];
@@ -256,8 +258,9 @@ fn whole() -> Vec<(Outcome, Vec<u8>)> {
         (Outcome::Udp, v4(17, &query)),
         (Outcome::Udp, v6(17, &query)),
         (Outcome::Udp, edited(v4(17, &query), 39, 0)),
-        (Outcome::Udp, ethernet(IPV4, &first.packet(&query))),
+        (Outcome::Udp, ethernet(IPV4, &first.packet(&large))),
         (Outcome::Udp, fragment(0)),
+        (Outcome::Udp, v6(44, &fragment_header(17, 0, 0, &query))),
         (Outcome::LaterFragment, fragment(185)),
         (
             Outcome::LaterFragment,
@@ -276,9 +279,71 @@ fn whole() -> Vec<(Outcome, Vec<u8>)> {
         (Outcome::OtherProtocol, v4(89, &[2; 24])),
         (Outcome::OtherProtocol, v6(59, &[])),
         (Outcome::Arp, ethernet(ARP, &arp())),
-        (Outcome::NotIp, ethernet(0x88cc, &[1; 40])),
-        (Outcome::NotIp, ethernet(60, &[0x42, 0x42, 3, 0, 0])),
     ]
+}
+
+/// Behind link headers of every kind, those that lead to IP and those that don't.
+fn linked() -> Vec<(Outcome, Vec<u8>)> {
+    let packet = Ipv4::new(6).packet(&tcp((40_000, 443), 2, &[]));
+    let with = |header: &[u8]| [header, &packet].concat();
+    vec![
+        (Outcome::Tcp, ethernet(0x9100, &tagged(5, IPV4, &packet))),
+        (Outcome::Tcp, ethernet(VLAN, &tagged(0xe000, IPV4, &packet))),
+        (Outcome::Tcp, ethernet(PPPOE, &with(&PPPOE_IPV4))),
+        (
+            Outcome::Tcp,
+            ethernet(MPLS, &with(&[0, 1, 0, 64, 0, 2, 1, 64])),
+        ),
+        (Outcome::Tcp, ethernet(54, &with(&SNAP_IPV4))),
+        (Outcome::Tcp, ethernet(HSR, &with(&[0, 52, 0, 1, 8, 0]))),
+        (
+            Outcome::Tcp,
+            ethernet(VLAN, &tagged(4, PPPOE, &with(&PPPOE_IPV4))),
+        ),
+        (
+            Outcome::Pppoe,
+            ethernet(PPPOE, &[0x11, 0, 0, 1, 0, 6, 0xc0, 0x21, 9, 1, 0, 4]),
+        ),
+        (
+            Outcome::Pppoe,
+            ethernet(0x8863, &[0x11, 9, 0, 0, 0, 4, 1, 1]),
+        ),
+        (
+            Outcome::Mpls,
+            ethernet(MPLS, &with(&[0, 2, 1, 64, 0, 0, 0, 0])),
+        ),
+        (Outcome::Llc, ethernet(60, &[0x42, 0x42, 3, 0, 0])),
+        (Outcome::Llc, ethernet(60, &[0xfe; 40])),
+        (Outcome::VnTag, ethernet(0x8926, &with(&[0, 1, 0, 2, 8, 0]))),
+        (
+            Outcome::Dsa,
+            ethernet(0xdada, &with(&[0, 0, 0x40, 0, 8, 0])),
+        ),
+        (Outcome::Dsa, ethernet(0xc008, &with(&[0x10, 0, 8, 0]))),
+        (Outcome::Dsa, ethernet(8, &with(&[0x10, 0, 8, 0]))),
+        (Outcome::Macsec, ethernet(0x88e5, &[0x0c; 60])),
+        (Outcome::ProviderBackbone, ethernet(0x88e7, &[1; 60])),
+        (Outcome::NotIp, ethernet(0x88cc, &[1; 40])),
+        (
+            Outcome::LinkTruncated,
+            cut(ethernet(PPPOE, &PPPOE_IPV4), 21),
+        ),
+        (Outcome::LinkTruncated, ethernet(MPLS, &[0, 2, 1, 64])),
+        (Outcome::LinkTruncated, ethernet(HSR, &[0, 52, 0])),
+        (
+            Outcome::LinkTooDeep,
+            ethernet(MPLS, &with(&[[0, 2, 0, 64]; 9].concat())),
+        ),
+    ]
+}
+
+/// An IPv6 fragment header; the offset is in units of eight bytes.
+fn fragment_header(next: u8, offset: u16, has_more: u16, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![next, 0];
+    packet.extend((offset << 3 | has_more).to_be_bytes());
+    packet.extend([0, 0, 0, 1]);
+    packet.extend(payload);
+    packet
 }
 
 fn tunnelled() -> Vec<(Outcome, Vec<u8>)> {
@@ -292,32 +357,104 @@ fn tunnelled() -> Vec<(Outcome, Vec<u8>)> {
     let inner6 = ipv6(17, (11, 12), &udp((1, 2), &[0; 20]));
     let frame = ethernet(IPV4, &inner4);
     let tagged_frame = ethernet(VLAN, &tagged(9, IPV6, &inner6));
-    vec![
-        (Outcome::Tcp, v4(4, &inner4)),
-        (Outcome::Udp, v4(41, &inner6)),
-        (Outcome::Tcp, v6(4, &inner4)),
-        (Outcome::Udp, v6(41, &inner6)),
-        (Outcome::Tcp, v4(47, &gre(0, IPV4, &inner4))),
-        (Outcome::Udp, v4(47, &gre(0xb000, IPV6, &inner6))),
-        (Outcome::Tcp, v4(47, &gre(0x2000, BRIDGED, &frame))),
-        (Outcome::Gre, v4(47, &gre(0, 0x880b, &[0; 20]))),
-        (Outcome::Gre, v4(47, &gre(1, 0x880b, &[0; 20]))),
-        (Outcome::Gre, v4(47, &gre(0x4000, IPV4, &inner4))),
-        (Outcome::Tcp, v4(17, &vxlan(&frame))),
-        (Outcome::Udp, v4(17, &vxlan(&tagged_frame))),
-        (Outcome::Udp, v6(17, &vxlan(&tagged_frame))),
-        (Outcome::Arp, v4(17, &vxlan(&ethernet(ARP, &arp())))),
-        (Outcome::Tcp, v4(17, &geneve(0, BRIDGED, &frame))),
-        (Outcome::Tcp, v4(17, &geneve(3, BRIDGED, &frame))),
-        (Outcome::Udp, v4(17, &geneve(63, IPV6, &inner6))),
-        (Outcome::NotIp, v4(17, &geneve(0, 0x1234, &[0; 8]))),
+    let mut all: Vec<(Outcome, Vec<u8>)> = vec![
+        (Outcome::OtherProtocol, v4(4, &inner4)),
+        (Outcome::OtherProtocol, v4(41, &inner6)),
+        (Outcome::OtherProtocol, v6(4, &inner4)),
+        (Outcome::OtherProtocol, v6(41, &inner6)),
+        // Whatever is within.
+        (Outcome::OtherProtocol, v4(4, &[0; 64])),
+        (
+            Outcome::OtherProtocol,
+            v4(4, &edited(inner4.clone(), 3, 200)),
+        ),
+        (Outcome::OtherProtocol, v4(41, &[0x60; 20])),
         // One tunnel is followed; the next is a packet of its protocol.
         (Outcome::OtherProtocol, v4(4, &Ipv4::new(4).packet(&inner4))),
         (
-            Outcome::Gre,
+            Outcome::OtherProtocol,
             v4(4, &Ipv4::new(47).packet(&gre(0, IPV4, &inner4))),
         ),
-        (Outcome::Udp, v4(4, &Ipv4::new(17).packet(&vxlan(&frame)))),
+        (
+            Outcome::OtherProtocol,
+            v4(4, &Ipv4::new(17).packet(&vxlan(&frame))),
+        ),
+    ];
+    let headers = [
+        gre(0, IPV4, &inner4),
+        gre(0xb000, IPV6, &inner6),
+        gre(0x2000, BRIDGED, &frame),
+        gre(0, 0x880b, &[0; 20]),
+        gre(1, 0x880b, &[0; 20]),
+        gre(0x4000, IPV4, &inner4),
+        gre(0x0400, IPV4, &inner4),
+        vec![0, 0, 8],
+    ];
+    all.extend(headers.map(|header| (Outcome::Gre, v4(47, &header))));
+    for datagram in tunnel_datagrams(&inner4, &frame, &inner6, &tagged_frame) {
+        all.push((Outcome::Udp, v4(17, &datagram)));
+        all.push((Outcome::Udp, v6(17, &datagram)));
+    }
+    all
+}
+
+/// Datagrams to ports of tunnels, with one within and with what only looks like it.
+fn tunnel_datagrams(
+    inner4: &[u8],
+    frame: &[u8],
+    inner6: &[u8],
+    tagged_frame: &[u8],
+) -> [Vec<u8>; 19] {
+    [
+        vxlan(frame),
+        vxlan(tagged_frame),
+        vxlan(&ethernet(ARP, &arp())),
+        vxlan(&ethernet(
+            0x8864,
+            &[[0x11, 0].as_slice(), &[0; 20]].concat(),
+        )),
+        vxlan(&[0; 13]),
+        edited(vxlan(frame), 8, 0),
+        edited(vxlan(frame), 9, 1),
+        edited(vxlan(frame), 15, 1),
+        udp((55_555, 4_789), &[0x55; 64]),
+        udp(
+            (55_555, 4_790),
+            &[[12, 0, 0, 1, 0, 0, 7, 0].as_slice(), inner4].concat(),
+        ),
+        udp(
+            (55_555, 4_790),
+            &[[8, 0, 0, 0, 0, 0, 7, 0].as_slice(), frame].concat(),
+        ),
+        udp((55_555, 4_790), &[0x55; 64]),
+        udp(
+            (55_555, 8_472),
+            &[[8, 0, 0, 0, 0, 0, 7, 0].as_slice(), frame].concat(),
+        ),
+        geneve(0, BRIDGED, frame),
+        geneve(3, BRIDGED, frame),
+        geneve(63, IPV6, inner6),
+        geneve(0, 0x1234, &[0; 8]),
+        edited(geneve(0, BRIDGED, frame), 9, 0x80),
+        udp((1, 6_081), &[0; 7]),
+    ]
+}
+
+/// Transport headers that are not there in full, or contradict themselves.
+fn broken_transport(syn: &[u8], query: &[u8]) -> Vec<(Outcome, Vec<u8>)> {
+    vec![
+        (Outcome::TcpTruncated, cut(v4(6, syn), 53)),
+        (Outcome::TcpTruncated, cut(v4(6, syn), 40)),
+        (Outcome::TcpTruncated, v4(6, &syn[..3])),
+        (Outcome::TcpTruncated, cut(v6(6, syn), 73)),
+        (
+            Outcome::TcpBadDataOffset,
+            v4(6, &edited(syn.to_vec(), 12, 0x40)),
+        ),
+        (Outcome::UdpTruncated, cut(v4(17, query), 41)),
+        (Outcome::UdpBadLength, v4(17, &edited(query.to_vec(), 5, 7))),
+        (Outcome::IcmpTruncated, cut(v4(1, &icmp(8, 0)), 37)),
+        (Outcome::SctpTruncated, v4(132, &[0, 1, 0])),
     ]
 }
 
@@ -326,21 +463,32 @@ fn broken() -> Vec<(Outcome, Vec<u8>)> {
     let query = udp((5_353, 53), b"query");
     let packet = Ipv4::new(6).packet(&syn);
     let deep = tagged(1, VLAN, &tagged(2, VLAN, &tagged(3, IPV4, &packet)));
-    let chain = (0..7).fold(syn.clone(), |rest, n| {
-        extension(if n == 0 { 6 } else { 60 }, 0, &rest)
-    });
+    let chain = |n: usize| {
+        (0..n).fold(syn.clone(), |rest, n| {
+            extension(if n == 0 { 6 } else { 60 }, 0, &rest)
+        })
+    };
     let far = (0..6).fold(Vec::new(), |rest, n| {
         extension(if n == 0 { 6 } else { 60 }, 255, &rest)
     });
-    let mut short_offset = syn.clone();
-    short_offset[12] = 0x40;
-    let mut short_length = query.clone();
-    short_length[5] = 7;
-    vec![
+    let part = |field: u16, payload: &[u8]| {
+        let header = Ipv4 {
+            fragment: field,
+            ..Ipv4::new(6)
+        };
+        let mut frame = ethernet(IPV4, &header.packet(payload));
+        frame.resize(60, 0);
+        frame
+    };
+    let mut all = vec![
         (Outcome::EthernetTruncated, cut(v4(6, &syn), 13)),
         (Outcome::EthernetTruncated, cut(v4(6, &syn), 1)),
-        (Outcome::VlanTruncated, cut(ethernet(VLAN, &deep), 17)),
+        (Outcome::LinkTruncated, cut(ethernet(VLAN, &deep), 17)),
         (Outcome::VlanTooDeep, ethernet(QINQ, &deep)),
+        (
+            Outcome::VlanTooDeep,
+            ethernet(VLAN, &tagged(0, QINQ, &deep)),
+        ),
         (Outcome::ArpTruncated, cut(ethernet(ARP, &arp()), 41)),
         (Outcome::Ipv4Truncated, cut(v4(6, &syn), 33)),
         (Outcome::Ipv4BadVersion, edited(v4(6, &syn), 14, 0x65)),
@@ -356,19 +504,22 @@ fn broken() -> Vec<(Outcome, Vec<u8>)> {
             Outcome::Ipv6ExtensionTruncated,
             v6(0, &extension(60, 0, &[])),
         ),
-        (Outcome::Ipv6TooManyExtensions, v6(60, &chain)),
-        (Outcome::TcpTruncated, cut(v4(6, &syn), 53)),
-        (Outcome::TcpTruncated, cut(v6(6, &syn), 73)),
-        (Outcome::TcpBadDataOffset, v4(6, &short_offset)),
-        (Outcome::UdpTruncated, cut(v4(17, &query), 41)),
-        (Outcome::UdpBadLength, v4(17, &short_length)),
-        (Outcome::IcmpTruncated, cut(v4(1, &icmp(8, 0)), 37)),
-        (Outcome::SctpTruncated, v4(132, &[0, 1, 0])),
+        (Outcome::Ipv6TooManyExtensions, v6(60, &chain(7))),
+        (Outcome::Ipv6TooManyExtensions, v6(60, &chain(12))),
+        (Outcome::Ipv6TooManyExtensions, v6(60, &chain(13))),
+        (Outcome::BadFragment, part(0x2000, &syn[..8])),
+        (Outcome::BadFragment, part(0x2001, &syn[8..16])),
+        (Outcome::BadFragment, part(0x0001, &syn[8..])),
+        (Outcome::BadFragment, part(0x2000, &syn[..16])),
+        (Outcome::BadFragment, part(0x1fff, &[0; 30])),
+        (
+            Outcome::BadFragment,
+            v6(44, &fragment_header(17, 0, 1, &query)),
+        ),
         (Outcome::HeadersTooLong, v6(60, &far)),
-        (Outcome::TunnelTruncated, v4(47, &[0, 0, 8])),
-        (Outcome::TunnelTruncated, v4(17, &udp((1, 6_081), &[0; 7]))),
-        (Outcome::EthernetTruncated, v4(17, &vxlan(&[0; 13]))),
-    ]
+    ];
+    all.extend(broken_transport(&syn, &query));
+    all
 }
 
 /// Pseudo-random numbers (SplitMix64, Steele et al. 2014): equal seeds give equal frames.
@@ -400,14 +551,20 @@ impl Dice {
 
 /// A packet of a random kind, often of a flow that came before, now and then broken.
 pub fn random_frame(dice: &mut Dice) -> Vec<u8> {
-    let packet = random_packet(dice, 0);
-    let mut frame = match dice.below(8) {
-        0 => ethernet(VLAN, &tagged(dice.below(5) as u16, packet.0, &packet.1)),
+    let (ethertype, packet) = random_packet(dice, 0);
+    let with = |header: &[u8]| [header, &packet].concat();
+    let [high, low] = ethertype.to_be_bytes();
+    let mut frame = match dice.below(14) {
+        0 => ethernet(VLAN, &tagged(dice.below(5) as u16, ethertype, &packet)),
         1 => ethernet(
             QINQ,
-            &tagged(3, VLAN, &tagged(dice.below(5) as u16, packet.0, &packet.1)),
+            &tagged(3, VLAN, &tagged(dice.below(5) as u16, ethertype, &packet)),
         ),
-        _ => ethernet(packet.0, &packet.1),
+        2 => ethernet(MPLS, &with(&[0, 2, dice.below(2) as u8, 64, 0, 3, 1, 64])),
+        3 => ethernet(PPPOE, &with(&PPPOE_IPV4)),
+        4 => ethernet(54, &with(&[0xaa, 0xaa, 3, 0, 0, 0, high, low])),
+        5 => ethernet(HSR, &with(&[0, 52, 0, 1, high, low])),
+        _ => ethernet(ethertype, &packet),
     };
     if dice.one_in(3) {
         mutate(&mut frame, dice);
@@ -426,14 +583,14 @@ fn random_packet(dice: &mut Dice, depth: usize) -> (u16, Vec<u8>) {
             destination: [10, 0, dice.below(2) as u8, dice.below(8) as u8],
             protocol,
             ttl: dice.roll() as u8,
-            fragment: *dice.pick(&[0, 0, 0x4000, 0x4000, 0x2000, 0x2010, 0x10]),
+            fragment: *dice.pick(&[0, 0, 0x4000, 0x4000, 0x2000, 0x2001, 0x2010, 0x10, 0x1fff]),
             options: vec![1; *dice.pick(&[0, 0, 0, 4, 8, 40])],
         };
         return (IPV4, header.packet(&payload));
     }
     let hosts = (dice.below(40) as u16, dice.below(8) as u16);
     let (mut next, mut payload) = (protocol, payload);
-    for _ in 0..*dice.pick(&[0, 0, 0, 1, 2, 5, 6, 7]) {
+    for _ in 0..*dice.pick(&[0, 0, 0, 1, 2, 5, 6, 7, 9, 13]) {
         let kind = *dice.pick(&[0, 43, 44, 51, 60, 135]);
         payload = extension(next, *dice.pick(&[0, 0, 1, 4, 255]), &payload);
         next = kind;
@@ -452,7 +609,15 @@ fn random_payload(dice: &mut Dice, depth: usize) -> (u8, Vec<u8>) {
     if depth == 0 && dice.one_in(4) {
         let (ethertype, inner) = random_packet(dice, 1);
         let frame = ethernet(ethertype, &inner);
-        return match dice.below(6) {
+        return match dice.below(8) {
+            6 => (
+                17,
+                udp(
+                    (1, *dice.pick(&[4_789, 4_790, 6_081])),
+                    &dice.roll().to_be_bytes(),
+                ),
+            ),
+            7 => (*dice.pick(&[4, 41, 47]), vec![dice.roll() as u8; 64]),
             0 => (if ethertype == IPV6 { 41 } else { 4 }, inner),
             1 => (47, gre((dice.roll() as u16) & 0xb000, ethertype, &inner)),
             2 => (47, gre(0x2000, BRIDGED, &frame)),

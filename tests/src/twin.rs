@@ -286,7 +286,16 @@ impl Twin {
         for flows in [&mut theirs, &mut ours] {
             flows.sort_unstable_by_key(|flow| {
                 let head = &flow.head;
-                (head.a, head.b, head.a_port, head.b_port, head.protocol)
+                let tunnel = &head.tunnel;
+                let ends = (head.a, head.b, head.a_port, head.b_port, head.protocol);
+                (
+                    ends,
+                    head.realm.0,
+                    tunnel.a,
+                    tunnel.b,
+                    tunnel.id,
+                    tunnel.kind,
+                )
             });
         }
         same("live flow", &theirs, &ours)?;

@@ -1,8 +1,11 @@
 //! Finding a packet's flow in its bucket, admitting and evicting.
 
 use super::held::Due;
-use super::{Bucket, Direction, FlowSink, Head, Held, Sent, Sequence, is_plain, mark};
+use super::{
+    Bucket, Direction, FlowSink, Head, Held, Outer, Outers, Sent, Sequence, is_plain, mark,
+};
 use crate::arrival::{Arrival, Way};
+use crate::event::depth_packets;
 use crate::packet::Packet;
 use crate::{Address, mix};
 
@@ -22,6 +25,15 @@ pub fn hash(packet: &Packet, seed: u64) -> u64 {
     let source = (&packet.source, packet.source_port);
     let destination = (&packet.destination, packet.destination_port);
     hash_ends(source, destination, packet.protocol, seed)
+}
+
+/// [`hash`] of a packet within a tunnel: flows of other tunnels are other flows, whoever made up their
+/// inner addresses.
+#[inline(always)]
+pub fn hash_inner(packet: &Packet, outer: &Outer, seed: u64) -> u64 {
+    let ends = (&outer.source, 0);
+    let tunnel = hash_ends(ends, (&outer.destination, 0), outer.kind, seed);
+    mix(hash(packet, seed), tunnel ^ outer.id as u64, seed)
 }
 
 /// [`hash`] of a flow known by its endpoints, in either order.
@@ -51,8 +63,8 @@ const fn tag(hash: u64) -> u32 {
 pub enum Cached {
     /// Added to its flow.
     Hit,
-    /// Added to its flow, and this is due in the row of the remote host.
-    HitDue(Due),
+    /// Added to its flow, and [`Taken::due`] is due in the row of the remote host.
+    HitDue,
     /// Added after the full record was sent.
     RolledOver,
     /// The record is full and the ring, too: the packet is not in it.
@@ -79,6 +91,9 @@ impl Cached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     pub cached: Cached,
+    /// With [`Cached::HitDue`]. Beside it and never without a value: in the kernel the compiler would
+    /// leave whatever pointer there where a variant has none, and the verifier refuses to see it moved.
+    pub due: Due,
     /// One of the first packets of its direction, which may be sampled.
     pub is_young: bool,
 }
@@ -91,6 +106,7 @@ impl Taken {
     const fn old(cached: Cached) -> Self {
         Self {
             cached,
+            due: Due::NONE,
             is_young: false,
         }
     }
@@ -103,19 +119,37 @@ pub trait Admit {
     /// Gets what an evicted flow still held for the row of `remote`, of packets of `head`'s
     /// protocol that came from there or went there.
     fn settle(&mut self, remote: &Address, protocol: u8, held: Held);
+    /// As [`OuterTable::outers`] of the bucket at hand.
+    fn outers(&mut self) -> Option<&mut Outers>;
 }
 
-/// Adds a packet to its flow. `hash` is the packet's [`hash`], which led to the bucket.
+/// Outer headers of the flows of a bucket.
+pub trait OuterTable {
+    /// Those of the bucket that a hash chooses; `None` where there are none.
+    fn outers(&mut self, hash: u64) -> Option<&mut Outers>;
+}
+
+/// A packet with what its flow is found by.
+#[derive(Clone, Copy)]
+pub struct Member<'a> {
+    pub packet: &'a Packet,
+    /// [`hash`] or [`hash_inner`].
+    pub hash: u64,
+    /// Of a packet within a tunnel.
+    pub outer: Option<&'a Outer>,
+}
+
+/// Adds a packet to its flow, in the bucket that its hash chose.
 #[inline(always)]
 pub fn update<S: Sequence, R: FlowSink>(
     bucket: &mut Bucket,
-    hash: u64,
-    packet: &Packet,
+    member: Member<'_>,
     way: Way,
     arrival: &Arrival,
     sink: &mut R,
     admit: &mut impl Admit,
 ) -> Taken {
+    let Member { packet, hash, .. } = member;
     let tag = tag(hash);
     let first = S::opaque(hash >> 31 & 1) as usize & 1;
     let mut slot = first;
@@ -125,12 +159,12 @@ pub fn update<S: Sequence, R: FlowSink>(
         found = bucket.heads[slot].direction_of(packet, tag);
     }
     let Some(direction) = found else {
-        return begin::<S, R>(bucket, first, tag, packet, arrival, sink, admit);
+        return begin::<S, R>(bucket, first, member, arrival, sink, admit);
     };
     let slot = S::opaque(slot as u64) as usize & 1;
     bucket.set_latest(slot);
     let direction = S::opaque(direction as u64) as usize & 1;
-    add::<S, R>(bucket, slot, direction, packet, way, arrival, sink)
+    add::<S, R>(bucket, slot, direction, member, way, arrival, sink, admit)
 }
 
 impl Bucket {
@@ -171,7 +205,9 @@ impl Head {
         }
         let (source, destination) = (words(&packet.source), words(&packet.destination));
         let (from, to) = (words(&self.source), words(&self.destination));
-        let along = (source.0 ^ from.0)
+        let apart = packet.realm.differs(self.realm) as u64;
+        let along = apart
+            | (source.0 ^ from.0)
             | (source.1 ^ from.1)
             | (destination.0 ^ to.0)
             | (destination.1 ^ to.1)
@@ -180,7 +216,8 @@ impl Head {
         if along == 0 {
             return Some(0);
         }
-        let against = (source.0 ^ to.0)
+        let against = apart
+            | (source.0 ^ to.0)
             | (source.1 ^ to.1)
             | (destination.0 ^ from.0)
             | (destination.1 ^ from.1)
@@ -197,15 +234,32 @@ impl Head {
         self.source_port = packet.source_port;
         self.destination_port = packet.destination_port;
         self.protocol = packet.protocol;
-        let tunnel = (packet.n_tunnels & 1) * mark::TUNNEL;
         self.marks &= mark::SECOND_IS_LATEST;
-        self.marks |= mark::SEEN | tunnel | fragments(packet);
-        self.vlan = packet.vlan;
+        let depth = crate::event::depth(packet) << mark::DEPTH_SHIFT;
+        self.marks |= mark::SEEN | depth | fragments(packet);
+        self.realm = packet.realm;
         self.tag = tag;
         self.ifindex = arrival.ifindex;
         self.held = [Held::NONE; 2];
-        self.sample_depth = crate::event::depth(packet);
         self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// Sends the record with what else belongs to it.
+    #[inline(always)]
+    fn send<R: FlowSink>(
+        &self,
+        lines: &[Direction; 2],
+        slot: usize,
+        sink: &mut R,
+        admit: &mut impl Admit,
+        why: Sent,
+    ) -> bool {
+        let outer = if self.realm.is_tunnelled() {
+            admit.outers().map(|outers| &outers[slot & 1])
+        } else {
+            None
+        };
+        sink.send(self, lines, outer, why)
     }
 }
 
@@ -213,8 +267,7 @@ impl Head {
 fn begin<S: Sequence, R: FlowSink>(
     bucket: &mut Bucket,
     first: usize,
-    tag: u32,
-    packet: &Packet,
+    member: Member<'_>,
     arrival: &Arrival,
     sink: &mut R,
     admit: &mut impl Admit,
@@ -222,12 +275,17 @@ fn begin<S: Sequence, R: FlowSink>(
     if !admit.may_admit() {
         return Taken::old(Cached::Refused);
     }
+    let Member {
+        packet,
+        hash,
+        outer,
+    } = member;
     let slot = S::opaque(bucket.victim(first) as u64) as usize & 1;
     let head = &mut bucket.heads[slot];
     let lines = &mut bucket.directions[slot];
     let evicts = head.tag != 0;
     if evicts {
-        if !sink.send(head, lines, Sent::Evicted) {
+        if !head.send(lines, slot, sink, admit, Sent::Evicted) {
             return Taken::old(Cached::RingFull);
         }
         let [along, against] = head.held;
@@ -241,8 +299,13 @@ fn begin<S: Sequence, R: FlowSink>(
         );
     }
     S::bump(&mut head.sequence);
-    head.begin(tag, packet, arrival);
+    head.begin(tag(hash), packet, arrival);
     lines[0].begin(packet, arrival);
+    if let Some(outer) = outer
+        && let Some(outers) = admit.outers()
+    {
+        outers[slot] = *outer;
+    }
     S::bump(&mut head.sequence);
     bucket.set_latest(slot);
     let cached = if evicts {
@@ -252,6 +315,7 @@ fn begin<S: Sequence, R: FlowSink>(
     };
     Taken {
         cached,
+        due: Due::NONE,
         is_young: true,
     }
 }
@@ -266,22 +330,28 @@ fn settle(from: &Address, to: &Address, protocol: u8, held: Held, admit: &mut im
     admit.settle(remote, protocol, held);
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "inlined: a structure of references would be taken apart again"
+)]
 #[inline(always)]
 fn add<S: Sequence, R: FlowSink>(
     bucket: &mut Bucket,
     slot: usize,
     direction: usize,
-    packet: &Packet,
+    member: Member<'_>,
     way: Way,
     arrival: &Arrival,
     sink: &mut R,
+    admit: &mut impl Admit,
 ) -> Taken {
+    let packet = member.packet;
     let head = &mut bucket.heads[slot];
     let lines = &mut bucket.directions[slot];
     let seen = mark::SEEN << direction;
     let is_full = head.marks & seen != 0 && lines[direction].is_full(arrival);
     if is_full || is_over(head, lines, direction, arrival.now_ns) {
-        if !sink.send(head, lines, Sent::Rollover) {
+        if !head.send(lines, slot, sink, admit, Sent::Rollover) {
             return Taken::old(Cached::RolloverLost);
         }
         S::bump(&mut head.sequence);
@@ -292,32 +362,41 @@ fn add<S: Sequence, R: FlowSink>(
         // What is sampled whole is so after a silence, too.
         return Taken {
             cached: Cached::RolledOver,
-            is_young: head.sample_depth == u16::MAX,
+            due: Due::NONE,
+            is_young: depth_packets(head.marks >> mark::DEPTH_SHIFT) == u16::MAX,
         };
     }
     let line = &mut lines[direction];
-    let mut cached = Cached::Hit;
+    let (mut cached, mut due) = (Cached::Hit, Due::NONE);
+    // What an inner packet counts in rows, it counts there at once.
+    let may_wait = member.outer.is_none() && is_plain(packet);
     S::bump(&mut head.sequence);
     if head.marks & seen == 0 {
         start(head, line, seen, packet, arrival);
-        if is_plain(packet) {
-            cached = Cached::HitDue(Due {
+        if may_wait {
+            cached = Cached::HitDue;
+            due = Due {
                 packets: arrival.segments as u32,
                 bytes: arrival.bytes,
-            });
+            };
         }
     } else {
-        if is_plain(packet)
-            && let Some(due) = head.held[direction].take(way, arrival, line.packets, line.last_ns)
+        if may_wait
+            && let Some(taken) = head.held[direction].take(way, arrival, line.packets, line.last_ns)
         {
-            cached = Cached::HitDue(due);
+            cached = Cached::HitDue;
+            due = taken;
         }
         head.marks |= fragments(packet);
         line.add(packet, arrival);
     }
-    let is_young = line.packets <= head.sample_depth;
+    let is_young = line.packets <= depth_packets(head.marks >> mark::DEPTH_SHIFT);
     S::bump(&mut head.sequence);
-    Taken { cached, is_young }
+    Taken {
+        cached,
+        due,
+        is_young,
+    }
 }
 
 /// Silence after which a record takes no more packets: 17.2 s, a power of two for a cheap test.

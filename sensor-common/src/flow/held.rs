@@ -29,6 +29,13 @@ pub struct Due {
     pub bytes: u32,
 }
 
+impl Due {
+    pub const NONE: Self = Self {
+        packets: 0,
+        bytes: 0,
+    };
+}
+
 impl Held {
     pub const NONE: Self = Self(0);
 

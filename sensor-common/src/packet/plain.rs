@@ -1,31 +1,35 @@
 //! The packet that nearly all packets are, read straight through: untagged, IPv4 without options or
-//! IPv6 without extension headers, no fragment, TCP or UDP, no tunnel. Reads exactly what the full
-//! way reads, which takes everything else.
+//! IPv6 without extension headers, no fragment, whole TCP or UDP header, no tunnel. Reads exactly what
+//! the full way reads, which takes everything else.
 
 use super::ip::end;
 use super::link::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
-use super::transport::is_tunnel_port;
+use super::tunnel::{self, Tunnels};
 use super::{Frame, Packet, protocol};
 use crate::counters::Outcome;
 use crate::v4_mapped;
 
 /// True where the packet was read; else `packet` is as it was.
 #[inline(always)]
-pub(super) fn read<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
+pub(super) fn read<F: Frame + ?Sized>(
+    frame: &F,
+    tunnels: &impl Tunnels,
+    packet: &mut Packet,
+) -> bool {
     let Some(header) = frame.header::<34>(0) else {
         return false;
     };
     let ethertype = be16!(header, 12);
     if ethertype == ETHERTYPE_IPV4 {
-        ipv4(frame, header, packet)
+        ipv4(frame, header, tunnels, packet)
     } else if ethertype == ETHERTYPE_IPV6 {
-        ipv6(frame, packet)
+        ipv6(frame, tunnels, packet)
     } else {
         false
     }
 }
 
-/// Sender of a packet that [`read`] would read, without reading the rest.
+/// Facts of the sender of a packet that [`read`] would read, were it no tunnel, and of its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glimpse {
     pub source: Halves,
@@ -40,8 +44,9 @@ pub struct Halves {
     pub low: u64,
 }
 
-/// A look at the sender alone. `Some` only where [`read`] reads the packet, and then it says the
-/// same. `is_wanted` is asked of the sender before anything else is read.
+/// Looks at the sender alone. `Some` only where the packet is as [`read`] wants it, or a tunnel in such
+/// a packet, and then with what the parser says of it. `is_wanted` is asked of the sender before
+/// anything else is read.
 #[inline(always)]
 pub fn glimpse<F: Frame + ?Sized>(
     frame: &F,
@@ -58,12 +63,12 @@ pub fn glimpse<F: Frame + ?Sized>(
         if !is_wanted(source) {
             return None;
         }
-        let total_length = be16!(header, 16);
         let is_whole = be16!(header, 20) & 0x3fff == 0;
-        if header[14] != 0x45 || !is_whole || (total_length != 0 && total_length < 20) {
+        if header[14] != 0x45 || !is_whole {
             return None;
         }
-        return glimpse_transport(frame.header(34)?, frame.header(46), header[23], source);
+        let length = be16!(header, 16);
+        return glimpse_transport(frame, (34, length, 20), header[23], source);
     }
     let header = frame.header::<62>(0)?;
     if ethertype != ETHERTYPE_IPV6 || header[14] >> 4 != 6 {
@@ -77,28 +82,38 @@ pub fn glimpse<F: Frame + ?Sized>(
     if !is_wanted(source) {
         return None;
     }
-    glimpse_transport(frame.header(54)?, frame.header(66), header[20], source)
+    let length = be16!(header, 18);
+    glimpse_transport(frame, (54, length, 0), header[20], source)
 }
 
-/// `rest` is what follows the first twelve bytes, as far as a TCP header goes.
+/// True where a length field counts so many bytes; 0 says nothing.
 #[inline(always)]
-fn glimpse_transport(
-    header: &[u8; 8],
-    rest: Option<&[u8; 8]>,
+const fn holds(length: u16, n_bytes: u16) -> bool {
+    length.wrapping_sub(1) >= n_bytes - 1
+}
+
+/// The transport header begins at `at`; `length` counts it, and `before` other bytes.
+#[inline(always)]
+fn glimpse_transport<F: Frame + ?Sized>(
+    frame: &F,
+    (at, length, before): (usize, u16, u16),
     carried: u8,
     source: Halves,
 ) -> Option<Glimpse> {
     if carried == protocol::TCP {
-        return match rest {
-            Some(rest) if rest[0] >= 0x50 => Some(Glimpse {
-                source,
-                outcome: Outcome::Tcp as u32,
-            }),
-            _ => None,
-        };
+        let rest = frame.header::<8>(at + 12)?;
+        if rest[0] < 0x50 || !holds(length, before + 20) {
+            return None;
+        }
+        return Some(Glimpse {
+            source,
+            outcome: Outcome::Tcp as u32,
+        });
     }
-    let (port, length) = (be16!(header, 2), be16!(header, 4));
-    if carried != protocol::UDP || is_tunnel_port(port) || (length != 0 && length < 8) {
+    let header = frame.header::<8>(at)?;
+    let datagram = be16!(header, 4);
+    let is_short = datagram != 0 && datagram < 8;
+    if carried != protocol::UDP || is_short || !holds(length, before + 8) {
         return None;
     }
     Some(Glimpse {
@@ -108,10 +123,15 @@ fn glimpse_transport(
 }
 
 #[inline(always)]
-fn ipv4<F: Frame + ?Sized>(frame: &F, header: &[u8; 34], packet: &mut Packet) -> bool {
+fn ipv4<F: Frame + ?Sized>(
+    frame: &F,
+    header: &[u8; 34],
+    tunnels: &impl Tunnels,
+    packet: &mut Packet,
+) -> bool {
     let total_length = be16!(header, 16);
     let is_whole = be16!(header, 20) & 0x3fff == 0;
-    if header[14] != 0x45 || !is_whole || (total_length != 0 && total_length < 20) {
+    if header[14] != 0x45 || !is_whole {
         return false;
     }
     let network = Packet {
@@ -120,22 +140,24 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, header: &[u8; 34], packet: &mut Packet) ->
         ttl: header[22],
         protocol: header[23],
         ethertype: ETHERTYPE_IPV4,
+        network_at: 14,
         offset: 34,
         end: end(14, total_length as usize),
         has_header: 1,
         ..Packet::default()
     };
-    transport(frame, network, packet)
+    transport(frame, network, (total_length, 20), tunnels, packet)
 }
 
 #[inline(always)]
-fn ipv6<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
+fn ipv6<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels, packet: &mut Packet) -> bool {
     let Some(header) = frame.header::<54>(0) else {
         return false;
     };
     if header[14] >> 4 != 6 {
         return false;
     }
+    let length = be16!(header, 18);
     let network = Packet {
         source: [
             wire32!(header, 22),
@@ -152,22 +174,30 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
         ttl: header[21],
         protocol: header[20],
         ethertype: ETHERTYPE_IPV6,
+        network_at: 14,
         offset: 54,
-        end: end(54, be16!(header, 18) as usize),
+        end: end(54, length as usize),
         has_header: 1,
         ..Packet::default()
     };
-    transport(frame, network, packet)
+    transport(frame, network, (length, 0), tunnels, packet)
 }
 
+/// `length` counts the transport header, and `before` other bytes.
 #[inline(always)]
-fn transport<F: Frame + ?Sized>(frame: &F, network: Packet, packet: &mut Packet) -> bool {
+fn transport<F: Frame + ?Sized>(
+    frame: &F,
+    network: Packet,
+    (length, before): (u16, u16),
+    tunnels: &impl Tunnels,
+    packet: &mut Packet,
+) -> bool {
     let at = network.offset as usize;
     if network.protocol == protocol::TCP {
         let Some(header) = frame.header::<20>(at) else {
             return false;
         };
-        if header[12] < 0x50 {
+        if header[12] < 0x50 || !holds(length, before + 20) {
             return false;
         }
         *packet = Packet {
@@ -187,8 +217,9 @@ fn transport<F: Frame + ?Sized>(frame: &F, network: Packet, packet: &mut Packet)
     let Some(header) = frame.header::<8>(at) else {
         return false;
     };
-    let (port, length) = (be16!(header, 2), be16!(header, 4));
-    if is_tunnel_port(port) || (length != 0 && length < 8) {
+    let (port, datagram) = (be16!(header, 2), be16!(header, 4));
+    let is_short = datagram != 0 && datagram < 8;
+    if is_short || !holds(length, before + 8) || tunnel::is_port(tunnels, port) {
         return false;
     }
     *packet = Packet {

@@ -8,13 +8,15 @@ use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{self, Asked, BlockTable, Gate, Packed};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{
-    Admission, Counters, Datapath, FlowTable, HostTable, Settings, Verdict,
+    Admission, Counters, Datapath, FlowTable, HostTable, Settings, TunnelPeer, TunnelTable, Verdict,
 };
 use sensor_common::event::{Budgets, EventHead, MAX_BYTES, Notice, Sample};
-use sensor_common::flow::{self, Bucket, Direction, Flow, FlowSink, Head, Sent, Unshared};
+use sensor_common::flow::{
+    self, Bucket, Direction, Flow, FlowSink, Head, Outer, OuterTable, Outers, Sent, Unshared,
+};
 use sensor_common::host::HostRow;
 use sensor_common::limits::{FLOW_WAYS, LOCAL_ROWS_PER_CPU, REMOTE_ROWS_PER_CPU};
-use sensor_common::packet::{Packet, parse};
+use sensor_common::packet::{Decapsulate, Packet, parse, parse_inner};
 use sensor_common::{Address, hash_address};
 
 use crate::drive::Tables;
@@ -92,6 +94,26 @@ impl FlowBuckets {
         let [head, other] = &bucket.heads;
         let [first, second] = &bucket.directions[(hash >> 31 & 1) as usize];
         head.tag ^ other.tag ^ u32::from(first.packets ^ second.packets)
+    }
+}
+
+/// Outer headers of flows within tunnels, and the tunnels that are configured.
+pub struct Tunnels {
+    outers: Vec<Outers>,
+    mask: u64,
+    peers: Vec<TunnelPeer>,
+}
+
+impl OuterTable for Tunnels {
+    #[inline(always)]
+    fn outers(&mut self, hash: u64) -> Option<&mut Outers> {
+        self.outers.get_mut((hash & self.mask) as usize)
+    }
+}
+
+impl TunnelTable for Tunnels {
+    fn is_configured(&self, a: &Address, b: &Address) -> bool {
+        self.peers.iter().any(|peer| peer.joins(a, b))
     }
 }
 
@@ -274,8 +296,16 @@ impl Counters for CounterRow {
 pub struct SentRecords(Vec<Flow>);
 
 impl FlowSink for SentRecords {
-    fn send(&mut self, head: &Head, directions: &[Direction; 2], why: Sent) -> bool {
-        self.0.push(Flow::of(head, directions, 0, why as u8));
+    fn send(
+        &mut self,
+        head: &Head,
+        directions: &[Direction; 2],
+        outer: Option<&Outer>,
+        why: Sent,
+    ) -> bool {
+        let outer = outer.copied().unwrap_or_default();
+        let flow = Flow::of(head, directions, &outer, 0, why as u8);
+        self.0.push(flow);
         true
     }
 }
@@ -316,7 +346,8 @@ impl SentEvents {
 
 /// The datapath with its tables in memory.
 pub struct Software {
-    path: Datapath<FlowBuckets, HostRows, BlockSet, CounterRow, SentRecords>,
+    path: Datapath<FlowBuckets, HostRows, BlockSet, CounterRow, SentRecords, Tunnels>,
+    decapsulate: Decapsulate,
     events: SentEvents,
 }
 
@@ -326,7 +357,6 @@ impl Software {
         let n_buckets = options.flow_buckets_per_cpu.next_power_of_two();
         let settings = Settings {
             seed: options.seed,
-            tunnels: options.tunnels,
             admit_per_window: options.admit_per_window(),
             events: options.events,
         };
@@ -340,6 +370,11 @@ impl Software {
             local: Rows::new(LOCAL_ROWS_PER_CPU),
             remote: Rows::new(REMOTE_ROWS_PER_CPU),
         };
+        let tunnels = Tunnels {
+            outers: vec![Outers::default(); options.n_outers(n_buckets) as usize],
+            mask: u64::from(n_buckets - 1),
+            peers: options.tunnel_peers.clone(),
+        };
         let counters = CounterRow {
             counts: vec![Count::default(); N_COUNTERS as usize],
             admission: Admission::default(),
@@ -350,11 +385,13 @@ impl Software {
             path: Datapath {
                 flows,
                 hosts,
+                tunnels,
                 blocks,
                 counters,
                 ring,
                 settings,
             },
+            decapsulate: options.tunnels,
             events: SentEvents::default(),
         }
     }
@@ -383,10 +420,10 @@ impl Software {
         self.process_parsed(frame, &mut packet, way, arrival)
     }
 
-    /// Parses a frame; changes nothing.
+    /// Reads the outermost packet of a frame; changes nothing.
     pub fn parse(&self, frame: &[u8]) -> Packet {
         let mut packet = Packet::default();
-        parse(frame, self.path.settings.tunnels, &mut packet);
+        parse(frame, &self.decapsulate, &mut packet);
         packet
     }
 
@@ -417,9 +454,55 @@ impl Software {
         if way == Way::Ingress && self.path.drops_at_once(frame, arrival) {
             return Verdict::Drop;
         }
+        if packet.may_carry_packet() {
+            return self.process_tunnel(frame, packet, way, arrival);
+        }
         let (verdict, notice) = self.path.process::<Unshared>(packet, way, arrival);
         if notice.kind != 0 {
-            self.note(frame, packet, way, arrival, &notice);
+            self.note(frame, packet, None, way, arrival, &notice);
+        }
+        verdict
+    }
+
+    /// Takes the packet, then the one within it.
+    fn process_tunnel(
+        &mut self,
+        frame: &[u8],
+        packet: &mut Packet,
+        way: Way,
+        arrival: &Arrival,
+    ) -> Verdict {
+        let mut inner = Packet::default();
+        parse_inner(frame, packet, &mut inner);
+        let (verdict, notice) = self.path.process::<Unshared>(packet, way, arrival);
+        let is_told = notice.kind != 0;
+        if is_told {
+            self.note(frame, packet, None, way, arrival, &notice);
+        }
+        if !packet.carries_packet() {
+            self.path.count_refused_tunnel(arrival);
+            return verdict;
+        }
+        if verdict == Verdict::Drop {
+            return verdict;
+        }
+        let path = &mut self.path;
+        let (mut verdict, mut notice) = (Verdict::Pass, Notice::NONE);
+        if path.begin_inner(&mut inner, packet, way, arrival) {
+            let found = path.look_up_inner(&inner, arrival);
+            (verdict, notice) = path.rule_inner(&mut inner, found, arrival);
+        }
+        if verdict == Verdict::Pass {
+            let outer = Outer::of(packet);
+            let share = path.record_inner::<Unshared>(&mut inner, &outer, way, arrival);
+            path.count_inner::<Unshared>(&inner, way, arrival, share);
+            if !is_told {
+                notice = path.notice_inner(&inner, arrival);
+            }
+        }
+        if notice.kind != 0 {
+            let outer = (&packet.source, &packet.destination);
+            self.note(frame, &inner, Some(outer), way, arrival, &notice);
         }
         verdict
     }
@@ -429,10 +512,15 @@ impl Software {
         &mut self,
         frame: &[u8],
         packet: &Packet,
+        outer: Option<(&Address, &Address)>,
         way: Way,
         arrival: &Arrival,
         notice: &Notice,
     ) {
+        let (outer_source, outer_destination) = match outer {
+            Some((source, destination)) => (*source, *destination),
+            None => Default::default(),
+        };
         let mut head = EventHead {
             at_ns: arrival.now_ns,
             sequence: notice.sequence,
@@ -444,6 +532,8 @@ impl Software {
             cpu: arrival.cpu,
             kind: notice.kind as u8,
             way: way as u8,
+            outer_source,
+            outer_destination,
             ..EventHead::default()
         };
         if let Some(macs) = frame.first_chunk() {
@@ -478,6 +568,7 @@ impl Tables for Software {
             looked,
             ..
         } = &mut self.path.flows;
+        let outers = &self.path.tunnels.outers;
         touched.take(|places| {
             let near = places
                 .iter()
@@ -488,11 +579,12 @@ impl Tables for Software {
                 else {
                     continue;
                 };
+                let outers = outers.get(place).copied().unwrap_or_default();
                 let slots = bucket.heads.iter().zip(&bucket.directions).zip(looked);
-                for ((head, directions), looked) in slots {
+                for (((head, directions), looked), outer) in slots.zip(&outers) {
                     if head.sequence != *looked {
                         *looked = head.sequence;
-                        take(&Flow::of(head, directions, 0, 0));
+                        take(&Flow::of(head, directions, outer, 0, 0));
                     }
                 }
             }

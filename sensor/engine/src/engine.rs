@@ -117,6 +117,7 @@ pub struct Engine {
     decide: DecideStage,
     /// Updates on their way from the flow stage; kept for their memory.
     updates: Vec<FlowUpdate>,
+    claimed: Vec<FlowUpdate>,
     /// Hosts of the last look at host rows; kept for their memory.
     looks: Looks,
     stats: Stats,
@@ -145,6 +146,7 @@ impl Engine {
             exceptions: Exceptions::new(&config.exceptions),
             decide: DecideStage::new(&config.decide, seed),
             updates: Vec::with_capacity(BATCH),
+            claimed: Vec::new(),
             looks: Looks::default(),
             stats: Stats::default(),
             reported: Losses::default(),
@@ -330,7 +332,10 @@ impl Engine {
     fn take_sample(&mut self, sample: &Sample<'_>) {
         let n = &mut self.stats.n_samples;
         *n = n.saturating_add(1);
-        self.detectors.take_sample(sample);
+        // Whose addresses prove nothing is no evidence against them.
+        if !sample.head.packet.realm.is_untrusted() {
+            self.detectors.take_sample(sample);
+        }
         if !self.omit_flows {
             self.facts.take(sample);
         }
@@ -353,6 +358,7 @@ impl Engine {
     fn flow_stages(&mut self) -> (&mut FlowStage, Downstream<'_>) {
         let rest = Downstream {
             updates: &mut self.updates,
+            claimed: &mut self.claimed,
             answered: &mut self.answered,
             subjects: &mut self.subjects,
             detectors: &mut self.detectors,
@@ -519,6 +525,8 @@ struct Looks {
 struct Downstream<'a> {
     /// Updates that were not passed on yet, at most [`BATCH`].
     updates: &'a mut Vec<FlowUpdate>,
+    /// As `updates`, of flows whose addresses are only claimed.
+    claimed: &'a mut Vec<FlowUpdate>,
     answered: &'a mut AnsweredTraffic,
     subjects: &'a mut Subjects,
     detectors: &'a mut Detectors,
@@ -531,8 +539,13 @@ impl Downstream<'_> {
     fn take(&mut self, at_ns: u64, event: FlowEvent<'_>, out: &mut Vec<Output>) {
         match event {
             FlowEvent::Update(update) => {
-                self.updates.push(update.clone());
-                if self.updates.len() >= BATCH {
+                let updates = if update.is_claimed {
+                    &mut *self.claimed
+                } else {
+                    &mut *self.updates
+                };
+                updates.push(update.clone());
+                if updates.len() >= BATCH {
                     self.pass_on(at_ns);
                 }
             }
@@ -551,6 +564,10 @@ impl Downstream<'_> {
 
     /// Passes on all updates that wait: no stage of these looks at another.
     fn pass_on(&mut self, at_ns: u64) {
+        if !self.claimed.is_empty() {
+            self.detectors.take_claimed_flows(self.claimed);
+            self.claimed.clear();
+        }
         if self.updates.is_empty() {
             return;
         }

@@ -22,7 +22,7 @@ use crate::config::{FlowConfig, SECOND_NS};
 use crate::slot_index::BATCH;
 
 pub use self::community::{Tuple, community_id};
-pub use self::records::{EndReason, FlowSummary, FlowUpdate, Progress};
+pub use self::records::{EndReason, FlowSummary, FlowUpdate, Progress, TunnelSummary};
 pub use self::totals::{Delta, Totals};
 
 /// Output of the stage.
@@ -86,8 +86,6 @@ impl FlowStage {
     }
 
     /// Prefetches the entries of records, at most [`crate::slot_index::BATCH`] of them.
-    /// Reports what went unanswered and exports what is due, after one pass over the cache.
-    /// Reports what went unanswered and exports what is due, after one pass over the cache.
     pub fn fetch(&self, flows: &[Flow]) {
         self.flows
             .fetch(flows.iter().map(|flow| FlowKey::of(&flow.head)));
@@ -395,6 +393,7 @@ fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSumma
         source_port: source.1,
         destination_port: destination.1,
         protocol: key.protocol,
+        tunnel: entry.around().map(|around| around.summary(is_from_b)),
         forward,
         backward,
         first_ns: earliest(&tallies),
@@ -414,6 +413,8 @@ fn update(
 ) -> FlowUpdate {
     let is_from_b = is_from_b(tallies, entry.marks);
     let [source, destination] = key.turned(is_from_b);
+    let claimed = entry.around().and_then(|it| it.claimed_ends(is_from_b));
+    let [source_address, destination_address] = claimed.unwrap_or([source.0, destination.0]);
     let [sent, got] = turn(is_from_b, *tallies);
     let [forward, backward] = turn(is_from_b, deltas);
     let progress = progress(at_ns, config, key.protocol, &sent, &got);
@@ -423,11 +424,12 @@ fn update(
         Progress::Refused | Progress::Unanswered => mark::FAILED,
     };
     let update = FlowUpdate {
-        source: source.0,
-        destination: destination.0,
+        source: source_address,
+        destination: destination_address,
         source_port: source.1,
         destination_port: destination.1,
         protocol: key.protocol,
+        is_claimed: claimed.is_some(),
         has_fragments: entry.has(mark::FRAGMENTS),
         forward,
         backward,

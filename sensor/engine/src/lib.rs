@@ -45,7 +45,9 @@ pub use features::{
     Column, FEATURES, Feature, MAX_COUNTED, N_FEATURES, SCHEMA_VERSION, Span, Subject, TableUse,
     Vector, schema_hash, schema_markdown,
 };
-pub use flow::{Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, Tuple, community_id};
+pub use flow::{
+    Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, TunnelSummary, Tuple, community_id,
+};
 pub use losses::{Loss, Losses};
 pub use models::{
     About, BASELINE_COLUMNS, ClassMetrics, Clusters, Forest, ForestError, Growth, HalfSpaceTrees,

@@ -113,7 +113,7 @@ impl Facts {
     /// Reads a frame that begins with an Ethernet header.
     pub fn of(frame: &[u8]) -> Self {
         let mut packet = Packet::default();
-        parse(frame, Decapsulate::NONE, &mut packet);
+        parse(frame, &Decapsulate::NONE, &mut packet);
         if packet.is(Outcome::Arp) {
             return Self::of_arp(frame);
         }

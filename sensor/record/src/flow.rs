@@ -49,6 +49,37 @@ pub struct Flow {
     /// Name of the IP protocol, else its number
     #[serde(rename = "network.transport")]
     pub transport: Cow<'static, str>,
+    /// Tunnel that the flow came in, absent without one: `vxlan`, `vxlan_gpe`, `geneve`, `gre`, `ip`
+    #[serde(
+        rename = "tunnel.type",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tunnel: Option<Cow<'static, str>>,
+    /// Network identifier of the tunnel (VXLAN, Geneve) or its key (GRE)
+    #[serde(rename = "tunnel.id", default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_id: Option<u32>,
+    /// Outer address of what the source sent
+    #[serde(
+        rename = "tunnel.source.ip",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tunnel_source: Option<IpAddr>,
+    /// Outer address of what the destination sent
+    #[serde(
+        rename = "tunnel.destination.ip",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tunnel_destination: Option<IpAddr>,
+    /// True for a configured tunnel; in others anybody may make the flow's addresses up
+    #[serde(
+        rename = "tunnel.configured",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub is_tunnel_configured: Option<bool>,
     /// Community ID, version 1
     #[serde(rename = "network.community_id")]
     pub community_id: String,
@@ -138,6 +169,11 @@ impl Flow {
             destination_bytes: flow.backward.bytes,
             destination_packets: flow.backward.packets,
             transport: transport(flow.protocol),
+            tunnel: flow.tunnel.map(|tunnel| Cow::Borrowed(tunnel.kind)),
+            tunnel_id: flow.tunnel.map(|tunnel| tunnel.id),
+            tunnel_source: flow.tunnel.map(|tunnel| tunnel.source),
+            tunnel_destination: flow.tunnel.map(|tunnel| tunnel.destination),
+            is_tunnel_configured: flow.tunnel.map(|tunnel| tunnel.is_configured),
             community_id: flow.community_id(),
             end_reason: None,
             start: Timestamp(flow.first_ns),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use sensor_common::limits;
-use sensor_common::packet::Decapsulate;
+use sensor_common::packet::{Decapsulate, Ports};
 use sensor_engine::{Time, time_text};
 use sensor_record::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -100,7 +100,20 @@ pub enum Tunnel {
     Ip,
     Gre,
     Vxlan,
+    VxlanGpe,
     Geneve,
+}
+
+/// A tunnel of one's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TunnelPeerSettings {
+    /// Address or network of the end on this side.
+    #[schemars(with = "String", example = &"192.0.2.1")]
+    pub local: Network,
+    /// Address or network of the other end.
+    #[schemars(with = "String", example = &"198.51.100.0/24")]
+    pub remote: Network,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -113,10 +126,23 @@ pub struct Capture {
     pub attach: AttachChoice,
     /// Attach mode of the egress program.
     pub egress: EgressChoice,
-    /// Tunnel protocols to decapsulate; flows are those of the inner packets.
+    /// Tunnel protocols to decapsulate: inner packets make flows of their own.
     pub tunnels: Vec<Tunnel>,
+    /// UDP ports of VXLAN.
+    #[schemars(length(min = 1, max = 4), inner(range(min = 1)))]
+    pub vxlan_ports: Vec<u16>,
+    /// UDP ports of VXLAN-GPE.
+    #[schemars(length(min = 1, max = 4), inner(range(min = 1)))]
+    pub vxlan_gpe_ports: Vec<u16>,
+    /// UDP ports of Geneve.
+    #[schemars(length(min = 1, max = 4), inner(range(min = 1)))]
+    pub geneve_ports: Vec<u16>,
+    /// Tunnels whose inner addresses are trusted: their inner hosts are counted, found and blocked as
+    /// those outside. In all other tunnels whoever sends the outer packet is held responsible.
+    #[schemars(length(max = 32))]
+    pub tunnel_peers: Vec<TunnelPeerSettings>,
     /// Number of flow cache buckets per CPU, rounded up to a power of two; a bucket holds two flows
-    /// in 384 bytes. The default takes 24 MiB per CPU.
+    /// in 384 bytes, and 80 for their tunnels. The default takes 29 MiB per CPU.
     #[schemars(range(min = 64, max = 4_194_304))]
     pub flow_buckets_per_cpu: u32,
     /// Maximum number of new flows that one CPU admits to the cache per second; packets of further
@@ -134,7 +160,17 @@ impl Default for Capture {
             interfaces: Vec::new(),
             attach: AttachChoice::Auto,
             egress: EgressChoice::Auto,
-            tunnels: vec![Tunnel::Ip, Tunnel::Gre, Tunnel::Vxlan, Tunnel::Geneve],
+            tunnels: vec![
+                Tunnel::Ip,
+                Tunnel::Gre,
+                Tunnel::Vxlan,
+                Tunnel::VxlanGpe,
+                Tunnel::Geneve,
+            ],
+            vxlan_ports: vec![4789, 8472],
+            vxlan_gpe_ports: vec![4790],
+            geneve_ports: vec![6081],
+            tunnel_peers: Vec::new(),
             flow_buckets_per_cpu: limits::FLOW_BUCKETS_PER_CPU,
             admitted_flows_per_s: limits::ADMIT_PER_SECOND,
             precise_clock: false,
@@ -145,13 +181,17 @@ impl Default for Capture {
 impl Capture {
     /// Tunnels in the form that the parser takes.
     pub fn decapsulate(&self) -> Decapsulate {
-        let bits = self.tunnels.iter().map(|tunnel| match tunnel {
-            Tunnel::Ip => Decapsulate::IP,
-            Tunnel::Gre => Decapsulate::GRE,
-            Tunnel::Vxlan => Decapsulate::VXLAN,
-            Tunnel::Geneve => Decapsulate::GENEVE,
-        });
-        Decapsulate(bits.fold(0, |all, bit| all | bit))
+        let mut tunnels = Decapsulate::NONE;
+        for tunnel in &self.tunnels {
+            match tunnel {
+                Tunnel::Ip => tunnels.kinds |= Decapsulate::IP,
+                Tunnel::Gre => tunnels.kinds |= Decapsulate::GRE,
+                Tunnel::Vxlan => tunnels.vxlan = Ports::of(&self.vxlan_ports),
+                Tunnel::VxlanGpe => tunnels.vxlan_gpe = Ports::of(&self.vxlan_gpe_ports),
+                Tunnel::Geneve => tunnels.geneve = Ports::of(&self.geneve_ports),
+            }
+        }
+        tunnels
     }
 }
 

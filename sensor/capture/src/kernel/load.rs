@@ -10,9 +10,9 @@ use sensor_common::block::Gate;
 use sensor_common::block::list::{N_SHAPES, ScopeSet, Shape, SourceBucket};
 use sensor_common::block::prefilter::{ALLOW_WORDS, BLOCK_WORDS};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
-use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events};
+use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events, TunnelPeer};
 use sensor_common::event::{EventHead, Sample};
-use sensor_common::flow::{Bucket, Flow, SentFlow};
+use sensor_common::flow::{Flow, SentFlow};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
@@ -22,7 +22,7 @@ use super::gaps::Gaps;
 use super::links::Links;
 use super::pin::{Adopted, Pins, Stamps};
 use super::shared::SharedArray;
-use super::tables::{self, Looked, Sequences, TableReader};
+use super::tables::{self, FlowArrays, Looked, Sequences, TableReader};
 use crate::drive;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
@@ -35,6 +35,8 @@ pub struct LoadOptions {
     pub flow_buckets_per_cpu: u32,
     pub admit_per_second: u32,
     pub tunnels: Decapsulate,
+    /// Tunnels whose inner addresses may be believed; at most [`limits::MAX_TUNNEL_PEERS`].
+    pub tunnel_peers: Vec<TunnelPeer>,
     pub events: Events,
     pub clock: datapath::Clock,
     /// XDP action of packets that pass; benchmarks set XDP_DROP.
@@ -60,10 +62,16 @@ impl LoadOptions {
             flow_buckets_per_cpu: limits::FLOW_BUCKETS_PER_CPU,
             admit_per_second: limits::ADMIT_PER_SECOND,
             tunnels: Decapsulate::ALL,
+            tunnel_peers: Vec::new(),
             events: Events::DEFAULT,
             clock: datapath::Clock::Coarse,
             pass_action: aya_xdp_pass(),
         }
+    }
+
+    /// Entries that the outer headers of flows within tunnels take, of so many buckets.
+    pub fn n_outers(&self, n_buckets: u32) -> u32 {
+        if self.tunnels.is_none() { 0 } else { n_buckets }
     }
 
     /// Flows that one CPU admits in one window of the datapath.
@@ -83,14 +91,19 @@ struct CountValue(Count);
 // SAFETY: two u64, valid for any bytes.
 unsafe impl AyaPod for CountValue {}
 
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PeerValue(TunnelPeer);
+// SAFETY: four addresses, valid for any bytes.
+unsafe impl AyaPod for PeerValue {}
+
 /// The loaded program with its maps. Nothing is attached yet.
 pub struct Kernel {
     pub ebpf: Ebpf,
     /// Reader of the program's log lines.
     #[cfg(feature = "kernel-log")]
     told: aya_log::EbpfLogger<&'static dyn log::Log>,
-    flows: SharedArray<Bucket>,
-    buckets_per_cpu: usize,
+    flows: FlowArrays,
     local: SharedArray<HostRow>,
     remote: SharedArray<HostRow>,
     /// Secret of the hashes.
@@ -187,7 +200,8 @@ impl Kernel {
             anyhow::anyhow!("number of possible CPUs unknown ({what}): {error}")
         })? as u32;
         let n_buckets = options.flow_buckets_per_cpu.next_power_of_two();
-        let capacities = capacities(n_cpus, n_buckets);
+        let n_outers = (n_cpus * options.n_outers(n_buckets)).max(1);
+        let capacities = capacities(n_cpus, n_buckets, n_outers);
         let mut options = options.clone();
         let mut adopted = Adopted::default();
         if let Some(pins) = &mut pins {
@@ -196,8 +210,13 @@ impl Kernel {
             options.seed = found.1.unwrap_or(options.seed);
         }
         let mut ebpf = open(&options, n_buckets, &capacities, pins.as_ref())?;
-        let arrays = (
-            shared(&mut ebpf, "FLOWS", n_cpus * n_buckets, false)?,
+        set_tunnel_peers(&mut ebpf, &options.tunnel_peers)?;
+        let flows = FlowArrays {
+            buckets: shared(&mut ebpf, "FLOWS", n_cpus * n_buckets, false)?,
+            outers: shared(&mut ebpf, "FLOW_OUTERS", n_outers, false)?,
+            buckets_per_cpu: n_buckets as usize,
+        };
+        let (local, remote) = (
             shared(
                 &mut ebpf,
                 "HOSTS_LOCAL",
@@ -218,10 +237,9 @@ impl Kernel {
         let events = take_ring(&mut ebpf, "EVENT_RING")?;
         let counters =
             PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
-        let (flows, local, remote) = arrays;
         let clock = Clock::of(options.clock);
         let looked = Looked {
-            flows: Sequences::new(flows.len() * limits::FLOW_WAYS),
+            flows: Sequences::new(flows.buckets.len() * limits::FLOW_WAYS),
             local: Sequences::new(local.len()),
             remote: Sequences::new(remote.len()),
         };
@@ -230,7 +248,6 @@ impl Kernel {
             #[cfg(feature = "kernel-log")]
             told,
             flows,
-            buckets_per_cpu: n_buckets as usize,
             local,
             remote,
             seed: options.seed,
@@ -298,9 +315,17 @@ impl Kernel {
     pub fn table_reader(&mut self) -> Result<TableReader> {
         let length = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let ebpf = &mut self.ebpf;
+        let FlowArrays {
+            buckets,
+            outers,
+            buckets_per_cpu,
+        } = &self.flows;
         Ok(TableReader {
-            flows: shared(ebpf, "FLOWS", length(self.flows.len()), false)?,
-            buckets_per_cpu: self.buckets_per_cpu,
+            flows: FlowArrays {
+                buckets: shared(ebpf, "FLOWS", length(buckets.len()), false)?,
+                outers: shared(ebpf, "FLOW_OUTERS", length(outers.len()), false)?,
+                buckets_per_cpu: *buckets_per_cpu,
+            },
             local: shared(ebpf, "HOSTS_LOCAL", length(self.local.len()), false)?,
             remote: shared(ebpf, "HOSTS_REMOTE", length(self.remote.len()), false)?,
             clock: self.clock.clone(),
@@ -387,8 +412,7 @@ impl drive::Tables for Kernel {
     fn scan_flows(&mut self, take: impl FnMut(&Flow)) {
         let looked = Some(&mut self.looked.flows);
         let clock = self.clock.offsets();
-        self.n_unstable +=
-            tables::scan_flows(&self.flows, self.buckets_per_cpu, &clock, looked, take);
+        self.n_unstable += tables::scan_flows(&self.flows, &clock, looked, take);
     }
 
     fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
@@ -413,9 +437,11 @@ impl drive::Tables for Kernel {
 }
 
 /// Entries of each map, or bytes of a ring. Those not named here have one.
-fn capacities(n_cpus: u32, n_buckets: u32) -> [(&'static str, u32); 13] {
+fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32); 15] {
     [
         ("FLOWS", n_cpus * n_buckets),
+        ("FLOW_OUTERS", n_outers),
+        ("TUNNEL_PEERS", limits::MAX_TUNNEL_PEERS),
         ("HOSTS_LOCAL", n_cpus * limits::LOCAL_ROWS_PER_CPU),
         ("HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU),
         ("FLOW_RING", limits::FLOW_RING_BYTES),
@@ -440,13 +466,18 @@ fn open(
     let weak_order = u32::from(!cfg!(target_arch = "x86_64"));
     let admit = options.admit_per_window();
     let clock = options.clock as u32;
+    let n_peers = options.tunnel_peers.len() as u32;
     let mut loader = EbpfLoader::new();
     loader
         .override_global("SEED", &options.seed, true)
         .override_global("FLOW_BUCKETS", &n_buckets, true)
         .override_global("LOCAL_ROWS", &limits::LOCAL_ROWS_PER_CPU, true)
         .override_global("REMOTE_ROWS", &limits::REMOTE_ROWS_PER_CPU, true)
-        .override_global("TUNNELS", &options.tunnels.0, true)
+        .override_global("TUNNELS", &options.tunnels.kinds, true)
+        .override_global("VXLAN_PORTS", &options.tunnels.vxlan.0, true)
+        .override_global("VXLAN_GPE_PORTS", &options.tunnels.vxlan_gpe.0, true)
+        .override_global("GENEVE_PORTS", &options.tunnels.geneve.0, true)
+        .override_global("N_TUNNEL_PEERS", &n_peers, true)
         .override_global("ADMIT_PER_WINDOW", &admit, true)
         .override_global("EVENTS", &options.events.0, true)
         .override_global("CLOCK", &clock, true)
@@ -461,6 +492,23 @@ fn open(
     loader
         .load(OBJECT)
         .context("the kernel refused the object; `sensor doctor` names what is missing")
+}
+
+/// Writes down which tunnels are configured, before anything is attached.
+fn set_tunnel_peers(ebpf: &mut Ebpf, peers: &[TunnelPeer]) -> Result<()> {
+    let most = limits::MAX_TUNNEL_PEERS;
+    anyhow::ensure!(
+        peers.len() <= most as usize,
+        "{} tunnels are configured, at most {most} can be: name wider networks",
+        peers.len()
+    );
+    let map = ebpf.map_mut("TUNNEL_PEERS");
+    let map = map.context("map TUNNEL_PEERS missing")?;
+    let mut array: aya::maps::Array<_, PeerValue> = map.try_into()?;
+    for (index, peer) in peers.iter().enumerate() {
+        array.set(index as u32, PeerValue(*peer), 0)?;
+    }
+    Ok(())
 }
 
 const fn event_ring_bytes(n_cpus: u32) -> u32 {

@@ -38,8 +38,9 @@ const LISTS: [&str; 8] = [
     "BLOCK_SHAPES",
 ];
 /// Maps of all that is counted: for the very same program only.
-const COUNTS: [&str; 8] = [
+const COUNTS: [&str; 9] = [
     "FLOWS",
+    "FLOW_OUTERS",
     "HOSTS_LOCAL",
     "HOSTS_REMOTE",
     "FLOW_RING",
@@ -49,7 +50,7 @@ const COUNTS: [&str; 8] = [
     "BUDGETS",
 ];
 /// Maps that hold nothing from one packet to the next.
-const PASSING: [&str; 3] = ["SCRATCH", "EVENT_SCRATCH", "FOUND"];
+const PASSING: [&str; 4] = ["SCRATCH", "EVENT_SCRATCH", "FOUND", "TUNNEL_PEERS"];
 
 /// Hashes of the maps' layouts and capacities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,10 +194,9 @@ impl Pins {
         let Some([lists, counts]) = &self.maps else {
             return Vec::new();
         };
-        let of = |names: [&'static str; 8], folder: &Path| {
-            names.map(|name| (name, folder.join(name))).into_iter()
-        };
-        of(LISTS, lists).chain(of(COUNTS, counts)).collect()
+        let lists = LISTS.map(|name| (name, lists.join(name)));
+        let counts = COUNTS.map(|name| (name, counts.join(name)));
+        lists.into_iter().chain(counts).collect()
     }
 
     /// All is attached: what the run before left and nobody took over goes. From now on the pins end

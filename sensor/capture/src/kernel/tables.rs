@@ -1,6 +1,6 @@
 //! The flow and host tables, read through shared memory while the kernel writes them.
 
-use sensor_common::flow::{Bucket, Direction, Flow, Head, last_seen};
+use sensor_common::flow::{Bucket, Direction, Flow, Head, Outer, Outers, last_seen};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 
@@ -10,28 +10,29 @@ use super::shared::SharedArray;
 /// A view of the tables that doesn't need the [`super::Kernel`] that they belong to: whoever
 /// answers questions reads here, and the engine never waits.
 pub struct TableReader {
-    pub(super) flows: SharedArray<Bucket>,
-    pub(super) buckets_per_cpu: usize,
+    pub(super) flows: FlowArrays,
     pub(super) local: SharedArray<HostRow>,
     pub(super) remote: SharedArray<HostRow>,
     pub(super) clock: Clock,
+}
+
+/// The flow cache.
+pub(super) struct FlowArrays {
+    pub buckets: SharedArray<Bucket>,
+    /// Bucket by bucket; shorter where no tunnel is looked into.
+    pub outers: SharedArray<Outers>,
+    pub buckets_per_cpu: usize,
 }
 
 impl TableReader {
     /// Hands out every flow that had a packet since then (event time), each a consistent copy.
     /// Returns how many were given up because the kernel kept tearing them.
     pub fn scan_flows(&self, since_ns: u64, mut take: impl FnMut(&Flow)) -> u64 {
-        scan_flows(
-            &self.flows,
-            self.buckets_per_cpu,
-            &self.clock.offsets(),
-            None,
-            |flow| {
-                if last_seen(&flow.directions) >= since_ns {
-                    take(flow);
-                }
-            },
-        )
+        scan_flows(&self.flows, &self.clock.offsets(), None, |flow| {
+            if last_seen(&flow.directions) >= since_ns {
+                take(flow);
+            }
+        })
     }
 
     /// Copies every used host row into `local` and `remote`; returns as [`Self::scan_flows`].
@@ -76,26 +77,26 @@ fn note(looked: &mut Option<&mut Sequences>, place: usize, sequence: u32) {
 
 /// Hands out the slots that changed since `looked`, or all that are in use.
 pub(super) fn scan_flows(
-    flows: &SharedArray<Bucket>,
-    buckets_per_cpu: usize,
+    flows: &FlowArrays,
     clock: &Offsets,
     mut looked: Option<&mut Sequences>,
     mut take: impl FnMut(&Flow),
 ) -> u64 {
     let mut n_unstable = 0;
-    for index in 0..flows.len() {
+    for index in 0..flows.buckets.len() {
         for way in 0..limits::FLOW_WAYS {
             let place = index * limits::FLOW_WAYS + way;
             let head = way * size_of::<Head>();
             let sequence = head + std::mem::offset_of!(Head, sequence);
-            if !is_wanted(looked.as_deref(), place, flows.copy(index, sequence)) {
+            let now = flows.buckets.copy(index, sequence);
+            if !is_wanted(looked.as_deref(), place, now) {
                 continue;
             }
             match read_slot(flows, index, way, sequence) {
-                Some((head, lines)) => {
+                Some((head, lines, outer)) => {
                     note(&mut looked, place, head.sequence);
-                    let cpu = index / buckets_per_cpu;
-                    let mut flow = Flow::of(&head, &lines, cpu as u16, 0);
+                    let cpu = index / flows.buckets_per_cpu;
+                    let mut flow = Flow::of(&head, &lines, &outer, cpu as u16, 0);
                     clock.shift(&mut flow);
                     take(&flow);
                 }
@@ -106,19 +107,25 @@ pub(super) fn scan_flows(
     n_unstable
 }
 
-/// Head and counters lie apart in the bucket: both are read under the sequence of the slot.
+/// Head, counters and outer header lie apart: all are read under the sequence of the slot.
 fn read_slot(
-    flows: &SharedArray<Bucket>,
+    flows: &FlowArrays,
     index: usize,
     way: usize,
     sequence: usize,
-) -> Option<(Head, [Direction; 2])> {
+) -> Option<(Head, [Direction; 2], Outer)> {
     let head = way * size_of::<Head>();
     let lines = std::mem::offset_of!(Bucket, directions) + way * size_of::<[Direction; 2]>();
-    flows.read_stable(index, sequence, |flows| {
-        let head = flows.copy(index, head)?;
-        let directions = flows.copy(index, lines)?;
-        Some((head, directions))
+    flows.buckets.read_stable(index, sequence, |buckets| {
+        let head: Head = buckets.copy(index, head)?;
+        let directions = buckets.copy(index, lines)?;
+        let outers: Option<Outers> = if head.realm.is_tunnelled() {
+            flows.outers.copy(index, 0)
+        } else {
+            None
+        };
+        let outer = outers.and_then(|outers| outers.get(way).copied());
+        Some((head, directions, outer.unwrap_or_default()))
     })
 }
 

@@ -20,10 +20,25 @@ impl Detectors {
         self.shapes.take_all(updates);
     }
 
+    /// Takes what happened to flows within tunnels that anybody may write into. They are the doing of
+    /// the tunnel's ends, and speak for a flood alone: all that a tunnel carries would else look like
+    /// the habits of one pair of hosts.
+    pub(crate) fn take_claimed_flows(&mut self, updates: &[FlowUpdate]) {
+        self.shapes.take_all(updates);
+    }
+
     /// Takes a flow that was exported.
     pub(crate) fn take_end(&mut self, flow: &FlowSummary) {
-        let (source, host) = (from_ip(flow.source), from_ip(flow.destination));
-        self.shapes.take_end(flow, source, host);
+        match flow.tunnel.filter(|tunnel| !tunnel.is_configured) {
+            Some(tunnel) => {
+                let (source, host) = (from_ip(tunnel.source), from_ip(tunnel.destination));
+                self.shapes.take_claimed_end(flow, source, host);
+            }
+            None => {
+                let (source, host) = (from_ip(flow.source), from_ip(flow.destination));
+                self.shapes.take_end(flow, source, host);
+            }
+        }
     }
 
     /// Takes what one local host did since the last look, every 100 ms.

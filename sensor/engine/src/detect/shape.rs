@@ -101,7 +101,7 @@ impl ShapeDetectors {
         let config = &self.config;
         if is_followed(update) {
             let (key, pair) = self.pairs.take(update);
-            if pair.n_open >= config.web_open && !pair.is_watched {
+            if pair.n_open >= config.web_open && !pair.is_watched && !update.is_claimed {
                 pair.is_watched = self.watched.len() < MAX_WATCHED;
                 if pair.is_watched {
                     self.watched.push(key);
@@ -140,6 +140,11 @@ impl ShapeDetectors {
         if let Some(place) = victim.reported_ns.get_mut(kind as usize) {
             *place = reported_ns;
         }
+    }
+
+    /// Takes the end of a flow within a tunnel whose ends these are.
+    pub(crate) fn take_claimed_end(&mut self, flow: &FlowSummary, source: Address, host: Address) {
+        self.pairs.end(flow, source, host);
     }
 
     pub(crate) fn take_end(&mut self, flow: &FlowSummary, source: Address, host: Address) {

@@ -567,6 +567,7 @@ mod tests {
             source_port: 40_000,
             destination_port: port,
             protocol: 6,
+            is_claimed: false,
             has_fragments: false,
             forward: delta,
             backward: Delta::default(),

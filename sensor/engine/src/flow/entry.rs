@@ -6,7 +6,7 @@
 use sensor_common::Address;
 use sensor_common::flow::Direction;
 
-use super::records::FlowKey;
+use super::records::{Around, FlowKey};
 use super::totals::{Delta, Tally, Totals};
 
 /// Slot life that a part belongs to: CPU, generation (its low half) and time of its first packet tell
@@ -38,6 +38,7 @@ struct Rest {
     /// Totals at the last export, and its time.
     exported: [Totals; 2],
     exported_ns: u64,
+    around: Option<Around>,
 }
 
 /// Three cache lines; the links are the table's.
@@ -78,12 +79,18 @@ pub(super) mod mark {
 }
 
 impl Entry {
-    pub(super) const fn new(key: &FlowKey) -> Self {
+    pub(super) fn new(key: &FlowKey) -> Self {
+        let rest = key.around.map(|around| {
+            Box::new(Rest {
+                around: Some(around),
+                ..Rest::default()
+            })
+        });
         Self {
             directions: [Direction::EMPTY; 2],
             a: key.a,
             b: key.b,
-            rest: None,
+            rest,
             next: 0,
             previous: 0,
             lives: [Life {
@@ -99,13 +106,19 @@ impl Entry {
         }
     }
 
-    pub(super) const fn key(&self) -> FlowKey {
+    /// The tunnel that the flow came in.
+    pub(super) fn around(&self) -> Option<&Around> {
+        self.rest.as_ref().and_then(|rest| rest.around.as_ref())
+    }
+
+    pub(super) fn key(&self) -> FlowKey {
         FlowKey {
             a: self.a,
             b: self.b,
             a_port: self.a_port,
             b_port: self.b_port,
             protocol: self.protocol,
+            around: self.around().copied(),
         }
     }
 
@@ -115,6 +128,7 @@ impl Entry {
             && self.a == key.a
             && self.b == key.b
             && self.protocol == key.protocol
+            && self.around() == key.around.as_ref()
     }
 
     /// Reads of each cache line.

@@ -3,12 +3,14 @@
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
-use sensor_common::Address;
-use sensor_common::flow::{FlowRecord, hash_ends};
+use sensor_common::flow::{FlowRecord, Tunnel, hash_ends};
+use sensor_common::packet::tunnel;
+use sensor_common::{Address, mix};
 
 use super::community::{Tuple, community_id};
 use super::entry::mark;
 use super::totals::{Delta, Tally, Totals};
+use crate::address::to_ip;
 use crate::note::Note;
 
 /// Reason of an export; values of IPFIX flowEndReason (RFC 5102 5.11.3).
@@ -77,6 +79,9 @@ pub struct FlowUpdate {
     pub source_port: u16,
     pub destination_port: u16,
     pub protocol: u8,
+    /// The flow came in a tunnel that anybody may write into: its own addresses prove nothing, and the
+    /// ends here are those of the tunnel.
+    pub is_claimed: bool,
     pub has_fragments: bool,
     /// Packets from the initiator, and back.
     pub forward: Delta,
@@ -105,6 +110,8 @@ pub struct FlowSummary {
     pub source_port: u16,
     pub destination_port: u16,
     pub protocol: u8,
+    /// Of a flow within a tunnel.
+    pub tunnel: Option<TunnelSummary>,
     pub forward: Totals,
     pub backward: Totals,
     pub first_ns: u64,
@@ -113,6 +120,20 @@ pub struct FlowSummary {
     pub has_fragments: bool,
     /// Notes from packet samples, e.g. `dns.question.name`.
     pub notes: Vec<Note>,
+}
+
+/// Tunnel that a flow came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelSummary {
+    /// Outer addresses of what the flow's source and destination sent.
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    /// VXLAN or Geneve network identifier, GRE key; 0 without.
+    pub id: u32,
+    /// [`tunnel::label`].
+    pub kind: &'static str,
+    /// It is one of the configured tunnels; else anybody may have made the flow's addresses up.
+    pub is_configured: bool,
 }
 
 impl FlowSummary {
@@ -128,7 +149,42 @@ impl FlowSummary {
     }
 }
 
-/// Endpoints as the flow record orders them.
+/// Tunnel around a flow. Part of what tells flows apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Around {
+    tunnel: Tunnel,
+    is_configured: bool,
+}
+
+impl Around {
+    fn of(record: &FlowRecord) -> Option<Self> {
+        record.realm.is_tunnelled().then_some(Self {
+            tunnel: record.tunnel,
+            is_configured: !record.realm.is_untrusted(),
+        })
+    }
+
+    /// The ends of the tunnel where its flows' own addresses prove nothing.
+    pub(super) fn claimed_ends(&self, is_from_b: bool) -> Option<[Address; 2]> {
+        let Tunnel { a, b, .. } = self.tunnel;
+        let ends = turn(is_from_b, [a, b]);
+        (!self.is_configured).then_some(ends)
+    }
+
+    pub(super) fn summary(&self, is_from_b: bool) -> TunnelSummary {
+        let Tunnel { a, b, id, kind } = self.tunnel;
+        let [source, destination] = turn(is_from_b, [a, b]);
+        TunnelSummary {
+            source: to_ip(&source),
+            destination: to_ip(&destination),
+            id,
+            kind: tunnel::label(kind).unwrap_or("unknown"),
+            is_configured: self.is_configured,
+        }
+    }
+}
+
+/// Endpoints as the flow record orders them, and the tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FlowKey {
     pub a: Address,
@@ -136,22 +192,39 @@ pub(super) struct FlowKey {
     pub a_port: u16,
     pub b_port: u16,
     pub protocol: u8,
+    pub around: Option<Around>,
 }
 
 impl FlowKey {
-    pub(super) const fn of(record: &FlowRecord) -> Self {
+    /// Key of no flow.
+    pub(super) const NONE: Self = Self {
+        a: [0; 4],
+        b: [0; 4],
+        a_port: 0,
+        b_port: 0,
+        protocol: 0,
+        around: None,
+    };
+
+    pub(super) fn of(record: &FlowRecord) -> Self {
         Self {
             a: record.a,
             b: record.b,
             a_port: record.a_port,
             b_port: record.b_port,
             protocol: record.protocol,
+            around: Around::of(record),
         }
     }
 
     pub(super) fn hash(&self, seed: u64) -> u64 {
         let (a, b) = ((&self.a, self.a_port), (&self.b, self.b_port));
-        hash_ends(a, b, self.protocol, seed)
+        let ends = hash_ends(a, b, self.protocol, seed);
+        let Some(Around { tunnel, .. }) = &self.around else {
+            return ends;
+        };
+        let outer = hash_ends((&tunnel.a, 0), (&tunnel.b, 0), tunnel.kind, seed);
+        mix(ends, outer ^ u64::from(tunnel.id), seed)
     }
 
     /// Initiator and the one it talks to, each with its port.

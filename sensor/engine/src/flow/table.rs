@@ -122,7 +122,7 @@ impl FlowTable {
         };
         let hash = entry.key().hash(self.seed);
         // What is boxed is freed now, the place is kept for the next one.
-        *entry = Entry::new(&entry.key());
+        *entry = Entry::new(&FlowKey::NONE);
         entry.list = UNLISTED;
         entry.next = self.free;
         if self.index.remove(hash, at) {
@@ -226,6 +226,7 @@ mod tests {
             a_port: 1,
             b_port: 2,
             protocol: 6,
+            around: None,
         }
     }
 

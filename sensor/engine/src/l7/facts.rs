@@ -1,7 +1,7 @@
 //! Facts about each flow above the transport layer, kept until the flow ends.
 
 use sensor_common::Address;
-use sensor_common::event::{Kind, Sample};
+use sensor_common::event::{EventHead, Kind, Sample};
 use sensor_common::packet::Packet;
 
 use super::{dns, http, tls};
@@ -13,33 +13,53 @@ use crate::note::Note;
 /// Notes of one flow.
 const MAX_NOTES: usize = 12;
 
-/// Endpoints of a flow in an order that both directions agree on.
+/// Endpoints of a flow in an order that both directions agree on, and those of the tunnel around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     ends: [(Address, u16); 2],
     protocol: u8,
+    outer: Option<([Address; 2], u32)>,
+}
+
+/// Ends of a tunnel in an order that both directions agree on, and its identifier.
+fn outer(a: Address, b: Address, id: u32) -> ([Address; 2], u32) {
+    (if a <= b { [a, b] } else { [b, a] }, id)
 }
 
 impl Key {
     fn new(a: (Address, u16), b: (Address, u16), protocol: u8) -> Self {
         let ends = if a <= b { [a, b] } else { [b, a] };
-        Self { ends, protocol }
+        Self {
+            ends,
+            protocol,
+            outer: None,
+        }
     }
 
-    fn of(packet: &Packet) -> Self {
-        Self::new(
-            (packet.source, packet.source_port),
-            (packet.destination, packet.destination_port),
-            packet.protocol,
-        )
+    fn of(head: &EventHead) -> Self {
+        let packet = &head.packet;
+        let is_tunnelled = packet.realm.is_tunnelled();
+        let ends = (head.outer_source, head.outer_destination);
+        Self {
+            outer: is_tunnelled.then(|| outer(ends.0, ends.1, packet.tunnel_id)),
+            ..Self::new(
+                (packet.source, packet.source_port),
+                (packet.destination, packet.destination_port),
+                packet.protocol,
+            )
+        }
     }
 
     fn of_flow(flow: &FlowSummary) -> Self {
-        Self::new(
-            (from_ip(flow.source), flow.source_port),
-            (from_ip(flow.destination), flow.destination_port),
-            flow.protocol,
-        )
+        let tunnel = flow.tunnel.as_ref();
+        Self {
+            outer: tunnel.map(|it| outer(from_ip(it.source), from_ip(it.destination), it.id)),
+            ..Self::new(
+                (from_ip(flow.source), flow.source_port),
+                (from_ip(flow.destination), flow.destination_port),
+                flow.protocol,
+            )
+        }
     }
 }
 
@@ -92,7 +112,7 @@ impl FlowFacts {
         }
         let facts = self
             .flows
-            .get_or_insert_with(Key::of(packet), Facts::default);
+            .get_or_insert_with(Key::of(sample.head), Facts::default);
         facts.last_ns = sample.head.at_ns;
         for note in notes {
             let is_known = facts.notes.iter().any(|known| known.name == note.name);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use sensor_common::flow::Bucket;
+use sensor_common::flow::{Bucket, Outers};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 
@@ -181,7 +181,8 @@ fn memory_lock(version: Option<(u32, u32)>) -> Finding {
 
 /// What the maps take with default capacities (`sensor_common::limits`).
 fn map_bytes(n_cpus: u64) -> u64 {
-    let flows = u64::from(limits::FLOW_BUCKETS_PER_CPU) * size_of::<Bucket>() as u64;
+    let bucket = size_of::<Bucket>() + size_of::<Outers>();
+    let flows = u64::from(limits::FLOW_BUCKETS_PER_CPU) * bucket as u64;
     let rows = u64::from(limits::LOCAL_ROWS_PER_CPU + limits::REMOTE_ROWS_PER_CPU);
     let hosts = rows * size_of::<HostRow>() as u64;
     n_cpus * (flows + hosts) + u64::from(limits::FLOW_RING_BYTES)

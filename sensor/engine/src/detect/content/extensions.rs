@@ -19,9 +19,6 @@ use crate::features::bounded::{Bounded, Priority, TableUse};
 /// fragment header.
 const USUAL_BYTES: u32 = 8;
 const HEADER_BYTES: u32 = 40;
-const ETHERNET_BYTES: u32 = 14;
-/// Two VLAN tags.
-const TAGS_BYTES: u32 = 8;
 /// Number of such packets that are expected of a host in the window: tests by the site itself.
 const BY_CHANCE: f64 = 0.5;
 
@@ -119,12 +116,9 @@ impl Detect for ExtensionsDetector {
 impl ExtensionsDetector {
     pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>) {
         let packet = &seen.sample.head.packet;
-        // Within a tunnel it can't be told which headers are whose.
-        let is_candidate = packet.protocol == protocol::ICMPV6 && packet.n_tunnels == 0;
-        let tags = if packet.vlan == 0 { 0 } else { TAGS_BYTES };
-        let before = ETHERNET_BYTES + tags + HEADER_BYTES;
+        let before = packet.network_offset() + HEADER_BYTES;
         let n_bytes = packet.payload_offset().saturating_sub(before);
-        if !is_candidate || n_bytes <= USUAL_BYTES {
+        if packet.protocol != protocol::ICMPV6 || n_bytes <= USUAL_BYTES {
             return;
         }
         let key = (packet.source, packet.destination);
