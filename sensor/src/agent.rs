@@ -215,7 +215,8 @@ fn pipeline(
     let show = Show::of(&settings.output);
     let config = settings.engine.clone();
     let mut pipeline = Pipeline::new(config, respond, show, sensor, Box::new(sink.clone()));
-    let checkpoint = Checkpoint::in_folder(&settings.respond.state_folder);
+    let checkpoint = settings.respond.state_of_instance();
+    let checkpoint = checkpoint.map(|folder| Checkpoint::in_folder(&folder));
     if let Some(checkpoint) = &checkpoint {
         checkpoint.load(|bytes| pipeline.restore(bytes));
     }

@@ -1,13 +1,16 @@
 //! What the engine learned, kept over restarts in one file of the state folder.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use tracing::{error, info, warn};
 
 use sensor_engine::CheckpointError;
+use sensor_respond::{FileState, make_folder};
 
 const NAME: &str = "learned.ckpt";
 /// Larger files are none of ours.
@@ -17,15 +20,27 @@ const MAX_BYTES: u64 = 256 << 20;
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     path: PathBuf,
+    /// Cause that keeps it from being written.
+    error: Arc<Mutex<Option<String>>>,
 }
 
 impl Checkpoint {
-    /// None where no folder is set: nothing is kept.
-    pub fn in_folder(folder: &Path) -> Option<Self> {
-        let is_set = !folder.as_os_str().is_empty();
-        is_set.then(|| Self {
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
             path: folder.join(NAME),
-        })
+            error: Arc::default(),
+        }
+    }
+
+    /// State of the file.
+    pub fn state(&self) -> FileState {
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        FileState {
+            name: "learned",
+            path: self.path.clone(),
+            error: error.clone(),
+            n_lost: 0,
+        }
     }
 
     /// Hands the file's content to `restore`. A file that can't be used is set aside, said, and the
@@ -72,8 +87,10 @@ impl Checkpoint {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let beside = self.path.with_extension("ckpt.new");
         let write = || -> Result<()> {
-            fs::create_dir_all(folder)?;
-            let mut file = File::create(&beside)?;
+            make_folder(folder)?;
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(true).mode(0o600);
+            let mut file = options.open(&beside)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&beside, &self.path)?;
@@ -81,7 +98,10 @@ impl Checkpoint {
             File::open(folder)?.sync_all()?;
             Ok(())
         };
-        write()
+        let written = write();
+        let error = written.as_ref().err().map(|cause| format!("{cause:#}"));
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        written
             .inspect_err(|_| {
                 // The old file stays as it is; half a new one would only take room.
                 let _absent = fs::remove_file(&beside);
@@ -97,8 +117,7 @@ mod tests {
     #[test]
     fn comes_back_and_what_is_bad_is_set_aside() {
         let folder = std::env::temp_dir().join(format!("sensor-ckpt-{}", std::process::id()));
-        assert!(Checkpoint::in_folder(Path::new("")).is_none());
-        let checkpoint = Checkpoint::in_folder(&folder).unwrap();
+        let checkpoint = Checkpoint::in_folder(&folder);
         checkpoint.load(|_| panic!("there is none"));
         checkpoint.store(b"learned").unwrap();
         let mut found = Vec::new();
@@ -117,7 +136,7 @@ mod tests {
     fn an_engine_of_another_schema_begins_anew_and_keeps_the_file() {
         use sensor_engine::{Config, Engine};
         let folder = std::env::temp_dir().join(format!("sensor-schema-{}", std::process::id()));
-        let checkpoint = Checkpoint::in_folder(&folder).unwrap();
+        let checkpoint = Checkpoint::in_folder(&folder);
         let fresh = Engine::new(Config::default()).save();
         // Bytes 16 to 23 are the hash of the schema, the last is of the body.
         for (at, words) in [

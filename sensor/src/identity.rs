@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::config::Settings;
 use sensor_capture::kernel::random;
+use sensor_respond::make_folder;
 
 /// Random identifiers of machines (machine-id(5)), and the file of ours where there is none.
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -23,8 +24,7 @@ const N_DIGITS: usize = 32;
 
 /// Of an agent, which may keep an identifier in its state folder.
 pub fn of_agent(settings: &Settings) -> Arc<Sensor> {
-    let folder = &settings.respond.state_folder;
-    sensor(settings, |_| kept(folder))
+    sensor(settings, kept)
 }
 
 /// Of a replay, which changes nothing.
@@ -42,7 +42,7 @@ fn sensor(settings: &Settings, kept: impl FnOnce(&Path) -> Option<String>) -> Ar
     let id = match wanted.id.as_str() {
         "" => read(Path::new(MACHINE_ID))
             .map(|machine| derived("machine", &machine, instance))
-            .or_else(|| kept(&settings.respond.state_folder))
+            .or_else(|| kept(&settings.respond.state_of_instance()?))
             .unwrap_or_else(|| derived("host", &host_name, instance)),
         id => id.to_owned(),
     };
@@ -94,10 +94,10 @@ fn kept(folder: &Path) -> Option<String> {
 fn make(folder: &Path, path: &Path) -> Result<String> {
     let id = format!("{:016x}{:016x}", random()?, random()?);
     let named = || path.display().to_string();
-    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    make_folder(folder).with_context(|| folder.display().to_string())?;
     let beside = path.with_extension("new");
     let mut options = fs::OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o644);
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&beside).with_context(named)?;
     writeln!(file, "{id}").with_context(named)?;
     file.sync_all().with_context(named)?;

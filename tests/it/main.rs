@@ -46,6 +46,7 @@ mod screen;
 mod shapes;
 mod site;
 mod socket;
+mod state;
 mod verifier;
 
 fn main() -> std::process::ExitCode {

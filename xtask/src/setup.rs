@@ -37,6 +37,7 @@ const TEST_TOOLS: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
+    ("logrotate", "logrotate"),
 ];
 
 /// Set-up of the programs that only tests use.

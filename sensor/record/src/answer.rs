@@ -88,6 +88,9 @@ pub struct Status {
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken
     pub clients_refused: u64,
+    /// Files that are kept: saved blocks and allow-list, audit log, learned state
+    #[serde(default)]
+    pub files: BTreeMap<Cow<'static, str>, KeptFile>,
     /// Services for clients: the control socket, the one for readers, the metrics
     #[serde(default)]
     pub services: BTreeMap<Cow<'static, str>, Served>,
@@ -140,6 +143,26 @@ pub struct Load {
     /// Bytes in the last second
     #[schemars(extend("x-unit" = "bytes/s"))]
     pub bytes_per_s: f64,
+}
+
+/// A file that is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct KeptFile {
+    /// Path
+    pub path: String,
+    /// Number of lines that could not be written
+    pub lost: u64,
+    /// Cause that keeps it from being read or written
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Loss of a saved allow-list that a person accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossAccepted {
+    /// Path that the damaged file has now
+    pub set_aside: String,
 }
 
 /// A service for clients.

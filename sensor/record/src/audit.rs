@@ -27,6 +27,8 @@ pub enum AuditAction {
     Restore,
     Adopt,
     Feedback,
+    /// A saved allow-list that could not be read is done without
+    AcceptLoss,
 }
 
 /// One line; what is absent does not apply.

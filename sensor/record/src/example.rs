@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::answer::{
-    Exception, Guard, GuardFact, Load, Outcomes, Output, Queue, Served, Status, Ticks,
+    Exception, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Served, Status, Ticks,
 };
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
@@ -354,6 +354,15 @@ pub fn audit() -> AuditLine {
     }
 }
 
+fn files() -> BTreeMap<Cow<'static, str>, KeptFile> {
+    let file = KeptFile {
+        path: "/var/log/sensor/audit.jsonl".to_owned(),
+        lost: 1,
+        error: Some("No space left on device (os error 28)".to_owned()),
+    };
+    BTreeMap::from([(Cow::Borrowed("audit"), file)])
+}
+
 fn services() -> BTreeMap<Cow<'static, str>, Served> {
     let served = Served {
         open: false,
@@ -430,6 +439,7 @@ pub fn status() -> Status {
             late: 0,
         },
         clients_refused: 0,
+        files: files(),
         services: services(),
     }
 }

@@ -1,6 +1,6 @@
 //! The audit log: one JSON line for everything that was done to somebody's packets, or refused.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use sensor_record::{About, AuditLine, Network, Origin, Outcome, json};
 use tracing::error;
 
 use super::entry::{Listed, Request};
+use super::saved::make_folder;
 
 /// Size from which on a new file is begun, and files kept beside the present one.
 pub const MAX_BYTES: u64 = 16 << 20;
@@ -24,6 +25,8 @@ pub struct Audit {
     max_bytes: u64,
     /// Lines that could not be written.
     n_lost: u64,
+    /// Cause of the last line that could not be written, if it was the last of all.
+    error: Option<String>,
 }
 
 impl Audit {
@@ -33,7 +36,7 @@ impl Audit {
     /// The system's, with the path.
     pub fn open(path: &Path, max_bytes: u64) -> Result<Self> {
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+            make_folder(folder).with_context(|| folder.display().to_string())?;
         }
         let file = append(path).with_context(|| path.display().to_string())?;
         let n_bytes = file.metadata()?.len();
@@ -43,7 +46,27 @@ impl Audit {
             n_bytes,
             max_bytes,
             n_lost: 0,
+            error: None,
         })
+    }
+
+    /// Opens the file of that name anew: somebody has moved the one of before.
+    ///
+    /// # Errors
+    /// The system's, with the path; the file of before is still written to then.
+    pub fn reopen(&mut self) -> Result<()> {
+        // The name may still lead to the file that is open: its lock is this sensor's own.
+        self.file.unlock()?;
+        let new = Self::open(&self.path, self.max_bytes).inspect_err(|_| {
+            let _held_by_another = self.file.try_lock();
+        })?;
+        (self.file, self.n_bytes) = (new.file, new.n_bytes);
+        Ok(())
+    }
+
+    /// Cause of the last line that could not be written, if it was the last of all.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     /// Lines that could not be written.
@@ -56,8 +79,11 @@ impl Audit {
         let text = json::line(line) + "\n";
         if let Err(cause) = self.write(&text) {
             self.n_lost += 1;
+            self.error = Some(format!("{cause:#}"));
             error!(path = %self.path.display(), cause = format!("{cause:#}"), line = text,
                 "audit line not written");
+        } else {
+            self.error = None;
         }
     }
 
@@ -96,9 +122,16 @@ impl Audit {
     }
 }
 
+/// Opens the log for its owner alone; one sensor writes it at a time.
 fn append(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o640).open(path)
+    let file = options.append(true).create(true).mode(0o600).open(path)?;
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        return Err(std::io::Error::other(
+            "another sensor writes it: give this one another respond.instance or respond.audit_log",
+        ));
+    }
+    Ok(file)
 }
 
 /// A request, with what became of it.

@@ -33,8 +33,8 @@ pub struct Options {
     pub allow: Vec<IpNet>,
     /// What a rate-limited source may send, and at once.
     pub rate_limit_packets_per_s: u32,
-    /// Folder where operators' entries are kept over restarts; without, they are not.
-    pub state_folder: Option<PathBuf>,
+    /// Place where operators' entries are kept over restarts; without, they are not.
+    pub store: Option<Store>,
     /// File of the audit log; without, there is none.
     pub audit_log: Option<PathBuf>,
     /// Who writes it.
@@ -47,7 +47,7 @@ impl Default for Options {
             mode: Mode::default(),
             allow: Vec::new(),
             rate_limit_packets_per_s: 100,
-            state_folder: None,
+            store: None,
             audit_log: None,
             sensor: Arc::default(),
         }
@@ -75,11 +75,17 @@ pub struct KernelRespond {
     n_unlisted: usize,
     audit: Option<Audit>,
     store: Option<Store>,
+    /// Cause that keeps what was saved from being read: until a person repairs it or does without, it
+    /// isn't known who must never be blocked, and nothing is saved over it.
+    damaged: Option<String>,
+    /// Time of the last try to read it.
+    read_at: Instant,
     /// Something that is kept over restarts changed since it was saved.
     is_unsaved: bool,
     looked_before_ns: u64,
     /// When saving failed, if it did the last time.
     save_failed: Option<Instant>,
+    save_error: Option<String>,
 }
 
 /// A network that is never blocked.
@@ -89,6 +95,18 @@ pub struct Guarded<'a> {
     pub reasons: Vec<Why>,
     /// Who put it on the allow-list, if somebody did.
     pub by: Option<&'a Origin>,
+}
+
+/// State of a file that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileState {
+    /// Name of its kind: state, audit, learned, incidents.
+    pub name: &'static str,
+    pub path: PathBuf,
+    /// Cause that keeps it from being read or written.
+    pub error: Option<String>,
+    /// Lines that could not be written.
+    pub n_lost: u64,
 }
 
 /// State of the guard.
@@ -127,7 +145,9 @@ impl KernelRespond {
         let mut respond = Self {
             allowed: config.collect(),
             audit: options.audit_log.as_deref().and_then(open_audit),
-            store: options.state_folder.as_deref().map(Store::new),
+            store: options.store.clone(),
+            damaged: None,
+            read_at: Instant::now(),
             options,
             blocks,
             allowlist,
@@ -141,6 +161,7 @@ impl KernelRespond {
             is_unsaved: false,
             looked_before_ns,
             save_failed: None,
+            save_error: None,
         };
         if maps.is_adopted {
             respond.tell_adopted();
@@ -165,7 +186,19 @@ impl KernelRespond {
 
     /// Puts in force what operators asked for before; the blocks wait until the guard is known.
     fn restore(&mut self) {
-        let saved = self.store.as_ref().map(Store::load).unwrap_or_default();
+        let loaded = self.store.as_ref().map(Store::load).transpose();
+        let saved = loaded.unwrap_or_else(|cause| {
+            let cause = format!("{cause:#}");
+            error!(
+                cause,
+                "the saved allow-list can't be read: repair the file, or do without it by `sensor \
+                 allow accept-loss`"
+            );
+            self.damaged = Some(cause);
+            self.missing = self.unknown();
+            None
+        });
+        let saved = saved.unwrap_or_default();
         self.allowed.extend(saved.allowed());
         self.apply_guard();
         if !saved.has_no_blocks() {
@@ -178,6 +211,98 @@ impl KernelRespond {
             ),
             None => self.put_waiting(),
         }
+    }
+
+    /// Whatever is missing to know who must never be blocked, as one text.
+    fn unknown(&self) -> Option<Arc<str>> {
+        let facts = in_words(&self.watch.missing());
+        match (facts, &self.damaged) {
+            (Some(facts), Some(damaged)) => Some(Arc::from(format!("{facts}; {damaged}"))),
+            (None, Some(damaged)) => Some(Arc::from(damaged.as_str())),
+            (facts, None) => facts,
+        }
+    }
+
+    /// Looks whether a person has repaired what was saved.
+    fn read_again(&mut self) {
+        if self.damaged.is_none() || self.read_at.elapsed() < SAVE_AGAIN {
+            return;
+        }
+        self.read_at = Instant::now();
+        if let Some(Ok(saved)) = self.store.as_ref().map(Store::load) {
+            info!("the saved allow-list is read");
+            self.allowed.extend(saved.allowed());
+            if !saved.has_no_blocks() {
+                self.waiting = Some(saved);
+            }
+            self.leave_damage();
+        }
+    }
+
+    /// Goes on: what is known now is all there is.
+    fn leave_damage(&mut self) {
+        self.damaged = None;
+        self.is_unsaved = true;
+        self.missing = self.unknown();
+        self.apply_guard();
+        if self.missing.is_none() {
+            info!("the guard is known: {} mode", self.options.mode.label());
+            self.put_waiting();
+        }
+    }
+
+    /// Does without a saved allow-list that can't be read, as a person says: the file is set aside
+    /// under the name given back; none where nothing is damaged.
+    ///
+    /// # Errors
+    /// The system's, when the file can't be given another name.
+    pub fn accept_loss(&mut self, by: &Origin) -> Result<Option<PathBuf>> {
+        let (Some(store), true) = (&self.store, self.damaged.is_some()) else {
+            return Ok(None);
+        };
+        let aside = store.set_aside()?;
+        warn!(set_aside = %aside.display(), ?by, "the saved allow-list is done without");
+        let about = About {
+            origin: Some(by.clone()),
+            reason: Some(aside.display().to_string()),
+            ..About::default()
+        };
+        self.note(AuditAction::AcceptLoss, about);
+        self.leave_damage();
+        Ok(Some(aside))
+    }
+
+    /// Opens the audit log anew, so that it can be rotated.
+    pub fn reopen_audit(&mut self) {
+        match &mut self.audit {
+            Some(audit) => {
+                if let Err(cause) = audit.reopen() {
+                    let cause = format!("{cause:#}");
+                    error!(cause, "the audit log of before is still written to");
+                }
+            }
+            None => self.audit = self.options.audit_log.as_deref().and_then(open_audit),
+        }
+    }
+
+    /// State of the files that are kept.
+    pub fn files(&self) -> Vec<FileState> {
+        let state = self.store.as_ref().map(|store| FileState {
+            name: "state",
+            path: store.path(),
+            error: self.damaged.clone().or_else(|| self.save_error.clone()),
+            n_lost: 0,
+        });
+        let audit = self.options.audit_log.as_ref().map(|path| FileState {
+            name: "audit",
+            path: path.clone(),
+            error: match &self.audit {
+                Some(audit) => audit.error().map(str::to_owned),
+                None => Some("can't be opened; the log of the start says why".to_owned()),
+            },
+            n_lost: self.n_audit_lost(),
+        });
+        state.into_iter().chain(audit).collect()
     }
 
     /// Puts in force the blocks that waited for the guard.
@@ -497,7 +622,7 @@ impl KernelRespond {
     pub fn follow_host(&mut self) {
         let was_missing = self.missing.is_some();
         if was_missing {
-            self.missing = in_words(&self.watch.missing());
+            self.missing = self.unknown();
         }
         let changed = self.watch.changed();
         let is_known_now = was_missing && self.missing.is_none();
@@ -605,6 +730,7 @@ impl KernelRespond {
             "time to live is over",
         );
         self.follow_host();
+        self.read_again();
         let is_too_soon = self
             .save_failed
             .is_some_and(|failed| failed.elapsed() < SAVE_AGAIN);
@@ -630,7 +756,9 @@ impl KernelRespond {
 
     /// Saves what is kept over restarts, if it changed.
     pub fn save(&mut self) {
-        let Some(store) = self.store.as_ref().filter(|_| self.is_unsaved) else {
+        // What can't be read is not written over.
+        let may_save = self.is_unsaved && self.damaged.is_none();
+        let Some(store) = self.store.as_ref().filter(|_| may_save) else {
             return;
         };
         let mut saved = Saved::of(self.blocks.list(), self.allowed.iter());
@@ -643,8 +771,10 @@ impl KernelRespond {
                     info!("blocks and allow-list are saved again");
                 }
                 self.is_unsaved = false;
+                self.save_error = None;
             }
             Err(cause) => {
+                self.save_error = Some(format!("{cause:#}"));
                 error!(
                     cause = format!("{cause:#}"),
                     "blocks and allow-list would not survive a restart; tried again every {} s",

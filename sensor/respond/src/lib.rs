@@ -26,8 +26,9 @@ pub use entry::{
 };
 pub use facts::{Effect, Fact, Host, Source};
 pub use guard::{Guard, Protected};
-pub use kernel::{GuardState, Guarded, KernelRespond, Options};
+pub use kernel::{FileState, GuardState, Guarded, KernelRespond, Options};
 pub use reason::{Reason, Why};
+pub use saved::{Store, make_folder};
 pub use watch::{FactState, GuardWatch};
 
 /// What the sensor may do.

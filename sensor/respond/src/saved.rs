@@ -1,7 +1,8 @@
 //! What operators asked for, kept over restarts.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,7 +11,6 @@ use anyhow::{Context as _, Result, bail};
 use ipnet::IpNet;
 use sensor_engine::Scope;
 use serde::{Deserialize, Serialize};
-use tracing::error;
 
 use super::entry::{Listed, Measure, Network, Origin, Request};
 use sensor_capture::kernel::monotonic_ns;
@@ -187,38 +187,60 @@ impl Saved {
     }
 }
 
-/// Where the file lies.
+/// Place of the file: a folder that one sensor holds at a time.
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
+    /// Locked as long as this sensor lives.
+    _lock: Option<Arc<File>>,
 }
 
 impl Store {
-    pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
+    /// Locks the folder, which is made for its owner alone where it is missing. One that can't be
+    /// made is tried again when there is something to save.
+    ///
+    /// # Errors
+    /// When another sensor holds it.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let lock = make_folder(folder).and_then(|()| File::open(folder));
+        if let Ok(lock) = &lock
+            && matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
+        {
+            bail!(
+                "{}: another sensor keeps its state there: stop that one, or give this one another \
+                 respond.instance",
+                folder.display()
+            );
         }
+        Ok(Self {
+            folder: folder.to_owned(),
+            _lock: lock.ok().map(Arc::new),
+        })
     }
 
-    /// What was saved last. A file that can't be understood is set aside, loudly: the sensor must
-    /// run, and nobody's list must be overwritten.
-    pub fn load(&self) -> Saved {
-        let path = self.folder.join(NAME);
-        match read(&path) {
-            Ok(saved) => saved,
-            Err(cause) => {
-                let aside = self
-                    .folder
-                    .join(format!("{NAME}.bad-{}", unix_now().as_secs()));
-                let moved = fs::rename(&path, &aside);
-                error!(
-                    path = %path.display(), cause = format!("{cause:#}"),
-                    set_aside = %aside.display(), is_moved = moved.is_ok(),
-                    "blocks and allow-list of before are not in force: repair the file, move it back, restart"
-                );
-                Saved::default()
-            }
-        }
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(NAME)
+    }
+
+    /// Reads what was saved last. A file that can't be understood stays where it is.
+    ///
+    /// # Errors
+    /// The cause, with the path.
+    pub fn load(&self) -> Result<Saved> {
+        let path = self.path();
+        read(&path).with_context(|| path.display().to_string())
+    }
+
+    /// Gives the file another name, and tells it.
+    ///
+    /// # Errors
+    /// The system's, with the path.
+    pub fn set_aside(&self) -> Result<PathBuf> {
+        let path = self.path();
+        let name = format!("{NAME}.bad-{}", unix_now().as_secs());
+        let aside = self.folder.join(name);
+        fs::rename(&path, &aside).with_context(|| path.display().to_string())?;
+        Ok(aside)
     }
 
     /// Replaces the file as a whole.
@@ -226,14 +248,13 @@ impl Store {
     /// # Errors
     /// The system's, with the path.
     pub fn save(&self, saved: &Saved) -> Result<()> {
-        fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
-        let (path, next) = (
-            self.folder.join(NAME),
-            self.folder.join(".respond.json.new"),
-        );
+        make_folder(&self.folder).with_context(|| self.folder.display().to_string())?;
+        let (path, next) = (self.path(), self.folder.join(".respond.json.new"));
         let bytes = serde_json::to_vec(saved)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
         let written = || -> std::io::Result<()> {
-            let mut file = File::create(&next)?;
+            let mut file = options.open(&next)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&next, &path)?;
@@ -246,6 +267,11 @@ impl Store {
             })
             .with_context(|| path.display().to_string())
     }
+}
+
+/// Makes a folder for its owner alone; one that exists stays as it is.
+pub fn make_folder(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn read(path: &Path) -> Result<Saved> {
@@ -269,7 +295,7 @@ mod tests {
         let name = format!("sensor-saved-{}-{name}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         let _absent = fs::remove_dir_all(&folder);
-        Store::new(&folder)
+        Store::open(&folder).unwrap()
     }
 
     fn listed(target: &str, origin: Origin, ttl_s: u64) -> Listed {
@@ -291,7 +317,7 @@ mod tests {
     #[test]
     fn keeps_what_operators_asked_for() {
         let store = store("keep");
-        assert_eq!(store.load(), Saved::default());
+        assert_eq!(store.load().unwrap(), Saved::default());
         let by = Origin::Operator { uid: 1000 };
         let decision = Origin::Incident {
             incident_id: String::new(),
@@ -304,7 +330,7 @@ mod tests {
         let friend = "2001:db8::/48".parse().unwrap();
         let saved = Saved::of(blocks.into_iter(), [(&friend, &by)].into_iter());
         store.save(&saved).unwrap();
-        let loaded = store.load();
+        let loaded = store.load().unwrap();
         assert_eq!(loaded, saved);
         let requests = loaded.requests(&Moment::now());
         assert_eq!(requests.len(), 1);
@@ -387,26 +413,35 @@ mod tests {
     }
 
     #[test]
-    fn sets_aside_what_it_cannot_read() {
+    fn a_damaged_file_is_an_error_and_stays_until_it_is_set_aside() {
         let store = store("bad");
-        fs::create_dir_all(&store.folder).unwrap();
         for text in [
             "{\"version\":1,\"blo",
             "{\"version\":9,\"blocks\":[],\"allowed\":[]}",
         ] {
-            fs::write(store.folder.join(NAME), text).unwrap();
-            assert_eq!(store.load(), Saved::default());
-            let files = fs::read_dir(&store.folder).unwrap().map(Result::unwrap);
-            let names: Vec<_> = files
-                .map(|f| f.file_name().into_string().unwrap())
-                .collect();
-            assert!(
-                names
-                    .iter()
-                    .all(|name| name.starts_with("respond.json.bad-")),
-                "{names:?}"
-            );
+            fs::write(store.path(), text).unwrap();
+            let told = format!("{:#}", store.load().unwrap_err());
+            assert!(told.contains("respond.json"), "{told}");
+            assert_eq!(fs::read_to_string(store.path()).unwrap(), text);
+            let aside = store.set_aside().unwrap();
+            assert_eq!(fs::read_to_string(aside).unwrap(), text);
+            assert_eq!(store.load().unwrap(), Saved::default());
         }
         fs::remove_dir_all(store.folder).unwrap();
+    }
+
+    #[test]
+    fn one_sensor_holds_a_folder_and_nobody_else_reads_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let first = store("lock");
+        let folder = first.folder.clone();
+        let told = Store::open(&folder).unwrap_err().to_string();
+        assert!(told.contains("stop that one"), "{told}");
+        first.save(&Saved::default()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&first.path())), (0o700, 0o600));
+        drop(first);
+        assert!(Store::open(&folder).is_ok());
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -215,6 +215,7 @@ impl EngineThread {
     fn reload(&mut self, reload: &Reload) -> Result<()> {
         self.notify.reloading();
         self.pipeline.respond.look_at_host();
+        self.pipeline.respond.reopen_audit();
         if let Some(settings) = &reload.settings {
             let show = Show::of(&settings.output);
             self.pipeline.configure(&settings.engine, show);
@@ -459,6 +460,10 @@ impl Looks {
         snapshot.n_opened = pipeline.opened().clone();
         snapshot.decided = pipeline.outcomes();
         snapshot.n_blocks = pipeline.respond.n_entries();
+        snapshot.files = pipeline.respond.files();
+        snapshot
+            .files
+            .extend(thread.checkpoint.as_ref().map(Checkpoint::state));
         snapshot.n_audit_lost = pipeline.respond.n_audit_lost();
         snapshot.guard = pipeline.respond.guard_state();
         thread.snapshots.send_replace(Arc::new(snapshot));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
+    LossAccepted,
 };
 use sensor_record::{Allowed, Block, Head, transport};
 
@@ -55,6 +56,13 @@ pub fn carry_out(
         Order::AllowDel(network) => {
             respond.disallow(&network.0, by).map_err(told)?;
             Ok(Answer::Done(Done {}))
+        }
+        Order::AllowAcceptLoss => {
+            let aside = respond.accept_loss(by);
+            let aside = aside.map_err(|cause| format!("{cause:#}"))?;
+            let aside = aside.ok_or("nothing is damaged: the saved allow-list is in force")?;
+            let set_aside = aside.display().to_string();
+            Ok(Answer::LossAccepted(LossAccepted { set_aside }))
         }
         Order::AllowList => Ok(Answer::AllowListed(allow_list(respond, head))),
     }

@@ -84,6 +84,7 @@ pub enum Order {
         force: bool,
     },
     AllowDel(Network),
+    AllowAcceptLoss,
     AllowList,
 }
 
@@ -94,9 +95,11 @@ impl Order {
             Self::BlockDel(del) => vec![del.target.0],
             Self::AllowDel(network) => vec![network.0],
             Self::BlockFlush => vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
-            Self::BlockAdd(_) | Self::BlockList(_) | Self::AllowAdd { .. } | Self::AllowList => {
-                Vec::new()
-            }
+            Self::BlockAdd(_)
+            | Self::BlockList(_)
+            | Self::AllowAdd { .. }
+            | Self::AllowAcceptLoss
+            | Self::AllowList => Vec::new(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::queue::Gauge;
 use crate::stream::Health;
 use sensor_capture::kernel::{Attachment, Kernel};
-use sensor_respond::{GuardState, Mode};
+use sensor_respond::{FileState, GuardState, Mode};
 
 /// What stays the same while the agent runs.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub struct Snapshot {
     /// Decisions, by what became of them.
     pub decided: Outcomes,
     pub n_blocks: usize,
+    /// Files that are kept.
+    pub files: Vec<FileState>,
     /// Lines of the audit log that could not be written.
     pub n_audit_lost: u64,
     pub guard: GuardState,
@@ -156,6 +158,7 @@ impl Snapshot {
             n_opened: BTreeMap::new(),
             decided: Outcomes::default(),
             n_blocks: 0,
+            files: Vec::new(),
             n_audit_lost: 0,
             guard: GuardState::default(),
             n_unstable: 0,

@@ -97,6 +97,26 @@ fn print_status(status: &answer::Status) -> Result<()> {
             say!("  queue {}: {} shed", escape(name), queue.shed)?;
         }
     }
+    print_health(status)
+}
+
+/// Faults of files, services and outputs; nothing where all is well.
+fn print_health(status: &answer::Status) -> Result<()> {
+    for (name, file) in &status.files {
+        if let Some(error) = &file.error {
+            say!(
+                "file {} ({}): {}",
+                escape(name),
+                escape(&file.path),
+                escape(error)
+            )?;
+        }
+    }
+    for (name, service) in &status.services {
+        if let Some(error) = &service.error {
+            say!("{} is not served: {}", escape(name), escape(error))?;
+        }
+    }
     for (name, output) in &status.outputs {
         print_output(name, output)?;
     }

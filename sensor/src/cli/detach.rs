@@ -10,7 +10,7 @@ use sensor_record::json;
 use serde::Serialize;
 
 use super::out::say;
-use crate::config::{self, Sources};
+use crate::config::{self, RespondSettings, Sources};
 use sensor_capture::kernel::interface::Interface;
 use sensor_capture::kernel::{Pins, is_pinned, resident, take_off_left_over, wait_until_free};
 
@@ -36,6 +36,13 @@ pub struct Detach {
     json: bool,
 }
 
+/// File that stays.
+#[derive(Serialize)]
+struct Kept {
+    path: PathBuf,
+    contents: &'static str,
+}
+
 /// What was taken off.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename = "detach")]
@@ -44,13 +51,19 @@ struct Report<'a> {
     interfaces: &'a BTreeSet<String>,
     n_links: usize,
     n_filters: usize,
+    /// Files that stay, with what they hold.
+    kept: &'a [Kept],
 }
 
 impl Detach {
     pub fn execute(self) -> Result<ExitCode> {
         let sources = Sources::of_process(self.config, Vec::new());
         let respond = config::load(&sources)?.settings.respond;
-        let instance = self.instance.unwrap_or(respond.instance);
+        let instance = self.instance.unwrap_or_else(|| respond.instance.clone());
+        let kept = kept(&RespondSettings {
+            instance: instance.clone(),
+            ..respond.clone()
+        });
         let mut interfaces: BTreeSet<String> = self.ifaces.into_iter().collect();
         for interface in &interfaces {
             Interface::open(interface)?;
@@ -82,6 +95,7 @@ impl Detach {
                 interfaces: &interfaces,
                 n_links,
                 n_filters,
+                kept: &kept,
             };
             say!("{}", json::line(&report))?;
         } else if n_links + n_filters == 0 {
@@ -90,6 +104,28 @@ impl Detach {
             let names: Vec<&str> = interfaces.iter().map(String::as_str).collect();
             say!("detached from {}", names.join(", "))?;
         }
+        if !self.json {
+            for Kept { path, contents } in &kept {
+                say!("kept: {} ({contents})", path.display())?;
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Files that stay and come back with the next start.
+fn kept(respond: &RespondSettings) -> Vec<Kept> {
+    let state = respond.state_of_instance().unwrap_or_default();
+    let all = [
+        (
+            state.join("respond.json"),
+            "operators' blocks and allow-list, in force with the next start",
+        ),
+        (state.join("learned.ckpt"), "what was learned"),
+        (respond.audit_of_instance().unwrap_or_default(), "audit log"),
+    ];
+    let there = all.into_iter().filter(|(path, _)| path.is_file());
+    there
+        .map(|(path, contents)| Kept { path, contents })
+        .collect()
 }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
+    LossAccepted,
 };
 use sensor_record::text::{self, Table};
 use sensor_record::unit::{count, duration};
@@ -287,6 +288,9 @@ enum AllowCommand {
     /// Take a network off the allow-list.
     #[command(after_help = "Example: sensor allow del 192.0.2.0/24")]
     Del { network: Network },
+    /// Do without a saved allow-list that can't be read: the damaged file is set aside.
+    #[command(after_help = "Example: sensor allow accept-loss")]
+    AcceptLoss,
     /// Show what is never blocked, and why.
     #[command(after_help = "Example: sensor allow list --json")]
     List,
@@ -302,6 +306,18 @@ impl Allow {
             }
             AllowCommand::Del { network } => {
                 let _done: Done = client.ask(&Request::AllowDel { network })?;
+                Ok(ExitCode::SUCCESS)
+            }
+            AllowCommand::AcceptLoss => {
+                let done: LossAccepted = client.ask(&Request::AllowAcceptLoss)?;
+                if self.reach.json {
+                    say!("{}", json::line(&done))?;
+                } else {
+                    say!(
+                        "set aside as {}; the guard is what the host needs",
+                        done.set_aside
+                    )?;
+                }
                 Ok(ExitCode::SUCCESS)
             }
             AllowCommand::List => {

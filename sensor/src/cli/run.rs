@@ -27,7 +27,7 @@ use sensor_capture::kernel::interface::expand;
 use sensor_capture::kernel::{
     Attachment, Egress, Kernel, Mode as AttachMode, Pins, Wanted, attach, random,
 };
-use sensor_respond::{GuardWatch, Host, KernelRespond, Mode, Network, Options};
+use sensor_respond::{GuardWatch, Host, KernelRespond, Mode, Network, Options, Store};
 
 /// For the log, at the end.
 const LAST_LOG_LINES: Duration = Duration::from_millis(500);
@@ -201,6 +201,9 @@ struct Started {
 /// Loads the program and attaches it. What was done until an error or a signal is undone as the
 /// values go.
 fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> Result<Started> {
+    // A second sensor ends here, before anything is touched.
+    let store = settings.respond.state_of_instance();
+    let store = store.map(|folder| Store::open(&folder)).transpose()?;
     let sensor = identity::of_agent(&settings);
     let options = conditions::load_options(&settings, random()?);
     settings.engine.hash_seed = random()?;
@@ -213,8 +216,8 @@ fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> R
     let respond = Options {
         mode: settings.respond.mode,
         allow: settings.respond.allow.iter().map(|n| n.0).collect(),
-        state_folder: given(&settings.respond.state_folder),
-        audit_log: given(&settings.respond.audit_log),
+        store,
+        audit_log: settings.respond.audit_of_instance(),
         sensor: Arc::clone(&sensor),
         ..Options::default()
     };

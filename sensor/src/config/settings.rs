@@ -2,7 +2,7 @@
 //! `x-restart` marks a key that a reload can't change.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use sensor_common::limits;
@@ -21,6 +21,9 @@ const MS_NS: u64 = 1_000_000;
 
 /// Default path of the agent's socket.
 pub const DEFAULT_SOCKET: &str = "/run/sensor/sensor.sock";
+
+/// Instance of a machine that runs one sensor.
+const DEFAULT_INSTANCE: &str = "main";
 
 /// Configuration of the sensor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -236,10 +239,12 @@ pub struct RespondSettings {
     #[schemars(with = "Vec<String>")]
     pub allow: Vec<Network>,
     /// Directory that keeps operators' blocks and allow-list entries and the learned models over
-    /// restarts; empty: none.
+    /// restarts, for its owner alone; an instance other than `main` uses the directory of its name in
+    /// it. Empty: none.
     #[schemars(extend("x-restart" = true))]
     pub state_folder: PathBuf,
-    /// Path of the audit log; empty: none.
+    /// Path of the audit log, which only its owner can read; an instance other than `main` writes a
+    /// file of that name in the directory of its own name beside. SIGHUP opens it anew. Empty: none.
     #[schemars(extend("x-restart" = true))]
     pub audit_log: PathBuf,
     /// Mounted BPF file system that programs, links and maps are pinned to, so that blocks stay in
@@ -247,8 +252,8 @@ pub struct RespondSettings {
     /// is pinned.
     #[schemars(extend("x-restart" = true))]
     pub bpffs: PathBuf,
-    /// Name of this instance: the directory of its pins below `sensor`. Each sensor on a machine
-    /// needs its own.
+    /// Name of this instance: the directory of its pins below `sensor`, and of its state and audit
+    /// log. Each sensor on a machine needs its own.
     #[schemars(extend("x-restart" = true))]
     pub instance: String,
     /// Keep the programs and the block-list in force when the agent stops; blocks still expire.
@@ -263,7 +268,7 @@ impl Default for RespondSettings {
             state_folder: PathBuf::from("/var/lib/sensor"),
             audit_log: PathBuf::from("/var/log/sensor/audit.jsonl"),
             bpffs: PathBuf::from("/sys/fs/bpf"),
-            instance: "main".to_owned(),
+            instance: DEFAULT_INSTANCE.to_owned(),
             keep_on_stop: false,
         }
     }
@@ -335,6 +340,29 @@ impl Default for SocketSettings {
             group: String::new(),
             read_group: String::new(),
             max_clients: 16,
+        }
+    }
+}
+
+impl RespondSettings {
+    /// Folder of this instance's state; none where nothing is kept.
+    pub fn state_of_instance(&self) -> Option<PathBuf> {
+        let is_set = !self.state_folder.as_os_str().is_empty();
+        is_set.then(|| self.of_instance(&self.state_folder))
+    }
+
+    /// Audit log of this instance; none where there is none.
+    pub fn audit_of_instance(&self) -> Option<PathBuf> {
+        let name = self.audit_log.file_name()?;
+        let folder = self.audit_log.parent().unwrap_or(Path::new(""));
+        Some(self.of_instance(folder).join(name))
+    }
+
+    fn of_instance(&self, folder: &Path) -> PathBuf {
+        if self.instance == DEFAULT_INSTANCE {
+            folder.to_owned()
+        } else {
+            folder.join(&self.instance)
         }
     }
 }
@@ -429,6 +457,14 @@ impl Settings {
             add("capture.interfaces", message);
         }
         let metrics = &self.metrics;
+        let instance = &self.respond.instance;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if instance.starts_with('.') || !instance.chars().all(is_plain) || instance.is_empty() {
+            let message = format!(
+                "\"{instance}\" is no name of a directory: write letters, digits, - and _, as dmz"
+            );
+            add("respond.instance", message);
+        }
         if metrics.enabled && !metrics.listen.ip().is_loopback() && !metrics.allow_remote {
             let message = format!(
                 "{} can be reached by others; listen on 127.0.0.1, or set metrics.allow_remote = true",

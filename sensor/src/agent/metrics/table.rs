@@ -328,6 +328,16 @@ const FAMILIES: &[Family] = &[
             }
         },
     ),
+    gauge(
+        "sensor_file_up",
+        "1 while a file that is kept (state, audit, learned) can be read and written",
+        |now, out| {
+            for file in &now.files {
+                let is_up = f64::from(u8::from(file.error.is_none()));
+                out.add(&[("file", file.name)], is_up);
+            }
+        },
+    ),
     counter(
         "sensor_output_written_lines_total",
         "Lines written to an output",

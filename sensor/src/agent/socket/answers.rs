@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_record::answer::{
-    Exception, Explanation, Flows, Guard, GuardFact, Load, Output, Queue, Served, Status, Ticks,
-    Top,
+    Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load, Output, Queue, Served, Status,
+    Ticks, Top,
 };
 use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp};
 use tokio::sync::{oneshot, watch};
@@ -22,7 +22,7 @@ use crate::agent::{Ask, GivenFeedback, GivenOrder};
 use crate::queue::{Gauge, Sender};
 use crate::stream::Health;
 use sensor_capture::kernel::{Attachment, TableReader};
-use sensor_respond::{FactState, GuardState, Origin};
+use sensor_respond::{FactState, FileState, GuardState, Origin};
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]
@@ -101,6 +101,7 @@ impl Answers {
                 self.order(order, uid).await
             }
             Request::AllowDel { network } => self.order(Order::AllowDel(network), uid).await,
+            Request::AllowAcceptLoss => self.order(Order::AllowAcceptLoss, uid).await,
             Request::AllowList => self.order(Order::AllowList, uid).await,
         }
     }
@@ -237,6 +238,7 @@ fn status(now: &Snapshot) -> Status {
             .collect(),
         tick_ms: ticks(now),
         clients_refused: 0,
+        files: now.files.iter().map(kept).collect(),
         services: BTreeMap::new(),
     }
 }
@@ -259,6 +261,15 @@ fn queue(gauge: &Gauge) -> (Cow<'static, str>, Queue) {
         shed: gauge.n_shed(),
     };
     (gauge.name.into(), queue)
+}
+
+fn kept(file: &FileState) -> (Cow<'static, str>, KeptFile) {
+    let kept = KeptFile {
+        path: file.path.display().to_string(),
+        lost: file.n_lost,
+        error: file.error.clone(),
+    };
+    (file.name.into(), kept)
 }
 
 fn served(service: &Service) -> (Cow<'static, str>, Served) {

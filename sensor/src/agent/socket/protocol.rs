@@ -10,7 +10,7 @@ use std::fmt;
 
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
-    Explanation, Flows, Status, Top,
+    Explanation, Flows, LossAccepted, Status, Top,
 };
 use sensor_record::{Feedback, Incident, Name, Said, json};
 use serde::de::DeserializeOwned;
@@ -62,6 +62,8 @@ pub enum Request {
     AllowDel {
         network: Network,
     },
+    /// A saved allow-list that can't be read is done without.
+    AllowAcceptLoss,
     AllowList,
 }
 
@@ -92,7 +94,8 @@ impl Request {
             | Self::BlockDel(_)
             | Self::BlockFlush
             | Self::AllowAdd { .. }
-            | Self::AllowDel { .. } => false,
+            | Self::AllowDel { .. }
+            | Self::AllowAcceptLoss => false,
         }
     }
 
@@ -126,6 +129,7 @@ pub enum Answer {
     BlockFlushed(BlockFlushed),
     AllowAdded(AllowAdded),
     AllowListed(AllowListed),
+    LossAccepted(LossAccepted),
     Done(Done),
 }
 
