@@ -96,15 +96,29 @@ fn detects_an_icmp_flood() {
     detects("hping3 -q --icmp -i u200 -c 15000 10.99.2.1", "icmp_flood");
 }
 
+/// Has the server serve the attacker once: its address is no forgery, so it may be dropped.
+pub(crate) fn serve_attacker(network: &Network) {
+    let _server = network.start("server", "iperf3 -s -1").unwrap();
+    let served = sensor_tests::wait_until(LIMIT, || {
+        network.run("attacker", "iperf3 -c 10.99.2.1 -n 1K").ok()
+    });
+    served.expect("the attacker was served");
+}
+
+pub(crate) fn wait_drop(sensor: &Running) -> serde_json::Value {
+    let is_drop = |v: &serde_json::Value| v["decision.action"] == "drop";
+    let decision = sensor.wait_for(LIMIT, is_drop);
+    decision.unwrap_or_else(|| panic!("no drop: {}", sensor.log()))
+}
+
 #[test]
-fn enforcement_drops_the_attacker_and_spares_the_client() {
+fn enforcement_drops_a_proven_attacker_and_spares_the_client() {
     let (network, mut sensor) = up("--mode enforce");
+    serve_attacker(&network);
     let _flood = network
         .start("attacker", "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1")
         .unwrap();
-    let decision = sensor
-        .wait_for(LIMIT, |v| v["kind"] == "decision")
-        .expect("a decision");
+    let decision = wait_drop(&sensor);
     assert_eq!(decision["decision.target"], "10.99.2.2");
     assert_eq!(decision["decision.outcome"], "applied");
     assert_eq!(decision["guard"], "allowed");
@@ -119,6 +133,25 @@ fn enforcement_drops_the_attacker_and_spares_the_client() {
     );
     let ping = network.run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1");
     assert!(ping.is_ok(), "the drop outlived the sensor: {ping:?}");
+}
+
+#[test]
+fn a_flood_of_an_address_that_was_never_proven_is_limited_at_the_service() {
+    let (network, mut sensor) = up("--mode enforce");
+    let _flood = network
+        .start("attacker", "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1")
+        .unwrap();
+    let decision = sensor
+        .wait_for(LIMIT, |v| v["kind"] == "decision")
+        .expect("a decision");
+    assert_eq!(decision["decision.action"], "limit");
+    assert_eq!(decision["decision.protocol"], 6);
+    // Whoever owns the address is answered otherwise.
+    let ping = network.run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1");
+    assert!(ping.is_ok(), "{ping:?}");
+    let summary = sensor.stop().unwrap();
+    let n_dropped = summary["events"]["dropped"].as_u64().unwrap();
+    assert!(n_dropped > 0, "{summary}");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use sensor_tests::{Network, Running, needs_root, run, wait_until};
 
+use crate::live::{serve_attacker, wait_drop};
+
 const LIMIT: Duration = Duration::from_secs(20);
 const FLOOD: &str = "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1";
 
@@ -83,10 +85,9 @@ fn a_killed_agent_leaves_its_blocks_and_the_next_adopts_them() {
         "client-ingress",
     ];
     assert_eq!(bpffs.pins(), all, "{}", first.log());
+    serve_attacker(&network);
     let _flood = network.start("attacker", FLOOD).unwrap();
-    first
-        .wait_for(LIMIT, |v| v["kind"] == "decision")
-        .expect("a decision");
+    wait_drop(&first);
     first.kill().unwrap();
 
     assert!(
@@ -340,12 +341,11 @@ fn blocks_of_a_killed_agent_end_in_time() {
     let bpffs = Bpffs::new("expire", "[engine.decide]\nttl = \"15s\"\n");
     let network = Network::new().unwrap();
     let mut sensor = Running::start(&network, &bpffs.arguments()).unwrap();
+    serve_attacker(&network);
     let _flood = network
         .start("attacker", "hping3 -q -S -p 80 -i u100 -c 20000 10.99.2.1")
         .unwrap();
-    sensor
-        .wait_for(LIMIT, |v| v["kind"] == "decision")
-        .expect("a decision");
+    wait_drop(&sensor);
     sensor.kill().unwrap();
     assert!(
         !answers(&network, "attacker", "10.99.2.1"),
@@ -363,10 +363,9 @@ fn enforcement_stays_after_a_stop_where_configured() {
     let bpffs = Bpffs::new("keep", "keep_on_stop = true\n");
     let network = Network::new().unwrap();
     let mut sensor = Running::start(&network, &bpffs.arguments()).unwrap();
+    serve_attacker(&network);
     let _flood = network.start("attacker", FLOOD).unwrap();
-    sensor
-        .wait_for(LIMIT, |v| v["kind"] == "decision")
-        .expect("a decision");
+    wait_drop(&sensor);
     sensor.stop().unwrap();
     assert_eq!(bpffs.pins().len(), 4);
     assert!(

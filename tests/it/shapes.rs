@@ -83,7 +83,12 @@ fn refused_connection_attempts_become_floods_above_a_rate() {
             .collect()
     };
     finds("bare", hammer(0, 50, 100), &["syn_flood"]);
-    finds("connects", hammer(20, 50, 200), &["http_flood"]);
+    // What programs ask a service that answers nobody is its outage; while it serves others it is not.
+    finds("connects", hammer(20, 50, 200), &["service_down"]);
+    let served =
+        (0..20).flat_map(|i| session(START_US + i * S / 2, (OUTSIDE, port(i)), (SERVER, 80), true));
+    let refused: Vec<Frame> = hammer(20, 50, 200).into_iter().chain(served).collect();
+    finds("connects-in-vain", refused, &["http_flood"]);
     // A program whose server is down, twice a second.
     finds("retries", hammer(20, 500, 100), &[]);
 }

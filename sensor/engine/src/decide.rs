@@ -20,7 +20,7 @@ use self::incident::Case;
 use crate::address::{Seeded, Table};
 use crate::config::{DecideConfig, SECOND_NS};
 use crate::detect::{Entity, Family, Finding, Profile};
-use crate::features::TableUse;
+use crate::features::{Ledger, TableUse};
 use crate::losses::Loss;
 
 /// Output of the stage.
@@ -110,7 +110,14 @@ impl DecideStage {
         self.profiles = profiles;
     }
 
-    pub(crate) fn take(&mut self, at_ns: u64, finding: &Finding, out: &mut Vec<DecideEvent>) {
+    /// Takes a finding; the ledger tells the standing of those that it blames.
+    pub(crate) fn take(
+        &mut self,
+        at_ns: u64,
+        finding: &Finding,
+        ledger: &Ledger,
+        out: &mut Vec<DecideEvent>,
+    ) {
         let key = (finding.family, finding.entity);
         let is_of_others = |case: &Case| case.is_of_others(finding);
         if self.cases.get(&key).is_some_and(is_of_others)
@@ -140,7 +147,8 @@ impl DecideStage {
         if let Some(incident) = case.publish(at_ns, self.config.update_ns) {
             out.push(DecideEvent::Incident(Box::new(incident)));
         }
-        self.decider.decide(at_ns, case.incident(), finding, out);
+        self.decider
+            .decide(at_ns, case.incident(), finding, ledger, out);
     }
 
     /// Closes what went quiet.
@@ -214,7 +222,7 @@ mod tests {
         let mut stage = DecideStage::new(&DecideConfig::default(), 0);
         let mut out = Vec::new();
         stage.take_profiles(profiles);
-        stage.take(T0, finding, &mut out);
+        stage.take(T0, finding, &Ledger::new(0), &mut out);
         let is_decision = |event: &&DecideEvent| matches!(event, DecideEvent::Decision(_));
         let n_decisions = out.iter().filter(is_decision).count();
         match out.into_iter().next() {

@@ -7,14 +7,16 @@ use sensor_common::event::Sample;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
 
+use crate::address::from_ip;
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
 use crate::decide::{DecideEvent, DecideStage, Decision, ExceptionUse, Exceptions, Incident};
 use crate::detect::{
     Attribution, Detector, Detectors, Entity, Finding, Learned, Opinion, Profiles, Score, Scoring,
+    weigh,
 };
 use crate::features::{
-    AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Rank, Subjects, TableUse, Vector,
+    AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, Rank, Subjects, TableUse, Vector,
 };
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
@@ -104,6 +106,7 @@ pub struct Engine {
     remote: HostTracks,
     early: EarlyLooks,
     answered: AnsweredTraffic,
+    ledger: Ledger,
     subjects: Subjects,
     emit_vectors: bool,
     omit_flows: bool,
@@ -134,6 +137,7 @@ impl Engine {
             remote: HostTracks::new("remote_hosts", config.flood.max_remote, seed),
             early: EarlyLooks::new(config.flood.max_local, config.flow.unanswered_ns, seed),
             answered: AnsweredTraffic::new(config.flood.max_local, seed),
+            ledger: Ledger::new(seed),
             subjects: Subjects::new(&config.vectors, seed),
             emit_vectors: config.emit_vectors,
             omit_flows: config.omit_flows,
@@ -282,6 +286,7 @@ impl Engine {
             self.facts.usage(),
             self.profiles.usage(),
         ];
+        self.ledger.tables(&mut all);
         self.subjects.tables(&mut all);
         self.detectors.tables(&mut all);
         self.scoring.tables(&mut all);
@@ -319,6 +324,7 @@ impl Engine {
         losses.add(Loss::Hosts, self.remote.n_shed());
         losses.add(Loss::Hosts, self.answered.usage().n_shed);
         losses.add(Loss::Hosts, self.early.usage().n_shed);
+        losses.add(Loss::Outcomes, self.ledger.n_shed());
         losses.add(Loss::Subjects, self.subjects.n_shed());
         losses.add(Loss::Vectors, self.subjects.n_skipped());
         losses.add(Loss::Baselines, self.scoring.n_shed());
@@ -360,6 +366,7 @@ impl Engine {
             updates: &mut self.updates,
             claimed: &mut self.claimed,
             answered: &mut self.answered,
+            ledger: &mut self.ledger,
             subjects: &mut self.subjects,
             detectors: &mut self.detectors,
             facts: &mut self.facts,
@@ -374,6 +381,7 @@ impl Engine {
         stage.tick(at_ns, &mut |event| rest.take(at_ns, event, out));
         rest.pass_on(at_ns);
         self.answered.tick(at_ns);
+        self.ledger.tick(at_ns);
         self.early.look();
         let mut findings = Vec::new();
         self.detectors.tick(at_ns, &mut findings);
@@ -461,6 +469,7 @@ impl Engine {
             if self.omit_detectors && finding.detector != Detector::Models {
                 continue;
             }
+            weigh(&self.ledger, &mut finding);
             // Nothing is learned from it in either case.
             self.scoring.note(&finding);
             self.stats.n_findings = self.stats.n_findings.saturating_add(1);
@@ -474,7 +483,7 @@ impl Engine {
             }
             self.profiles.note(at_ns, &finding);
             let mut events = Vec::new();
-            self.decide.take(at_ns, &finding, &mut events);
+            self.decide.take(at_ns, &finding, &self.ledger, &mut events);
             out.push(Output::Finding(finding));
             self.hand_out(events, out);
         }
@@ -528,6 +537,7 @@ struct Downstream<'a> {
     /// As `updates`, of flows whose addresses are only claimed.
     claimed: &'a mut Vec<FlowUpdate>,
     answered: &'a mut AnsweredTraffic,
+    ledger: &'a mut Ledger,
     subjects: &'a mut Subjects,
     detectors: &'a mut Detectors,
     facts: &'a mut FlowFacts,
@@ -551,6 +561,8 @@ impl Downstream<'_> {
             }
             FlowEvent::End(summary) => {
                 self.pass_on(at_ns);
+                let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
+                self.ledger.take_end(summary, source, host);
                 self.detectors.take_end(summary);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
                 if !self.omit_flows {
@@ -573,6 +585,7 @@ impl Downstream<'_> {
         }
         let updates = self.updates.as_slice();
         self.answered.take_all(updates);
+        self.ledger.take_all(updates);
         self.subjects.take_all(at_ns, updates);
         self.detectors.take_flows(at_ns, updates);
         self.updates.clear();

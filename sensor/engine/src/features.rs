@@ -8,6 +8,7 @@ mod damped;
 pub(crate) mod decay;
 mod early;
 mod host;
+pub(crate) mod ledger;
 pub(crate) mod pair;
 mod schema;
 pub(crate) mod sketch;
@@ -20,6 +21,7 @@ pub use self::bounded::TableUse;
 pub(crate) use self::early::EarlyLooks;
 pub(crate) use self::host::HostTracks;
 pub use self::host::{Counts, HostLook};
+pub(crate) use self::ledger::Ledger;
 pub use self::schema::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, schema_hash, schema_markdown,
 };

@@ -36,9 +36,9 @@ pub use decide::{
     Action, Confidence, Decision, Exception, ExceptionUse, Incident, Lowered, Scope, State,
 };
 pub use detect::{
-    BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, MAX_SCORE, MaxResponse, Namer,
-    Naming, OPINION_NS, Opinion, Score, Scorer, Severity, Surprises, families_markdown, inputs,
-    strength,
+    BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, Grades, MAX_SCORE, MaxResponse,
+    Namer, Naming, OPINION_NS, Opinion, Score, Scorer, Severity, Surprises, families_markdown,
+    inputs, strength,
 };
 pub use engine::{Engine, Input, Output};
 pub use features::{

@@ -32,6 +32,8 @@ losses! {
     Flows: "flow", "table_full";
     /// Addresses of host rows.
     Hosts: "features", "hosts_full";
+    /// Services, sources and pairs whose outcomes were to be remembered.
+    Outcomes: "features", "outcomes_full";
     /// Subjects whose own past the models forgot.
     Baselines: "features", "baselines_full";
     /// Subjects of feature vectors.

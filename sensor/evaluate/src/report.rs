@@ -613,6 +613,7 @@ fn capture_json(capture: &CaptureScore, places: &[usize]) -> Value {
         "folder": capture.source.folder,
         "source": capture.source.name,
         "decisions": capture.n_decisions,
+        "drops": capture.n_drops,
         "content": capture.content.label(),
         "packets": capture.n_packets,
         "flows": capture.n_flows,

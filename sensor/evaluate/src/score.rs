@@ -154,6 +154,7 @@ pub struct CaptureScore {
     pub n_packets: u64,
     pub n_flows: u64,
     pub n_decisions: u64,
+    pub n_drops: u64,
     pub first_ns: u64,
     pub duration_ns: u64,
     /// Time outside of attacks, ns.
@@ -182,6 +183,7 @@ impl CaptureScore {
             n_packets: played.n_packets,
             n_flows: watched.n_flows,
             n_decisions: watched.n_decisions,
+            n_drops: watched.n_drops,
             first_ns: played.first_ns,
             duration_ns,
             benign_ns: duration_ns.saturating_sub(attacked_ns),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sensor_common::Address;
-use sensor_engine::{Config, Engine, Incident, Input, Output, from_ip};
+use sensor_engine::{Action, Config, Engine, Incident, Input, Output, from_ip};
 
 use super::roc::Scores;
 use super::truth::{Mac, Truth};
@@ -66,6 +66,8 @@ pub struct Watcher {
     pub alarms: Vec<Alarm>,
     pub n_flows: u64,
     pub n_decisions: u64,
+    /// Decisions to drop packets.
+    pub n_drops: u64,
     scores: Scores,
 }
 
@@ -78,6 +80,7 @@ impl Watcher {
             alarms: Vec::new(),
             n_flows: 0,
             n_decisions: 0,
+            n_drops: 0,
             scores: Scores::default(),
         }
     }
@@ -121,7 +124,10 @@ impl Listener for Watcher {
             match item {
                 Output::Incident(incident) => self.note(at_ns, incident),
                 Output::FlowEnd(_) => self.n_flows += 1,
-                Output::Decision(_) => self.n_decisions += 1,
+                Output::Decision(decision) => {
+                    self.n_decisions += 1;
+                    self.n_drops += u64::from(decision.action == Action::Drop);
+                }
                 Output::Score(score) => self.scores.take(&score),
                 Output::Finding(_) | Output::Vector(_) | Output::Loss { .. } => {}
             }
@@ -144,6 +150,7 @@ pub struct Watched {
     pub alarms: Vec<Alarm>,
     pub n_flows: u64,
     pub n_decisions: u64,
+    pub n_drops: u64,
     pub scores: Scores,
     pub played: Played,
     /// Time in the pipeline, reading and labelling left out.
@@ -195,6 +202,7 @@ pub fn watch(
         alarms,
         n_flows,
         n_decisions,
+        n_drops,
         scores,
         ..
     } = player.listener;
@@ -203,6 +211,7 @@ pub fn watch(
         alarms,
         n_flows,
         n_decisions,
+        n_drops,
         scores,
         played,
         busy,

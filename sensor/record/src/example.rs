@@ -110,6 +110,7 @@ pub fn incident() -> Incident {
         technique: Cow::Borrowed("T1046"),
         technique_name: Cow::Borrowed("Network Service Discovery"),
         explanation: "198.51.100.7 tried 900 ports of 192.0.2.1".to_owned(),
+        grades: vec!["shape".into(), "outcome".into()],
         detectors: vec![Cow::Borrowed("scan")],
         features: evidence(),
         window_s: 30.0,
@@ -146,6 +147,7 @@ pub fn finding() -> Finding {
         window: Window { seconds: 30.0 },
         score: 34.2,
         p_value: 6.3e-35,
+        grades: vec!["shape".into(), "outcome".into()],
         features: evidence(),
         notes: notes(),
     }

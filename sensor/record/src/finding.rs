@@ -33,6 +33,9 @@ pub struct Finding {
     pub score: f64,
     /// Tail probability
     pub p_value: f64,
+    /// Kinds of proof that it is: shape, outcome, content, two_way
+    #[serde(rename = "evidence.grades", default)]
+    pub grades: Vec<Cow<'static, str>>,
     /// Numbers that gave the score
     pub features: Vec<Evidence>,
     #[serde(flatten)]
@@ -98,6 +101,7 @@ impl Finding {
             },
             score: finite(finding.score),
             p_value: finite(finding.p_value),
+            grades: finding.grades.labels().map(Cow::Borrowed).collect(),
             features: Evidence::of(&finding.features),
             notes: Notes::of(&finding.notes),
         }

@@ -206,6 +206,9 @@ pub struct Incident {
     pub technique_name: Cow<'static, str>,
     /// One sentence with the numbers
     pub explanation: String,
+    /// Kinds of proof that it rests on: shape, outcome, content, two_way
+    #[serde(rename = "evidence.grades", default)]
+    pub grades: Vec<Cow<'static, str>>,
     /// Detectors that found it
     pub detectors: Vec<Cow<'static, str>>,
     /// Numbers of the strongest finding
@@ -298,6 +301,7 @@ impl Incident {
             technique: Cow::Borrowed(i.technique),
             technique_name: Cow::Borrowed(technique_name(i.technique)),
             explanation: i.explanation.clone(),
+            grades: i.grades.labels().map(Cow::Borrowed).collect(),
             detectors: i.detectors.iter().map(|d| d.label().into()).collect(),
             features: Evidence::of(&i.features),
             window_s: i.window_ns as f64 / 1e9,

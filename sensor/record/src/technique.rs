@@ -14,6 +14,7 @@ pub fn technique_name(id: &str) -> &'static str {
         "T1095" => "Non-Application Layer Protocol",
         "T1110" => "Brute Force",
         "T1190" => "Exploit Public-Facing Application",
+        "T1489" => "Service Stop",
         "T1498" => "Network Denial of Service",
         "T1498.001" => "Network Denial of Service: Direct Network Flood",
         "T1498.002" => "Network Denial of Service: Reflection Amplification",

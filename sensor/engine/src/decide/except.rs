@@ -128,6 +128,7 @@ mod tests {
             last_ns: T0,
             score: 10.0,
             p_value: 1e-10,
+            grades: Detector::Scan.grades(),
             features: Vec::new(),
             notes: Vec::new(),
             sources: vec![to_ip(&ip(1))],

@@ -7,7 +7,8 @@ use super::confidence::Confidence;
 use super::explain::explain;
 use crate::address::Mac;
 use crate::detect::{
-    Counters, Detector, Entity, Evidence, Family, Finding, Naming, Profile, Severity, Surprises,
+    Counters, Detector, Entity, Evidence, Family, Finding, Grades, Naming, Profile, Severity,
+    Surprises,
 };
 use crate::note::Note;
 
@@ -49,6 +50,8 @@ pub struct Incident {
     pub severity: Severity,
     pub technique: &'static str,
     pub explanation: String,
+    /// Kinds of proof that it rests on.
+    pub grades: Grades,
     pub detectors: Vec<Detector>,
     /// Numbers of the strongest finding; its notes and window follow.
     pub features: Vec<Evidence>,
@@ -74,6 +77,8 @@ pub(super) struct Case {
     finding_ns: u64,
     published_ns: Option<u64>,
     has_changed: bool,
+    /// A finding's shape alone was beyond what any honest client does.
+    is_excess: bool,
 }
 
 impl Case {
@@ -102,6 +107,7 @@ impl Case {
                 severity: Severity::Low,
                 technique: technique.unwrap_or(family.technique()),
                 explanation: String::new(),
+                grades: Grades::NONE,
                 detectors: Vec::new(),
                 features: Vec::new(),
                 notes: Vec::new(),
@@ -119,6 +125,7 @@ impl Case {
             finding_ns: 0,
             published_ns: None,
             has_changed: true,
+            is_excess: false,
         };
         if let Some(profile) = profile {
             case.add(profile);
@@ -183,6 +190,8 @@ impl Case {
             incident.window_ns = finding.window_ns;
         }
         incident.confidence.join(confidence);
+        incident.grades = incident.grades.with(finding.grades);
+        self.is_excess |= finding.is_excess();
         // A name that nothing but the forest gives makes it no graver.
         incident.severity = incident.found_as.severity(incident.score);
         // What a rule with a reason found is no mere oddness.
@@ -191,6 +200,8 @@ impl Case {
         {
             incident.severity = Severity::Medium;
         }
+        let most = incident.grades.most_severe(self.is_excess);
+        incident.severity = incident.severity.min(most);
         incident.explanation = explain(incident);
     }
 

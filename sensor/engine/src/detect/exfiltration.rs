@@ -235,6 +235,7 @@ fn finding(
         last_ns: upload.last_ns,
         score,
         p_value: p_value(score),
+        grades: Detector::Exfiltration.grades(),
         features: vec![
             evidence("bytes_sent", upload.n_sent as f64, expected, 0.8),
             evidence(

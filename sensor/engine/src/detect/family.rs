@@ -160,7 +160,8 @@ families! {
         "{sources} had {observed} {what} with port {port} of {victim} where {expected} would be \
          many, {end}";
     /// Contacts with an address outside, as regular as a clock.
-    Beacon: "beacon", "T1071.001", always!(Medium), Drop, Source,
+    // Who calls home is a host of the site.
+    Beacon: "beacon", "T1071.001", always!(Medium), None, Source,
         "{sources} called port {port} of {victim} {contacts} times, about every {period} s: {regular} % of \
          the intervals are alike where {by_chance} % would be by chance, {end}";
     /// Data carried in the names of DNS questions.
@@ -175,7 +176,7 @@ families! {
         "{sources} sent {observed_mb} MB to port {port} of {victim}, where {expected_mb} MB would be \
          usual for the most that it sends to one address in ten minutes, {end}";
     /// Hosts of the site that enter others of the site for the first time.
-    LateralMovement: "lateral_movement", "T1021", LATERAL, Drop, Source,
+    LateralMovement: "lateral_movement", "T1021", LATERAL, None, Source,
         "{sources} used {victim} as none of its peers did before ({evidence}), {end}";
     /// Messages that break their protocol.
     MalformedTraffic: "malformed_traffic", "T1499.004", always!(Medium), Drop, Source,
@@ -194,6 +195,10 @@ families! {
     /// Routers that the link did not have before.
     RogueRouter: "rogue_router", "T1557", ROUTER, None, Source,
         "{sources} offers itself as a router beside those that are known ({evidence}), {end}";
+    /// A service that answers nobody, and clients that go on trying.
+    ServiceDown: "service_down", "T1489", always!(Low), None, Victim,
+        "port {port} of {victim} answers nobody: {observed} attempts in 5 s where {expected} would be \
+         usual, by {sources}, {end}";
 }
 
 impl Family {
@@ -238,7 +243,9 @@ pub fn families_markdown() -> String {
         (`sensor/engine/src/detect/family.rs`); a test keeps it current. The technique is of MITRE \
         ATT&CK; a detector may name a more exact one. A severity holds from its score on. The \
         response is the strongest that the sensor takes by itself, and only where sources are not \
-        spoofed, are not local and the score reaches `engine.decide.min_score`.\n\n\
+        spoofed, are not local and the score reaches `engine.decide.min_score`. It is no more than a \
+        rate limit unless an outcome or a content proves the abuse, the source is proven real and it \
+        was no good peer before; nothing is done for an incident of low severity.\n\n\
         | family | meaning | technique | severity from score | strongest response |\n\
         |---|---|---|---|---|\n",
     );

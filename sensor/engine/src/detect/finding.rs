@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use sensor_common::Address;
 
 use super::family::Family;
+use super::grade::Grades;
 use super::registry::Detector;
 use crate::address::Mac;
 use crate::note::Note;
@@ -72,6 +73,7 @@ pub struct Finding {
     /// `-log10(p_value)`.
     pub score: f64,
     pub p_value: f64,
+    pub grades: Grades,
     pub features: Vec<Evidence>,
     pub notes: Vec<Note>,
     /// Sources that it is attributed to; empty where they are spoofed.
@@ -102,6 +104,7 @@ impl Finding {
             last_ns: at_ns,
             score: 0.0,
             p_value: 1.0,
+            grades: detector.grades(),
             features: Vec::new(),
             notes: Vec::new(),
             sources: Vec::new(),
@@ -113,6 +116,21 @@ impl Finding {
             n_ports: 0,
             protocol: 0,
         }
+    }
+}
+
+/// Times the limit of a shape from which no honest client shows it: an order of magnitude.
+const EXCESS: f64 = 10.0;
+/// Limits over what is expected, in the detectors of shapes.
+const LIMIT: f64 = 5.0;
+
+impl Finding {
+    /// True where a flood's shape alone is beyond what any honest client does. Rates of host rows are
+    /// far above by their limits.
+    pub(crate) fn is_excess(&self) -> bool {
+        let strongest = self.features.first();
+        let is_above = strongest.is_some_and(|e| e.observed >= EXCESS * LIMIT * e.expected);
+        self.family.is_of_victim() && (self.detector == Detector::HostRates || is_above)
     }
 }
 

@@ -8,6 +8,7 @@ use super::Detector;
 use super::attribution::{Attributed, Attribution, Quantity};
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
+use super::grade::Grades;
 use crate::address::to_ip;
 use crate::config::{Config, FloodConfig, SECOND_NS};
 use crate::features::baseline::Baseline;
@@ -206,7 +207,7 @@ fn read(
         Quantity::Syn => Reading {
             pps: rate(n),
             prior_pps: config.syn_pps,
-            is_answered: is_completing(look, answered),
+            is_answered: is_completing(look, answered) || is_client_refused(look),
             is_dispersed: true,
         },
         // A receiver acknowledges: one packet in two, with coalescing one in fifty. Silence counts
@@ -255,6 +256,20 @@ fn is_completing(look: &HostLook, answered: &Answered) -> bool {
     let background = answered.tcp_pps * look.elapsed_s;
     let acks = look.toward.n_ack as f64 - background;
     acks >= look.toward.n_syn as f64 || look.from.n_syn > look.toward.n_syn
+}
+
+/// True where programs that call `connect` are refused at once: their SYNs carry options, and what
+/// comes back is resets. That is a service that is down, which the flow stage judges by its clients.
+fn is_client_refused(look: &HostLook) -> bool {
+    let (toward, from) = (&look.toward, &look.from);
+    let bare = if sensor_common::is_v4(&look.address) {
+        60
+    } else {
+        74
+    };
+    let is_mostly_syn = toward.n_syn.saturating_mul(10) >= toward.packets.saturating_mul(9);
+    let has_options = toward.bytes > (bare + 4) * toward.packets;
+    is_mostly_syn && has_options && from.n_rst.saturating_mul(2) >= toward.n_syn
 }
 
 fn with_reflection(mut finding: Finding, answered: &Answered) -> Finding {
@@ -352,6 +367,7 @@ impl Gauge {
             last_ns: look.last_ns.max(first_ns),
             score,
             p_value: p_value(score),
+            grades: grades(quantity),
             notes: Vec::new(),
             features: vec![
                 evidence(rate_name(quantity), reading.pps, limit, 1.0),
@@ -430,6 +446,16 @@ const fn evidence(name: &'static str, observed: f64, expected: f64, share: f64) 
         observed,
         expected,
         share,
+    }
+}
+
+/// That nobody answers is an outcome; echoes and fragments are judged by their number.
+const fn grades(quantity: Quantity) -> Grades {
+    match quantity {
+        Quantity::Icmp | Quantity::Fragment => Grades::SHAPE,
+        Quantity::Syn | Quantity::Ack | Quantity::Udp | Quantity::Other => {
+            Detector::HostRates.grades()
+        }
     }
 }
 

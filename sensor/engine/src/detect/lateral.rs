@@ -205,6 +205,7 @@ impl Mover {
             last_ns: at_ns,
             score,
             p_value: p_value(score),
+            grades: Detector::Lateral.grades(),
             features: vec![
                 evidence("hosts_entered_first_time", n, BY_CHANCE, 1.0),
                 evidence(

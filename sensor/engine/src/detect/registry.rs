@@ -13,6 +13,7 @@ use super::content::{
 use super::exfiltration::ExfiltrationDetector;
 use super::finding::Finding;
 use super::flood::FloodDetector;
+use super::grade::Grades;
 use super::lateral::LateralDetector;
 use super::scan::ScanDetector;
 use super::scan_rows::RowScanDetector;
@@ -64,6 +65,7 @@ pub(crate) enum Reads {
 /// A detector's row of the list.
 struct Row {
     label: &'static str,
+    grades: Grades,
     page: &'static str,
     /// Techniques: none or one.
     techniques: &'static [&'static str],
@@ -76,11 +78,12 @@ struct Row {
 macro_rules! detectors {
     (
         $($field:ident: $type:ty, reads $reads:ident, sheds $loss:ident {
-            $($(#[$doc:meta])* $name:ident: $label:literal, page $page:literal
+            $($(#[$doc:meta])* $name:ident: $label:literal, proves $($grade:ident)+, page $page:literal
                 $(, technique $technique:literal)?;)+
         })+
         + reads $other_reads:ident, sheds $other_loss:ident {
-            $(#[$other_doc:meta])* $other:ident: $other_label:literal, page $other_page:literal;
+            $(#[$other_doc:meta])* $other:ident: $other_label:literal, proves $other_grade:ident,
+                page $other_page:literal;
         }
     ) => {
         /// A detector, as the one who speaks in a finding.
@@ -98,6 +101,7 @@ macro_rules! detectors {
                 match self {
                     $($(Self::$name => Row {
                         label: $label,
+                        grades: Grades::NONE$(.with(Grades::$grade))+,
                         page: $page,
                         techniques: &[$($technique)?],
                         reads: Reads::$reads,
@@ -105,6 +109,7 @@ macro_rules! detectors {
                     },)+)+
                     Self::$other => Row {
                         label: $other_label,
+                        grades: Grades::$other_grade,
                         page: $other_page,
                         techniques: &[],
                         reads: Reads::$other_reads,
@@ -184,6 +189,11 @@ impl Detector {
         self.row().label
     }
 
+    /// Proof that its findings are, where one doesn't say otherwise.
+    pub const fn grades(self) -> Grades {
+        self.row().grades
+    }
+
     /// File of its description in `docs/`.
     pub const fn page(self) -> &'static str {
         self.row().page
@@ -210,91 +220,91 @@ impl Detector {
 detectors! {
     floods: FloodDetector, reads Rows, sheds HostTables {
         /// Packet rates towards one host.
-        HostRates: "host_rates", page "detectors/host_rates.md";
+        HostRates: "host_rates", proves SHAPE OUTCOME, page "detectors/host_rates.md";
     }
     volumes: VolumeDetector, reads Rows, sheds HostTables {
         /// Packets and bytes towards one host against its own past.
-        Volume: "volume", page "detectors/volume.md";
+        Volume: "volume", proves SHAPE, page "detectors/volume.md";
     }
     scans: ScanDetector, reads Flows, sheds ScanWindows {
         /// Ports and hosts that one source tried in vain.
-        Scan: "scan", page "detectors/scan.md";
+        Scan: "scan", proves SHAPE OUTCOME, page "detectors/scan.md";
     }
     row_scans: RowScanDetector, reads Rows, sheds HostTables {
         /// Ports that one source tried, where flows were not admitted.
-        ScanRows: "scan_rows", page "detectors/scan.md";
+        ScanRows: "scan_rows", proves SHAPE OUTCOME, page "detectors/scan.md";
     }
     shapes: ShapeDetectors, reads Flows, sheds ScanWindows {
         /// Short sessions that are all alike.
-        Brute: "brute_force", page "detectors/passwords.md";
+        Brute: "brute_force", proves SHAPE, page "detectors/passwords.md";
         /// Attempts of which none becomes a connection.
-        Attempts: "attempts", page "detectors/attempts.md";
+        Attempts: "attempts", proves SHAPE OUTCOME, page "detectors/attempts.md";
         /// Web sessions that come and go, and such that stay and say nothing.
-        Web: "web", page "detectors/web.md";
+        Web: "web", proves SHAPE, page "detectors/web.md";
         /// UDP flows without an answer.
-        Datagrams: "datagrams", page "detectors/datagrams.md";
+        Datagrams: "datagrams", proves SHAPE OUTCOME, page "detectors/datagrams.md";
         /// Echo requests.
-        Echoes: "echoes", page "detectors/echoes.md";
+        Echoes: "echoes", proves SHAPE, page "detectors/echoes.md";
         /// Answers that nobody asked for.
-        Reflection: "reflection", page "detectors/reflection.md";
+        Reflection: "reflection", proves SHAPE OUTCOME, page "detectors/reflection.md";
         /// Contacts as regular as a clock.
-        Beacon: "beacon", page "detectors/beacon.md";
+        Beacon: "beacon", proves SHAPE, page "detectors/beacon.md";
     }
     arp_spoof: ArpSpoofDetector, reads Samples, sheds ContentTables {
         /// Stations that speak for addresses of others.
-        ArpSpoof: "arp_spoof", page "detectors/arp_spoof.md";
+        ArpSpoof: "arp_spoof", proves OUTCOME CONTENT, page "detectors/arp_spoof.md";
     }
     arp_sweep: ArpSweepDetector, reads Samples, sheds ContentTables {
         /// Stations that ask for many addresses.
-        ArpSweep: "arp_sweep", page "detectors/arp_sweep.md";
+        ArpSweep: "arp_sweep", proves SHAPE OUTCOME, page "detectors/arp_sweep.md";
     }
     dns_tunnel: DnsTunnelDetector, reads Samples, sheds ContentTables {
         /// Data in names.
-        DnsTunnel: "dns_tunnel", page "detectors/dns_tunnel.md";
+        DnsTunnel: "dns_tunnel", proves SHAPE CONTENT, page "detectors/dns_tunnel.md";
     }
     dga: DgaDetector, reads Samples, sheds ContentTables {
         /// Generated names that don't exist.
-        Dga: "dga", page "detectors/dga.md", technique "T1568.002";
+        Dga: "dga", proves OUTCOME CONTENT, page "detectors/dga.md", technique "T1568.002";
     }
     replies: RepliesDetector, reads Samples, sheds ContentTables {
         /// Logins that a service refuses.
-        Replies: "replies", page "detectors/replies.md";
+        Replies: "replies", proves OUTCOME CONTENT, page "detectors/replies.md";
     }
     mqtt: MqttDetector, reads Samples, sheds ContentTables {
         /// MQTT messages that break the protocol.
-        Mqtt: "mqtt", page "detectors/mqtt.md";
+        Mqtt: "mqtt", proves CONTENT, page "detectors/mqtt.md";
     }
     fieldbus: FieldbusDetector, reads Samples, sheds ContentTables {
         /// Field devices that are explored.
-        Fieldbus: "fieldbus", page "detectors/fieldbus.md";
+        Fieldbus: "fieldbus", proves OUTCOME CONTENT, page "detectors/fieldbus.md";
     }
     icmp_tunnel: IcmpTunnelDetector, reads Samples, sheds ContentTables {
         /// Data in echoes.
-        IcmpTunnel: "icmp_tunnel", page "detectors/icmp_tunnel.md";
+        IcmpTunnel: "icmp_tunnel", proves SHAPE CONTENT, page "detectors/icmp_tunnel.md";
     }
     injection: InjectionDetector, reads Samples, sheds ContentTables {
         /// Web requests that carry programs.
-        Injection: "injection", page "detectors/injection.md", technique "T1190";
+        Injection: "injection", proves CONTENT, page "detectors/injection.md", technique "T1190";
     }
     extensions: ExtensionsDetector, reads Samples, sheds ContentTables {
         /// Long chains of IPv6 extension headers.
-        Extensions: "extensions", page "detectors/extensions.md";
+        Extensions: "extensions", proves CONTENT, page "detectors/extensions.md";
     }
     exfiltration: ExfiltrationDetector, reads Flows, sheds Habits {
         /// Uploads above anything before.
-        Exfiltration: "exfiltration", page "detectors/exfiltration.md";
+        Exfiltration: "exfiltration", proves SHAPE, page "detectors/exfiltration.md";
     }
     lateral: LateralDetector, reads Flows, sheds Habits {
         /// First logins from host to host.
-        Lateral: "lateral", page "detectors/lateral.md";
+        Lateral: "lateral", proves SHAPE OUTCOME, page "detectors/lateral.md";
     }
     nd_spoof: NdSpoofDetector, reads Samples, sheds ContentTables {
         /// Stations that speak for IPv6 addresses of others, and routers that nobody knows.
-        NdSpoof: "nd_spoof", page "detectors/nd_spoof.md";
+        NdSpoof: "nd_spoof", proves OUTCOME CONTENT, page "detectors/nd_spoof.md";
     }
     + reads Vectors, sheds Baselines {
         /// The streaming models, calibrated and fused.
-        Models: "models", page "scoring.md";
+        Models: "models", proves SHAPE, page "scoring.md";
     }
 }
 

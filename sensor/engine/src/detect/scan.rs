@@ -10,6 +10,7 @@ use super::Detect;
 use super::Detector;
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
+use super::grade::Grades;
 use super::windows::{Window, Windows};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ScanConfig};
@@ -385,6 +386,12 @@ fn finding(family: Family, source: &Address, window: &Window, evidence: Evidence
         last_ns: window.last_ns(),
         score,
         p_value: p_value(score),
+        // Mail that is accepted is no failure.
+        grades: if evidence.name == "mail_servers" {
+            Grades::SHAPE
+        } else {
+            Detector::Scan.grades()
+        },
         notes: Vec::new(),
         features: vec![evidence],
         sources: vec![to_ip(source)],

@@ -120,6 +120,7 @@ impl Source {
             last_ns: self.last_ns,
             score,
             p_value: p_value(score),
+            grades: Detector::ScanRows.grades(),
             notes: Vec::new(),
             features: vec![Evidence {
                 name: "ports_tried_per_s",

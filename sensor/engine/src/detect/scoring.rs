@@ -495,6 +495,7 @@ fn finding(
         last_ns: vector.last_ns,
         score,
         p_value: p_value(score),
+        grades: Detector::Models.grades(),
         notes: vec![speakers(&assessment.surprises)],
         features: features.into_iter().map(|(_, evidence)| evidence).collect(),
         n_sources: sources.len() as u64,

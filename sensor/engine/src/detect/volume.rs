@@ -157,6 +157,7 @@ fn finding(
         last_ns: look.last_ns,
         score,
         p_value: p_value(score),
+        grades: Detector::Volume.grades(),
         notes: Vec::new(),
         features,
         sources: Vec::new(),

@@ -74,6 +74,8 @@ pub(crate) struct Pair {
     /// Bytes that the source sent and got on connections not over, roughly.
     pub open_sent: u64,
     pub open_got: u64,
+    /// Segments with data that came back on them, roughly.
+    pub open_answers: u64,
     /// Time at which the present burst began.
     pub since_ns: u64,
     pub first_ns: u64,
@@ -127,6 +129,8 @@ impl Pair {
         if update.progress == Progress::Established {
             self.open_sent = self.open_sent.saturating_add(update.forward.bytes);
             self.open_got = self.open_got.saturating_add(update.backward.bytes);
+            let answers = update.backward.n_flags[PSH];
+            self.open_answers = self.open_answers.saturating_add(answers);
         }
     }
 
@@ -186,6 +190,7 @@ impl Pair {
             self.n_open -= 1;
             self.open_sent -= self.open_sent / u64::from(n_open);
             self.open_got -= self.open_got / u64::from(n_open);
+            self.open_answers -= self.open_answers / u64::from(n_open);
         }
         if !is_session {
             return;
@@ -242,6 +247,7 @@ pub(crate) fn is_established(flow: &FlowSummary) -> bool {
 
 /// Positions in the counts of flags.
 const RST: usize = 2;
+const PSH: usize = 3;
 const ACK: usize = 4;
 
 /// Table of pairs.

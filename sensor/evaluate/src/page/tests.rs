@@ -30,6 +30,7 @@ fn capture_of(seconds: u64) -> CaptureScore {
         n_packets: 1,
         n_flows: 1,
         n_decisions: 0,
+        n_drops: 0,
         first_ns: START_NS,
         duration_ns: seconds * SECOND_NS,
         benign_ns: seconds * SECOND_NS,

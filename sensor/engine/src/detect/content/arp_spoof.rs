@@ -365,6 +365,7 @@ fn finding(config: &ArpSpoofConfig, mac: &Mac, station: &Station, suspicion: Sus
         last_ns: station.last_ns,
         score,
         p_value: p_value(score),
+        grades: Detector::ArpSpoof.grades(),
         features: vec![Evidence {
             name: suspicion.name,
             observed: suspicion.observed,

@@ -88,6 +88,7 @@ impl Detect for ArpSweepDetector {
                 last_ns: window.last_ns,
                 score,
                 p_value: p_value(score),
+                grades: Detector::ArpSweep.grades(),
                 features: evidence
                     .map(|(name, observed, expected, share)| Evidence {
                         name,

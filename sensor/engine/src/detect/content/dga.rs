@@ -101,6 +101,7 @@ impl Detect for DgaDetector {
                     last_ns: window.last_ns,
                     score,
                     p_value: p_value(score),
+                    grades: Detector::Dga.grades(),
                     features: evidence
                         .map(|(name, observed, expected, share)| Evidence {
                             name,

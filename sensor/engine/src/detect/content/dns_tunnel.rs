@@ -250,6 +250,7 @@ fn finding(
         last_ns,
         score,
         p_value: p_value(score),
+        grades: Detector::DnsTunnel.grades(),
         features: evidence
             .map(|(name, observed, expected, share)| Evidence {
                 name,

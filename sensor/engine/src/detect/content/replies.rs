@@ -12,6 +12,7 @@ use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Finding, poisson_score};
+use crate::detect::grade::Grades;
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::l7::login::{Login, Service};
 use crate::note::Note;
@@ -104,6 +105,11 @@ impl Detect for RepliesDetector {
                     ports: vec![key.port],
                     n_ports: 1,
                     protocol: protocol::TCP,
+                    grades: if name == "ssh_connections" {
+                        Grades::SHAPE
+                    } else {
+                        Detector::Replies.grades()
+                    },
                     notes: vec![Note {
                         name: "network.protocol",
                         value: label.to_owned(),

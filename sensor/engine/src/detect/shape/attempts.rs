@@ -11,6 +11,8 @@ use crate::features::victim::{self, Victim};
 
 /// Share of attempts that may become connections.
 const COMPLETED: f64 = 0.1;
+/// Share of a program's attempts that must have failed.
+const FAILED: f64 = 0.3;
 /// Attempts per distinct port below which it is a scan, which has its own detector.
 const PER_PORT: f64 = 4.0;
 /// Ports above which their number is not known well enough.
@@ -27,7 +29,12 @@ pub(super) fn judge(config: &ShapeConfig, key: &PairKey, pair: &Pair) -> Option<
     } else {
         config.attempts
     };
-    let is_answerable = pair.age_s() >= ANSWERABLE_S;
+    // Of what programs ask the outcome is waited for: whether a service is down shows by it.
+    let is_answerable = if is_bare {
+        pair.age_s() >= ANSWERABLE_S
+    } else {
+        pair.fast.get(fast::FAILED) >= FAILED * attempts
+    };
     if attempts < limit || established > COMPLETED * attempts || !is_answerable {
         return None;
     }

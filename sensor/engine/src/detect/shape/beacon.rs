@@ -233,6 +233,7 @@ impl Contacts {
             last_ns,
             score,
             p_value: p_value(score),
+            grades: Detector::Beacon.grades(),
             features: vec![
                 evidence("regular_share", regular, BY_CHANCE, 1.0),
                 evidence("period_s", period_ns as f64 / 1e9, 0.0, 0.0),

@@ -3,6 +3,7 @@
 
 use super::{Detector, Evidence, Family, Finding, evidence, of_pair};
 use crate::config::ShapeConfig;
+use crate::detect::grade::Grades;
 use crate::features::pair::{Pair, PairKey, fast};
 
 /// Bytes a connection, each way, up to which it says next to nothing.
@@ -56,11 +57,12 @@ pub(super) fn judge_open(
             share: 0.0,
         },
     ];
-    Some(of_pair(
-        Detector::Web,
-        Family::SlowHttp,
-        key,
-        pair,
-        features,
-    ))
+    // Who waits for a message asked for it and was answered; who never ends a request is not.
+    let grades = if pair.open_answers < n_open / 2 {
+        Grades::SHAPE.with(Grades::OUTCOME)
+    } else {
+        Grades::SHAPE
+    };
+    let finding = of_pair(Detector::Web, Family::SlowHttp, key, pair, features);
+    Some(Finding { grades, ..finding })
 }
