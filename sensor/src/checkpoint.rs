@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comes_back_and_what_is_bad_is_set_aside() {
+    fn a_checkpoint_is_read_back_and_a_bad_one_set_aside() {
         let folder = std::env::temp_dir().join(format!("sensor-ckpt-{}", std::process::id()));
         let checkpoint = Checkpoint::in_folder(&folder);
         checkpoint.load(|_| panic!("there is none"));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_goes_on() {
+    fn an_engine_is_restored_from_its_checkpoint() {
         use sensor_engine::{Config, Engine};
         let bytes = Engine::new(Config::default()).save();
         let mut engine = Engine::new(Config::default());

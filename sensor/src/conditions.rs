@@ -67,7 +67,7 @@ fn words(Network(network): &Network) -> (Address, Address) {
     (from_ip(network.network()), from_ip(mask))
 }
 
-/// Conditions of a replay: the same settings give the same verdicts every time, so the secret of the
+/// Conditions of a replay: the same settings give the same output every time, so the secret of the
 /// hashes is a known one.
 pub fn of_replay(settings: &Settings) -> Conditions {
     Conditions {

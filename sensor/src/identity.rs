@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configuration_wins() {
+    fn configured_name_and_identifier_win() {
         let mut settings = Settings::default();
         settings.sensor.id = "dmz-7".to_owned();
         settings.sensor.host_name = "edge".to_owned();

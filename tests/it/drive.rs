@@ -1,5 +1,5 @@
 //! One loop feeds the engine from the kernel's tables and from those of a replay: equal packets make
-//! equal verdicts.
+//! equal outputs.
 
 use sensor_capture::drive::{Drive, Listener, Pace};
 use sensor_capture::kernel::LoadOptions;
@@ -12,15 +12,15 @@ use sensor_tests::twin::{Case, Twin};
 
 use crate::replay::scan;
 
-/// Keeps verdicts: who, what, when, how sure. The order in which the flows of one look are read differs,
+/// Keeps outputs: who, what, when, how sure. The order in which the flows of one look are read differs,
 /// and with it, which of many ports are named and counts of windows that end within the look.
-struct Verdicts {
+struct Outputs {
     engine: Engine,
     outputs: Vec<Output>,
     lines: Vec<String>,
 }
 
-impl Verdicts {
+impl Outputs {
     fn new() -> Self {
         Self {
             engine: Engine::new(Config::default()),
@@ -30,7 +30,7 @@ impl Verdicts {
     }
 }
 
-impl Listener for Verdicts {
+impl Listener for Outputs {
     fn feed(&mut self, at_ns: u64, input: Input<'_>) {
         self.engine.handle(at_ns, input, &mut self.outputs);
     }
@@ -80,7 +80,7 @@ fn flood() -> Frames {
 }
 
 fn replayed(frames: &Frames) -> Vec<String> {
-    let mut player = Player::new(Verdicts::new(), &Conditions::default());
+    let mut player = Player::new(Outputs::new(), &Conditions::default());
     for (n, (at_us, data)) in frames.iter().enumerate() {
         let frame = Frame {
             at_ns: at_us * 1_000,
@@ -99,31 +99,31 @@ fn replayed(frames: &Frames) -> Vec<String> {
 fn through_the_kernel(frames: &Frames) -> Vec<String> {
     let mut twin = Twin::new(&LoadOptions::fixed()).unwrap();
     let pace = Pace::default();
-    let (mut drive, mut verdicts) = (Drive::new(pace), Verdicts::new());
+    let (mut drive, mut outputs) = (Drive::new(pace), Outputs::new());
     let mut tick_ns = frames[0].0 * 1_000 + pace.hosts_ns();
     let last_ns = frames[frames.len() - 1].0 * 1_000;
-    let mut ticks_until = |twin: &mut Twin, verdicts: &mut Verdicts, at_ns| {
+    let mut ticks_until = |twin: &mut Twin, outputs: &mut Outputs, at_ns| {
         while tick_ns <= at_ns {
-            drive.tick(&mut twin.kernel, verdicts, tick_ns);
-            verdicts.deliver(tick_ns).unwrap();
+            drive.tick(&mut twin.kernel, outputs, tick_ns);
+            outputs.deliver(tick_ns).unwrap();
             tick_ns += pace.hosts_ns();
         }
     };
     for (at_us, data) in frames {
-        ticks_until(&mut twin, &mut verdicts, at_us * 1_000);
+        ticks_until(&mut twin, &mut outputs, at_us * 1_000);
         let case = Case::ingress(at_us * 1_000, data.clone());
         twin.run_ingress(&case).unwrap();
     }
     let end_ns = last_ns + 5_000_000_000;
-    ticks_until(&mut twin, &mut verdicts, end_ns);
+    ticks_until(&mut twin, &mut outputs, end_ns);
     drive
-        .finish(&mut twin.kernel, &mut verdicts, end_ns)
+        .finish(&mut twin.kernel, &mut outputs, end_ns)
         .unwrap();
-    verdicts.lines
+    outputs.lines
 }
 
 #[test]
-fn kernel_tables_and_replay_tables_make_equal_verdicts() {
+fn kernel_tables_and_replay_tables_give_equal_outputs() {
     needs_root();
     for frames in [scan(), flood()] {
         let (ours, theirs) = (replayed(&frames), through_the_kernel(&frames));

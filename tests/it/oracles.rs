@@ -110,7 +110,7 @@ fn ja4(
     )
 }
 
-/// Verdict of `tls-parser` on a segment.
+/// Answer of `tls-parser` on a segment.
 enum Theirs<T> {
     Read(T),
     Refused,

@@ -26,7 +26,7 @@ const LEAP_SHORT_NS: u64 = 60_000_000_000;
 /// capture.
 const MOST_DISORDER_NS: u64 = 1_000_000_000;
 
-/// Conditions that captures are played under: those of the sensor whose verdicts are wanted.
+/// Conditions that captures are played under: those of the sensor that is replayed.
 #[derive(Clone, Debug)]
 pub struct Conditions {
     /// Capacities, tunnels and the secret of the datapath, which is that of one CPU.

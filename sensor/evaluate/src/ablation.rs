@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn one_alone_is_compared_with_nothing() {
+    fn a_single_model_has_no_variants_to_compare() {
         let config = Config::default();
         let components = Components::parse("kitnet", &config).unwrap();
         assert_eq!(components.variants(), []);

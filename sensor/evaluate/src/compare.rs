@@ -141,13 +141,13 @@ impl Setting {
     fn of(set_per_day: f64, evaluation: &Evaluation) -> Self {
         let benign = evaluation.alarms(Content::Benign);
         let days = (benign.hours / 24.0).max(1e-9);
-        let of_models = |is_benign: bool, verdict: Truthful| -> u64 {
+        let of_models = |is_benign: bool, judgement: Truthful| -> u64 {
             let captures = evaluation.captures.iter();
             let alarms = captures
                 .filter(|capture| (capture.content == Content::Benign) == is_benign)
                 .flat_map(|capture| &capture.alarms);
             let of_models = alarms.filter(|alarm| {
-                alarm.verdict == verdict && alarm.incident.detectors.contains(&Detector::Models)
+                alarm.judgement == judgement && alarm.incident.detectors.contains(&Detector::Models)
             });
             of_models.count() as u64
         };

@@ -338,7 +338,7 @@ fn fate(event: &EventScore) -> [String; 4] {
 fn said(capture: &CaptureScore) -> Table {
     let mut table = Table::new(
         "Incidents",
-        &["verdict", "at s", "family", "why", "incident"],
+        &["judgement", "at s", "family", "why", "incident"],
     );
     for alarm in &capture.alarms {
         table.push(said_cells(capture, alarm));
@@ -349,7 +349,7 @@ fn said(capture: &CaptureScore) -> Table {
 fn said_cells(capture: &CaptureScore, alarm: &AlarmScore) -> Vec<String> {
     let at = alarm.opened_ns.saturating_sub(capture.first_ns) as f64 / 1e9;
     vec![
-        format!("{} {}", alarm.verdict.sign(), alarm.verdict.label()),
+        format!("{} {}", alarm.judgement.sign(), alarm.judgement.label()),
         number(at),
         alarm.incident.family.label().to_owned(),
         alarm.why().to_owned(),

@@ -388,13 +388,13 @@ impl Evaluation {
     pub fn false_table(&self) -> Table {
         let mut table = Table::new(
             "False and odd incidents",
-            &["capture", "verdict", "why", "time", "incident"],
+            &["capture", "judgement", "why", "time", "incident"],
         );
         for capture in &self.captures {
             for alarm in capture
                 .alarms
                 .iter()
-                .filter(|a| a.verdict != Truthful::True)
+                .filter(|a| a.judgement != Truthful::True)
             {
                 table.push(alarm.cells(&capture.id));
             }
@@ -559,9 +559,9 @@ impl CaptureScore {
 }
 
 impl AlarmScore {
-    /// Grounds of the verdict.
+    /// Grounds of the judgement.
     pub const fn why(&self) -> &'static str {
-        match self.verdict {
+        match self.judgement {
             Truthful::True => "time and a party of an attack",
             Truthful::Odd => "time and a party of what is odd",
             Truthful::False if self.is_during_attack => "time of an attack, not its parties",
@@ -572,7 +572,7 @@ impl AlarmScore {
     fn cells(&self, capture: &str) -> Vec<String> {
         vec![
             capture.to_owned(),
-            self.verdict.label().to_owned(),
+            self.judgement.label().to_owned(),
             self.why().to_owned(),
             Timestamp(self.opened_ns)
                 .to_string()
@@ -590,8 +590,8 @@ impl AlarmScore {
     fn json(&self) -> Value {
         json!({
             "@timestamp": Timestamp(self.opened_ns),
-            "verdict": self.verdict.label(),
-            "verdict.reason": self.why(),
+            "judgement": self.judgement.label(),
+            "judgement.reason": self.why(),
             "incident.id": self.incident.id,
             "incident.family": self.incident.family.label(),
             "severity": self.incident.severity.label(),

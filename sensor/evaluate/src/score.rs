@@ -55,7 +55,7 @@ pub enum Truthful {
 pub struct AlarmScore {
     pub incident: Incident,
     pub opened_ns: u64,
-    pub verdict: Truthful,
+    pub judgement: Truthful,
     /// Set if there was a labelled attack at that time, by anybody.
     pub is_during_attack: bool,
 }
@@ -209,9 +209,9 @@ impl CaptureScore {
         alarms.any(|alarm| alarm.incident.severity > Severity::Low)
     }
 
-    pub fn n_alarms(&self, verdict: Truthful) -> u64 {
+    pub fn n_alarms(&self, judgement: Truthful) -> u64 {
         let alarms = self.alarms.iter();
-        alarms.filter(|alarm| alarm.verdict == verdict).count() as u64
+        alarms.filter(|alarm| alarm.judgement == judgement).count() as u64
     }
 }
 
@@ -333,7 +333,7 @@ fn score_alarm(alarm: &Alarm, truth: &Truth) -> AlarmScore {
             .filter(|event| event.is_attack == is_attack)
             .any(|event| alarm.snapshots.iter().any(|s| is_about(event, s)))
     };
-    let verdict = if about(true) {
+    let judgement = if about(true) {
         Truthful::True
     } else if about(false) {
         Truthful::Odd
@@ -343,7 +343,7 @@ fn score_alarm(alarm: &Alarm, truth: &Truth) -> AlarmScore {
     AlarmScore {
         incident: alarm.last.clone(),
         opened_ns: alarm.opened_ns,
-        verdict,
+        judgement,
         is_during_attack: truth.events.iter().any(|event| {
             let snapshots = &alarm.snapshots;
             event.is_attack && snapshots.iter().any(|s| overlaps(event, s))

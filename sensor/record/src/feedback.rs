@@ -57,7 +57,7 @@ pub struct Feedback {
     /// Role of the entity
     #[serde(rename = "entity.kind")]
     pub entity_kind: EntityKind,
-    /// Verdict of the person
+    /// Feedback of the person
     #[serde(rename = "feedback", alias = "opinion")]
     pub said: Said,
     /// Event time until which it holds

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn has_one_style_and_reads_two() {
+    fn an_ethernet_address_is_written_in_one_style_and_read_in_two() {
         let mac = Mac([0, 0, 0x5e, 0, 0x53, 0x23]);
         assert_eq!(mac.to_string(), "00-00-5E-00-53-23");
         assert_eq!("00:00:5e:00:53:23".parse(), Ok(mac));

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_decision_has_a_number() {
+    fn the_kernel_knows_a_decision_by_the_low_bits_of_its_id() {
         let origin = Origin::Incident {
             incident_id: "000001-00000000000000aa".to_owned(),
             decision_id: "d000001-00000000000000ff".to_owned(),

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn its_size_is_bounded() {
+    fn a_full_audit_log_is_rotated_and_old_files_go() {
         let folder = folder("rotate");
         let path = folder.join("audit.jsonl");
         let mut audit = Audit::open(&path, 4_000).unwrap();

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn far_addresses_are_not_near() {
+    fn addresses_of_other_networks_pass_the_filter() {
         let words = SharedArray::unshared(BLOCK_WORDS).unwrap();
         let mut filter = Filter::new(words, &BLOCK_PLANES);
         for network in ["10.1.0.0/16", "192.0.2.7/32", "2001:db8::/32", "2a00::/12"] {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_is_written_at_the_end() {
+    fn held_back_writes_of_the_filter_are_made_at_the_end() {
         let words = SharedArray::unshared(BLOCK_WORDS).unwrap();
         let mut filter = Filter::new(words, &BLOCK_PLANES);
         let source = from_ip("192.0.2.7".parse().unwrap());

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_operators_asked_for() {
+    fn entries_of_operators_are_saved_and_loaded() {
         let store = store("keep");
         assert_eq!(store.load().unwrap(), Saved::default());
         let by = Origin::Operator { uid: 1000 };

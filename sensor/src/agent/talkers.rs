@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_grew_in_a_slot_counts_and_a_new_life_counts_whole() {
+    fn a_reused_slot_counts_whole_and_a_kept_one_by_its_growth() {
         let before = HashMap::from([
             ((7u8, 0, 1), load(10)),
             ((7, 1, 1), load(5)),

@@ -168,12 +168,12 @@ fn text(findings: &[Finding]) -> String {
     }
     let count = |status| findings.iter().filter(|f| f.status == status).count();
     let (n_stops, n_degraded) = (count(Status::Stops), count(Status::Degraded));
-    let verdict = match (n_stops, n_degraded) {
+    let conclusion = match (n_stops, n_degraded) {
         (0, 0) => "nothing stands in the sensor's way".to_owned(),
         (0, n) => format!("the sensor works; {n} to look at"),
         (n, _) => format!("{n} must be mended first"),
     };
-    let _ = writeln!(text, "\n{verdict}");
+    let _ = writeln!(text, "\n{conclusion}");
     text
 }
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_there_is_in_the_json() {
+    fn absent_fields_of_a_check_are_not_in_the_json() {
         let finding = json::line(&Finding::ok("jit", "on"));
         let expected = "{\"check\":\"jit\",\"status\":\"ok\",\"finding\":\"on\"}";
         assert_eq!(finding, expected);

@@ -12,10 +12,10 @@ use crate::config::{self, Faults, Settings, Sources};
 /// Stands for a configuration file without a key.
 const EMPTY_FILE: &str = "/dev/null";
 
-/// Configuration of the site whose verdicts are wanted.
+/// Configuration of the site that the captures are judged for.
 #[derive(Args)]
 pub(super) struct Site {
-    /// Configuration of the site whose verdicts are wanted, read as `sensor run` reads it, environment
+    /// Configuration of the site that the captures are judged for, read as `sensor run` reads it, environment
     /// included: its sections sensor, capture, tick and engine count. Default: built-in values, neither
     /// /etc/sensor nor the environment.
     #[arg(long, value_name = "FILE")]

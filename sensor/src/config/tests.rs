@@ -106,7 +106,7 @@ fn values_below_zero_and_without_end_are_refused() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused() {
+fn settings_that_contradict_each_other_are_refused() {
     let faults = faults("conflict", "[tick]\nflows_interval = \"1050ms\"\n");
     assert_eq!(faults[0].path, "tick.flows_interval");
     assert!(faults[0].place.ends_with("conflict:2"));

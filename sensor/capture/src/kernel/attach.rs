@@ -130,7 +130,7 @@ impl Kernel {
     }
 }
 
-/// The verifier may follow a million instructions and tell of each: its verdict is in the end.
+/// The verifier may follow a million instructions and tell of each: its reason is in the end.
 fn without_trace(error: ProgramError) -> anyhow::Error {
     const LAST_LINES: usize = 6;
     let ProgramError::LoadError {
@@ -143,8 +143,8 @@ fn without_trace(error: ProgramError) -> anyhow::Error {
     let log = verifier_log.to_string();
     let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
     let end = lines.len().saturating_sub(LAST_LINES);
-    let verdict = lines.get(end..).unwrap_or_default().join("; ");
-    anyhow::anyhow!("{io_error}; the verifier's last words: {verdict}")
+    let reason = lines.get(end..).unwrap_or_default().join("; ");
+    anyhow::anyhow!("{io_error}; the verifier's last words: {reason}")
 }
 
 /// Attaches to an interface, or takes over what a run before left there: the program is replaced in

@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_changes_with_what_it_is_of() {
+    fn a_stamp_changes_with_program_and_table_sizes() {
         let sizes = [("FLOWS", 1024), ("BLOCK_SOURCES", 64)];
         let stamps = Stamps::of(b"program", &sizes);
         assert_eq!(stamps, Stamps::of(b"program", &sizes));

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_bits_from_the_first_on() {
+    fn multicast_groups_are_bits_from_the_first_on() {
         assert_eq!(LINKS, 1);
         assert_eq!(ALL & 1 << 31, 1 << 31, "RTNLGRP_NEXTHOP is the 32nd");
     }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_said() {
+    fn a_message_that_cannot_be_read_says_that_changes_were_lost() {
         let mut woken = Woken::default();
         take_datagram(&[1, 2, 3], &mut woken);
         assert!(woken.is_torn.is_some() && woken.changes.is_empty());

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_an_example() {
+    fn a_time_or_size_without_unit_is_refused_with_an_example() {
         for text in [
             "",
             "5",

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_is_forgotten() {
+    fn damped_statistics_forget_old_values() {
         let mut damped = Damped::default();
         for _ in 0..100 {
             damped.take(0.5, [10.0, 0.0]);

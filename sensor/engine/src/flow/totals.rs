@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delta_is_what_grew() {
+    fn a_delta_is_the_growth_of_each_counter() {
         let before = Direction {
             first_ns: 10,
             last_ns: 1_000,

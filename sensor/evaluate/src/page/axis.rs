@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn values_lie_where_they_belong_and_never_outside() {
+    fn values_lie_on_the_axis_and_never_outside() {
         let linear = axis(0.0, 10.0, Run::Linear);
         assert!((linear.at(2.5) - 25.0).abs() < 1e-9);
         assert!((linear.at(99.0) - 100.0).abs() < 1e-9);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round() {
+    fn ticks_of_an_axis_are_round_numbers() {
         let texts = |axis: Axis| -> Vec<String> {
             axis.ticks(5)
                 .iter()

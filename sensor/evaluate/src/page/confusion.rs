@@ -45,7 +45,7 @@ fn matrix(evaluation: &Evaluation) -> Matrix {
         .into_iter()
         .map(|(group, cells)| (group.label().to_owned(), cells))
         .collect();
-    for (verdict, name) in [
+    for (judgement, name) in [
         (Truthful::Odd, ODD),
         (Truthful::False, "nothing (false incidents)"),
     ] {
@@ -53,7 +53,7 @@ fn matrix(evaluation: &Evaluation) -> Matrix {
         let captures = evaluation.captures.iter();
         for alarm in captures
             .flat_map(|c| &c.alarms)
-            .filter(|a| a.verdict == verdict)
+            .filter(|a| a.judgement == judgement)
         {
             cells.entry(alarm.incident.family.label()).or_default().n += 1;
         }
@@ -125,7 +125,7 @@ fn draw(svg: &mut Svg, area: Area, cell: Cell, n_row: u64, what: &str) {
         return;
     }
     let mean = cell.weight / cell.n as f64;
-    let verdict = if cell.is_odd {
+    let class = if cell.is_odd {
         "unjudged"
     } else if mean > 0.75 {
         "right"
@@ -137,7 +137,7 @@ fn draw(svg: &mut Svg, area: Area, cell: Cell, n_row: u64, what: &str) {
     // Five depths of shade by the share of the row.
     let depth = 1 + 4 * cell.n.saturating_sub(1) / n_row.max(1);
     svg.rect(
-        &format!("cell {verdict} f{depth}"),
+        &format!("cell {class} f{depth}"),
         area,
         &format!("{what}: {}", cell.n),
     );

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_drawn_is_well_formed() {
+    fn a_drawing_is_well_formed_svg() {
         let mut svg = Svg::new(100.0, 50.0, "a < b");
         let area = Area {
             x: 1.25,

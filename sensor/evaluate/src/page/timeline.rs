@@ -68,8 +68,12 @@ pub fn plot(capture: &CaptureScore) -> String {
             width: to - from,
             height: LANE - 2.0,
         };
-        let class = format!("incident {}", alarm.verdict.label());
-        let title = format!("{}: {}", alarm.verdict.label(), alarm.incident.explanation);
+        let class = format!("incident {}", alarm.judgement.label());
+        let title = format!(
+            "{}: {}",
+            alarm.judgement.label(),
+            alarm.incident.explanation
+        );
         svg.rect(&class, area, &title);
     }
     let name = format!("time since the first packet, {unit}");

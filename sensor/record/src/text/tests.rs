@@ -33,7 +33,7 @@ fn told(account: &Account) -> String {
 }
 
 #[test]
-fn everything_that_matters_is_told() {
+fn an_explanation_has_times_ends_score_decisions_and_feedback() {
     let mut accounts = Accounts::new("000007");
     accounts.take(incident().into());
     accounts.take(decision([198, 51, 100, 7], Outcome::Applied));

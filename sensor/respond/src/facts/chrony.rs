@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_listens_there_is_no_chronyd() {
+    fn a_host_without_chronyd_has_no_sources_and_no_error() {
         let free = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);

@@ -597,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn names_follow_one_form() {
+    fn names_of_metrics_follow_one_form() {
         let mut seen = BTreeSet::new();
         let of_services = OF_SERVICES.iter();
         let all = FAMILIES.iter().map(|f| (f.name, f.kind, f.help));

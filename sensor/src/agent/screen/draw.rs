@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_what_is_going_on() {
+    fn the_live_view_shows_rates_incidents_and_refusals() {
         let text = screen(160, 30);
         for part in [
             "monitor",
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn fits_any_terminal() {
+    fn the_live_view_is_drawn_at_any_size() {
         for (width, height) in [(1, 1), (20, 5), (80, 24), (400, 100)] {
             let _text = screen(width, height);
         }

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_survive_the_way() {
+    fn requests_are_read_back_as_written() {
         let query = FlowQuery {
             port: Some(443),
             ..FlowQuery::default()
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_survive_the_way() {
+    fn answers_are_read_back_as_written() {
         let flushed = BlockFlushed { n_removed: 3 };
         let line = answer(Ok(Answer::BlockFlushed(flushed)));
         assert_eq!(line, "{\"v\":1,\"ok\":true,\"result\":{\"n_removed\":3}}");

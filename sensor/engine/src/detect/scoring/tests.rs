@@ -212,10 +212,10 @@ fn a_restored_engine_continues_as_if_it_had_not_stopped() {
     assert_eq!(fewer.restore(learned), Err(CheckpointError::Models));
 }
 
-/// Prints what a vector costs: `cargo test --release cost_of_all -- --ignored --nocapture`.
+/// Prints what a vector costs: `cargo test --release cost_of_scoring_a_vector -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
-fn cost_of_all() {
+fn cost_of_scoring_a_vector() {
     let mut run = Run::new(&ScoringConfig::default());
     let begin = std::time::Instant::now();
     let n_windows = 2_000;

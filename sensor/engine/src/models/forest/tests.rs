@@ -55,7 +55,7 @@ fn same_rows_and_seed_same_bytes() {
 }
 
 #[test]
-fn comes_back_as_it_was() {
+fn a_forest_is_read_back_as_written() {
     let mut forest = Forest::grow(&rows(), &classes(), &growth());
     forest.about.seed = 4;
     let read = Forest::from_bytes(&forest.to_bytes()).unwrap();
