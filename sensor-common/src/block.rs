@@ -202,7 +202,7 @@ impl Packed {
     }
 }
 
-/// Which of the packets of a frame is meant.
+/// Packet of a frame: the outer one, or the one within a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Level {

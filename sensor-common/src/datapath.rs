@@ -11,7 +11,7 @@ use crate::flow::{
     Taken, is_plain,
 };
 use crate::host::{Contact, HostRow, Policy};
-use crate::packet::{Age, Frame, Glimpse, Halves, Packet, glimpse};
+use crate::packet::{Age, Frame, Halves, Packet, Peek, peek};
 use crate::{Address, hash_address};
 use core::marker::PhantomData;
 
@@ -197,8 +197,8 @@ where
             return false;
         }
         let key = |Halves { high, low }| Key { high, low };
-        let glimpse = glimpse(frame, |source| block::may_list(blocks, &gate, key(source)));
-        let Some(Glimpse { source, outcome }) = glimpse else {
+        let peek = peek(frame, |source| block::may_list(blocks, &gate, key(source)));
+        let Some(Peek { source, outcome }) = peek else {
             return false;
         };
         let (now_ns, bytes) = (arrival.now_ns, arrival.bytes);

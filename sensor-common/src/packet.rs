@@ -49,7 +49,7 @@ mod plain;
 mod transport;
 pub mod tunnel;
 
-pub use plain::{Glimpse, Halves, glimpse};
+pub use plain::{Halves, Peek, peek};
 pub use tunnel::{Decapsulate, Ports, Tunnels};
 
 /// TCP control bits (RFC 9293 3.1), as in octet 13 of the header.

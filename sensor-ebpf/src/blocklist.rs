@@ -10,7 +10,7 @@ use sensor_common::block::{self, Asked, BlockTable, Gate, Level, Packed};
 use sensor_common::limits::BLOCK_BUCKETS;
 
 use crate::maps::Scratch;
-use crate::{globals, maps, tables};
+use crate::{globals, maps};
 
 pub struct BlockMaps;
 
@@ -131,7 +131,7 @@ impl BlockTable for BlockMaps {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sensor_search_blocks(now_ns: u64, bytes: u64, level: u64) -> u64 {
-    let Some(Scratch { packet, inner, .. }) = tables::scratch() else {
+    let Some(Scratch { packet, inner, .. }) = maps::scratch() else {
         return 0;
     };
     let (packet, level) = if level == Level::Outer as u64 {

@@ -11,7 +11,7 @@ use sensor_common::flow::Outer;
 
 use crate::blocklist::{BlockMaps, sensor_search_blocks};
 use crate::maps::Scratch;
-use crate::{globals, tables};
+use crate::{globals, maps, tables};
 
 /// Fate of the packet around it, and of it.
 pub struct ByInner {
@@ -98,7 +98,7 @@ pub extern "C" fn sensor_begin_inner(now_ns: u64, bytes: u64, flags: u64) -> u64
         inner,
         outer,
         ..
-    }) = tables::scratch()
+    }) = maps::scratch()
     else {
         return flags & DROPPED;
     };
@@ -122,7 +122,7 @@ pub extern "C" fn sensor_begin_inner(now_ns: u64, bytes: u64, flags: u64) -> u64
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sensor_rule_inner(now_ns: u64, bytes: u64, what: u64) -> u64 {
-    let Some(Scratch { inner, notice, .. }) = tables::scratch() else {
+    let Some(Scratch { inner, notice, .. }) = maps::scratch() else {
         return PASSES;
     };
     let arrival = arrival(now_ns, bytes, 0, 0);
@@ -141,7 +141,7 @@ pub extern "C" fn sensor_rule_inner(now_ns: u64, bytes: u64, what: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sensor_record_inner(now_ns: u64, bytes: u64, ifindex: u64, flags: u64) -> u64 {
-    let Some(Scratch { inner, outer, .. }) = tables::scratch() else {
+    let Some(Scratch { inner, outer, .. }) = maps::scratch() else {
         return 0;
     };
     let arrival = arrival(now_ns, bytes, ifindex, flags);
@@ -154,7 +154,7 @@ pub extern "C" fn sensor_record_inner(now_ns: u64, bytes: u64, ifindex: u64, fla
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sensor_count_inner(now_ns: u64, bytes: u64, share: u64, flags: u64) -> u64 {
-    let Some(Scratch { inner, .. }) = tables::scratch() else {
+    let Some(Scratch { inner, .. }) = maps::scratch() else {
         return 0;
     };
     let arrival = arrival(now_ns, bytes, 0, flags);
@@ -167,7 +167,7 @@ pub extern "C" fn sensor_count_inner(now_ns: u64, bytes: u64, share: u64, flags:
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sensor_tell_inner(now_ns: u64, bytes: u64) -> u64 {
-    let Some(Scratch { inner, notice, .. }) = tables::scratch() else {
+    let Some(Scratch { inner, notice, .. }) = maps::scratch() else {
         return 0;
     };
     let arrival = arrival(now_ns, bytes, 0, 0);

@@ -6,14 +6,14 @@ use aya_log_ebpf::debug;
 use sensor_common::arrival::Way;
 use sensor_common::datapath::Verdict;
 
+use crate::maps;
 use crate::maps::Scratch;
-use crate::tables;
 
 /// One line about a packet that went all the way. `outcome` is a number of
 /// [`sensor_common::counters::Outcome`].
 #[inline(always)]
 pub fn packet<C: EbpfContext>(ctx: &C, way: Way, verdict: Verdict) {
-    let Some(Scratch { packet, .. }) = tables::scratch() else {
+    let Some(Scratch { packet, .. }) = maps::scratch() else {
         return;
     };
     debug!(

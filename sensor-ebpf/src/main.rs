@@ -47,7 +47,7 @@ pub fn sensor_xdp_frags(ctx: XdpContext) -> u32 {
 #[classifier]
 #[inline(always)]
 pub fn sensor_egress(ctx: TcContext) -> i32 {
-    let Some(scratch) = tables::scratch() else {
+    let Some(scratch) = maps::scratch() else {
         return TC_ACT_UNSPEC;
     };
     let skb = ctx.skb.skb;
@@ -76,7 +76,7 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
-    let Some(scratch) = tables::scratch() else {
+    let Some(scratch) = maps::scratch() else {
         return globals::pass_action();
     };
     let metadata = if globals::frames_tell_time() {

@@ -85,3 +85,11 @@ pub struct Scratch {
     pub notice: Notice,
     pub tick: Tick,
 }
+
+/// Memory of this CPU.
+#[inline(always)]
+pub fn scratch<'a>() -> Option<&'a mut Scratch> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: the kernel's own pointer to this CPU's value; runs don't nest with bottom halves off.
+    Some(unsafe { &mut *scratch })
+}

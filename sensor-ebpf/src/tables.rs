@@ -65,14 +65,6 @@ fn own<T>(map: &Array<T>, cpu: u32, rows: u32, hash: u64) -> Option<&mut T> {
     Some(unsafe { &mut *entry })
 }
 
-/// Memory of this CPU.
-#[inline(always)]
-pub fn scratch<'a>() -> Option<&'a mut maps::Scratch> {
-    let scratch = maps::SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: the kernel's own pointer to this CPU's value; runs don't nest with bottom halves off.
-    Some(unsafe { &mut *scratch })
-}
-
 pub struct FlowMap {
     cpu: u32,
 }

@@ -3,9 +3,7 @@
 
 use std::cell::Cell;
 
-use super::{
-    Decapsulate, Frame, Glimpse, Halves, Packet, glimpse, parse, parse_inner, plain, protocol,
-};
+use super::{Decapsulate, Frame, Halves, Packet, Peek, parse, parse_inner, peek, plain, protocol};
 use crate::block::list::Key;
 use crate::counters::Outcome;
 use crate::flow;
@@ -77,7 +75,7 @@ pub fn check(frame: &[u8]) {
     check_packet(frame, &packet);
     check_lengths(frame, &packet, read_to);
     check_direction(&packet);
-    check_glimpse(frame, &packet);
+    check_peek(frame, &packet);
     check_tunnel(frame, &packet, &watched);
 }
 
@@ -176,18 +174,18 @@ fn check_direction(packet: &Packet) {
 }
 
 /// The look at the sender alone is there for all plain packets, and agrees with the whole reading.
-fn check_glimpse(frame: &[u8], packet: &Packet) {
+fn check_peek(frame: &[u8], packet: &Packet) {
     let is_plain = plain::read(frame, &Decapsulate::ALL, &mut Packet::default());
-    let glimpse = glimpse(frame, |_| true);
-    assert!(glimpse.is_some() || !is_plain, "plain and not glimpsed");
-    assert_eq!(super::glimpse(frame, |_| false), None, "not wanted");
-    if let Some(Glimpse { source, outcome }) = glimpse {
+    let peek = peek(frame, |_| true);
+    assert!(peek.is_some() || !is_plain, "plain, and no peek");
+    assert_eq!(super::peek(frame, |_| false), None, "not wanted");
+    if let Some(Peek { source, outcome }) = peek {
         assert!(
             is_plain || packet.may_carry_packet(),
-            "glimpsed what is odd"
+            "a peek at what is odd"
         );
-        assert_eq!(outcome, packet.outcome, "glimpsed outcome");
+        assert_eq!(outcome, packet.outcome, "outcome of the peek");
         let Key { high, low } = Key::of(&packet.source);
-        assert_eq!(source, Halves { high, low }, "glimpsed source");
+        assert_eq!(source, Halves { high, low }, "source of the peek");
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn read<F: Frame + ?Sized>(
 
 /// Facts of the sender of a packet that [`read`] would read, were it no tunnel, and of its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glimpse {
+pub struct Peek {
     pub source: Halves,
     /// [`Outcome::Tcp`] or [`Outcome::Udp`].
     pub outcome: u32,
@@ -48,10 +48,7 @@ pub struct Halves {
 /// a packet, and then with what the parser says of it. `is_wanted` is asked of the sender before
 /// anything else is read.
 #[inline(always)]
-pub fn glimpse<F: Frame + ?Sized>(
-    frame: &F,
-    is_wanted: impl Fn(Halves) -> bool,
-) -> Option<Glimpse> {
+pub fn peek<F: Frame + ?Sized>(frame: &F, is_wanted: impl Fn(Halves) -> bool) -> Option<Peek> {
     let header = frame.header::<42>(0)?;
     let ethertype = be16!(header, 12);
     if ethertype == ETHERTYPE_IPV4 {
@@ -68,7 +65,7 @@ pub fn glimpse<F: Frame + ?Sized>(
             return None;
         }
         let length = be16!(header, 16);
-        return glimpse_transport(frame, (34, length, 20), header[23], source);
+        return peek_transport(frame, (34, length, 20), header[23], source);
     }
     let header = frame.header::<62>(0)?;
     if ethertype != ETHERTYPE_IPV6 || header[14] >> 4 != 6 {
@@ -83,7 +80,7 @@ pub fn glimpse<F: Frame + ?Sized>(
         return None;
     }
     let length = be16!(header, 18);
-    glimpse_transport(frame, (54, length, 0), header[20], source)
+    peek_transport(frame, (54, length, 0), header[20], source)
 }
 
 /// True where a length field counts so many bytes; 0 says nothing.
@@ -94,18 +91,18 @@ const fn holds(length: u16, n_bytes: u16) -> bool {
 
 /// The transport header begins at `at`; `length` counts it, and `before` other bytes.
 #[inline(always)]
-fn glimpse_transport<F: Frame + ?Sized>(
+fn peek_transport<F: Frame + ?Sized>(
     frame: &F,
     (at, length, before): (usize, u16, u16),
     carried: u8,
     source: Halves,
-) -> Option<Glimpse> {
+) -> Option<Peek> {
     if carried == protocol::TCP {
         let rest = frame.header::<8>(at + 12)?;
         if rest[0] < 0x50 || !holds(length, before + 20) {
             return None;
         }
-        return Some(Glimpse {
+        return Some(Peek {
             source,
             outcome: Outcome::Tcp as u32,
         });
@@ -116,7 +113,7 @@ fn glimpse_transport<F: Frame + ?Sized>(
     if carried != protocol::UDP || is_short || !holds(length, before + 8) {
         return None;
     }
-    Some(Glimpse {
+    Some(Peek {
         source,
         outcome: Outcome::Udp as u32,
     })
