@@ -146,3 +146,37 @@ impl Mixture {
         }
     }
 }
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+    use crate::models::reference::{LOG_FACTOR, normal, recorded};
+
+    /// Two components of given weight, mean and variance; the others are too far to matter.
+    #[test]
+    fn densities_equal_those_of_scikit_learn() {
+        const COLUMNS: usize = 16;
+        let mut mixture = Mixture::new(1, COLUMNS);
+        mixture.n_learned = WARM_UP;
+        mixture.weights = [0.0; COMPONENTS];
+        mixture.means.fill(1e3);
+        for (k, (weight, mean, variance)) in [(0.25, 0.5, 0.5), (0.75, -1.0, 2.0)]
+            .into_iter()
+            .enumerate()
+        {
+            let range = k * COLUMNS..(k + 1) * COLUMNS;
+            mixture.weights[k] = weight;
+            mixture.means[range.clone()].fill(mean);
+            mixture.variances[range].fill(variance);
+        }
+        (0..COMPONENTS).for_each(|k| mixture.refresh(k));
+        let mut rng = Rng::new(15);
+        for _ in 0..5_000 {
+            normal(&mut rng);
+        }
+        for expected in recorded("mixture.densities") {
+            let found = LOG_FACTOR - mixture.score(&normal(&mut rng));
+            assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+        }
+    }
+}
