@@ -1,5 +1,7 @@
 //! A table for a terminal or a document.
 
+use sensor_record::text;
+
 /// Heading, header and rows of text.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -29,30 +31,15 @@ impl Table {
         self.title
     }
 
-    /// Columns padded to their widest cell, numbers to the right.
+    /// Writes the table for a terminal, its title above it.
     pub fn text(&self) -> String {
-        let header: Vec<String> = self.header.iter().map(|cell| (*cell).to_owned()).collect();
-        let rows = || std::iter::once(&header).chain(&self.rows);
-        let widths: Vec<usize> = (0..self.header.len())
-            .map(|i| rows().map(|row| width(row.get(i))).max().unwrap_or(0))
-            .collect();
-        let mut text = format!("{}\n", self.title);
-        for row in rows() {
-            let cells = row.iter().zip(&widths);
-            let line: Vec<String> = cells
-                .map(|(cell, width)| {
-                    if is_number(cell) {
-                        format!("{cell:>width$}")
-                    } else {
-                        format!("{cell:<width$}")
-                    }
-                })
-                .collect();
-            text.push_str("  ");
-            text.push_str(line.join("  ").trim_end());
-            text.push('\n');
+        let mut columns = text::Table::new(&self.header);
+        for row in &self.rows {
+            columns.row(row.clone());
         }
-        text
+        let lines = columns.lines();
+        let lines: Vec<String> = lines.iter().map(|line| format!("  {line}\n")).collect();
+        format!("{}\n{}", self.title, lines.concat())
     }
 
     /// Writes the table as Markdown, with its title.
@@ -63,7 +50,10 @@ impl Table {
     /// Writes the table as HTML, without its title.
     pub fn html(&self) -> String {
         let are_numbers: Vec<bool> = (0..self.header.len())
-            .map(|i| self.is_of_numbers(i))
+            .map(|i| {
+                let cells = self.rows.iter().filter_map(|row| row.get(i));
+                text::are_numbers(cells.map(String::as_str))
+            })
             .collect();
         let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
             let cells: Vec<String> = cells
@@ -85,17 +75,6 @@ impl Table {
             row("th", &mut self.header.iter().copied()),
             rows.concat()
         )
-    }
-
-    /// Numbers, and what stands for none.
-    fn is_of_numbers(&self, column: usize) -> bool {
-        let mut cells = self.rows.iter().filter_map(|row| row.get(column));
-        let stands_for_none = |cell: &str| ["", "-", "missed"].contains(&cell);
-        self.rows
-            .iter()
-            .filter_map(|row| row.get(column))
-            .any(|cell| is_number(cell))
-            && cells.all(|cell| is_number(cell) || stands_for_none(cell))
     }
 
     pub fn rows_markdown(&self) -> String {
@@ -122,14 +101,6 @@ pub fn escape(text: &str) -> String {
         }
     }
     escaped
-}
-
-fn width(cell: Option<&String>) -> usize {
-    cell.map_or(0, |cell| cell.chars().count())
-}
-
-fn is_number(cell: &str) -> bool {
-    cell.starts_with(|c: char| c.is_ascii_digit()) && !cell.contains(['T', ':'])
 }
 
 #[cfg(test)]

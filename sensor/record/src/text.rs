@@ -13,7 +13,7 @@ use crate::transport::transport;
 use crate::unit::number;
 
 pub use line::{line, summary};
-pub use table::Table;
+pub use table::{Table, are_numbers};
 
 /// A score with its ceiling and a plain word.
 pub fn score(score: f64) -> String {

@@ -9,10 +9,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use sensor_record::json;
+use sensor_record::text::Table;
 use serde::Serialize;
 
 use super::EXIT_FAILED;
-use super::out::{put, say};
+use super::out::{put, say, width};
 use sensor_capture::kernel::interface::{expand, names};
 
 #[derive(Args)]
@@ -140,7 +141,7 @@ impl Doctor {
             };
             say!("{}", json::line(&report))?;
         } else {
-            put(&text(&findings))?;
+            put(&text(&findings, width()))?;
         }
         Ok(if is_stopped {
             ExitCode::from(EXIT_FAILED)
@@ -150,7 +151,18 @@ impl Doctor {
     }
 }
 
-fn text(findings: &[Finding]) -> String {
+fn text(findings: &[Finding], width: usize) -> String {
+    let mut table = Table::bare();
+    for finding in findings {
+        let (mark, check) = (finding.status.mark(), finding.check);
+        let cells = ["", mark, check, &finding.finding];
+        table.row(cells.map(str::to_owned).into());
+        if let Some(remedy) = &finding.remedy {
+            let remedy = format!("-> {remedy}");
+            table.row(vec![String::new(), String::new(), String::new(), remedy]);
+        }
+    }
+    let mut lines = table.lines_within(width).into_iter();
     let mut text = String::new();
     let mut group = None;
     for finding in findings {
@@ -160,18 +172,17 @@ fn text(findings: &[Finding]) -> String {
             // Writing to a string can't fail.
             let _ = writeln!(text, "\n{name}");
         }
-        let (mark, check, what) = (finding.status.mark(), finding.check, &finding.finding);
-        let _ = writeln!(text, "  {mark}  {check:<18} {what}");
-        if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(text, "        {:<18} -> {remedy}", "");
+        let n_rows = 1 + usize::from(finding.remedy.is_some());
+        for line in lines.by_ref().take(n_rows) {
+            let _ = writeln!(text, "{line}");
         }
     }
     let count = |status| findings.iter().filter(|f| f.status == status).count();
     let (n_stops, n_degraded) = (count(Status::Stops), count(Status::Degraded));
     let conclusion = match (n_stops, n_degraded) {
-        (0, 0) => "nothing stands in the sensor's way".to_owned(),
-        (0, n) => format!("the sensor works; {n} to look at"),
-        (n, _) => format!("{n} must be mended first"),
+        (0, 0) => "nothing prevents the sensor from working".to_owned(),
+        (0, n) => format!("the sensor works; {n} of these to look at"),
+        (n, _) => format!("{n} of these must be mended first"),
     };
     let _ = writeln!(text, "\n{conclusion}");
     text
@@ -187,10 +198,9 @@ mod tests {
             Finding::ok("kernel", "6.18"),
             Finding::stops("resident_xdp", "program 7", "detach it").on("eth1"),
         ];
-        let expected = "  ok    kernel             6.18\n\neth1\n  \
-                        STOP  resident_xdp       program 7\n                           \
-                        -> detach it\n\n1 must be mended first\n";
-        assert_eq!(text(&findings), expected);
+        let expected = "  ok    kernel        6.18\n\neth1\n  STOP  resident_xdp  program 7\n                      \
+                        -> detach it\n\n1 of these must be mended first\n";
+        assert_eq!(text(&findings, usize::MAX), expected);
     }
 
     #[test]

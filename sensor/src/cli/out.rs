@@ -2,9 +2,10 @@
 //! a full disk ends it with an error; neither is a panic, as with `println!`.
 
 use std::fmt::Arguments;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
+use ratatui::crossterm::terminal::size;
 use sensor_record::text::Table;
 
 /// Writes to standard output.
@@ -26,12 +27,22 @@ pub fn say_line(text: Arguments<'_>) -> Result<()> {
     put(&format!("{text}\n"))
 }
 
-/// Writes the lines of a table to standard output.
+/// Writes the lines of a table to standard output, within the width of a terminal. In a file or a pipe
+/// each row stays one line.
 ///
 /// # Errors
 /// As [`put`].
 pub fn say_table(table: &Table) -> Result<()> {
-    put(&format!("{}\n", table.lines().join("\n")))
+    let lines = table.lines_within(width());
+    put(&format!("{}\n", lines.join("\n")))
+}
+
+/// Width of the terminal that standard output is; as good as endless for anything else.
+pub fn width() -> usize {
+    if !io::stdout().is_terminal() {
+        return usize::MAX;
+    }
+    size().map_or(80, |(columns, _)| usize::from(columns.max(1)))
 }
 
 /// Writes a line to standard error. Where that can't be written, there is nobody left to tell.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Parser;
+use sensor_record::text::Table;
 use sensor_tests::harness::is_root;
 use sensor_tests::range::batch::{Batch, Outcome, chosen};
 use sensor_tests::range::interrupt;
@@ -140,6 +141,7 @@ fn list(scenarios: &[Scenario], is_json: bool) -> Result<()> {
         writeln!(out, "{}", json!({ "recipes": rows }))?;
         return Ok(());
     }
+    let mut table = Table::new(&["scenario", "kind", "group", "path", "state", "about"]);
     for scenario in scenarios {
         let recipe = scenario.recipe;
         let kind = if recipe.is_attack() {
@@ -147,17 +149,18 @@ fn list(scenarios: &[Scenario], is_json: bool) -> Result<()> {
         } else {
             "benign"
         };
-        writeln!(
-            out,
-            "{:<36} {:<22} {:<16} {:<6} {:<10} {}",
-            scenario.id(),
+        let (path, state) = (scenario.variant.path.name, scenario.variant.state.label());
+        let cells = [
+            &scenario.id(),
             kind,
             recipe.group,
-            scenario.variant.path.name,
-            scenario.variant.state.label(),
-            recipe.about
-        )?;
+            path,
+            state,
+            recipe.about,
+        ];
+        table.row(cells.map(str::to_owned).into());
     }
+    writeln!(out, "{}", table.lines().join("\n"))?;
     let is_attack = |s: &&Scenario| s.recipe.is_attack();
     let n_attacks = scenarios.iter().filter(is_attack).count();
     writeln!(

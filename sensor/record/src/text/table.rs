@@ -1,16 +1,34 @@
-//! Aligned columns.
+//! Aligned columns: the one layout of tables on a terminal.
 
 use crate::escape::escape;
 
-/// Rows under a heading; numbers to the right. Cells are escaped.
+/// Space between columns.
+const GAP: &str = "  ";
+/// Least width that the last column is wrapped into; below it, lines are left as long as they are.
+const MIN_WRAPPED: usize = 24;
+
+/// Rows under a heading; columns of numbers to the right. Cells are escaped.
+#[derive(Clone, Debug)]
 pub struct Table {
+    heading: Option<Vec<String>>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     pub fn new(heading: &[&str]) -> Self {
-        let rows = vec![heading.iter().map(|word| (*word).to_owned()).collect()];
-        Self { rows }
+        let heading = heading.iter().map(|word| (*word).to_owned()).collect();
+        Self {
+            heading: Some(heading),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Makes a table without a heading.
+    pub const fn bare() -> Self {
+        Self {
+            heading: None,
+            rows: Vec::new(),
+        }
     }
 
     pub fn row(&mut self, cells: Vec<String>) {
@@ -18,49 +36,116 @@ impl Table {
         self.rows.push(safe.collect());
     }
 
-    /// Lines without their ends.
+    /// Lines without their ends: the heading, then one for each row.
     pub fn lines(&self) -> Vec<String> {
-        let n_columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let column = |i: usize| self.rows.iter().filter_map(move |row| row.get(i));
-        let widths: Vec<usize> = (0..n_columns)
-            .map(|i| {
-                column(i)
-                    .map(|cell| cell.chars().count())
-                    .max()
-                    .unwrap_or(0)
-            })
-            .collect();
-        let is_number: Vec<bool> = (0..n_columns)
-            .map(|i| {
-                let mut cells = column(i).skip(1).peekable();
-                cells.peek().is_some()
-                    && cells.all(|cell| cell.starts_with(|c: char| c.is_ascii_digit()))
-                    && !column(i)
-                        .skip(1)
-                        .any(|cell| cell.contains(['.', ':']) && !is_short(cell))
-            })
-            .collect();
-        let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).zip(&is_number);
-            let padded = cells.map(|((cell, width), right)| {
-                // Not by a format's width, which is bounded.
-                let space = " ".repeat(width.saturating_sub(cell.chars().count()));
-                if *right {
-                    space + cell
-                } else {
-                    cell.clone() + &space
-                }
-            });
-            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        self.lines_within(usize::MAX)
+    }
+
+    /// Lays out as [`Self::lines`] does, but where that is wider than `width` characters, wraps the
+    /// last column if it is text: each row is then several lines in one string.
+    pub fn lines_within(&self, width: usize) -> Vec<String> {
+        let all = || self.heading.iter().chain(&self.rows);
+        let n_columns = all().map(Vec::len).max().unwrap_or(0);
+        let widest = |i: usize| {
+            let widths = all().filter_map(|row| row.get(i)).map(|cell| length(cell));
+            widths.max().unwrap_or(0)
         };
-        self.rows.iter().map(line).collect()
+        let columns: Vec<(usize, bool)> = (0..n_columns)
+            .map(|i| {
+                let cells = self.rows.iter().filter_map(|row| row.get(i));
+                (widest(i), are_numbers(cells.map(String::as_str)))
+            })
+            .collect();
+        let before: usize = columns
+            .iter()
+            .rev()
+            .skip(1)
+            .map(|(width, _)| width + GAP.len())
+            .sum();
+        let left = width.saturating_sub(before);
+        let is_text = columns.last().is_some_and(|(_, is_number)| !is_number);
+        let wrap = (is_text && left >= MIN_WRAPPED).then_some(left);
+        all()
+            .map(|row| line(row, &columns, wrap.map(|left| (before, left))))
+            .collect()
     }
 }
 
-/// True for what [`crate::unit::count`] gives, which has one point at most.
+/// One row; `wrap` tells where the last column begins and how wide it may be.
+fn line(row: &[String], columns: &[(usize, bool)], wrap: Option<(usize, usize)>) -> String {
+    let mut text = String::new();
+    for (i, (cell, (width, is_number))) in row.iter().zip(columns).enumerate() {
+        if i > 0 {
+            text.push_str(GAP);
+        }
+        let is_last = i + 1 == columns.len();
+        if let Some((before, left)) = wrap.filter(|_| is_last) {
+            let indent = format!("\n{}", " ".repeat(before));
+            text.push_str(&wrapped(cell, left).join(&indent));
+            continue;
+        }
+        // Not by a format's width, which is bounded.
+        let space = " ".repeat(width.saturating_sub(length(cell)));
+        let (left, right) = if *is_number {
+            (space.as_str(), cell.as_str())
+        } else {
+            (cell.as_str(), space.as_str())
+        };
+        text.push_str(left);
+        text.push_str(right);
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn length(cell: &str) -> usize {
+    cell.chars().count()
+}
+
+/// Lines of whole words of at most `width` characters; a longer word is a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    if length(text) <= width {
+        return vec![text.to_owned()];
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if length(line) + 1 + length(word) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// True for a column of numbers, with or without a unit; cells that stand for none may be among them.
+pub fn are_numbers<'a>(cells: impl Iterator<Item = &'a str>) -> bool {
+    let mut n_numbers = 0;
+    for cell in cells {
+        if is_number(cell) {
+            n_numbers += 1;
+        } else if !matches!(cell, "" | "-" | "missed") {
+            return false;
+        }
+    }
+    n_numbers > 0
+}
+
+/// True for what begins with a digit, but for addresses and times, which have more than one point or a
+/// colon.
+fn is_number(cell: &str) -> bool {
+    let digits = cell.strip_prefix('-').unwrap_or(cell);
+    digits.starts_with(|c: char| c.is_ascii_digit())
+        && !digits.contains(':')
+        && (!digits.contains('.') || is_short(digits))
+}
+
+/// True for a number with one point at most and perhaps a unit.
 fn is_short(cell: &str) -> bool {
-    let digits = cell.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ' || c == '/');
-    digits.parse::<f64>().is_ok()
+    let is_unit = |c: char| c.is_ascii_alphabetic() || matches!(c, ' ' | '/' | '%');
+    cell.trim_end_matches(is_unit).parse::<f64>().is_ok()
 }
 
 #[cfg(test)]
@@ -94,5 +179,34 @@ mod tests {
         let mut table = Table::new(&["reason"]);
         table.row(vec!["\x1b[2Jgone".to_owned()]);
         assert_eq!(table.lines(), ["reason", "\\u{1b}[2Jgone"]);
+    }
+
+    #[test]
+    fn a_wide_last_column_is_wrapped_below_itself() {
+        let mut table = Table::new(&["n", "what"]);
+        table.row(vec![
+            "1".to_owned(),
+            "one two three four five six".to_owned(),
+        ]);
+        table.row(vec!["12".to_owned(), "seven".to_owned()]);
+        let expected = [
+            " n  what",
+            " 1  one two three four five\n    six",
+            "12  seven",
+        ];
+        assert_eq!(table.lines_within(28), expected);
+        // Too narrow to wrap, or wide enough.
+        assert_eq!(table.lines_within(20), table.lines());
+        assert_eq!(table.lines_within(80), table.lines());
+    }
+
+    #[test]
+    fn numbers_are_told_from_addresses_and_times() {
+        let numbers = ["7", "12.3k", "1.5 Mbit/s", "96.1 %", "-0.5", "", "missed"];
+        assert!(are_numbers(numbers.into_iter()));
+        for other in ["10.0.0.1", "2001:db8::1", "12:30:01", "any", "1.2.3"] {
+            assert!(!are_numbers(["7", other].into_iter()), "{other}");
+        }
+        assert!(!are_numbers(["-", ""].into_iter()));
     }
 }
