@@ -28,5 +28,5 @@ pub use self::profile::{BENIGN, Counters, Namer, Naming, Profile, inputs};
 pub use self::registry::Detector;
 pub(crate) use self::registry::{Detect, Detectors, Learned, Reads};
 pub(crate) use self::scoring::{DRIFT_NOTE, Scoring};
-pub use self::scoring::{OPINION_NS, Opinion, Score, Scorer, Surprises};
+pub use self::scoring::{FEEDBACK_NS, Feedback, Score, Scorer, Surprises};
 pub(crate) use self::weigh::weigh;

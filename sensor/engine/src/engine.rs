@@ -12,7 +12,7 @@ use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
 use crate::decide::{DecideEvent, DecideStage, Decision, ExceptionUse, Exceptions, Incident};
 use crate::detect::{
-    Attribution, Detector, Detectors, Entity, Finding, Learned, Opinion, Profiles, Score, Scoring,
+    Attribution, Detector, Detectors, Entity, Feedback, Finding, Learned, Profiles, Score, Scoring,
     weigh,
 };
 use crate::features::{
@@ -67,9 +67,9 @@ pub enum Input<'a> {
         ring_full: u64,
     },
     /// Feedback of a person on an incident's entity.
-    Opinion {
+    Feedback {
         entity: Entity,
-        opinion: Opinion,
+        feedback: Feedback,
     },
     /// Blocks that a person ended: the next finding on a source within is acted on at once.
     Released {
@@ -224,8 +224,8 @@ impl Engine {
             Input::HostDropped { packets } => {
                 self.stats.losses.add(Loss::HostRows, packets);
             }
-            Input::Opinion { entity, opinion } => {
-                self.scoring.take_opinion(at_ns, &entity, opinion);
+            Input::Feedback { entity, feedback } => {
+                self.scoring.take_feedback(at_ns, &entity, feedback);
             }
             Input::Released { network } => self.decide.release(&network),
             Input::FlowTick => self.tick(at_ns, out),

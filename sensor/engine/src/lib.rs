@@ -36,8 +36,8 @@ pub use decide::{
     Action, Confidence, Decision, Exception, ExceptionUse, Incident, Lowered, Scope, State,
 };
 pub use detect::{
-    BENIGN, Counters, Detector, Entity, Evidence, Family, Finding, Grades, MAX_SCORE, MaxResponse,
-    Namer, Naming, OPINION_NS, Opinion, Score, Scorer, Severity, Surprises, families_markdown,
+    BENIGN, Counters, Detector, Entity, Evidence, FEEDBACK_NS, Family, Feedback, Finding, Grades,
+    MAX_SCORE, MaxResponse, Namer, Naming, Score, Scorer, Severity, Surprises, families_markdown,
     inputs, strength,
 };
 pub use engine::{Engine, Input, Output};

@@ -1,7 +1,6 @@
 //! Feedback of a person on an incident.
 
 use schemars::JsonSchema;
-use sensor_engine::Opinion;
 use serde::{Deserialize, Serialize};
 
 use crate::entity::{Entity, EntityKind};
@@ -28,16 +27,16 @@ impl Said {
     }
 }
 
-impl From<Opinion> for Said {
-    fn from(opinion: Opinion) -> Self {
-        match opinion {
-            Opinion::Benign => Self::Benign,
-            Opinion::Attack => Self::Attack,
+impl From<sensor_engine::Feedback> for Said {
+    fn from(feedback: sensor_engine::Feedback) -> Self {
+        match feedback {
+            sensor_engine::Feedback::Benign => Self::Benign,
+            sensor_engine::Feedback::Attack => Self::Attack,
         }
     }
 }
 
-impl From<Said> for Opinion {
+impl From<Said> for sensor_engine::Feedback {
     fn from(said: Said) -> Self {
         match said {
             Said::Benign => Self::Benign,

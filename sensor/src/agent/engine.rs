@@ -11,7 +11,7 @@ use anyhow::Result;
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Event, Outcome};
 use sensor_common::event::Sample;
-use sensor_engine::{ExceptionUse, Input, OPINION_NS};
+use sensor_engine::{ExceptionUse, FEEDBACK_NS, Input};
 use sensor_record::{
     Adopted, Counts, Event as PacketEvent, Feedback, Loss, Record, Reloaded, SensorAction,
     SensorEvent, Summary, Timestamp, Volume, entity, text,
@@ -46,7 +46,7 @@ pub struct EngineThread {
     pub about: Arc<About>,
     pub snapshots: watch::Sender<Arc<Snapshot>>,
     pub stop: Arc<AtomicBool>,
-    /// Where what is learned is kept.
+    /// File that keeps what is learned.
     pub checkpoint: Option<Checkpoint>,
     pub notify: Notify,
     /// Standard error.
@@ -193,9 +193,9 @@ impl EngineThread {
             reply,
         } = given;
         let at_ns = self.kernel.now_ns();
-        let input = Input::Opinion {
+        let input = Input::Feedback {
             entity: of,
-            opinion: said.into(),
+            feedback: said.into(),
         };
         self.pipeline.feed(at_ns, input);
         let (entity, entity_kind) = entity(&of);
@@ -204,7 +204,7 @@ impl EngineThread {
             entity,
             entity_kind,
             said,
-            until: Timestamp(at_ns.saturating_add(OPINION_NS)),
+            until: Timestamp(at_ns.saturating_add(FEEDBACK_NS)),
             by,
         };
         self.pipeline.respond.note_feedback(&feedback);
@@ -320,7 +320,7 @@ impl EngineThread {
     }
 }
 
-/// Whether something is waited for.
+/// Reason to wait.
 enum Wait {
     Yes,
     No,
@@ -334,7 +334,7 @@ struct Looks {
     thread: EngineThread,
     watch: Watch,
     drive: Drive,
-    /// Of this tick, to be put out.
+    /// Events of this tick, to be put out.
     events: Vec<Record>,
     ticks: Ticks,
     n_lines_shed: u64,
@@ -358,8 +358,8 @@ impl Looks {
         })
     }
 
-    /// What a run before left in the kernel's tables is where this one counts on from: as a look it
-    /// would be read as the traffic of one moment.
+    /// Takes what a run before left in the kernel's tables as the state to count on from: a look
+    /// would read it as the traffic of one moment.
     fn take_past(&mut self) {
         let EngineThread {
             kernel, pipeline, ..
@@ -372,7 +372,7 @@ impl Looks {
         let Past { n_sent, n_live } = self.drive.adopt(kernel, pipeline, at_ns, looked_ns);
         info!(
             n_live,
-            n_sent, "flows, hosts and counters of the run before go on"
+            n_sent, "flows, hosts and counters of the previous run are continued"
         );
     }
 
@@ -511,7 +511,7 @@ struct Attentive<'a> {
     pipeline: &'a mut Pipeline<KernelRespond>,
     /// None: every attachment is known to work.
     watch: Option<&'a mut Watch>,
-    /// Where events that are wanted wait to be put out.
+    /// Events that wait to be put out, if they are wanted.
     events: Option<&'a mut Vec<Record>>,
     about: &'a About,
     mode: Mode,

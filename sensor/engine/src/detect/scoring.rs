@@ -3,7 +3,7 @@
 mod adwin;
 mod ensemble;
 mod evidence;
-mod opinion;
+mod feedback;
 mod scorer;
 mod tail;
 
@@ -14,8 +14,8 @@ use self::adwin::Adwin;
 pub use self::ensemble::Surprises;
 use self::ensemble::{Assessment, Ensemble, Past};
 use self::evidence::{Alarms, Evidence as Accumulated};
-use self::opinion::Opinions;
-pub use self::opinion::{OPINION_NS, Opinion};
+use self::feedback::FeedbackTable;
+pub use self::feedback::{FEEDBACK_NS, Feedback};
 pub use self::scorer::Scorer;
 use super::Detector;
 use super::family::Family;
@@ -113,7 +113,7 @@ type LearnedKind = (Ensemble, Vec<(Subject, Own)>, Adwin, Quota, f32);
 
 /// State of [`Scoring`] that is kept over restarts.
 #[derive(Deserialize)]
-pub(crate) struct Learned((Vec<ModelKind>, Vec<LearnedKind>, Alarms, Opinions));
+pub(crate) struct Learned((Vec<ModelKind>, Vec<LearnedKind>, Alarms, FeedbackTable));
 
 /// Scores of a subject, for the subjects that are parts of it.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +134,7 @@ pub(crate) struct Scoring {
     /// Fused scores of the window, for those whose parts are in it.
     window: Table<Subject, Whole>,
     alarms: Alarms,
-    opinions: Opinions,
+    feedback: FeedbackTable,
     start_ns: u64,
     pub n_vectors: u64,
     pub n_withheld: u64,
@@ -178,7 +178,7 @@ impl Scoring {
             n_unflagged: 0,
             window: Table::with_hasher(Seeded(hash_seed)),
             alarms: Alarms::new(config.alarms_per_day),
-            opinions: Opinions::default(),
+            feedback: FeedbackTable::default(),
             start_ns: 0,
             n_vectors: 0,
             n_withheld: 0,
@@ -201,7 +201,7 @@ impl Scoring {
                 )
             })
             .collect();
-        (&self.config.models, kinds, self.alarms, &self.opinions)
+        (&self.config.models, kinds, self.alarms, &self.feedback)
     }
 
     /// Takes in what another run learned.
@@ -209,7 +209,7 @@ impl Scoring {
     /// # Errors
     /// When its models are not those that are configured.
     pub(crate) fn restore(&mut self, learned: Learned) -> Result<(), CheckpointError> {
-        let (models, kinds, alarms, opinions) = learned.0;
+        let (models, kinds, alarms, feedback) = learned.0;
         if models != self.config.models || kinds.len() != self.kinds.len() {
             return Err(CheckpointError::Models);
         }
@@ -221,7 +221,7 @@ impl Scoring {
             (kind.drift, kind.quota, kind.novelty) = (drift, quota, novelty);
         }
         self.alarms = alarms;
-        self.opinions = opinions;
+        self.feedback = feedback;
         self.alarms.set_per_day(self.config.alarms_per_day);
         Ok(())
     }
@@ -234,10 +234,10 @@ impl Scoring {
     }
 
     /// Takes a person's word on somebody.
-    pub(crate) fn take_opinion(&mut self, at_ns: u64, entity: &Entity, opinion: Opinion) {
+    pub(crate) fn take_feedback(&mut self, at_ns: u64, entity: &Entity, feedback: Feedback) {
         let is_source = !matches!(entity, Entity::Victim(_));
-        self.opinions
-            .set(at_ns, (entity.address(), is_source), opinion);
+        self.feedback
+            .set(at_ns, (entity.address(), is_source), feedback);
     }
 
     /// Remembers what a behaviour detector found: it counts for the scores of this window, and
@@ -273,7 +273,7 @@ impl Scoring {
     ) -> Score {
         self.n_vectors = self.n_vectors.saturating_add(1);
         let flag = self.flag(&vector.subject);
-        let opinion = self.opinions.of(at_ns, whom(&vector.subject));
+        let feedback = self.feedback.of(at_ns, whom(&vector.subject));
         let hour = (at_ns / (3_600 * SECOND_NS) % 24) as usize;
         let kind = &mut self.kinds[vector.subject.kind()];
         kind.n_adapting = kind.n_adapting.saturating_sub(1);
@@ -289,14 +289,14 @@ impl Scoring {
         let is_warm = kind.ensemble.n_learned() >= self.config.warm_up_vectors;
         let is_odd = flag > 0.0
             || (is_warm && assessment.fused >= WITHHOLD)
-            || opinion == Some(Opinion::Attack);
+            || feedback == Some(Feedback::Attack);
         own.n_withheld = if is_odd {
             own.n_withheld.saturating_add(1)
         } else {
             0
         };
-        let is_tolerated = match opinion {
-            Some(opinion) => opinion == Opinion::Benign,
+        let is_tolerated = match feedback {
+            Some(feedback) => feedback == Feedback::Benign,
             None => flag <= 0.0 && own.n_withheld > self.config.readmit_windows,
         };
         own.past
@@ -534,7 +534,7 @@ pub(crate) const DRIFT_NOTE: &str = "sensor.drift";
 fn drift_note() -> Note {
     Note {
         name: DRIFT_NOTE,
-        value: "the traffic changed lately, and scores are calibrated anew".to_owned(),
+        value: "the traffic changed recently; scores are being recalibrated".to_owned(),
     }
 }
 

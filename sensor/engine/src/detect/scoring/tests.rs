@@ -155,15 +155,15 @@ fn feedback_decides_what_is_learned() {
         readmit_windows: 30,
         ..ScoringConfig::default()
     };
-    let after = |opinion: Option<Opinion>, n_windows: u16| {
+    let after = |feedback: Option<Feedback>, n_windows: u16| {
         let mut run = Run::new(&config);
         for _ in 0..100 {
             run.window(0);
         }
         let first = run.window(1)[0].fused;
-        if let Some(opinion) = opinion {
+        if let Some(feedback) = feedback {
             let entity = Entity::Source(ip(1_000));
-            run.scoring.take_opinion(run.at_ns, &entity, opinion);
+            run.scoring.take_feedback(run.at_ns, &entity, feedback);
         }
         for _ in 0..n_windows {
             run.window(1);
@@ -171,9 +171,9 @@ fn feedback_decides_what_is_learned() {
         run.window(1)[0].fused / first
     };
     // Benign: from the next window on. Attack: also after the time from which persistence counts.
-    let (silent, benign) = (after(None, 25), after(Some(Opinion::Benign), 25));
+    let (silent, benign) = (after(None, 25), after(Some(Feedback::Benign), 25));
     assert!(benign < 0.8 * silent, "{benign} {silent}");
-    let (silent, attack) = (after(None, 300), after(Some(Opinion::Attack), 300));
+    let (silent, attack) = (after(None, 300), after(Some(Feedback::Attack), 300));
     assert!(attack > 1.3 * silent, "{attack} {silent}");
 }
 
@@ -234,14 +234,17 @@ fn feedback_outlasts_a_restart() {
     let config = ScoringConfig::default();
     let mut before = Scoring::new(&config, 1);
     let entity = Entity::Victim(ip(7));
-    before.take_opinion(T0, &entity, Opinion::Attack);
+    before.take_feedback(T0, &entity, Feedback::Attack);
     let bytes = postcard::to_stdvec(&before.learned()).unwrap();
     let mut after = Scoring::new(&config, 1);
     after
         .restore(postcard::from_bytes(&bytes).unwrap())
         .unwrap();
-    assert_eq!(after.opinions, before.opinions);
-    assert_eq!(after.opinions.of(T0, (ip(7), false)), Some(Opinion::Attack));
+    assert_eq!(after.feedback, before.feedback);
+    assert_eq!(
+        after.feedback.of(T0, (ip(7), false)),
+        Some(Feedback::Attack)
+    );
 }
 
 #[test]
