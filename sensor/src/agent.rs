@@ -66,9 +66,9 @@ const N_ASKS: usize = 64;
 /// For the outputs, once the engine has ended.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// What the agent is started with: everything is loaded and attached.
+/// Parts that the agent is started with: everything is loaded and attached.
 pub struct Setup {
-    /// Who this is.
+    /// Sensor that this is.
     pub sensor: Arc<Sensor>,
     pub settings: Settings,
     /// Read again on SIGHUP.
@@ -86,7 +86,7 @@ pub struct Setup {
 /// Changes which log lines are written.
 pub type SetFilter = Box<dyn Fn(&str) + Send>;
 
-/// What standard output is used for.
+/// Use of standard output.
 pub enum View {
     /// Lines, as configured.
     Lines,
@@ -94,7 +94,7 @@ pub enum View {
     Screen(LogTail),
 }
 
-/// Where an answer goes.
+/// Channel that an answer goes to.
 pub type Reply<T> = oneshot::Sender<T>;
 
 /// An order with who gave it and who waits for the outcome.
@@ -274,7 +274,7 @@ async fn keep_shown(view: View, answers: &Answers) {
             Ok(()) => return,
             Err(cause) => warn!(
                 cause = format!("{cause:#}"),
-                "no live view; the sensor goes on: `sensor status` asks it, SIGTERM ends it"
+                "live view not available; the sensor keeps running: query it with `sensor status`, end it with SIGTERM"
             ),
         }
     }

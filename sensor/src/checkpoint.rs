@@ -1,4 +1,4 @@
-//! What the engine learned, kept over restarts in one file of the state folder.
+//! Checkpoint: what the engine learned, kept over restarts in one file of the state folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -51,17 +51,17 @@ impl Checkpoint {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return,
             Err(cause) => {
-                error!("{shown}: {cause:#}; nothing that was learned before is used");
+                error!("{shown}: {cause:#}; learned state is not restored");
                 return;
             }
         };
         match restore(&bytes) {
-            Ok(()) => info!("{shown}: goes on with what was learned"),
+            Ok(()) => info!("{shown}: learned state restored"),
             Err(cause) => {
                 let aside = self.path.with_extension("ckpt.bad");
                 error!("{shown}: {cause}; set aside as {}", aside.display());
                 if let Err(cause) = fs::rename(&self.path, &aside) {
-                    warn!("{shown}: can't be set aside: {cause}");
+                    warn!("{shown}: can't be moved aside: {cause}");
                 }
             }
         }

@@ -37,8 +37,8 @@ pub const EXIT_BAD_INPUT: u8 = 3;
 #[command(
     version,
     about,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 finished, \
-    but some input was bad.\n\nExample: sensor replay capture.pcap.zst --json"
+    after_help = "Exit codes: 0 success; 1 failure; 2 wrong usage or configuration; 3 finished, \
+    but part of the input was invalid.\n\nExample: sensor replay capture.pcap.zst --json"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -47,40 +47,40 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Watch interfaces.
+    /// Monitor interfaces.
     Run(run::Run),
-    /// Read captures through the same code, without privileges.
+    /// Replay captures through the same detection, without privileges.
     Replay(replay::Replay),
-    /// Run labelled captures and hold the incidents against the labels.
+    /// Evaluate detection on labelled captures.
     Eval(eval::Eval),
-    /// Train the model that names families, on labelled captures.
+    /// Train the model that names families on labelled captures.
     Train(train::Train),
-    /// What the running agent sees and does.
+    /// Show load, losses, incidents and block entries of the running agent.
     Status(ask::Status),
-    /// Live flows of the running agent.
+    /// List the active flows of the running agent.
     Flows(ask::Flows),
-    /// Who talks most right now; live on a terminal.
+    /// Show the top talkers; updated continuously on a terminal.
     Top(ask::Top),
-    /// Incidents that the running agent remembers.
+    /// List the incidents that the running agent remembers.
     Incidents(ask::Incidents),
-    /// Explain an incident in sentences.
+    /// Explain an incident: evidence, confidence, decisions, next steps.
     Explain(explain::Explain),
-    /// Say what an incident was: the models learn by it.
+    /// Mark an incident as benign or as an attack; the models take it into account.
     #[command(alias = "verdict")]
     Feedback(feedback::Feedback),
-    /// Show and change who is blocked.
+    /// Show and change the block-list.
     Block(lists::Block),
-    /// Show and change who is never blocked.
+    /// Show and change the allow-list: addresses that are never blocked.
     Allow(lists::Allow),
     /// Check and show the configuration.
     Config(config::Config),
-    /// Print a script that completes commands in a shell.
+    /// Print a completion script for a shell.
     Completions(help::Completions),
     /// Print a manual page.
     Man(help::Man),
-    /// End what a killed sensor left at work.
+    /// Detach programs and remove blocks that a stopped or killed sensor left in the kernel.
     Detach(detach::Detach),
-    /// Say what stands in the sensor's way on this machine, with the remedies.
+    /// Check the prerequisites on this machine and print remedies.
     Doctor(doctor::Doctor),
 }
 

@@ -22,7 +22,7 @@ pub const fn pace(tick: &TickSettings) -> Pace {
     )
 }
 
-/// What the datapath is loaded with, hashing under `seed`.
+/// Options that the datapath is loaded with, hashing under `seed`.
 pub fn load_options(settings: &Settings, seed: u64) -> LoadOptions {
     let capture = &settings.capture;
     let mut events = Events::DEFAULT;

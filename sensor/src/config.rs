@@ -52,13 +52,13 @@ pub const ENVIRONMENT_PREFIX: &str = "SENSOR__";
 /// A setting given on the command line: wins over everything else.
 #[derive(Clone, Debug)]
 pub struct Override {
-    /// As the user wrote it, e.g. `--mode`.
+    /// Flag as the user wrote it, for example `--mode`.
     pub flag: &'static str,
     pub path: &'static str,
     pub value: Value,
 }
 
-/// Where settings come from, weakest first.
+/// Sources of settings, weakest first.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// Read instead of [`DEFAULT_FILE`] and [`DEFAULT_FOLDER`].
@@ -70,7 +70,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// With the environment of this process.
+    /// Makes sources with the environment of this process.
     pub fn of_process(file: Option<PathBuf>, overrides: Vec<Override>) -> Self {
         // Only ours: another program's variable may not even be text.
         let environment = std::env::vars_os()
@@ -90,9 +90,9 @@ impl Sources {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub settings: Settings,
-    /// By path; tables of lists and their keys as `detect.except[0].reason`.
+    /// Origins by path; tables of lists and their keys as `detect.except[0].reason`.
     pub origins: BTreeMap<String, Origin>,
-    /// What holds, but should be written otherwise.
+    /// Faults that don't prevent a start: accepted, but to be written otherwise.
     pub warnings: Vec<Fault>,
 }
 
@@ -173,7 +173,7 @@ fn get<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 impl Settings {
-    /// As a tree of plain values.
+    /// Converts the settings into a tree of plain values.
     pub fn tree(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }

@@ -22,12 +22,12 @@ const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// Digits of an identifier.
 const N_DIGITS: usize = 32;
 
-/// Of an agent, which may keep an identifier in its state folder.
+/// Identifies an agent, which may keep an identifier in its state folder.
 pub fn of_agent(settings: &Settings) -> Arc<Sensor> {
     sensor(settings, kept)
 }
 
-/// Of a replay, which changes nothing.
+/// Identifies a replay, which changes nothing.
 pub fn of_replay(settings: &Settings) -> Arc<Sensor> {
     sensor(settings, |folder| read(&folder.join(NAME)))
 }
@@ -77,7 +77,7 @@ fn kept(folder: &Path) -> Option<String> {
     }
     match make(folder, &path) {
         Ok(id) => {
-            info!(id, path = %path.display(), "no machine-id: made an identifier of its own");
+            info!(id, path = %path.display(), "no machine-id: generated an identifier");
             Some(id)
         }
         Err(cause) => {

@@ -14,7 +14,7 @@ use crate::print::Sink;
 use sensor_capture::drive::Listener;
 use sensor_respond::Respond;
 
-/// What is put out besides incidents and decisions.
+/// Records that are put out besides incidents and decisions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Show {
     pub flows: bool,
@@ -39,7 +39,7 @@ pub struct Pipeline<R> {
     pub respond: R,
     show: Show,
     sink: Box<dyn Sink + Send>,
-    /// Whose records these are.
+    /// Sensor of the records.
     sensor: Arc<Sensor>,
     outputs: Vec<Output>,
     n_incidents: BTreeMap<&'static str, u64>,

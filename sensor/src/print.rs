@@ -1,4 +1,4 @@
-//! Where the pipeline's records go.
+//! Sinks of the pipeline's records.
 
 use std::io::{self, BufWriter, Write as _};
 
@@ -17,7 +17,7 @@ pub trait Sink {
     fn flush(&mut self) -> io::Result<()>;
 }
 
-/// How records are written.
+/// Format of records.
 #[derive(
     Clone,
     Copy,

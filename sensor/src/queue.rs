@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-/// What happens to an item that finds its queue full.
+/// Policy for an item that finds its queue full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// It is dropped and counted.
+    /// Drops and counts it.
     DropNewest,
     /// The sender is told, and tells whoever asked.
     Refuse,
@@ -108,7 +108,8 @@ impl<T> Sender<T> {
         })
     }
 
-    /// As [`Self::send`], but leaves the last quarter of the queue to items that matter more.
+    /// Sends as [`Self::send`] does, but leaves the last quarter of the queue to items that matter
+    /// more.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -120,7 +121,7 @@ impl<T> Sender<T> {
         self.send(item)
     }
 
-    /// As [`Self::send`], but waits for room until `deadline`.
+    /// Sends as [`Self::send`] does, but waits for room until `deadline`.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -179,7 +180,7 @@ impl<T> Drain<T> {
         }
     }
 
-    /// What is there now, if anything.
+    /// Takes an item without waiting, if there is one.
     pub fn next_waiting(&self) -> Option<T> {
         let item = self.receiver.try_recv().ok()?;
         self.counts.depth.fetch_sub(1, Ordering::Relaxed);

@@ -203,8 +203,8 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     (n_done, Ok(()))
 }
 
-/// The same open file, without the locks and buffers of the standard library: a write that never
-/// returns then holds up nobody else.
+/// Duplicate of the open file, without the locks and buffers of the standard library: a write that
+/// never returns then holds up nobody else.
 ///
 /// # Errors
 /// When it is closed.

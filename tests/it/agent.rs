@@ -97,7 +97,7 @@ fn finds_a_scan(network: &Network, sensor: &Running, ports: &str) -> bool {
     .is_some()
 }
 
-/// What the service manager is told, in order, until `last`.
+/// Reads what the service manager is told, in order, until `last`.
 fn told(manager: &UnixDatagram, last: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut buffer = [0; 1024];
@@ -278,7 +278,7 @@ fn a_reload_changes_thresholds_and_a_bad_one_changes_nothing() {
     );
     assert_eq!(refused["config.hash"], start["config.hash"]);
     assert!(
-        sensor.log().contains("the old configuration stays"),
+        sensor.log().contains("the previous configuration stays"),
         "{}",
         sensor.log()
     );

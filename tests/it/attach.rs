@@ -14,7 +14,7 @@ fn network() -> Network {
     Network::new().unwrap()
 }
 
-/// Whether `tc` and `ip` show our programs on an interface of the server.
+/// Tells if `tc` and `ip` show our programs on an interface of the server.
 fn traces(network: &Network, device: &str) -> (bool, bool) {
     let text = |line: &str| {
         let output = network.run("server", line).unwrap();
@@ -62,7 +62,7 @@ fn clsact_is_cleaned_up_on_stop_and_after_a_kill() {
     assert!(doctor.contains("1 left over from a sensor"), "{doctor}");
     let sensor = Running::start(&network, "--egress clsact").unwrap();
     assert_eq!(traces(&network, "client"), (true, true), "{}", sensor.log());
-    assert!(sensor.log().contains("took off the egress filter"));
+    assert!(sensor.log().contains("removed the egress filter"));
 }
 
 fn doctor(network: &Network, device: &str) -> String {

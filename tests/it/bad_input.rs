@@ -84,7 +84,7 @@ fn names(output: &Output, words: &[&str]) {
     assert!(log.lines().any(is_named), "{words:?} in {log}");
 }
 
-/// What is bad is named by both commands, and the scan is found by both.
+/// Checks that both commands name what is bad, and that both find the scan.
 #[track_caller]
 fn both_name_it_and_find_the_scan(labelled: &Labelled, words: &[&str]) {
     let output = replay(&[&labelled.capture()]);

@@ -25,7 +25,7 @@ fn all<T: Pod>(array: &SharedArray<T>) -> Vec<T> {
         .collect()
 }
 
-/// What lies in the kernel's arrays, in plain memory.
+/// Copies the kernel's arrays into plain memory.
 fn image(arrays: &BlockArrays, allowed: &[IpNet]) -> BlockSet {
     BlockSet {
         gate: arrays.gate.copy(0, 0).unwrap(),

@@ -517,7 +517,7 @@ fn the_kernel_agrees_with_a_plain_list() {
     assert!(plain.len() > 20);
 }
 
-/// What an agent finds in the maps of the run before is what was there.
+/// Lists in the maps of the run before are found unchanged.
 #[test]
 fn lists_are_found_again_in_the_maps() {
     let mut lists = lists();

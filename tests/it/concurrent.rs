@@ -1,4 +1,4 @@
-//! What user space reads of the tables while the kernel writes them is whole.
+//! Reads of the tables are whole while the kernel writes them.
 //!
 //! One thread runs the kernel program without a pause, another reads. Every flow has frames of one
 //! length a direction, which follows from its port, so that each record and row can be checked by
@@ -94,7 +94,7 @@ fn client_port(head: &FlowRecord) -> u16 {
     head.a_port.max(head.b_port)
 }
 
-/// What can't be true of a whole record.
+/// Names a fault of the record: something that can't be true of a whole one.
 fn fault(flow: &Flow) -> Option<String> {
     let port = client_port(&flow.head);
     if !(FIRST_PORT..FIRST_PORT + N_FLOWS).contains(&port) {
@@ -205,7 +205,7 @@ impl Seen {
         }
     }
 
-    /// What reading would give without looking at the sequence number.
+    /// Reads without looking at the sequence number.
     fn look_unchecked(&mut self, array: &SharedArray<Bucket>) {
         for index in 0..array.len() {
             let bucket: Bucket = array.copy(index, 0).unwrap();

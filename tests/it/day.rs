@@ -36,7 +36,7 @@ fn leave_out_times(value: &mut serde_json::Value) {
     }
 }
 
-/// What a command prints, the time it took left out.
+/// Output of a command, without the time it took.
 fn output(command: &mut Command) -> String {
     let output = run(command).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

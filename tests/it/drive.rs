@@ -95,7 +95,7 @@ fn replayed(frames: &Frames) -> Vec<String> {
     player.listener.lines
 }
 
-/// The same frames through the kernel program, its tables looked at every 100 ms of their time.
+/// Feeds the frames to the kernel program, with its tables looked at every 100 ms of their time.
 fn through_the_kernel(frames: &Frames) -> Vec<String> {
     let mut twin = Twin::new(&LoadOptions::fixed()).unwrap();
     let pace = Pace::default();

@@ -14,7 +14,7 @@ fn event(sensor: &Running, action: &str, source: &str) -> Value {
     found.unwrap_or_else(|| panic!("no {action} of {source}: {}", sensor.log()))
 }
 
-/// Who is blocked is told of, whether dropped or not; what begins is told of, too.
+/// Checks that packets of blocked sources are told of, dropped or not, and flows that begin.
 fn tells_of_hits_and_starts(mode: &str) {
     needs_root();
     let network = Network::new().unwrap();

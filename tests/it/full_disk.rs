@@ -90,8 +90,8 @@ fn configuration(disk: &Disk) -> PathBuf {
 fn tells_of_both(sensor: &Running) {
     let log = wait_until(LIMIT, || {
         let log = sensor.log();
-        let is_told =
-            log.contains("would not survive a restart") && log.contains("audit line not written");
+        let is_told = log.contains("blocks and allow-list not saved")
+            && log.contains("audit line not written");
         is_told.then_some(log)
     });
     let log = log.unwrap_or_else(|| panic!("{}", sensor.log()));

@@ -1,4 +1,5 @@
-//! What must stay reachable is never blocked, on a host with routes, routers, servers and sessions.
+//! Addresses that must stay reachable are never blocked, on a host with routes, routers, servers
+//! and sessions.
 //!
 //! Needs root.
 
@@ -47,7 +48,7 @@ fn wait_why(sensor: &Running, target: &str, wanted: &str) {
     );
 }
 
-/// What an order to block is answered.
+/// Answer to an order to block.
 fn block(sensor: &Running, target: &str) -> (bool, String) {
     let output = sensor
         .ask(&format!("block add {target} --ttl 60s"))
@@ -338,11 +339,11 @@ fn a_start_that_cannot_read_a_fact_blocks_nothing_and_says_so() {
     let shown = sensor.ask("status").unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(
-        shown.contains("guard NOT KNOWN") && shown.contains(cause),
+        shown.contains("guard incomplete") && shown.contains(cause),
         "{shown}"
     );
     assert!(
-        sensor.log().contains("the guard is not known"),
+        sensor.log().contains("guard incomplete"),
         "{}",
         sensor.log()
     );
@@ -353,7 +354,7 @@ fn a_start_that_cannot_read_a_fact_blocks_nothing_and_says_so() {
     let decision = sensor.wait_for(LIMIT, |v| v["kind"] == "decision").unwrap();
     let outcome = decision["guard"].as_str().unwrap();
     assert!(
-        outcome.starts_with("refused: the guard is not known"),
+        outcome.starts_with("refused: the guard is incomplete"),
         "{outcome}"
     );
     assert!(answers(&network, "attacker", "10.99.2.1"));

@@ -1,5 +1,5 @@
-//! What honest hosts do that looks like an attack from afar: none of it may be told, or as no more
-//! than low.
+//! Look-alikes: honest behaviour that resembles an attack must raise no incident, or none above
+//! low.
 
 use sensor_tests::frames::ipv4::{
     self, ACK, FIN_ACK, Ip, PSH_ACK, SYN, SYN_ACK, arp, icmp as echo,

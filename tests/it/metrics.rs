@@ -16,7 +16,7 @@ fn up() -> (Network, Running) {
     (network, sensor)
 }
 
-/// What a scraper on the server gets.
+/// Response that a scraper on the server gets.
 fn scrape(network: &Network, path: &str) -> Option<String> {
     let get = format!("curl -sS -m 5 -i http://127.0.0.1:9469{path}");
     let output = network.run("server", &get).ok()?;

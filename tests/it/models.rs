@@ -160,7 +160,7 @@ fn check(models: &[ModelKind]) -> Vec<Incident> {
     incidents
 }
 
-/// Which models an incident says found it odd.
+/// Models that an incident says found it odd.
 fn speakers(incident: &Incident) -> &str {
     let note = incident
         .notes

@@ -313,7 +313,7 @@ fn damage(message: &mut Vec<u8>, dice: &mut Dice) {
     }
 }
 
-/// What both say about a message.
+/// Facts that both readers give of a message.
 #[derive(Debug, PartialEq, Eq)]
 struct Question {
     is_response: bool,

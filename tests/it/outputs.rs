@@ -226,7 +226,7 @@ fn a_signal_during_the_start_undoes_what_was_done() {
         let left = String::from_utf8_lossy(&left.unwrap().stdout).into_owned();
         assert!(!left.contains("xdp"), "{ms} ms: {left}");
         assert!(bpffs.pins().is_empty(), "{ms} ms: {:?}", bpffs.pins());
-        if told.contains("control socket open") {
+        if told.contains("control socket listening") {
             assert!(ms > 10, "no start was interrupted");
             return;
         }

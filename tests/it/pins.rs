@@ -1,4 +1,4 @@
-//! What holds when the agent is killed. A BPF file system of the test's own takes the pins.
+//! State that outlives an agent that is killed. A BPF file system of the test's own takes the pins.
 //!
 //! Needs root: without, each test says so and passes.
 
@@ -188,7 +188,7 @@ fn asked(sensor: &Running, question: &str) -> Vec<serde_json::Value> {
     lines.collect()
 }
 
-/// What is dropped of a source, as its entry says.
+/// Packets dropped of a source, by its entry.
 fn dropped_of(sensor: &Running, source: &str) -> u64 {
     let entries = asked(sensor, &format!("block list --within {source} --json"));
     entries[0]["packets"].as_u64().unwrap()
@@ -309,7 +309,7 @@ fn another_capacity_starts_with_empty_tables_but_keeps_blocks() {
     let start = second.lines(|v| v["event.action"] == "start").remove(0);
     let adopted = serde_json::json!({"lists": true, "counts": false});
     assert_eq!(start["adopted"], adopted, "{}", second.log());
-    assert!(second.log().contains("begin anew"), "{}", second.log());
+    assert!(second.log().contains("start from zero"), "{}", second.log());
     assert!(dropped_of(&second, "10.99.2.2/31") > before.unwrap());
     assert_eq!(received_v4(&network) - v4_before, 0);
     let folders = fs::read_dir(bpffs.mount().join("sensor/main")).unwrap();

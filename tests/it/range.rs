@@ -99,7 +99,7 @@ fn quick_recipes_give_captures_that_are_what_their_labels_say() {
     std::fs::remove_dir_all(&path).unwrap();
 }
 
-/// What `sensor eval` makes of the folder, without a word of complaint.
+/// Result of `sensor eval` on the folder, which must not complain.
 fn evaluated(path: &Path) -> Value {
     let output = Command::new(binary().unwrap())
         .args(["eval", "--json"])

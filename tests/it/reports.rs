@@ -13,7 +13,7 @@ fn report(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// What a replay put out, and what it wrote to its log.
+/// Output of a replay, and its log.
 struct Replayed {
     lines: Vec<Value>,
     log: String,
@@ -48,7 +48,7 @@ impl Replayed {
     }
 }
 
-/// What is right of a capture whose stamps, lengths or framing are not.
+/// Right answers for a capture whose stamps, lengths or framing are wrong.
 struct Capture {
     name: &'static str,
     packets: u64,

@@ -1,4 +1,4 @@
-//! How fast the engine takes flow records in, all stages behind it included, and what it holds.
+//! Speed of the engine on flow records, all stages behind it included, and its memory.
 
 use sensor_common::flow::{Direction, Flow};
 use sensor_common::v4_mapped;
@@ -10,7 +10,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 const T0: u64 = 1_700_000_000 * SECOND_NS;
 const TCP: u8 = 6;
 
-/// What the flows are like.
+/// Mix of the flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mix {
     /// Clients with sixteen answered connections each, to 256 servers.
@@ -65,7 +65,7 @@ fn direction(n_packets: u16, now_ns: u64, n_syn: u16) -> Direction {
     }
 }
 
-/// What was measured.
+/// Measurements.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineLoad {
     pub mix: Mix,
@@ -80,7 +80,7 @@ pub struct EngineLoad {
     pub expiry_per_s: f64,
     /// Growth of the process's resident memory with all flows held, bytes.
     pub resident_bytes: u64,
-    /// Of that, the flow table by its own account.
+    /// Bytes of that in the flow table, by its own account.
     pub n_flow_bytes: u64,
 }
 

@@ -33,7 +33,7 @@ pub fn tagged(id: u16, ethertype: u16, payload: &[u8]) -> Vec<u8> {
     rest
 }
 
-/// What varies in an IPv4 header.
+/// Fields of an IPv4 header that vary.
 #[derive(Clone, Debug)]
 pub struct Ipv4 {
     pub source: [u8; 4],

@@ -43,7 +43,7 @@ fn new_socket() -> PathBuf {
 /// A running sensor; ended with the value.
 pub struct Running {
     child: Child,
-    /// Where it is asked, of this sensor alone.
+    /// Socket of this sensor alone.
     socket: PathBuf,
     lines: Arc<Mutex<Vec<Value>>>,
     log: Arc<Mutex<String>>,
@@ -58,7 +58,7 @@ impl Running {
         Self::start_with(network, arguments, &[])
     }
 
-    /// As [`Self::start`], with more in its environment.
+    /// Starts it as [`Self::start`] does, with more in its environment.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -70,7 +70,7 @@ impl Running {
         Self::start_under(network, "", arguments, environment)
     }
 
-    /// As [`Self::start_with`], started by another program that is given the command.
+    /// Starts it as [`Self::start_with`] does, by another program that is given the command.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -94,7 +94,7 @@ impl Running {
         Self::start_in(network, (launcher, arguments), socket, &environment)
     }
 
-    /// As [`Self::start`], with state and audit log where the arguments put them.
+    /// Starts it as [`Self::start`] does, with state and audit log where the arguments put them.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -102,7 +102,7 @@ impl Running {
         Self::start_in(network, ("", arguments), new_socket(), &[])
     }
 
-    /// Its process.
+    /// Identifier of its process.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -166,7 +166,7 @@ impl Running {
         Ok(running)
     }
 
-    /// What it wrote to standard error.
+    /// Text that it wrote to standard error.
     pub fn log(&self) -> String {
         self.log
             .lock()
@@ -234,7 +234,7 @@ impl Running {
         Ok(n_ticks as f64 / ticks_per_s.max(1) as f64)
     }
 
-    /// Its memory that is in RAM.
+    /// Bytes of its memory that are in RAM.
     ///
     /// # Errors
     /// When it is gone.

@@ -39,7 +39,7 @@ pub struct Case {
     pub at_ns: u64,
     /// Length on the wire, at least that of `data`.
     pub wire_bytes: u32,
-    /// As segmentation offload would leave it: 0 and 1 are both one.
+    /// Number of segments, as segmentation offload would leave it: 0 and 1 are both one.
     pub segments: u16,
     pub data: Vec<u8>,
 }
@@ -71,7 +71,7 @@ impl Case {
         }
     }
 
-    /// The same, outgoing, where the kernel can make such a buffer.
+    /// Makes it outgoing, where the kernel can make such a buffer.
     #[must_use]
     pub fn outgoing(mut self, segments: u16) -> Self {
         // It wants a whole network header.

@@ -49,9 +49,8 @@ const PLAIN_DOCS: &[&str] = &[
     "fuzz",
     "sensor-common",
     "sensor-ebpf",
-    "sensor/engine",
-    "sensor/evaluate",
-    "sensor/record",
+    "sensor",
+    "tests",
     "xtask",
 ];
 

@@ -64,7 +64,7 @@ pub struct Frame<'a> {
     pub data: &'a [u8],
     /// Length on the wire as the file states it, where that can be; never less than `data`.
     pub wire_len: u32,
-    /// From 1 in file order, with those that were passed over.
+    /// Number in file order, from 1, with the frames that were passed over.
     pub number: u64,
 }
 
@@ -441,7 +441,7 @@ impl Format {
         }
     }
 
-    /// Whether a record or block looks to begin here; `is_all`: the file ends with these bytes.
+    /// Tells if a record or block seems to begin here; `is_all`: the file ends with these bytes.
     fn begins(&self, bytes: &[u8], is_all: bool) -> bool {
         match self {
             Self::Classic(classic) => classic.begins_records(bytes, is_all),
@@ -474,12 +474,12 @@ enum Step {
 
 /// A frame as it was read.
 struct Record {
-    /// Its stamp.
+    /// Time stamp.
     at_ns: u64,
-    /// Its interface within the part of the file.
+    /// Interface within the part of the file.
     interface: usize,
     link: LinkType,
-    /// As the file states it.
+    /// Captured length as the file states it.
     captured_len: u32,
     wire_len: u32,
     data: Data,
@@ -491,7 +491,7 @@ struct Record {
 /// Parsers hand out places and not slices so that they can go on past skipped frames without
 /// holding a borrow of the buffer.
 enum Data {
-    /// In the unpacked file.
+    /// Range in the unpacked file.
     Place(Range<u64>),
     Owned(Vec<u8>),
 }
@@ -538,7 +538,7 @@ enum Fault {
     },
     /// No fault: what is lent has to be given back before more can be read.
     Lent,
-    /// Only this frame is bad; the source already stands behind it.
+    /// One bad frame; the source already stands behind it.
     BadFrame {
         offset: u64,
         what: &'static str,

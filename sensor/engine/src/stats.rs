@@ -16,9 +16,9 @@ pub struct Stats {
     /// Vectors scored, and those that nothing was learned from.
     pub n_vectors: u64,
     pub n_vectors_withheld: u64,
-    /// Changes of the models' input distribution that were noticed.
+    /// Changes detected in the models' input distribution.
     pub n_drifts: u64,
-    /// Kinds of subjects whose scores are being calibrated anew after such a change, now.
+    /// Kinds of subjects whose scores are being recalibrated after such a change, now.
     pub n_adapting: u64,
     /// Looks at flows out of turn.
     pub n_early_looks: u64,

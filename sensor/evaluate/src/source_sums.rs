@@ -127,7 +127,7 @@ impl Evaluation {
     /// Table of false incidents, by folder.
     pub fn benign_table(&self) -> Table {
         let mut table = Table::new(
-            "Benign captures: what is said in vain",
+            "Benign captures: false incidents",
             &[
                 "folder",
                 "captures",

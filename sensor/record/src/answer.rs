@@ -53,9 +53,9 @@ pub struct Status {
     pub flows: u64,
     /// Number of flow records exported
     pub flows_ended: u64,
-    /// Number of times that the traffic changed so that scores were calibrated anew
+    /// Number of changes of the traffic after which scores were recalibrated
     pub drifts: u64,
-    /// Kinds of subjects whose scores are being calibrated anew
+    /// Kinds of subjects whose scores are being recalibrated
     pub models_adapting: u64,
     /// Exceptions of the configuration
     #[serde(default)]

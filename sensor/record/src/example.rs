@@ -80,7 +80,7 @@ fn notes() -> Notes {
         "tls.client.version_offered" => "1.3",
         "url.path" => "/login?next=/",
         "user_agent.original" => "curl/8.5.0",
-        _ => "the traffic changed lately, and scores are calibrated anew",
+        _ => "the traffic changed recently; scores are being recalibrated",
     };
     let named = NAMES
         .iter()

@@ -30,7 +30,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ),
     (
         "sensor.drift",
-        "Says that the traffic changed and scores are calibrated anew",
+        "Set while scores are being recalibrated after a change of the traffic",
     ),
     (
         "sensor.exception",

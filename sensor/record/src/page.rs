@@ -64,7 +64,7 @@ fn written_by_a_run(out: &mut String) {
     );
     section(
         out,
-        "Always: when it opens, when it changes, at most every so often, and when it closes.",
+        "Always: when it opens, when it changes (at a limited rate), and when it closes.",
         &example::incident(),
     );
     section(
@@ -99,7 +99,7 @@ fn answers(out: &mut String) {
     );
     section(
         out,
-        "A line of the audit log (`respond.audit_log`): what was done to somebody's packets, or refused.",
+        "A line of the audit log (`respond.audit_log`): an action on a source's packets, carried out or refused.",
         &example::audit(),
     );
     section(

@@ -113,7 +113,7 @@ fn refused(target: IpNet, cause: &aya::maps::MapError) -> BlockError {
     }
 }
 
-/// What a table holds.
+/// Entries that a table holds.
 fn found(
     trie: &LpmTrie<MapData, [u32; 4], u32>,
 ) -> impl Iterator<Item = Result<IpNet, aya::maps::MapError>> {

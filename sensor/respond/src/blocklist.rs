@@ -20,7 +20,7 @@ use super::filter::Filter;
 use super::table::{Place, Table, amend};
 use sensor_capture::kernel::{BlockArrays, SharedArray};
 
-/// What user space knows of an entry beside what lies in the kernel's memory.
+/// Facts of an entry that only user space keeps, beside what lies in the kernel's memory.
 struct Note {
     measure: Measure,
     expires_ns: u64,
@@ -62,7 +62,7 @@ pub struct Blocklist {
     /// Entries of each prefix length: IPv4, then IPv6, by the length as in IPv6.
     n_per_length: [[u32; 128]; 2],
     notes: BTreeMap<Name, Note>,
-    /// By time of expiry; one that was renewed or removed is still in here and passed over.
+    /// Entries by time of expiry; one that was renewed or removed is still in here and passed over.
     expiry: BinaryHeap<Reverse<(u64, Name)>>,
 }
 
@@ -168,7 +168,7 @@ impl Blocklist {
         self.notes.is_empty()
     }
 
-    /// What the kernel sees of the lists as a whole, for the caller to change and write back.
+    /// State of the lists as the kernel sees it, for the caller to change and write back.
     pub const fn state(&mut self) -> &mut Gate {
         &mut self.state
     }

@@ -1,4 +1,4 @@
-//! What is asked of the lists, and what they say.
+//! Requests to the lists, and their answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub enum BlockError {
     TooManyScopes { target: IpNet, limit: usize },
     /// A family uses all the prefix lengths it can use.
     TooManyLengths { target: IpNet, limit: usize },
-    /// There is no such entry.
+    /// No such entry.
     NotListed { target: IpNet },
     /// No time, or more than [`MAX_TTL`].
     BadTtl { ttl: Duration },

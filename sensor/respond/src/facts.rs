@@ -33,7 +33,8 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// In the order in which they are read: neighbours are looked at with the gateways known.
+    /// All facts in the order in which they are read: neighbours are looked at with the gateways
+    /// known.
     pub const ALL: [Self; 6] = [
         Self::Addresses,
         Self::Routes,
@@ -149,7 +150,7 @@ fn add_address(protected: &mut Protected, address: &Address, names: &BTreeMap<u3
     }
 }
 
-/// Where routes lead, without the routes: a router may have a million of those.
+/// Next hops of the routes, without the routes: a router may have a million of those.
 #[derive(Default)]
 struct Ways {
     hops: BTreeSet<(u32, Option<u32>, IpAddr)>,
@@ -261,7 +262,7 @@ const fn is_link_local(address: IpAddr) -> bool {
 pub struct Effect {
     /// Protected from now on, until the fact is read again.
     pub added: Option<(Fact, Protected)>,
-    /// To be read again.
+    /// Facts to be read again.
     pub stale: Vec<Fact>,
 }
 

@@ -1,4 +1,4 @@
-//! Which bits of a prefilter are set: for every entry its bit, and none for nobody.
+//! Bits of a prefilter: one for every entry, and no other.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +17,7 @@ pub struct Filter {
     is_held: bool,
 }
 
-/// What one plane holds.
+/// Content of one plane.
 struct Bits {
     plane: Plane,
     /// Entries of one bit.
@@ -28,7 +28,7 @@ struct Bits {
     n_per_size: [u32; 33],
 }
 
-/// What an entry sets in its plane.
+/// Bits that an entry sets in its plane.
 enum Extent {
     Bit(u64),
     Range(u64, u8),

@@ -76,7 +76,7 @@ impl Protected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     protected: Protected,
-    /// What can't be in a source address of anybody else: not for the kernel's allow-list.
+    /// Networks that can't be a source address of another host: not for the kernel's allow-list.
     never: Vec<(IpNet, Reason)>,
 }
 
@@ -86,7 +86,7 @@ impl Guard {
         Self::of(Protected::default())
     }
 
-    /// What holds everywhere, and the networks given.
+    /// Makes a guard of what holds everywhere, and the networks given.
     pub fn of(protected: Protected) -> Self {
         let never = NEVER.iter().filter_map(|(network, reason)| {
             let network = network.parse().ok()?;
@@ -131,7 +131,7 @@ impl Guard {
         }
     }
 
-    /// What the kernel's allow-list must hold, with the reasons.
+    /// Networks that the kernel's allow-list must hold, with the reasons.
     pub fn networks(&self) -> impl Iterator<Item = (&IpNet, &BTreeSet<Why>)> {
         self.protected.iter()
     }

@@ -25,19 +25,19 @@ use super::watch::{FactState, GuardWatch};
 use super::{Mode, Respond};
 use sensor_capture::kernel::{BlockMaps, monotonic_ns};
 
-/// What the response is set up with.
+/// Options of the response.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub mode: Mode,
     /// Networks of the configuration that are never blocked.
     pub allow: Vec<IpNet>,
-    /// What a rate-limited source may send, and at once.
+    /// Packets a second that a rate-limited source may send; a burst is at most as many.
     pub rate_limit_packets_per_s: u32,
     /// Place where operators' entries are kept over restarts; without, they are not.
     pub store: Option<Store>,
     /// File of the audit log; without, there is none.
     pub audit_log: Option<PathBuf>,
-    /// Who writes it.
+    /// Sensor that writes it.
     pub sensor: Arc<Sensor>,
 }
 
@@ -59,9 +59,9 @@ pub struct KernelRespond {
     options: Options,
     blocks: Blocklist,
     allowlist: Allowlist,
-    /// Who put what on the allow-list.
+    /// Networks that were put on the allow-list, with their origin.
     allowed: BTreeMap<IpNet, Origin>,
-    /// What the host itself needs, and all that with the allow-list.
+    /// Guard of what the host itself needs; the second one has the allow-list as well.
     of_host: Guard,
     guard: Guard,
     watch: GuardWatch,
@@ -83,7 +83,7 @@ pub struct KernelRespond {
     /// Something that is kept over restarts changed since it was saved.
     is_unsaved: bool,
     looked_before_ns: u64,
-    /// When saving failed, if it did the last time.
+    /// Time when saving failed, if it did the last time.
     save_failed: Option<Instant>,
     save_error: Option<String>,
 }
@@ -93,7 +93,7 @@ pub struct Guarded<'a> {
     pub network: &'a IpNet,
     /// Every reason, the weightiest first.
     pub reasons: Vec<Why>,
-    /// Who put it on the allow-list, if somebody did.
+    /// Origin of the entry of the allow-list, if it is one.
     pub by: Option<&'a Origin>,
 }
 
@@ -117,9 +117,9 @@ pub struct GuardState {
     pub facts: Vec<FactState>,
     /// Networks that are never blocked.
     pub n_networks: usize,
-    /// Of those, what the kernel's allow-list has no room for.
+    /// Number of those for which the kernel's allow-list has no room.
     pub n_unlisted: usize,
-    /// How often changes of the host could not be heard of, and why not, if so now.
+    /// Number of failures to subscribe to changes of the host, and the cause, if that is so now.
     pub n_deaf: u64,
     pub deaf: Option<String>,
 }
@@ -175,7 +175,7 @@ impl KernelRespond {
         let n_entries = self.blocks.len();
         info!(
             n_entries,
-            "blocks of the run before adopted from the kernel"
+            "blocks of the previous run adopted from the kernel"
         );
         let about = About {
             n_added: Some(n_entries as u64),
@@ -207,7 +207,7 @@ impl KernelRespond {
         match self.missing.clone() {
             Some(missing) => error!(
                 %missing,
-                "the guard is not known: nothing is blocked, and nothing new dropped, until it is"
+                "guard incomplete: nothing is blocked until all protected addresses have been read"
             ),
             None => self.put_waiting(),
         }
@@ -246,7 +246,7 @@ impl KernelRespond {
         self.missing = self.unknown();
         self.apply_guard();
         if self.missing.is_none() {
-            info!("the guard is known: {} mode", self.options.mode.label());
+            info!("guard complete: {} mode", self.options.mode.label());
             self.put_waiting();
         }
     }
@@ -316,13 +316,9 @@ impl KernelRespond {
         }
         let (n_added, refused) = self.put_all(&requests);
         for cause in &refused {
-            warn!(%cause, "a block of before is not in force any more");
+            warn!(%cause, "saved block not restored");
         }
-        info!(
-            n_added,
-            n_refused = refused.len(),
-            "blocks of before are in force again"
-        );
+        info!(n_added, n_refused = refused.len(), "saved blocks restored");
         let about = About {
             n_added: Some(n_added as u64),
             n_refused: Some(refused.len() as u64),
@@ -425,7 +421,8 @@ impl KernelRespond {
         result
     }
 
-    /// What must stay reachable is not blocked, nor anything as long as it isn't known what that is.
+    /// Refuses a target that must stay reachable, and any target as long as it isn't known what
+    /// that is.
     fn check(&self, target: &IpNet) -> Result<(), BlockError> {
         if let Some(missing) = &self.missing {
             return Err(BlockError::GuardUnknown {
@@ -519,7 +516,7 @@ impl KernelRespond {
         self.blocks.len()
     }
 
-    /// How full the lists are.
+    /// Fill level of the lists.
     pub fn tables(&self) -> [TableUse; 2] {
         let [n_entries, n_allowed] = [self.blocks.len(), self.allowlist.len()];
         let of = |table, n_entries: usize, capacity: u32| TableUse {
@@ -634,7 +631,7 @@ impl KernelRespond {
         }
         self.apply_guard();
         if is_known_now {
-            info!("the guard is known: {} mode", self.options.mode.label());
+            info!("guard complete: {} mode", self.options.mode.label());
             self.put_waiting();
         }
     }
@@ -653,7 +650,7 @@ impl KernelRespond {
             let over: Vec<IpNet> = listed.filter(|network| !meant.contains(network)).collect();
             for network in over {
                 if let Err(cause) = self.allowlist.remove(&network) {
-                    error!(%cause, "a network stays on the kernel's allow-list");
+                    error!(%cause, "network not removed from the kernel's allow-list");
                 }
             }
         }
@@ -663,7 +660,7 @@ impl KernelRespond {
         let guard = &self.guard;
         let gone = self.blocks.flush(|target, _| guard.check(target).is_err());
         for listed in &gone {
-            warn!(target = %Shown(&listed.target), "block removed: it must stay reachable now");
+            warn!(target = %Shown(&listed.target), "block removed: the address is protected now");
         }
         self.note_ended(
             AuditAction::Remove,
@@ -686,7 +683,7 @@ impl KernelRespond {
             self.n_unlisted = refused.len();
             if let Some(first) = refused.first() {
                 let n = refused.len();
-                error!(n, cause = %first, "networks are guarded by the agent alone, not in the kernel");
+                error!(n, cause = %first, "networks do not fit into the kernel's allow-list; the agent alone protects them");
             }
         }
     }
@@ -749,7 +746,7 @@ impl KernelRespond {
         self.watch.look();
     }
 
-    /// When a run before looked at the flows last, kernel monotonic time; 0: there was none.
+    /// Time when a run before looked at the flows last, kernel monotonic time; 0: there was none.
     pub const fn looked_before_ns(&self) -> u64 {
         self.looked_before_ns
     }
@@ -768,7 +765,7 @@ impl KernelRespond {
         match store.save(&saved) {
             Ok(()) => {
                 if self.save_failed.take().is_some() {
-                    info!("blocks and allow-list are saved again");
+                    info!("blocks and allow-list saved again");
                 }
                 self.is_unsaved = false;
                 self.save_error = None;
@@ -777,7 +774,7 @@ impl KernelRespond {
                 self.save_error = Some(format!("{cause:#}"));
                 error!(
                     cause = format!("{cause:#}"),
-                    "blocks and allow-list would not survive a restart; tried again every {} s",
+                    "blocks and allow-list not saved; retrying every {} s",
                     SAVE_AGAIN.as_secs()
                 );
                 self.save_failed = Some(Instant::now());
@@ -790,7 +787,7 @@ impl KernelRespond {
         self.audit.as_ref().map_or(0, Audit::n_lost)
     }
 
-    /// What became of a wish to block.
+    /// Outcome of a request to block.
     fn outcome(&self, done: &Result<(), BlockError>) -> Outcome {
         match (done, self.options.mode) {
             (Ok(()), Mode::Enforce) => Outcome::Applied,
@@ -799,7 +796,7 @@ impl KernelRespond {
                 rule: Cow::Borrowed(reason.label()),
             },
             (Err(BlockError::GuardUnknown { missing, .. }), _) => Outcome::Refused {
-                rule: Cow::Owned(format!("the guard is not known ({missing})")),
+                rule: Cow::Owned(format!("the guard is incomplete ({missing})")),
             },
             (Err(cause), _) => Outcome::Failed {
                 cause: cause.to_string(),
@@ -862,6 +859,6 @@ fn in_words(missing: &[(Fact, String)]) -> Option<Arc<str>> {
 
 fn open_audit(path: &std::path::Path) -> Option<Audit> {
     Audit::open(path, audit::MAX_BYTES)
-        .inspect_err(|cause| error!(cause = format!("{cause:#}"), "there is no audit log: name another file, or give the sensor the right to write this one"))
+        .inspect_err(|cause| error!(cause = format!("{cause:#}"), "audit log not writable: set respond.audit_log to another file or correct its permissions"))
         .ok()
 }

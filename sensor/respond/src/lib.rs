@@ -31,7 +31,7 @@ pub use reason::{Reason, Why};
 pub use saved::{Store, make_folder};
 pub use watch::{FactState, GuardWatch};
 
-/// What the sensor may do.
+/// Mode of the response.
 #[derive(
     Clone,
     Copy,
@@ -46,10 +46,10 @@ pub use watch::{FactState, GuardWatch};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Count what would be dropped; drop nothing.
+    /// Count packets that would be dropped; drop none.
     #[default]
     Monitor,
-    /// Drop.
+    /// Drop packets of blocked sources.
     Enforce,
 }
 
@@ -73,7 +73,7 @@ impl From<Mode> for sensor_record::Mode {
 
 /// Carries decisions out.
 pub trait Respond {
-    /// What it is allowed to do.
+    /// Mode of the response.
     fn mode(&self) -> Mode;
 
     fn carry_out(&mut self, decision: &Decision) -> Outcome;

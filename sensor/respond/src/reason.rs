@@ -18,7 +18,7 @@ pub enum Reason {
     SshSession,
     /// Named in the configuration or by an operator.
     Allowed,
-    /// In the kernel's list since a run before; replaced when the host has been read.
+    /// Entry of the kernel's list since a run before; replaced when the host has been read.
     Adopted,
     ThisNetwork,
     Loopback,

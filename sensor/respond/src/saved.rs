@@ -1,4 +1,4 @@
-//! What operators asked for, kept over restarts.
+//! Requests of operators, kept over restarts.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
@@ -117,7 +117,7 @@ fn unix_now() -> Duration {
 }
 
 impl Saved {
-    /// Of the entries given those that are to be kept.
+    /// Selects the entries that are to be kept.
     pub fn of<'a>(
         blocks: impl Iterator<Item = Listed>,
         allowed: impl Iterator<Item = (&'a IpNet, &'a Origin)>,

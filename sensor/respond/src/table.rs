@@ -12,7 +12,7 @@ use sensor_common::block::{ACTION_NONE, BlockEntry};
 
 use sensor_capture::kernel::SharedArray;
 
-/// Where an entry lies.
+/// Place of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     bucket: usize,

@@ -36,7 +36,7 @@ const fn period(fact: Fact) -> Duration {
     }
 }
 
-/// What is known of a fact.
+/// State of a fact.
 #[derive(Clone, Debug)]
 pub struct FactState {
     pub fact: Fact,
@@ -48,7 +48,7 @@ pub struct FactState {
     pub n_errors: u64,
     /// Why the last look failed, if it did.
     pub error: Option<String>,
-    /// When it was read last.
+    /// Time when it was read last.
     pub read_at: Option<Instant>,
 }
 
@@ -65,7 +65,7 @@ impl FactState {
     }
 }
 
-/// What the watch found, for whoever asks.
+/// Findings of the watch, shared with those who ask.
 #[derive(Debug, Default)]
 struct Shared {
     /// A guard that nobody took yet.
@@ -143,7 +143,7 @@ impl GuardWatch {
         facts
     }
 
-    /// How often changes could not be heard of, and why not, if so now.
+    /// Number of failures to subscribe to changes, and the cause, if that is so now.
     pub fn deaf(&self) -> (u64, Option<String>) {
         let shared = lock(&self.shared);
         (shared.n_deaf, shared.deaf.clone())
@@ -174,7 +174,7 @@ struct Followed {
     state: FactState,
     networks: Protected,
     due: Instant,
-    /// Not before this.
+    /// Earliest time of the next reading.
     earliest: Instant,
 }
 
@@ -222,7 +222,7 @@ impl Watcher {
             Ok(changes) => {
                 self.changes = Some(changes);
                 if self.deaf.take().is_some() {
-                    info!("guard: changes of the host are heard of again");
+                    info!("guard: notifications of host changes are received again");
                     self.all_due(now);
                 }
             }
@@ -237,7 +237,7 @@ impl Watcher {
         if self.deaf.as_ref() != Some(&cause) {
             error!(
                 cause,
-                "guard: changes of the host are not heard of; it is read now and then"
+                "guard: no notifications of host changes; the host is read periodically"
             );
             self.deaf = Some(cause);
         }
@@ -293,7 +293,10 @@ impl Watcher {
     fn take(&mut self, woken: Woken) {
         let now = Instant::now();
         if let Some(cause) = woken.is_torn {
-            info!(cause, "guard: changes were lost, the host is read again");
+            info!(
+                cause,
+                "guard: notifications were lost, reading the host again"
+            );
             self.all_due(now);
         }
         for change in &woken.changes {
@@ -364,7 +367,7 @@ impl Followed {
     fn succeed(&mut self, networks: Protected, now: Instant) {
         let label = self.state.fact.label();
         if self.state.error.take().is_some() {
-            info!(fact = label, "guard: read again");
+            info!(fact = label, "guard: readable again");
         }
         self.networks = networks;
         self.state.is_known = true;
@@ -372,7 +375,7 @@ impl Followed {
         self.due = now + period(self.state.fact);
     }
 
-    /// What was known stays; each new cause is said once.
+    /// Notes a failure: what was known stays; each new cause is said once.
     fn fail(&mut self, cause: &str, now: Instant) {
         self.state.n_errors += 1;
         self.due = now + RETRY;

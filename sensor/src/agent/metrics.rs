@@ -23,7 +23,7 @@ use crate::config::MetricsSettings;
 
 /// Scrapers served at once; one more takes the place of the one that came first.
 const MAX_CLIENTS: usize = 8;
-/// For a whole connection: a scraper that is slower is hung up on.
+/// Time limit of a whole connection: a scraper that is slower is hung up on.
 const PATIENCE: Duration = Duration::from_secs(30);
 const HEADER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,7 +50,7 @@ pub async fn open(settings: &MetricsSettings, answers: &Answers) -> Option<Serve
         }
         Err(cause) => {
             service.set_open(false, Some(format!("{address}: {cause}")));
-            warn!(%address, %cause, "no metrics; set metrics.listen to another address");
+            warn!(%address, %cause, "metrics not served; set metrics.listen to another address");
             None
         }
     }
@@ -95,7 +95,7 @@ async fn serve(listener: TcpListener, answers: Answers) {
             }
             Err(cause) => {
                 // Out of descriptors, most likely: that passes.
-                warn!(%cause, "a scraper could not be accepted");
+                warn!(%cause, "metrics connection not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

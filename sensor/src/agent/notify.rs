@@ -21,7 +21,7 @@ impl Notify {
         let name = std::env::var_os("NOTIFY_SOCKET");
         let to = name.and_then(|name| {
             open(&name)
-                .inspect_err(|cause| warn!(%cause, "NOTIFY_SOCKET can't be used"))
+                .inspect_err(|cause| warn!(%cause, "NOTIFY_SOCKET can't be used; the service manager is not notified"))
                 .ok()
         });
         Self {

@@ -26,7 +26,7 @@ pub struct BlockAdd {
     pub reason: Reason,
 }
 
-/// What of a source's traffic is meant; 0 is any.
+/// Part of a source's traffic that is meant; 0 is any.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OrderScope {
@@ -48,16 +48,16 @@ impl OrderScope {
 #[serde(deny_unknown_fields)]
 pub struct BlockDel {
     pub target: Network,
-    /// Only this of it; without, all.
+    /// Part of its traffic; without, all.
     #[serde(default)]
     pub scope: Option<OrderScope>,
 }
 
-/// Which entries are wanted.
+/// Selection of entries.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlockList {
-    /// Those within this network.
+    /// Network that the entries are within.
     pub within: Option<Network>,
     pub limit: usize,
 }

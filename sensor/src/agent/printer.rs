@@ -22,7 +22,7 @@ use crate::stream::{Health, Turn, WholeLines, unbuffered};
 
 /// Records on their way to one output: some ten seconds of a busy minute, 8 MB at most.
 const N_LINES: usize = 16_384;
-/// At the end there is time for a slow reader, within limits.
+/// Time that a slow reader has at the end.
 const LAST_LINES: Duration = Duration::from_secs(3);
 
 /// Place that lines go to.
@@ -79,7 +79,7 @@ impl Lines {
         Ok((lines, Printers(threads)))
     }
 
-    /// From now on waits for room, instead of dropping, but only for a few seconds in all.
+    /// Waits for room from now on, instead of dropping, but only for a few seconds in all.
     pub fn wait_from_now(&self) {
         let until = Instant::now() + LAST_LINES;
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);

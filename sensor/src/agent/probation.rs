@@ -77,7 +77,7 @@ impl Watch {
                 error!(interface = at.interface, "{cause:#}");
             }
             if self.entries.is_empty() {
-                bail!("nothing is attached any more: see the log for the reasons");
+                bail!("no interface is attached any more; the log gives the reasons");
             }
         }
         Ok(records)
@@ -105,12 +105,9 @@ fn report(at: &Attachment, news: &News) {
         News::Unproved(way) => warn!(
             interface,
             ?way,
-            "unverified: packets pass, and none of those that the program told of was of this interface"
+            "not verified: packets arrive, but the program reported none of this interface"
         ),
-        News::Idle => info!(
-            interface,
-            "unverified: no packet came in yet; the first one will tell"
-        ),
+        News::Idle => info!(interface, "not verified yet: no packet has arrived"),
         News::Broken(why) => error!(
             interface,
             why, "detached; try --attach generic, and see `sensor doctor`"

@@ -85,7 +85,7 @@ impl Recent {
         lists.decisions.iter().rev().take(n).cloned().collect()
     }
 
-    /// What is known of one incident, by its identifier or by a beginning that no other has.
+    /// Finds the account of one incident, by its identifier or by a beginning that no other has.
     ///
     /// # Errors
     /// With the nearest identifiers.

@@ -10,10 +10,10 @@ use crate::config::{self, Settings, Sources, live_part};
 use crate::print::Format;
 use crate::queue::Sender;
 
-/// What came of reading the configuration again.
+/// Result of reading the configuration again.
 #[derive(Clone, Debug, Default)]
 pub struct Reload {
-    /// What holds from now on; `None`: what held before.
+    /// Settings from now on; `None`: those of before.
     pub settings: Option<Settings>,
     /// Keys that changed.
     pub applied: Vec<String>,
@@ -22,11 +22,11 @@ pub struct Reload {
     pub errors: Vec<String>,
 }
 
-/// What changes outside of the engine's thread.
+/// Parts that change outside of the engine's thread.
 pub struct Live {
     pub metrics: Option<metrics::Server>,
     pub answers: Answers,
-    /// Of the printer.
+    /// Format of the printer.
     pub formats: watch::Sender<Format>,
     /// Counts the wishes to open output files anew.
     pub reopen: watch::Sender<u64>,
@@ -76,7 +76,7 @@ fn read_again(running: &Settings, sources: &Sources) -> Reload {
             for fault in &faults.0 {
                 error!("reload: {fault}");
             }
-            error!("reload: the old configuration stays in force");
+            error!("reload: the previous configuration stays in force");
             return Reload {
                 errors: faults.0.iter().map(ToString::to_string).collect(),
                 ..Reload::default()
@@ -85,10 +85,7 @@ fn read_again(running: &Settings, sources: &Sources) -> Reload {
     };
     let (settings, changes) = live_part(running, &new);
     for key in &changes.need_restart {
-        warn!(
-            key,
-            "reload: changed in the configuration, but needs a restart"
-        );
+        warn!(key, "reload: changed settings that need a restart");
     }
     info!(applied = ?changes.applied, "reload: configuration read again");
     Reload {

@@ -21,7 +21,7 @@ use draw::{Picture, draw};
 
 pub use tail::LogTail;
 
-/// From one picture to the next, and from one look at the keyboard to the next.
+/// Time from one picture to the next, and from one look at the keyboard to the next.
 const REDRAW: Duration = Duration::from_secs(1);
 const KEYS: Duration = Duration::from_millis(100);
 /// Rows that a tall terminal shows.
@@ -50,7 +50,8 @@ impl Screen {
     /// # Errors
     /// When the terminal can't be set up.
     pub fn open(log: LogTail) -> Result<Self> {
-        let terminal = ratatui::try_init().context("no live view; say --plain for lines")?;
+        let terminal =
+            ratatui::try_init().context("live view not available; use --plain for lines")?;
         Ok(Self {
             terminal,
             log,

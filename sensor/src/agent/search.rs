@@ -12,19 +12,19 @@ const SLICE: usize = 16_384;
 /// Flows that an answer holds at most.
 pub const MAX_FLOWS: usize = 10_000;
 
-/// What flows are ordered by, the greatest first.
+/// Order of flows, the greatest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum FlowOrder {
     #[default]
     Bytes,
     Packets,
-    /// The latest packet first.
+    /// Time of the last packet, the latest first.
     Last,
     Duration,
 }
 
-/// Which flows are wanted; everything that is given has to hold.
+/// Query for flows; every condition given has to hold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowQuery {

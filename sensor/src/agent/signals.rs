@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
-/// What arrived is seen within this.
+/// Time within which a signal that arrived is seen.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Signals of the process, with the runtime that hears them.

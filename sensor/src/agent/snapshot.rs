@@ -1,5 +1,5 @@
-//! What the engine thread publishes once a second: metrics, `status` and the live view read it
-//! without asking the engine.
+//! Snapshot that the engine thread publishes once a second: metrics, `status` and the live view
+//! read it without asking the engine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::stream::Health;
 use sensor_capture::kernel::{Attachment, Kernel};
 use sensor_respond::{FileState, GuardState, Mode};
 
-/// What stays the same while the agent runs.
+/// Facts that stay the same while the agent runs.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// Who this is.
+    /// Sensor that this is.
     pub sensor: Arc<Sensor>,
     /// Unix time of the start, event time.
     pub started_ns: u64,
@@ -45,7 +45,7 @@ pub struct Snapshot {
     pub about: Arc<About>,
     /// Event time; 0 before the first look.
     pub at_ns: u64,
-    /// How far event time is ahead of the wall clock after that was set back.
+    /// Lead of event time over the wall clock after that was set back.
     pub clock_ahead_ns: u64,
     pub mode: Mode,
     pub config_hash: u64,
@@ -58,11 +58,11 @@ pub struct Snapshot {
     /// Packets and bytes a second, ingress and egress, since the snapshot before.
     pub rates: [Rate; 2],
     pub engine: Stats,
-    /// How full each table is: the engine's, and the lists.
+    /// Fill level of each table: the engine's, and the lists.
     pub tables: Vec<TableUse>,
     pub exceptions: Vec<ExceptionUse>,
     pub n_incidents: BTreeMap<&'static str, u64>,
-    /// The same by family and severity.
+    /// Number of incidents by family and severity.
     pub n_opened: BTreeMap<(&'static str, &'static str), u64>,
     /// Decisions, by what became of them.
     pub decided: Outcomes,
@@ -84,12 +84,12 @@ pub struct Rate {
     pub bytes_per_s: f64,
 }
 
-/// How long the looks took, µs.
+/// Durations of the looks, µs.
 #[derive(Clone, Debug)]
 pub struct Ticks {
     /// Every look at the host rows.
     pub hosts: Histogram<u64>,
-    /// Those that looked at flows as well.
+    /// Durations of those that looked at flows as well.
     pub flows: Histogram<u64>,
     /// Looks that took longer than the time from one to the next.
     pub n_late: u64,
@@ -123,7 +123,7 @@ impl Ticks {
 }
 
 impl Snapshot {
-    /// Of nothing, to be shared.
+    /// Makes an empty snapshot, to be shared.
     ///
     /// # Errors
     /// As [`Ticks::new`].

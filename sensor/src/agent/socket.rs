@@ -25,7 +25,7 @@ pub use answers::{Answers, attached};
 
 /// A client that says nothing for so long is hung up on.
 const IDLE: Duration = Duration::from_secs(60);
-/// For the engine to answer, and for the client to take the answer.
+/// Time limit for the engine to answer, and for the client to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For a client to be told that it has to go.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -82,7 +82,7 @@ pub fn open(settings: &SocketSettings, answers: &Answers) -> Sockets {
     for (path, group, role, service) in doors {
         match listen(&path, group) {
             Ok(listener) => {
-                info!(path = %path.display(), "control socket open");
+                info!(path = %path.display(), "control socket listening");
                 service.set_open(true, None);
                 let desk = Desk {
                     answers: answers.clone(),
@@ -95,7 +95,10 @@ pub fn open(settings: &SocketSettings, answers: &Answers) -> Sockets {
             }
             Err(cause) => {
                 let cause = format!("{cause:#}");
-                warn!(cause, "no control socket; set socket.path to another place");
+                warn!(
+                    cause,
+                    "control socket not available; set socket.path to another path"
+                );
                 service.set_open(false, Some(cause));
             }
         }
@@ -162,7 +165,7 @@ impl Desk {
                 Ok((stream, _)) => stream,
                 Err(cause) => {
                     // Out of descriptors, most likely: that passes.
-                    warn!(%cause, "a client could not be accepted");
+                    warn!(%cause, "control connection not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }

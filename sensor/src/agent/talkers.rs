@@ -1,4 +1,4 @@
-//! Who talks most right now: two looks at the tables, and the difference between them.
+//! Top talkers: two looks at the tables, and the difference between them.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use sensor_capture::kernel::TableReader;
 
-/// What makes one greater than another.
+/// Quantity that talkers are ordered by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum TopOrder {
@@ -23,7 +23,7 @@ pub enum TopOrder {
     Bytes,
 }
 
-/// What is wanted.
+/// Query for top talkers.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TopQuery {
@@ -78,7 +78,8 @@ impl Load {
         }
     }
 
-    /// Since `before`. Nothing where a count went back: a row was lost to another host meanwhile.
+    /// Counts since `before`; zero where a count went back: a row was lost to another host
+    /// meanwhile.
     fn since(&self, before: &Self) -> Self {
         let went_back = (0..2).any(|side| {
             before.packets[side] > self.packets[side] || before.bytes[side] > self.bytes[side]
@@ -113,7 +114,7 @@ struct Ends {
 /// A slot of a table: whose row it is, in which table or on which CPU, in which of its lives.
 type Slot<K> = (K, u16, u32);
 
-/// What lay in the tables.
+/// Content of the tables at one look.
 #[derive(Default)]
 struct Look {
     hosts: HashMap<Slot<Address>, Load>,

@@ -123,7 +123,7 @@ fn print_health(status: &answer::Status) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with an output; nothing where all is well.
+/// Prints the faults of the outputs; nothing where all is well.
 fn print_output(name: &str, output: &answer::Output) -> Result<()> {
     let (name, lost) = (escape(name), output.lost);
     if let Some(error) = &output.error {
@@ -153,11 +153,11 @@ fn print_exceptions(exceptions: &[answer::Exception]) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with the guard; nothing where all is well.
+/// Prints the faults of the guard; nothing where all is well.
 fn print_guard(guard: &answer::Guard) -> Result<()> {
     if let Some(missing) = &guard.missing {
         let missing = escape(missing);
-        say!("guard NOT KNOWN, nothing is blocked until it is: {missing}")?;
+        say!("guard incomplete, nothing is blocked: {missing}")?;
     }
     let facts = guard
         .facts
@@ -172,14 +172,14 @@ fn print_guard(guard: &answer::Guard) -> Result<()> {
                 say!("guard: {name} can't be read ({n_errors} times): {error}")?;
             }
             None if n_errors > 0 => {
-                say!("guard: {name} could not be read {n_errors} times, is read again")?;
+                say!("guard: {name} is readable again after {n_errors} errors")?;
             }
             None => {}
         }
     }
     if guard.networks_unlisted > 0 {
         let n = guard.networks_unlisted;
-        say!("guard: {n} networks find no room on the kernel's allow-list")?;
+        say!("guard: {n} networks do not fit into the kernel's allow-list")?;
     }
     Ok(())
 }
@@ -187,21 +187,22 @@ fn print_guard(guard: &answer::Guard) -> Result<()> {
 #[derive(Args)]
 #[command(after_help = "Example: sensor flows --network 10.0.0.0/8 --port 443 --sort packets")]
 pub struct Flows {
-    /// One end lies in this network, or is this address.
+    /// Address or network of one of the endpoints.
     #[arg(long, value_name = "ADDRESS|NETWORK")]
     network: Option<Network>,
-    /// One end has this port.
+    /// Port of one of the endpoints.
     #[arg(long)]
     port: Option<u16>,
-    /// tcp, udp, icmp, ipv6-icmp, sctp or a number.
+    /// Protocol: tcp, udp, icmp, ipv6-icmp, sctp or a number.
     #[arg(long, value_parser = protocol)]
     protocol: Option<u8>,
-    /// At least so many bytes, both ways.
+    /// Minimum number of bytes in both directions together.
     #[arg(long, default_value_t = 0)]
     min_bytes: u64,
+    /// Order of the flows, the greatest first.
     #[arg(long, value_enum, default_value_t)]
     sort: FlowOrder,
-    /// At most so many flows (10,000 are the most).
+    /// Maximum number of flows, at most 10,000.
     #[arg(long, default_value_t = 20)]
     limit: usize,
     #[command(flatten)]
@@ -258,7 +259,7 @@ impl Flows {
     }
 }
 
-/// What the rows are.
+/// Kind of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum What {
     #[default]
@@ -278,17 +279,19 @@ impl From<What> for TopWhat {
 #[derive(Args)]
 #[command(after_help = "Example: sensor top flows --by packets --limit 10")]
 pub struct Top {
+    /// Kind of the rows.
     #[arg(value_enum, default_value_t)]
     what: What,
+    /// Order of the rows, the greatest first.
     #[arg(long, value_enum, default_value_t)]
     by: TopOrder,
-    /// At most so many rows (1,000 are the most).
+    /// Maximum number of rows, at most 1,000.
     #[arg(long, default_value_t = 20)]
     limit: usize,
-    /// Look once, also on a terminal.
+    /// Print the table once, on a terminal, too.
     #[arg(long)]
     once: bool,
-    /// From one look to the next, s.
+    /// Seconds between updates, from 1 to 5.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=5))]
     interval: u64,
     #[command(flatten)]
@@ -383,7 +386,7 @@ fn talks(rows: &[TopFlow]) -> Table {
 #[derive(Args)]
 #[command(after_help = "Example: sensor incidents --json | jq 'select(.severity == \"high\")'")]
 pub struct Incidents {
-    /// At most so many, the newest first (the agent remembers 1,000).
+    /// Maximum number of incidents, newest first; the agent remembers 1,000.
     #[arg(long, default_value_t = 20)]
     limit: usize,
     #[command(flatten)]

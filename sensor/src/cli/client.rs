@@ -16,13 +16,13 @@ use crate::config::{self, DEFAULT_SOCKET, Sources};
 /// The agent answers within ten seconds, or says that it is busy.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Where the agent is.
+/// Address of the agent.
 #[derive(Args)]
 pub struct Reach {
-    /// Socket of the agent; without, the one of the configuration.
+    /// Socket of the agent. Default: socket.path of the configuration.
     #[arg(long, value_name = "PATH", global = true)]
     socket: Option<PathBuf>,
-    /// JSON for machines.
+    /// Print JSON.
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -72,7 +72,8 @@ impl Client {
         let line = format!("{}\n", request.to_line());
         let mut answer = Vec::new();
         // Told in words: a closed socket is not a closed standard output.
-        let gone = |cause: io::Error| anyhow!("the agent hung up; see its log: {cause}");
+        let gone =
+            |cause: io::Error| anyhow!("the agent closed the connection; see its log: {cause}");
         let sent = self.stream.get_mut().write_all(line.as_bytes());
         sent.map_err(gone)?;
         let n = self.stream.read_until(b'\n', &mut answer).map_err(gone)?;

@@ -21,23 +21,23 @@ pub struct Config {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read and check the configuration; exit code 2 when something is wrong.
+    /// Check the configuration and print every error; exit code 2 if there is one.
     #[command(after_help = "Example: sensor config check --config new.toml")]
     Check,
-    /// Print every setting with its value and where it was set.
+    /// Print every setting with its value and its origin.
     #[command(after_help = "Example: sensor config show --json | jq '.\"tick.hosts_ms\"'")]
     Show {
-        /// One JSON object.
+        /// Print one JSON object.
         #[arg(long)]
         json: bool,
-        /// Only what isn't a default.
+        /// Print only settings that differ from the default.
         #[arg(long)]
         changed: bool,
     },
     /// Print the JSON Schema of a configuration file.
     #[command(after_help = "Example: sensor config schema > sensor.schema.json")]
     Schema,
-    /// Print an example file: every setting, commented out, with its default.
+    /// Print an example file with every setting commented out at its default.
     #[command(after_help = "Example: sensor config example > /etc/sensor/sensor.toml")]
     Example,
 }

@@ -16,7 +16,7 @@ enum Carries {
     DefaultRoute,
 }
 
-/// What to do about an interface.
+/// Step to take for an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     GoOn,
@@ -32,7 +32,7 @@ enum Step {
 /// interface carries.
 pub fn ask(chosen: &[String]) -> Result<()> {
     let is_terminal = std::io::stdin().is_terminal();
-    let unknown = "it is not known which interface carries your connection: say --yes to attach \
+    let unknown = "the interface that carries your connection is unknown: use --yes to attach \
                    natively all the same, or --attach generic to leave the driver alone";
     let connection = connection_interface().context(unknown)?;
     let default = default_interface().context(unknown)?;

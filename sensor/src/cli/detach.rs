@@ -22,16 +22,17 @@ use sensor_capture::kernel::{Pins, is_pinned, resident, take_off_left_over, wait
     after_help = "Example: sensor detach\nExample: sensor detach --instance dmz --iface eth1"
 )]
 pub struct Detach {
-    /// Read this file instead of /etc/sensor/sensor.toml and /etc/sensor/conf.d.
+    /// Configuration file to read instead of /etc/sensor/sensor.toml and /etc/sensor/conf.d.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What this instance left; without, respond.instance of the configuration.
+    /// Instance to detach. Default: respond.instance of the configuration.
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
-    /// Take a left-over egress filter (before kernel 6.6) off these interfaces, too.
+    /// Interface from which a left-over egress filter (kernels before 6.6) is removed, too; may be
+    /// repeated.
     #[arg(short, long = "iface", value_name = "NAME")]
     ifaces: Vec<String>,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -43,7 +44,7 @@ struct Kept {
     contents: &'static str,
 }
 
-/// What was taken off.
+/// Report of what was removed.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename = "detach")]
 struct Report<'a> {

@@ -1,4 +1,4 @@
-//! `sensor doctor`: what stands in the sensor's way on this machine, each with its remedy.
+//! `sensor doctor`: checks of the machine's prerequisites, with remedies.
 
 mod host;
 mod interface;
@@ -18,19 +18,19 @@ use sensor_capture::kernel::interface::{expand, names};
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing stops the sensor; 1 something does.\n\n\
+    after_help = "Exit codes: 0 the sensor can work; 1 something prevents it.\n\n\
                         Example: sensor doctor --iface 'eth*'"
 )]
 pub struct Doctor {
-    /// Interfaces to look at, patterns allowed; without, all but loopback.
+    /// Interface to check; may be repeated, patterns are allowed. Default: all but loopback.
     #[arg(short, long = "iface")]
     ifaces: Vec<String>,
-    /// One JSON object on standard output.
+    /// Print one JSON object to standard output.
     #[arg(long)]
     json: bool,
 }
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Status {
@@ -54,7 +54,7 @@ impl Status {
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize)]
 struct Finding {
-    /// What was looked at: a name that stays.
+    /// Name of the check, which is stable.
     check: &'static str,
     /// The interface, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]

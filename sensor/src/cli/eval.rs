@@ -24,22 +24,23 @@ use sensor_evaluate::{Evaluation, Progress, Subject, evaluate, find, page};
     Example: sensor eval --report /tmp/report captures/ --json | jq .overall"
 )]
 pub struct Eval {
-    /// Labelled captures, or folders of them.
+    /// Labelled captures, or folders of labelled captures.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     site: Site,
-    /// One JSON object on standard output.
+    /// Print one JSON object to standard output.
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
-    /// The tables as Markdown, with the comparison.
+    /// Print the tables as Markdown, with the comparison of models.
     #[arg(long)]
     markdown: bool,
-    /// Write index.html, with plots, and evaluation.json into this folder, with the comparison.
+    /// Folder into which index.html, with plots, and evaluation.json are written, with the
+    /// comparison of models.
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// What speaks: names of models, `detectors`, `all` or `default`, between commas. Each is also
-    /// run alone and left out, for comparison.
+    /// Components to run: names of models, `detectors`, `all` or `default`, separated by commas.
+    /// Each is also run alone and left out, for comparison.
     #[arg(long, value_name = "NAMES")]
     models: Option<String>,
 }

@@ -21,16 +21,16 @@ const MAX_LINE: u64 = 1 << 20;
 
 #[derive(Args)]
 #[command(
-    after_help = "The agent remembers the last 1,000 incidents. A file is what `sensor run` or \
-    `sensor replay` put out with --json.\n\n\
+    after_help = "The agent remembers the last 1,000 incidents. --from reads the output of \
+    `sensor run --json` or `sensor replay --json`.\n\n\
     Example: sensor explain 000001\n\
     Example: sensor replay --json office.pcap.zst > office.jsonl; \
     sensor explain 000001 --from office.jsonl"
 )]
 pub struct Explain {
-    /// Identifier of the incident, or the beginning of one that no other begins with.
+    /// Identifier of the incident, or a unique beginning of one.
     id: Name,
-    /// Of this file of JSON lines instead of the running agent; - is standard input.
+    /// File of JSON lines to read instead of asking the running agent; - is standard input.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     #[command(flatten)]
@@ -100,13 +100,13 @@ fn read(mut reader: impl BufRead, accounts: &mut Accounts, shown: &str) -> Resul
             Err(cause) => {
                 n_bad += 1;
                 if n_bad <= NAMED {
-                    error!("{shown}:{number}: {cause}; left out");
+                    error!("{shown}:{number}: {cause}; skipped");
                 }
             }
         }
     }
     if n_bad > NAMED {
-        error!("{shown}: {n_bad} bad lines in all");
+        error!("{shown}: {n_bad} invalid lines in total");
     }
     Ok(n_bad)
 }

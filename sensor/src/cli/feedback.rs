@@ -10,25 +10,25 @@ use super::client::Reach;
 use super::out::say;
 use crate::agent::protocol::Request;
 
-/// What the incident was.
+/// Verdict of a person on an incident.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Word {
-    /// Learn from what it does, odd as it may be.
+    /// Normal behaviour: the models learn from it.
     Benign,
-    /// Learn nothing of it, however long it goes on.
+    /// Attack: the models learn nothing from it, however long it goes on.
     Attack,
 }
 
 #[derive(Args)]
 #[command(
-    after_help = "It holds for 24 hours, for the incident's source or victim, and changes what the \
-    models learn. Detectors of definite shapes and blocks stay as they are: see `sensor allow`. The \
+    after_help = "Feedback applies to the incident's source or victim for 24 hours and changes what the \
+    models learn. Behaviour detectors and blocks are not affected: see `sensor allow`. The \
     audit log says who said it.\n\nExample: sensor feedback 000007 benign"
 )]
 pub struct Feedback {
-    /// Identifier of the incident, or the beginning of one that no other begins with.
+    /// Identifier of the incident, or a unique beginning of one.
     id: Name,
-    /// What it was.
+    /// Verdict on the incident.
     said: Word,
     #[command(flatten)]
     reach: Reach,

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 #[derive(Args)]
 #[command(after_help = "Example: sensor completions bash > /etc/bash_completion.d/sensor")]
 pub struct Completions {
+    /// Shell that the script is for.
     shell: Shell,
 }
 
@@ -29,7 +30,7 @@ impl Completions {
     Example: sensor man block | man -l -"
 )]
 pub struct Man {
-    /// The page of this subcommand, instead of that of all.
+    /// Subcommand whose page is printed instead of the whole program's.
     command: Option<String>,
 }
 

@@ -25,13 +25,13 @@ use crate::agent::protocol::Request;
 use crate::agent::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
 use sensor_respond::{Network, parse_network};
 
-/// What of a source's traffic is meant.
+/// Part of a source's traffic that is blocked.
 #[derive(Args)]
 struct ScopeFlags {
-    /// Only towards this local port.
+    /// Local port to which the entry is limited.
     #[arg(long)]
     port: Option<u16>,
-    /// Only this protocol: tcp, udp, icmp, ipv6-icmp, sctp or a number.
+    /// Protocol to which the entry is limited: tcp, udp, icmp, ipv6-icmp, sctp or a number.
     #[arg(long, value_parser = protocol)]
     protocol: Option<u8>,
 }
@@ -56,47 +56,50 @@ pub struct Block {
 
 #[derive(Subcommand)]
 enum BlockCommand {
-    /// Block sources, or renew their blocks. In monitor mode they are counted, not dropped.
+    /// Block sources, or renew their blocks; in monitor mode their packets are counted, not
+    /// dropped.
     #[command(
         after_help = "Example: sensor block add 203.0.113.0/24 --ttl 1day --port 22\n\
         Example: sensor block add --file drop.txt --ttl 12h"
     )]
     Add {
-        /// Addresses and networks.
+        /// Addresses and networks to block.
         targets: Vec<Network>,
-        /// More of them from a file, one a line; `#` and `;` begin comments; `-` is standard input.
+        /// File with further targets, one per line; `#` and `;` begin comments; `-` is standard
+        /// input.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// How long, e.g. 90s, 1h, 2days.
+        /// Time until the entry expires, for example 90s, 1h or 2days.
         #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
         ttl: Duration,
-        /// Let through so many packets a second instead of none.
+        /// Packets per second to let through instead of none.
         #[arg(long, value_name = "PACKETS_PER_S")]
         rate: Option<u32>,
-        /// Why; it is shown in the list and in the log.
+        /// Reason, at most 512 bytes; shown in the list and in the audit log.
         #[arg(long, default_value = "")]
         reason: Reason,
         #[command(flatten)]
         scope: ScopeFlags,
     },
-    /// Let a source go.
+    /// Unblock a source.
     #[command(after_help = "Example: sensor block del 198.51.100.7")]
     Del {
+        /// Address or network, as listed.
         target: Network,
         #[command(flatten)]
         scope: ScopeFlags,
     },
-    /// Show who is blocked, until when, why, and what that stopped.
+    /// List the entries with expiry, reason and hits.
     #[command(after_help = "Example: sensor block list --within 198.51.100.0/24 --json")]
     List {
-        /// Only entries within this network.
+        /// Network that contains the entries to list.
         #[arg(long)]
         within: Option<Network>,
-        /// At most so many entries (10,000 are the most).
+        /// Maximum number of entries, at most 10,000.
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
-    /// Let everybody go.
+    /// Remove all entries.
     #[command(after_help = "Example: sensor block flush")]
     Flush,
 }
@@ -117,7 +120,7 @@ impl Block {
                     None => 0,
                 };
                 if targets.is_empty() && n_bad == 0 {
-                    bail!("nobody to block: name addresses or networks, or a --file of them");
+                    bail!("no targets: name addresses or networks, or a --file of them");
                 }
                 let add = BlockAdd {
                     targets,
@@ -179,7 +182,7 @@ fn read_targets(path: &Path, targets: &mut Vec<Network>) -> Result<u64> {
     Ok(n_bad)
 }
 
-/// What all requests of one command did.
+/// Totals of all requests of one command.
 #[derive(Serialize)]
 struct Added {
     n_added: u64,
@@ -277,21 +280,21 @@ pub struct Allow {
 
 #[derive(Subcommand)]
 enum AllowCommand {
-    /// Never block this address or network; blocks of it go.
+    /// Add an address or a network, and remove blocks of it.
     #[command(after_help = "Example: sensor allow add 192.0.2.0/24")]
     Add {
         network: Network,
-        /// Also if the network is wider than /8 (IPv6: /32), or current blocks would end.
+        /// Add it even if the network is wider than /8 (IPv6: /32), or if current blocks would end.
         #[arg(long)]
         force: bool,
     },
-    /// Take a network off the allow-list.
+    /// Remove an address or a network.
     #[command(after_help = "Example: sensor allow del 192.0.2.0/24")]
     Del { network: Network },
-    /// Do without a saved allow-list that can't be read: the damaged file is set aside.
+    /// Start without the saved allow-list if its file is damaged; the file is moved aside.
     #[command(after_help = "Example: sensor allow accept-loss")]
     AcceptLoss,
-    /// Show what is never blocked, and why.
+    /// List the entries, each with the reason for it.
     #[command(after_help = "Example: sensor allow list --json")]
     List,
 }

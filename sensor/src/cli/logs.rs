@@ -13,7 +13,7 @@ use crate::agent::{LogTail, SetFilter};
 use crate::config::{LogFormat, LogSettings};
 use crate::stream::LogLines;
 
-/// For commands that read no configuration.
+/// Starts logging of commands that read no configuration.
 pub fn start_plain() {
     let _unchanged = start(&LogSettings::default());
 }
@@ -30,7 +30,7 @@ pub fn start_queued(settings: &LogSettings, lines: LogLines) -> SetFilter {
     start_on(settings, lines, is_terminal)
 }
 
-/// For the live view, which standard error would disturb.
+/// Starts logging beside the live view, which standard error would disturb.
 pub fn start_in(settings: &LogSettings, tail: LogTail) -> SetFilter {
     start_on(settings, tail, false)
 }
@@ -59,12 +59,12 @@ where
 
 fn changed(filter: &str, reload: impl Fn(EnvFilter) -> Result<()>) {
     if std::env::var_os(VARIABLE).is_some() {
-        warn!("log.filter: {VARIABLE} is set and wins over the configuration");
+        warn!("log.filter: {VARIABLE} is set and overrides the configuration");
         return;
     }
     // Checked with the configuration.
     let new = EnvFilter::try_new(filter).map_err(anyhow::Error::from);
     if let Err(cause) = new.and_then(reload) {
-        warn!(cause = format!("{cause:#}"), "log.filter stays as it was");
+        warn!(cause = format!("{cause:#}"), "log.filter unchanged");
     }
 }

@@ -28,19 +28,19 @@ use sensor_respond::NoRespond;
 #[derive(Args)]
 #[command(after_help = "Example: sensor replay --json --flows office.pcap.zst | jq .kind")]
 pub struct Replay {
-    /// Captures: pcap or pcapng, plain, gzip or zstd; - is standard input. Read in this order, as one
-    /// stream.
+    /// Captures (pcap or pcapng; plain, gzip or zstd), read in the given order as one stream; - is
+    /// standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
     site: Site,
-    /// JSON lines on standard output.
+    /// Print JSON lines to standard output.
     #[arg(long)]
     json: bool,
-    /// Print every flow at its end.
+    /// Print each flow when it ends.
     #[arg(long)]
     flows: bool,
-    /// Print every score above its limit.
+    /// Print each finding: every score above its threshold.
     #[arg(long)]
     findings: bool,
     /// Name families with this model instead of the one that comes with the sensor.
@@ -123,7 +123,7 @@ struct Replaying {
     player: Player<Pipeline<NoRespond>>,
     sensor: Arc<Sensor>,
     started: Instant,
-    /// At least one capture was one.
+    /// Set once a capture could be read.
     has_read: bool,
 }
 

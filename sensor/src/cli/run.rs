@@ -38,44 +38,46 @@ const LAST_LOG_LINES: Duration = Duration::from_millis(500);
 pub struct Run {
     #[command(flatten)]
     config: ConfigFlags,
-    /// Interfaces, patterns such as 'veth*' allowed; without, the one of the default route.
+    /// Interface to monitor; may be repeated, patterns such as 'veth*' are allowed. Default: the
+    /// interface of the default route.
     #[arg(short, long = "iface", value_name = "NAME")]
     ifaces: Vec<String>,
-    /// What may be done to attackers.
+    /// Response to attackers. Default: respond.mode of the configuration.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Never block these addresses or networks.
+    /// Address or network that is never blocked; may be repeated.
     #[arg(long)]
     allow: Vec<Network>,
-    /// How to attach on ingress.
+    /// Attach mode of the ingress program. Default: capture.attach.
     #[arg(short = 'm', long, value_enum)]
     attach: Option<AttachChoice>,
-    /// How to attach on egress.
+    /// Attach mode of the egress program. Default: capture.egress.
     #[arg(long, value_enum)]
     egress: Option<EgressChoice>,
-    /// Attach natively to the interface that carries your own connection without asking.
+    /// Attach natively to the interface that carries your own connection without asking for
+    /// confirmation.
     #[arg(short, long)]
     yes: bool,
-    /// JSON lines on standard output.
+    /// Print JSON lines to standard output.
     #[arg(long)]
     json: bool,
-    /// At the end leave the programs and the blocks in place: each block ends in its time, `sensor
-    /// detach` ends them all.
+    /// Leave programs and blocks in place at exit: each block stays until it expires, `sensor
+    /// detach` removes them all.
     #[arg(long)]
     keep_enforcing: bool,
-    /// Lines instead of the live view, also on a terminal.
+    /// Print lines instead of the live view, on a terminal, too.
     #[arg(long)]
     plain: bool,
-    /// Print every flow at its end.
+    /// Print each flow when it ends.
     #[arg(long)]
     flows: bool,
-    /// Print every score above its limit.
+    /// Print each finding: every score above its threshold.
     #[arg(long)]
     findings: bool,
-    /// Print flows that begin and packets that meet a block entry, within the kernel's budgets.
+    /// Print new flows and packets that match a block entry, within the kernel's budgets.
     #[arg(long)]
     events: bool,
-    /// How log lines are written.
+    /// Format of log lines.
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
 }
@@ -176,7 +178,7 @@ impl Run {
     fn interfaces(&self, capture: &Capture) -> Result<Vec<String>> {
         let chosen = if capture.interfaces.is_empty() {
             let default = consent::default_interface()
-                .context("the default route is not known; name an interface with --iface")?;
+                .context("the default route can't be read; name an interface with --iface")?;
             vec![default.context("no default route; name an interface with --iface")?]
         } else {
             expand(&capture.interfaces)?
@@ -250,7 +252,7 @@ fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> R
     })
 }
 
-/// Where links are to be pinned. Without, the sensor works until it is killed.
+/// Pins of the links, where they are to be pinned. Without, the sensor works until it is killed.
 fn pins(settings: &RespondSettings) -> Option<Pins> {
     let bpffs = given(&settings.bpffs)?;
     Pins::open(&bpffs, &settings.instance)
@@ -258,7 +260,7 @@ fn pins(settings: &RespondSettings) -> Option<Pins> {
             let cause = format!("{cause:#}");
             warn!(
                 cause,
-                "nothing is pinned: if the sensor is killed, blocks end with it"
+                "links are not pinned: if the sensor is killed, its blocks end"
             );
         })
         .ok()

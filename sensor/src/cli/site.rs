@@ -15,12 +15,13 @@ const EMPTY_FILE: &str = "/dev/null";
 /// Configuration of the site that the captures are judged for.
 #[derive(Args)]
 pub(super) struct Site {
-    /// Configuration of the site that the captures are judged for, read as `sensor run` reads it, environment
-    /// included: its sections sensor, capture, tick and engine count. Default: built-in values, neither
-    /// /etc/sensor nor the environment.
+    /// Configuration file of the site, read as by `sensor run`, environment variables included; its
+    /// sections sensor, capture, tick and engine apply. Default: built-in values, without
+    /// /etc/sensor and the environment.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Set one key, e.g. engine.scan.failed_ports=30; overrides file and environment variables.
+    /// Set one key, for example engine.scan.failed_ports=30; overrides the file and environment
+    /// variables.
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
 }
@@ -34,7 +35,7 @@ impl Site {
         Ok(conditions::of_replay(&self.settings()?))
     }
 
-    /// As [`Self::conditions`], all of it.
+    /// Reads all settings, where [`Self::conditions`] gives those of a replay.
     ///
     /// # Errors
     /// As [`Self::conditions`].

@@ -9,10 +9,10 @@ use crate::config::{Override, Sources};
 /// Configuration of a command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConfigFlags {
-    /// Read this file instead of /etc/sensor/sensor.toml and /etc/sensor/conf.d.
+    /// Configuration file to read instead of /etc/sensor/sensor.toml and /etc/sensor/conf.d.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Set one key, e.g. respond.mode=enforce; overrides files and environment variables.
+    /// Set one key, for example respond.mode=enforce; overrides files and environment variables.
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment, global = true)]
     set: Vec<(String, String)>,
 }

@@ -23,27 +23,27 @@ use sensor_evaluate::train::{Plan, model_card, train};
     engine.naming.model_file.\n\nExample: sensor train ../shared/data --output naming.forest"
 )]
 pub struct Train {
-    /// Labelled captures, or folders of them.
+    /// Labelled captures, or folders of labelled captures.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     site: Site,
-    /// The model is written here.
+    /// File to write the model to.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// The model card is written here, as Markdown.
+    /// File to write the model card to, as Markdown.
     #[arg(long, alias = "card", value_name = "FILE")]
     model_card: Option<PathBuf>,
-    /// Chance begins with this.
+    /// Seed of the random number generator.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Trees of the forest.
+    /// Number of trees of the forest, from 1 to 512.
     #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u16).range(1..=512))]
     trees: u16,
-    /// Folds that captures are split into for judging.
+    /// Number of folds of the cross-validation by capture, from 2 to 1,000.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
     folds: u16,
-    /// One JSON object on standard output.
+    /// Print one JSON object to standard output.
     #[arg(long)]
     json: bool,
 }

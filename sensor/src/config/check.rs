@@ -10,11 +10,11 @@ use super::leaf::{Given, Item, Leaf, Origin};
 use super::put;
 use super::schema::{Kind, Schema, Setting, join};
 
-/// What was given, checked.
+/// Settings that were given, checked.
 #[derive(Default)]
 pub struct Checked {
     pub tree: Map<String, Value>,
-    /// By path, items as `detect.except[0].reason`.
+    /// Origins by path, items as `detect.except[0].reason`.
     pub origins: BTreeMap<String, Origin>,
     pub faults: Vec<Fault>,
     /// Tables of lists with a fault; examples stand in for what is wrong in them.

@@ -1,4 +1,4 @@
-//! From files, environment and flags to a list of keys with values and origins.
+//! Layers of settings: files, environment and flags become a list of keys with values and origins.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use super::leaf::{Given, Leaf, Origin};
 use super::read::Reader;
 use super::{DEFAULT_FILE, DEFAULT_FOLDER, ENVIRONMENT_PREFIX, Sources};
 
-/// What was set, of each key the strongest layer's.
+/// Values of all keys, each of the strongest layer that sets it.
 #[derive(Default)]
 pub struct Layers {
     leaves: BTreeMap<String, Leaf>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// Where a value was set.
+/// Place where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
@@ -33,7 +33,7 @@ pub struct Leaf {
     pub origin: Origin,
 }
 
-/// What a key was set to.
+/// Value that a key was set to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Given {
     Value(Value),

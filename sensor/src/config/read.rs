@@ -22,9 +22,9 @@ pub struct Reader<'a> {
 struct Place<'a> {
     /// Keys that it may have.
     settings: &'a [Setting],
-    /// Its path as people see it, `detect.except[0]`; empty for the whole.
+    /// Path as people see it, `detect.except[0]`; empty for the whole.
     name: &'a str,
-    /// Its path among the settings.
+    /// Path among the settings.
     prefix: &'a str,
     /// Origin of what stands at an offset.
     at: &'a dyn Fn(usize) -> Origin,
@@ -267,7 +267,7 @@ fn has_name(setting: &Setting, path: &str) -> bool {
     setting.path == path || setting.former.as_deref() == Some(path)
 }
 
-/// How a list is written.
+/// Example of how a list is written.
 const fn form(kind: Kind) -> &'static str {
     match kind {
         Kind::Tables => "[[…]] in a file, [{ key = value }] elsewhere",
@@ -318,7 +318,7 @@ fn plain(value: &Spanned<DeValue<'_>>) -> Value {
     }
 }
 
-/// As TOML would read it; what it can't read is text.
+/// Reads a value as TOML would; what that can't read is text.
 fn parse_value(text: &str) -> Value {
     DeValue::parse(text).map_or_else(|_| Value::from(text), |value| plain(&value))
 }

@@ -1,4 +1,4 @@
-//! What a new configuration changes in a running sensor.
+//! Changes of a running sensor by a new configuration.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use super::{Settings, get, put, settings};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub applied: Vec<String>,
-    /// In force at the next start.
+    /// Keys whose new values take effect at the next start.
     pub need_restart: Vec<String>,
 }
 

@@ -58,9 +58,9 @@ pub struct Setting {
     pub choices: Vec<String>,
     /// Least and greatest length of a list.
     pub n_items: [Option<usize>; 2],
-    /// Not changed by a reload.
+    /// Set if a reload doesn't change it.
     pub needs_restart: bool,
-    /// Not to be left out.
+    /// Set if it must be given.
     pub is_required: bool,
     /// Path under which a plain number was given before there were words; the number's unit is the
     /// last part of it.
@@ -209,7 +209,7 @@ fn collect(
     }
 }
 
-/// What the schema says of one key alone.
+/// Setting by the schema of one key.
 fn setting(path: &str, schema: &Value) -> Setting {
     let kind = kind(schema);
     let bounded = match kind {

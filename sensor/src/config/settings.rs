@@ -71,12 +71,12 @@ pub struct SensorSettings {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum AttachChoice {
-    /// In the driver, else in the network stack.
+    /// Driver (native XDP), else network stack.
     #[default]
     Auto,
-    /// In the driver only.
+    /// Driver only.
     Native,
-    /// In the network stack.
+    /// Network stack (generic XDP).
     Generic,
 }
 
@@ -86,12 +86,12 @@ pub enum AttachChoice {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum EgressChoice {
-    /// By TCX, else as a filter of the clsact qdisc.
+    /// TCX, else a filter of the clsact qdisc.
     #[default]
     Auto,
-    /// By TCX only (kernel 6.6 or later).
+    /// TCX only (kernel 6.6 or later).
     Tcx,
-    /// As a filter of the clsact qdisc.
+    /// Filter of the clsact qdisc.
     Clsact,
 }
 

@@ -26,7 +26,7 @@ struct Arguments {
     /// Recipes, groups, or RECIPE.VARIANT; `*` at the end stands for the rest. Without it, all.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// Those that the tests run: a minute.
+    /// Run only those that the tests run: a minute.
     #[arg(long, conflicts_with = "only")]
     quick: bool,
     /// Lists the recipes instead of running them.

@@ -52,16 +52,16 @@ pub fn chosen(names: &[String]) -> Result<Vec<Scenario>, Vec<String>> {
     Ok(all.into_iter().filter(is_chosen).collect())
 }
 
-/// What became of a batch.
+/// Outcome of a batch.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Entries of the manifest.
     pub made: Vec<Value>,
-    /// What failed, with the reason.
+    /// Scenarios that failed, with the reason.
     pub failed: Vec<(String, String)>,
 }
 
-/// How a batch is run.
+/// Settings of a batch.
 pub struct Batch<'a> {
     pub folder: &'a Folder,
     pub seed: u64,

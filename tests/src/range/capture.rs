@@ -30,7 +30,7 @@ pub struct Frame {
     pub port: usize,
 }
 
-/// What was captured, in order of time.
+/// Captured frames in order of time.
 #[derive(Debug, Default)]
 pub struct Frames {
     bytes: Vec<u8>,

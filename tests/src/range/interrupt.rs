@@ -8,7 +8,7 @@ extern "C" fn note(_: libc::c_int) {
     WANTED.store(true, Ordering::Relaxed);
 }
 
-/// From now on, SIGINT and SIGTERM are noted; the second SIGINT ends the program as usual.
+/// Notes SIGINT and SIGTERM from now on; the second SIGINT ends the program as usual.
 pub fn watch() {
     // SAFETY: integers, for which zeros are valid.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

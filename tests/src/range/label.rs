@@ -14,7 +14,7 @@ use super::recipe::{Mark, Recipe};
 pub enum Label {
     Benign,
     Attack,
-    /// What passes through a host that stands in another's place, or is done because of the attack.
+    /// Packets through a host that stands in another's place, or that are due to the attack.
     Ignore,
 }
 
@@ -209,7 +209,7 @@ pub struct Episode {
 pub struct Labels {
     pub runs: Vec<Run>,
     pub episodes: Vec<Episode>,
-    /// Of benign, attack and ignored packets.
+    /// Numbers of benign, attack and ignored packets.
     pub n: [u64; 3],
 }
 

@@ -35,7 +35,7 @@ impl Folder {
         })
     }
 
-    /// By now: others may write into the folder, too.
+    /// Tells if the folder has it by now: others may write into it, too.
     pub fn has(&self, id: &str) -> bool {
         let entries = read(&self.path.join("manifest.json"));
         entries.is_ok_and(|entries| entries.contains_key(id))

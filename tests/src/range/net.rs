@@ -26,12 +26,12 @@ const PASSWORD_HASH: &str = "$6$rangesalt$uxJnkZH05soRMqP3QCxAFPVu/ZTOcroDypCDIK
 pub struct Net {
     tag: String,
     names: Vec<String>,
-    /// By name of the switch's port: the host behind it.
+    /// Hosts by the name of the switch's port that they are behind.
     pub ports: HashMap<String, String>,
     _relay: Option<Relay>,
 }
 
-/// How a site is cabled.
+/// Cabling of a site.
 pub struct Cabling<'a> {
     pub site: &'a Site,
     pub path: Path,
@@ -80,7 +80,7 @@ impl Net {
         format!("{}-{host}", self.tag)
     }
 
-    /// Where the frames of the switch are read.
+    /// Path of the namespace of the switch, where its frames are read.
     pub fn switch(&self) -> PathBuf {
         PathBuf::from(format!("/run/netns/{}", self.namespace("switch")))
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::recipe::{Scenario, State};
 use super::recipes::background;
 
-/// What the frame itself and the shell of the recipes run.
+/// Packages of the programs that the frame itself and the shell of the recipes run.
 const ALWAYS: [&str; 5] = ["iproute2", "ethtool", "coreutils", "util-linux", "procps"];
 
 /// Packages of one scenario.

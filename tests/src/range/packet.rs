@@ -23,7 +23,7 @@ impl Ends {
     }
 }
 
-/// What a frame carries.
+/// Content of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Ip(Ends),
@@ -36,7 +36,7 @@ pub enum Kind {
 pub struct Packet {
     pub to_mac: Mac,
     pub kind: Kind,
-    /// Of an ICMP error: whom it is about.
+    /// Endpoints that an ICMP error is about.
     pub quoted: Option<Ends>,
     /// Type of an ICMP or ICMPv6 message.
     pub icmp_type: Option<u8>,

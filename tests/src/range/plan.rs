@@ -88,7 +88,7 @@ impl Host {
         }
     }
 
-    /// From its station's address (RFC 4291, appendix A).
+    /// Derives it from its station's address (RFC 4291, appendix A).
     pub fn link_local(&self) -> Ipv6Addr {
         let [a, b, c, d, e, f] = self.mac.map(u16::from);
         Ipv6Addr::new(

@@ -1,4 +1,4 @@
-//! What a recipe is made of: hosts, services, steps, variants and what must have happened.
+//! Parts of a recipe: hosts, services, steps, variants and what must have happened.
 
 /// Addresses that the steps are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub enum Family {
     V6,
 }
 
-/// Which side of the router a host is on.
+/// Side of the router that a host is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Inside,
@@ -38,7 +38,7 @@ pub const fn outside(name: &'static str, count: usize) -> Role {
     }
 }
 
-/// How it is known that a service answers; asked on its own host, so that nothing is captured.
+/// Check that a service answers; made on its own host, so that nothing is captured.
 #[derive(Clone, Copy, Debug)]
 pub enum Ready {
     Tcp(u16),
@@ -72,14 +72,14 @@ pub struct Service {
     pub program: &'static Program,
 }
 
-/// How a step has to end for the sample to be one.
+/// End that a step must have for the sample to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
     Well,
-    /// By a code other than 0: a guesser that found nothing.
+    /// Exit with a code other than 0: a guesser that found nothing.
     Badly,
     Anyhow,
-    /// By us, when all others have ended.
+    /// Ended by the range, when all others have ended.
     WithTheScene,
 }
 
@@ -113,7 +113,7 @@ impl Step {
     }
 }
 
-/// What lies between those who ask and those who answer, one way.
+/// Path between those who ask and those who answer, one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     pub name: &'static str,
@@ -138,7 +138,7 @@ pub const WAN: Path = path("wan", 9_000, 2_000, 300);
 pub const FAR: Path = path("far", 75_000, 8_000, 1_000);
 pub const MOBILE: Path = path("mobile", 35_000, 30_000, 10_000);
 
-/// Whether what is asked for is there.
+/// State of what is asked for: there or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Up,
@@ -173,7 +173,7 @@ pub struct Variant {
     pub path: Path,
     pub state: State,
     pub family: Family,
-    /// With ordinary traffic of the site around it.
+    /// Set for ordinary traffic of the site around it.
     pub has_background: bool,
 }
 
@@ -210,35 +210,35 @@ impl Variant {
     }
 }
 
-/// What belongs to the attack.
+/// Packets that belong to the attack.
 #[derive(Clone, Copy, Debug)]
 pub enum Mark {
     /// Whatever hosts of a role send or get.
     Of(&'static str),
-    /// The same, and whatever has an address that no host of the range has.
+    /// Packets of the host, and those with an address that no host of the range has.
     Forged(&'static str),
     /// Whatever hosts of a role send or get; that the router then asks for hosts that aren't there is
     /// to be ignored.
     Sweep(&'static str),
     /// Packets between hosts of two roles.
     Between(&'static str, &'static str),
-    /// Those of them from or to a port of the second.
+    /// Packets between both, from or to a port of the second.
     Service(&'static str, &'static str, u16),
     /// ARP, neighbour discovery and DHCP from the cables of a role, and the answers to stations that
     /// it invents; what else passes through it is to be ignored.
     Claims(&'static str),
 }
 
-/// What must have happened, so that the sample is what its label says.
+/// Condition that must hold, so that the sample is what its label says.
 #[derive(Clone, Copy, Debug)]
 pub enum Check {
-    /// At least so many packets of a protocol (`tcp`, `udp`, `icmp`, `arp` …) or port (`tcp/22`).
+    /// Minimum number of packets of a protocol (`tcp`, `udp`, `icmp`, `arp` …) or port (`tcp/22`).
     Packets(&'static str, u64),
     /// A step's or service's output holds a text at least so often; by role or program.
     Says(&'static str, &'static str, u64),
 }
 
-/// What else may run at the same time.
+/// Other scenarios that may run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Nothing: it needs the machine.
@@ -273,13 +273,13 @@ pub struct Recipe {
     pub limit_s: u32,
     /// Silence that ends an episode of the attack.
     pub gap_s: u32,
-    /// Where it is captured: on the switch of the site, or on the net outside of it.
+    /// Place of the capture: the switch of the site, or the net outside of it.
     pub at: Side,
     /// The router hides the site behind its own address.
     pub has_nat: bool,
 }
 
-/// What recipes of ordinary traffic are made from.
+/// Base of the recipes of ordinary traffic.
 pub const BENIGN: Recipe = Recipe {
     name: "",
     about: "",
@@ -300,7 +300,7 @@ pub const BENIGN: Recipe = Recipe {
     has_nat: false,
 };
 
-/// What recipes of attacks are made from: an attacker outside, and all that it sends and gets.
+/// Base of the recipes of attacks: an attacker outside, and all that it sends and gets.
 pub const ATTACK: Recipe = Recipe {
     roles: &[inside("server", 1), outside("attacker", 1)],
     marks: &[Mark::Of("attacker")],

@@ -19,7 +19,8 @@ mod web;
 
 use super::recipe::Recipe;
 
-/// What the tests run: short, and from few and small packages that start no services of their own.
+/// Recipes that the tests run: short, and from few and small packages that start no services of
+/// their own.
 pub const QUICK: &[&str] = &[
     "dropbear_loop.quick",
     "python_poll.quick",

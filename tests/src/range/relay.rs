@@ -169,7 +169,7 @@ fn open_all(namespace: &File, cables: &[Cable]) -> Result<Vec<OwnedFd>> {
     ends.map(|end| packet_socket(Some(end))).collect()
 }
 
-/// By time, then in order of arrival: time in µs, number, end to send at, frame.
+/// Frame ordered by time, then by arrival: time in µs, number, end to send at, frame.
 type Queued = (u64, u64, usize, Vec<u8>);
 
 struct Work {
@@ -178,7 +178,7 @@ struct Work {
     random: Random,
     start: Instant,
     queue: BinaryHeap<Reverse<Queued>>,
-    /// When the latest frame of each end is due.
+    /// Times when the latest frame of each end is due.
     latest: Vec<u64>,
     n_frames: u64,
 }

@@ -25,10 +25,10 @@ use crate::wait_until;
 
 /// A service that is not up by then never will be.
 const START: Duration = Duration::from_secs(90);
-/// What is under way when the last step ends still counts.
+/// Time after the last step in which packets under way still count.
 const LINGER: Duration = Duration::from_millis(1_500);
 
-/// What a scenario gave.
+/// Result of a scenario.
 pub struct Sample {
     pub frames: Frames,
     pub labels: Labels,
@@ -301,7 +301,7 @@ impl<'a> Scene<'a> {
         Ok(Process { child, name, log })
     }
 
-    /// What the shell of a host is told.
+    /// Environment of the shell of a host.
     fn environment(&self, host: &Host) -> HashMap<String, String> {
         let variant = self.scenario.variant;
         let plan = self.site.plan;

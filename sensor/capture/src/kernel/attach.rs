@@ -144,7 +144,7 @@ fn without_trace(error: ProgramError) -> anyhow::Error {
     let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
     let end = lines.len().saturating_sub(LAST_LINES);
     let reason = lines.get(end..).unwrap_or_default().join("; ");
-    anyhow::anyhow!("{io_error}; the verifier's last words: {reason}")
+    anyhow::anyhow!("{io_error}; last lines of the verifier: {reason}")
 }
 
 /// Attaches to an interface, or takes over what a run before left there: the program is replaced in
@@ -216,7 +216,7 @@ fn take_over_ingress(
     };
     let mode = attached_mode(name)?;
     if wanted.is_some_and(|wanted| wanted != mode) {
-        info!(interface = name, "attached anew, in another mode");
+        info!(interface = name, "attached again, in another mode");
     } else {
         let program_name = ingress_name(interface);
         let program = kernel.ingress_program(program_name)?;
@@ -231,7 +231,7 @@ fn take_over_ingress(
             Err(cause) => warn!(
                 interface = name,
                 cause = chain(&cause),
-                "the program of the run before can't be replaced: attached anew"
+                "the program of the previous run can't be replaced: attached again"
             ),
         }
     }
@@ -374,7 +374,7 @@ fn take_or_attach_egress(
                 Err(cause) => warn!(
                     interface = name,
                     cause = chain(&cause),
-                    "the egress program of the run before can't be replaced: attached anew"
+                    "the egress program of the previous run can't be replaced: attached again"
                 ),
             }
         }
@@ -454,7 +454,7 @@ fn remove_empty_clsact(index: u32) {
         warn!(
             interface = index,
             cause = format!("{cause:#}"),
-            "clsact stays"
+            "clsact qdisc not removed"
         );
     }
 }
@@ -469,9 +469,9 @@ pub fn take_off_left_over(name: &str) -> usize {
     match tc::qdisc_detach_program(name, TcAttachType::Egress, EGRESS) {
         Ok(()) => info!(
             interface = name,
-            n_filters, "took off the egress filter of a sensor that was killed"
+            n_filters, "removed the egress filter of a killed sensor"
         ),
-        Err(cause) => warn!(interface = name, %cause, "a left-over egress filter stays"),
+        Err(cause) => warn!(interface = name, %cause, "left-over egress filter not removed"),
     }
     n_filters
 }

@@ -57,7 +57,7 @@ pub struct ClockStep {
     pub ahead_ns: u64,
 }
 
-/// What turns stamps into unix time from one moment on.
+/// Offset that turns stamps into unix time from one moment on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Step {
     from_ns: u64,
@@ -179,7 +179,7 @@ impl Clock {
         }
     }
 
-    /// What holds now.
+    /// Offset that holds now.
     pub(super) fn offsets(&self) -> Offsets {
         *self.lock()
     }
@@ -192,7 +192,7 @@ impl Clock {
         self.lock().follow(reading)
     }
 
-    /// How far event time is ahead of the wall clock, nanoseconds.
+    /// Lead of event time over the wall clock, nanoseconds.
     pub(super) fn ahead_ns(&self) -> u64 {
         self.lock().last().ahead_ns(monotonic_ns())
     }
@@ -233,7 +233,7 @@ pub fn process_monotonic_ns() -> u64 {
         .wrapping_add(time.tv_nsec as u64)
 }
 
-/// How far CLOCK_MONOTONIC of this process is ahead of the kernel's; 0 without time namespaces.
+/// Lead of this process's CLOCK_MONOTONIC over the kernel's; 0 without time namespaces.
 fn namespace_offset_ns() -> i64 {
     let text = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
     monotonic_offset_ns(&text).unwrap_or_default()

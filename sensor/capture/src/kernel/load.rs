@@ -303,7 +303,7 @@ impl Kernel {
         self.clock.follow(ClockReading::now()?)
     }
 
-    /// How far event time is ahead of the wall clock after that was set back, nanoseconds.
+    /// Lead of event time over the wall clock after that was set back, nanoseconds.
     pub fn clock_ahead_ns(&self) -> u64 {
         self.clock.ahead_ns()
     }

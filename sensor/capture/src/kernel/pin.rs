@@ -171,12 +171,12 @@ impl Pins {
             counts: seed.is_some() && has_all(&counts, &COUNTS),
         };
         if is_left && !adopted.lists {
-            warn!("the lists of the run before have another layout: its blocks end");
+            warn!("lists of the previous run have another layout: its blocks end");
         }
         if is_left && !adopted.counts {
             warn!(
-                "the run before had another program, or tables of another size: flows and counters \
-                 begin anew"
+                "the previous run had another program or other table sizes: flows and counters start \
+                 from zero"
             );
         }
         for (folder, is_adopted) in [(&lists, adopted.lists), (&counts, adopted.counts)] {
@@ -376,7 +376,7 @@ fn remove_folder(folder: &Path) {
 
 fn remove_file(path: &Path) {
     if let Err(cause) = fs::remove_file(path) {
-        warn!(path = %path.display(), %cause, "a pin could not be removed");
+        warn!(path = %path.display(), %cause, "pin not removed");
     }
 }
 

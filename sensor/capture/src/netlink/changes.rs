@@ -91,7 +91,7 @@ impl Changes {
     }
 
     fn of_groups(groups: u32) -> Result<Self> {
-        let socket = Socket::open(ROUTE, groups).context("no subscription to changes")?;
+        let socket = Socket::open(ROUTE, groups).context("can't subscribe to changes")?;
         // What does not fit is told by the kernel, and everything is read again.
         let _default = set_socket_recv_buffer_size(socket.as_fd(), BUFFER_BYTES);
         Ok(Self { socket })

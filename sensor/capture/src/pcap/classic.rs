@@ -71,7 +71,7 @@ pub(super) struct Classic {
     last_ns: Option<u64>,
 }
 
-/// What a record's header says.
+/// Header of a record.
 struct Head {
     at_ns: u64,
     captured_len: u32,
@@ -220,7 +220,7 @@ impl Classic {
         seconds * NS_PER_S + fraction.min(NS_PER_S - 1)
     }
 
-    /// Whether a header could be one, be it strange; garbage hardly ever is.
+    /// Tells if a header could be one, however strange; garbage hardly ever could.
     fn is_formed(&self, header: &[u8]) -> bool {
         let header = header.get(..self.variant.record_header_len);
         let Some(header) = header.filter(|header| header.iter().any(|byte| *byte != 0)) else {
@@ -232,7 +232,7 @@ impl Classic {
             && head.captured_len <= head.wire_len
     }
 
-    /// Whether a header is one that a program would write.
+    /// Tells if a header is one that a program would write.
     fn is_believed(&self, header: &[u8], near_ns: Option<u64>) -> bool {
         if header.len() < self.variant.record_header_len {
             return false;
@@ -246,7 +246,7 @@ impl Classic {
             && is_near
     }
 
-    /// Whether records begin here: several in a row, or up to the end of the file.
+    /// Tells if records begin here: several in a row, or up to the end of the file.
     pub(super) fn begins_records(&self, mut bytes: &[u8], is_all: bool) -> bool {
         for n in 0..CHAIN {
             if n > 0 && (super::begins_part(bytes) || (bytes.is_empty() && is_all)) {

@@ -68,7 +68,7 @@ pub enum CaptureError {
     },
     /// Faults of a kind that was named often enough.
     More {
-        /// How many more there were.
+        /// Number of further ones.
         n: u64,
         /// The kind, in the plural.
         what: &'static str,
@@ -89,15 +89,15 @@ pub enum Then {
 /// A stamp that is out of line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimeFault {
-    /// It alone is later than those around it.
+    /// Later than those around it, alone.
     Ahead { by_ns: u64 },
-    /// It alone is earlier than those around it.
+    /// Earlier than those around it, alone.
     Behind { by_ns: u64 },
-    /// From it on, stamps are earlier than before.
+    /// Earlier than before, as are those that follow.
     SetBack { by_ns: u64 },
-    /// It is of another interface, and came too late to be put in its place.
+    /// Frame of another interface that came too late to be put in its place.
     Late { by_ns: u64 },
-    /// Its fraction is a second or more.
+    /// Fraction of a second or more.
     Fraction,
 }
 

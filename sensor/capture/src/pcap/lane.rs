@@ -26,7 +26,7 @@ pub(super) struct Lane {
 /// Event time of a frame, and what is wrong about its stamp.
 pub(super) type Settled = (u64, Option<TimeFault>);
 
-/// How far stamps can be looked ahead at.
+/// Reach of looking ahead at stamps.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     /// Nothing can be added to what waits.

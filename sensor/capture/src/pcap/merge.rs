@@ -10,7 +10,7 @@ use super::{Data, Record};
 const MAX_HELD: usize = 64 << 20;
 /// Frames of a pipe wait this long, by their stamps.
 const MAX_WAIT_LIVE_NS: u64 = 5_000_000_000;
-/// What a frame takes besides its bytes.
+/// Memory that a frame takes besides its bytes.
 const FRAME_COST: usize = 128;
 /// Interfaces of one section whose frames are put in order. Those of more are read as they come.
 const MAX_MERGED: usize = 64;

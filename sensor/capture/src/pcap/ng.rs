@@ -250,7 +250,7 @@ impl Ng {
         })
     }
 
-    /// Whether a block begins here, with its length before and behind it.
+    /// Tells if a block begins here, with its length before and behind it.
     pub(super) fn begins_block(&self, bytes: &[u8]) -> bool {
         let (kind, len) = (self.order.u32_at(bytes, 0), self.order.u32_at(bytes, 4));
         let is_known = (1..=LAST_LOW_TYPE).contains(&kind) || CUSTOM_TYPES.contains(&kind);
@@ -294,7 +294,7 @@ fn lost(source: &Source, what: &'static str) -> Fault {
     }
 }
 
-/// As [`lost`], where blocks that follow can't be understood either.
+/// Fault as of [`lost`], where blocks that follow can't be understood either.
 fn lost_to_next_section(source: &Source, what: &'static str) -> Fault {
     Fault::LostSection {
         offset: source.offset(),

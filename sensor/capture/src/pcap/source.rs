@@ -31,7 +31,7 @@ pub(super) struct Source {
     /// Offset in the unpacked file of the buffer's first byte.
     base: u64,
     file_size: u64,
-    /// What was read of the file as stored, where the reader is gone.
+    /// Bytes that were read of the file as stored, where the reader is gone.
     file_read: u64,
     /// A pipe or the like: what comes next may not be there yet.
     is_live: bool,

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// How much of a compressed file is read at a time.
+/// Bytes of a compressed file read at a time.
 const CHUNK_LEN: usize = 128 << 10;
 /// zstd files that need a larger window than 2 to this power are refused, to bound memory.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;

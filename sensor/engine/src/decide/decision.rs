@@ -13,7 +13,7 @@ use crate::config::{DecideConfig, SECOND_NS};
 use crate::detect::{Finding, MaxResponse, Severity};
 use crate::features::{Ledger, TableUse};
 
-/// What is done about a source's packets, from the weakest on.
+/// Action on a source's packets, from the weakest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     RateLimit,

@@ -51,7 +51,7 @@ const COUNTED: &[Counted] = &[
     ),
     words(
         "ports_failed",
-        "ports asked for in vain, each from another port,",
+        "ports that refused or did not answer, each from another port,",
     ),
     words(
         "odd_flags_or_protocol_pps",

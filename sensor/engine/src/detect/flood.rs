@@ -449,7 +449,7 @@ const fn evidence(name: &'static str, observed: f64, expected: f64, share: f64) 
     }
 }
 
-/// That nobody answers is an outcome; echoes and fragments are judged by their number.
+/// Silence is an outcome; echoes and fragments are judged by their number.
 const fn grades(quantity: Quantity) -> Grades {
     match quantity {
         Quantity::Icmp | Quantity::Fragment => Grades::SHAPE,

@@ -208,7 +208,7 @@ fn lowered(by: &Lowered) -> String {
         Lowered::WarmUp => {
             "less than ten minutes of traffic seen, limits are priors still".to_owned()
         }
-        Lowered::Drift => "the traffic changed lately, and scores are calibrated anew".to_owned(),
+        Lowered::Drift => "the traffic changed recently; scores are being recalibrated".to_owned(),
         Lowered::Loss { stage, reason } => {
             format!("{stage} shed something within the minute before ({reason})")
         }

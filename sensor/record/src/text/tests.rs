@@ -71,7 +71,7 @@ fn drift_is_no_loss() {
     });
     let told = told(&account);
     assert!(
-        told.contains("lowered by: the traffic changed lately, and scores are calibrated anew.")
+        told.contains("lowered by: the traffic changed recently; scores are being recalibrated.")
     );
     assert!(!told.contains("shed"), "{told}");
 }

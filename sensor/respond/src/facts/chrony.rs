@@ -26,7 +26,7 @@ const MODE_AT: usize = 26;
 /// A reference clock, whose address is a name.
 const MODE_CLOCK: u16 = 2;
 
-/// Where chronyd answers: always on loopback, unless `cmdport 0` says that it doesn't.
+/// Port on which chronyd answers: always on loopback, unless `cmdport 0` says that it doesn't.
 pub const PORT: u16 = 323;
 const PATIENCE: Duration = Duration::from_millis(200);
 const N_TRIES: u32 = 3;

@@ -30,7 +30,7 @@ const PORTS_EVERY: Duration = Duration::from_secs(10);
 /// that of other servers.
 const GRACE_OPENSSH: Duration = Duration::from_secs(120);
 const GRACE_OTHERS: Duration = Duration::from_secs(300);
-/// What a connection may last longer than it is granted to log in.
+/// Time that a connection may last longer than it is granted to log in.
 const GRACE_SLACK: Duration = Duration::from_secs(10);
 /// `USER_PROCESS` of utmp(5).
 const UTMP_USER: i16 = 7;
@@ -45,7 +45,7 @@ pub struct Sessions {
     has_looked: bool,
 }
 
-/// Where things are found.
+/// Paths of the files that are read.
 #[derive(Clone, Debug)]
 struct Places {
     config: PathBuf,
@@ -67,14 +67,14 @@ impl Default for Places {
     }
 }
 
-/// What is known of a connection.
+/// Known facts of a connection.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     since: Instant,
     is_session: bool,
 }
 
-/// What is set for SSH servers.
+/// Settings of SSH servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Settings {
     ports: BTreeSet<u16>,
@@ -253,8 +253,8 @@ fn inodes(process: &Path) -> Vec<u32> {
     targets.filter_map(inode).collect()
 }
 
-/// Whether one of the processes that hold a connection is a user's: before the login they are called
-/// "sshd: [accepted]", "sshd: USER [priv]" and "sshd: USER [net]".
+/// Tells if one of the processes that hold a connection is a user's: before the login they are
+/// called "sshd: [accepted]", "sshd: USER [priv]" and "sshd: USER [net]".
 fn says_session(titles: &[String]) -> bool {
     titles.iter().any(|title| {
         let Some(("sshd" | "sshd-session", rest)) = title.split_once(": ") else {
@@ -421,7 +421,7 @@ mod tests {
         }
     }
 
-    /// Whoever guesses passwords must not be safe by it.
+    /// Password guessers must not be protected by it.
     #[test]
     fn a_new_connection_is_a_session_when_it_lasts_and_an_old_one_at_once() {
         let mut sessions = Sessions {

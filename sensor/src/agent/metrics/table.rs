@@ -14,7 +14,7 @@ use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
 use sensor_respond::Fact;
 
-/// How a metric behaves.
+/// Type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Counter,
@@ -138,7 +138,7 @@ const FAMILIES: &[Family] = &[
     ),
     counter(
         "sensor_capture_unstable_reads_total",
-        "Rows that the kernel kept changing while they were read, and that were given up",
+        "Rows skipped because the kernel kept changing them while they were read",
         |now, out| out.add(&[], now.n_unstable as f64),
     ),
     gauge(
@@ -207,12 +207,12 @@ const FAMILIES: &[Family] = &[
     ),
     counter(
         "sensor_models_drifts_total",
-        "Changes of the models' input distribution that were noticed",
+        "Changes detected in the models' input distribution",
         |now, out| out.add(&[], now.engine.n_drifts as f64),
     ),
     gauge(
         "sensor_models_adapting",
-        "Kinds of subjects whose scores are calibrated anew after a change of the traffic",
+        "Kinds of subjects whose scores are being recalibrated after a change of the traffic",
         |now, out| out.add(&[], now.engine.n_adapting as f64),
     ),
     counter(

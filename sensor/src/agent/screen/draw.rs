@@ -1,4 +1,4 @@
-//! What the screen looks like, from what is known.
+//! Drawing of the screen from a snapshot.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub struct Picture {
     pub blocks: Vec<Blocked>,
     /// The newest first.
     pub decisions: Vec<Decision>,
-    /// What times are shown in.
+    /// Time zone of the times shown.
     pub zone: Zone,
     pub log: Vec<String>,
 }
@@ -287,7 +287,7 @@ mod tests {
                 ..example::block()
             }],
             decisions: vec![example::decision()],
-            log: vec!["control socket open".to_owned()],
+            log: vec!["control socket listening".to_owned()],
         }
     }
 
@@ -311,7 +311,7 @@ mod tests {
             "198.51.100.7",
             "9 s",
             "refused: gateway",
-            "control socket open",
+            "control socket listening",
         ] {
             assert!(text.contains(part), "{part} missing:\n{text}");
         }

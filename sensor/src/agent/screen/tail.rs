@@ -26,7 +26,7 @@ impl LogTail {
     }
 }
 
-/// Of one event: tracing writes a whole line at once.
+/// Writer of one event: tracing writes a whole line at once.
 pub struct TailWriter(LogTail);
 
 impl io::Write for TailWriter {

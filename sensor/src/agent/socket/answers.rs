@@ -1,4 +1,4 @@
-//! Who knows what is asked: the snapshot, the recent incidents, the tables, the engine.
+//! Sources of the answers: the snapshot, the recent incidents, the tables, the engine.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -116,7 +116,8 @@ impl Answers {
         let account = self.account(id)?;
         let incident_id = account.id().to_owned();
         let entity = account.entity().ok_or_else(|| {
-            let message = "of a station on the link nothing is learned: there is nothing to change";
+            let message =
+                "the models learn nothing about stations on the link: feedback has no effect";
             Refusal::new(Code::Refused, message)
         })?;
         let by = Origin::Operator { uid };
@@ -187,7 +188,7 @@ impl Answers {
     }
 }
 
-/// How the programs hang on an interface, for others.
+/// Converts an attachment into its record.
 pub fn attached(at: &Attachment) -> Attached {
     Attached {
         interface: at.interface.clone(),

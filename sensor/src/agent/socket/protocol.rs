@@ -1,4 +1,4 @@
-//! What is said over the socket: one JSON object per line, each request answered by one line.
+//! Protocol of the socket: one JSON object per line, each request answered by one line.
 //!
 //! ```text
 //! {"v":1,"command":"flows","network":"10.0.0.0/8","limit":5}
@@ -27,7 +27,7 @@ pub const VERSION: u64 = 1;
 /// Bytes of one request line.
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;
 
-/// What may be asked.
+/// Request of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
@@ -42,7 +42,7 @@ pub enum Request {
     Explain {
         id: Name,
     },
-    /// What an incident was, as a person says.
+    /// Feedback of a person on an incident.
     #[serde(alias = "verdict")]
     Feedback {
         id: Name,
@@ -142,11 +142,11 @@ pub enum Code {
     /// Too many clients, or the engine has no time.
     Busy,
     TooLarge,
-    /// Whoever asked may ask, but not order.
+    /// Order by a client that may only query.
     Forbidden,
     /// The engine said no, e.g. because an address is protected.
     Refused,
-    /// There is no such thing.
+    /// Nothing matches the request.
     NotFound,
     Failed,
 }

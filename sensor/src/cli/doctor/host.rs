@@ -158,7 +158,8 @@ fn bpffs() -> Finding {
     }
 }
 
-/// From 5.11 on the memory of maps counts against the control group, not against this limit.
+/// Checks the limit of locked memory. From Linux 5.11 on the memory of maps counts against the
+/// control group, not against this limit.
 fn memory_lock(version: Option<(u32, u32)>) -> Finding {
     const CHECK: &str = "memory_lock";
     if version.is_none_or(|version| version >= (5, 11)) {
@@ -179,7 +180,7 @@ fn memory_lock(version: Option<(u32, u32)>) -> Finding {
     }
 }
 
-/// What the maps take with default capacities (`sensor_common::limits`).
+/// Memory of the maps with default capacities (`sensor_common::limits`).
 fn map_bytes(n_cpus: u64) -> u64 {
     let bucket = size_of::<Bucket>() + size_of::<Outers>();
     let flows = u64::from(limits::FLOW_BUCKETS_PER_CPU) * bucket as u64;
@@ -225,7 +226,7 @@ fn unprivileged() -> Finding {
     }
 }
 
-/// What the guard protects by: enforcement waits for all of it.
+/// Checks the facts that the guard protects by: enforcement waits for all of them.
 fn guard() -> Finding {
     const CHECK: &str = "guard";
     let mut host = Host::default();

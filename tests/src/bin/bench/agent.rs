@@ -1,4 +1,4 @@
-//! What the agent's parts do: loading, draining, the engine, replay.
+//! Speed of the agent's parts: loading, draining, the engine, replay.
 
 use std::fs::File;
 use std::io::BufWriter;

@@ -210,7 +210,7 @@ pub fn fill_lists(sensor: &mut Sensor) -> Result<Loaded> {
     })
 }
 
-/// What full lists cost who is not on them, and who is.
+/// Measures the cost of full lists, for sources on them and for others.
 pub fn measure_blocks(effort: Effort) -> Result<Value> {
     eprintln!("block-lists of {FULL} hosts and {FULL} prefixes");
     let mut driver = Driver::new()?;

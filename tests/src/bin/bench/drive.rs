@@ -6,7 +6,7 @@ use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, Pod};
 use sensor_tests::frames::{IPV4, IPV6, Ipv4, ethernet, ipv6, tcp, udp};
 
-/// As the program has it.
+/// Copy of the program's.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Sources {
@@ -88,7 +88,7 @@ impl Driver {
         &mut self.object
     }
 
-    /// Which sources the packets have.
+    /// Sets the sources of the packets.
     ///
     /// # Errors
     /// The kernel's.

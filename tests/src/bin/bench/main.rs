@@ -31,7 +31,7 @@ Needs root. Takes some minutes; nothing else should run meanwhile.
 example: cargo xtask bench --json | jq '.datapath[] | select(.flows == 1000)'
 ";
 
-/// How much is measured.
+/// Effort of the measurements.
 #[derive(Clone, Copy)]
 pub struct Effort {
     pub n_rounds: usize,

@@ -1,5 +1,4 @@
-//! What scoring costs: vectors a second on one core, of all models that are on by default and of
-//! each.
+//! Cost of scoring: vectors a second on one core, of all models that are on by default and of each.
 
 use std::time::Instant;
 
@@ -34,7 +33,7 @@ pub fn measure() -> Result<Value> {
     Ok(Value::Object(results))
 }
 
-/// What an engine makes of clients that come and go.
+/// Vectors that an engine makes of clients that come and go.
 fn vectors() -> Vec<(u64, Vector)> {
     let mut engine = Engine::new(Config {
         emit_vectors: true,

@@ -1,4 +1,4 @@
-//! What of a core the running agent takes: its CPU time while 100,000 packets/s come in.
+//! Share of a core that the running agent takes: its CPU time while 100,000 packets/s come in.
 
 use std::fs::File;
 use std::io::BufWriter;

@@ -22,10 +22,10 @@ const XDP_DROP: u32 = 1;
 /// Enough for half a second at eleven million packets per second, more than a CPU sends.
 const N_FRAMES: u32 = 6_000_000;
 const BATCH: u32 = 64;
-/// When the rate is steady, and how long it is looked at.
+/// Time until the rate is steady.
 const SETTLE: Duration = Duration::from_millis(60);
 const LOOK: Duration = Duration::from_millis(300);
-/// How often rings are emptied.
+/// Time between emptyings of the rings.
 const DRAIN: Duration = Duration::from_millis(4);
 
 /// A namespace with two interfaces that are joined.
@@ -144,7 +144,7 @@ fn ip(line: &str) -> Result<()> {
     run(Command::new("ip").args(line.split_whitespace())).map(|_| ())
 }
 
-/// Who receives.
+/// Receiver of the packets.
 enum Receiver<'a> {
     /// A program of the driver's object.
     Plain(&'static str),
@@ -166,7 +166,7 @@ struct Rate {
     received: f64,
 }
 
-/// What a receiver takes of what is sent.
+/// Measures the rate at which a receiver takes what is sent.
 fn rate(
     wire: &Wire,
     driver: &mut Driver,

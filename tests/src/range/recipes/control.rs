@@ -39,7 +39,7 @@ const BEATS: &[Variant] = &[
     .over(FAR),
 ];
 
-/// Those that take their time.
+/// Variants that take their time.
 const LONG_BEATS: &[Variant] = &[
     variant("s30", &[("EVERY", "30"), ("JITTER", "0"), ("COUNT", "40")]).over(WAN),
     variant(

@@ -68,7 +68,7 @@ const REQUEST_FLOOD: Recipe = Recipe {
     ..ATTACK
 };
 
-/// The same from twenty sources.
+/// Floods from twenty sources.
 const MANY: Recipe = Recipe {
     roles: &[inside("server", 1), outside("attacker", 20)],
     ..REQUEST_FLOOD

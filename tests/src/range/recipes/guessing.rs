@@ -30,7 +30,7 @@ const RATES: &[Variant] = &[
         .v6(),
 ];
 
-/// The same for tools that can't be given an IPv6 address.
+/// Variants for tools that can't be given an IPv6 address.
 const RATES_V4: &[Variant] = &[
     RATES[0],
     RATES[1],
@@ -49,7 +49,7 @@ const GUESS: Recipe = Recipe {
     ..ATTACK
 };
 
-/// For tools that find no service far away.
+/// Variants for tools that find no service far away.
 const FEW: &[Variant] = &[RATES[0], RATES[1]];
 
 macro_rules! guess {

@@ -6,7 +6,7 @@ use super::super::recipe::{
 use super::names::AUTH;
 use super::services::{NGINX, PYTHON_HTTP, SSHD};
 
-/// From outside through the router, and beside the target.
+/// Variants from outside through the router, and beside the target.
 const SCANS: &[Variant] = &[
     variant("wan", &[]).over(WAN),
     variant("lan", &[]),
@@ -24,7 +24,7 @@ const SCAN: Recipe = Recipe {
     ..ATTACK
 };
 
-/// The same without IPv6.
+/// Variants without IPv6.
 const SCANS_V4: &[Variant] = &[SCANS[0], SCANS[1], SCANS[2]];
 
 /// Guesses at paths, many and few at a time.

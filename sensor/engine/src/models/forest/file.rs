@@ -47,7 +47,7 @@ impl fmt::Display for ForestError {
                  {SCHEMA_VERSION} ({:016x}); {REMEDY}",
                 schema_hash()
             ),
-            Self::Damaged => write!(f, "damaged naming model; copy it anew, or {REMEDY}"),
+            Self::Damaged => write!(f, "damaged naming model; copy it again, or {REMEDY}"),
             Self::Limits(what) => write!(f, "naming model with {what}; {REMEDY}"),
             Self::Class(name) => write!(
                 f,
