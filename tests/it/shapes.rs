@@ -60,6 +60,11 @@ pub(crate) fn scattered(n: u64) -> Ip {
     [45 + (n % 100) as u8, a, b, c]
 }
 
+fn families_of(name: &str, mut frames: Vec<Frame>) -> Vec<String> {
+    frames.sort_by_key(|(at_us, _)| *at_us);
+    families(&replay(&[&capture(&format!("shape-{name}"), &frames)]))
+}
+
 #[track_caller]
 fn finds(name: &str, mut frames: Vec<Frame>, expected: &[&str]) {
     frames.sort_by_key(|(at_us, _)| *at_us);
@@ -269,6 +274,56 @@ fn scans_and_sweeps_are_found_and_peer_to_peer_is_not() {
         })
         .collect();
     finds("peers", peers, &[]);
+}
+
+#[test]
+fn probes_that_open_no_connection_are_a_scan_and_late_segments_are_none() {
+    // ACK, FIN and ACK (Maimon), RST, SYN and ACK; each answered by RST, or by nothing.
+    for (name, flags, is_answered) in [
+        ("ack", ACK, true),
+        ("maimon", FIN_ACK, true),
+        ("rst", 0x04, false),
+        ("syn-ack", SYN_ACK, true),
+    ] {
+        let probes = (1..=60u16).flat_map(|to| {
+            let at_us = START_US + u64::from(to) * 100 * MS;
+            let (ours, theirs) = ((CLIENT, 50_000), (SERVER, to));
+            let probe = (at_us, tcp(ours, theirs, flags, 0, 0));
+            let answer = (at_us + 100, tcp(theirs, ours, 0x04, 0, 0));
+            std::iter::once(probe).chain(is_answered.then_some(answer))
+        });
+        finds(&format!("probes-{name}"), probes.collect(), &["port_scan"]);
+    }
+    // A server whose clients went away, and one that answers whoever forged our address.
+    for (name, flags) in [("late", ACK), ("backscatter", SYN_ACK)] {
+        let segments = (0..60u64).map(|i| {
+            let to = (CLIENT, 33_000 + (i * 401) as u16);
+            (
+                START_US + i * 100 * MS,
+                tcp((SERVER, 8_080), to, flags, 0, 0),
+            )
+        });
+        let found = families_of(&format!("probes-{name}"), segments.collect());
+        assert!(
+            !found.contains(&"port_scan".to_owned()),
+            "{name}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn unusual_ip_protocols_in_vain_are_a_scan_and_those_of_routers_are_none() {
+    let packets = |protocols: &[u8], n: u64| -> Vec<Frame> {
+        let all = protocols.iter().cycle().take(protocols.len() * n as usize);
+        let frame = |(i, number): (usize, &u8)| {
+            let frame = ipv4::packet(*number, CLIENT, SERVER, &[0; 40]);
+            (START_US + i as u64 * 500 * MS, frame)
+        };
+        all.enumerate().map(frame).collect()
+    };
+    let tried: Vec<u8> = (100..130).collect();
+    finds("protocols", packets(&tried, 1), &["port_scan"]);
+    finds("router-protocols", packets(&[50, 89, 103], 20), &[]);
 }
 
 #[test]

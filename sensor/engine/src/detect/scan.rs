@@ -15,6 +15,7 @@ use super::windows::{Window, Windows};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ScanConfig};
 use crate::features::bounded::{Bounded, Priority, TableUse};
+use crate::features::victim::is_never_answered;
 use crate::flow::{FlowUpdate, Progress};
 use crate::slot_index::BATCH;
 
@@ -30,6 +31,21 @@ enum Group {
         port: u16,
         protocol: u8,
     },
+    /// IP protocols of a host, beside those that have ports or are ICMP.
+    Protocols {
+        source: Address,
+        host: Address,
+    },
+}
+
+impl Group {
+    const fn source(&self) -> &Address {
+        match self {
+            Self::Ports { source, .. }
+            | Self::Hosts { source, .. }
+            | Self::Protocols { source, .. } => source,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +80,14 @@ const SLOW_FAILED_OF_TEN: u32 = 7;
 const SMTP: u16 = 25;
 /// Hosts remembered to accept mail.
 const MAX_MAIL_HOSTS: usize = 4_096;
+/// IP protocols of one host that a source tries in vain: a router speaks three or four to another (ESP,
+/// GRE, OSPF, PIM), and is answered.
+const FAILED_PROTOCOLS: u32 = 5;
+/// The first of the ports that systems give to clients: what comes to those without being asked for is
+/// mostly late, or answers somebody who forged the address. Linux begins here; RFC 6335 at 49,152.
+const EPHEMERAL: u16 = 32_768;
+/// Ports below are given to no client (RFC 6056 3.2).
+const WELL_KNOWN: u16 = 1_024;
 /// Ports that traceroute counts up.
 const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 
@@ -140,6 +164,17 @@ impl ScanDetector {
     }
 
     fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
+        if let Some((group, value)) = odd_probe(update) {
+            let told = FlowUpdate {
+                is_new: true,
+                progress: Progress::Refused,
+                ..*update
+            };
+            let port = update.destination_port;
+            self.ports
+                .take(group, |window| window.take(at_ns, &told, value, port));
+            return;
+        }
         let failed = update.has_progressed && update.progress.has_failed();
         let succeeded = update.has_progressed && update.progress == Progress::Established;
         if !(update.is_new || failed || succeeded) || !is_probe(update) {
@@ -212,11 +247,20 @@ impl ScanDetector {
 }
 
 fn of_ports(group: &Group, window: &Window, evidence: Evidence) -> Finding {
-    let (Group::Ports { source, .. } | Group::Hosts { source, .. }) = group;
+    let source = group.source();
     let destinations = match group {
-        Group::Ports { host, .. } => vec![to_ip(host)],
+        Group::Ports { host, .. } | Group::Protocols { host, .. } => vec![to_ip(host)],
         Group::Hosts { .. } => Vec::new(),
     };
+    if matches!(group, Group::Protocols { .. }) {
+        return Finding {
+            n_destinations: destinations.len() as u64,
+            destinations,
+            // Any: it is of none in particular.
+            protocol: 0,
+            ..finding(Family::PortScan, source, window, evidence)
+        };
+    }
     Finding {
         n_destinations: destinations.len() as u64,
         destinations,
@@ -227,10 +271,10 @@ fn of_ports(group: &Group, window: &Window, evidence: Evidence) -> Finding {
 }
 
 fn of_hosts(group: &Group, window: &Window, evidence: Evidence) -> Finding {
-    let (Group::Ports { source, .. } | Group::Hosts { source, .. }) = group;
+    let source = group.source();
     let (ports, protocol) = match group {
         Group::Hosts { port, protocol, .. } => (vec![*port], *protocol),
-        Group::Ports { .. } => (Vec::new(), protocol::TCP),
+        Group::Ports { .. } | Group::Protocols { .. } => (Vec::new(), protocol::TCP),
     };
     Finding {
         destinations: window.hosts().iter().map(to_ip).collect(),
@@ -269,6 +313,11 @@ fn hosts_with(update: &FlowUpdate) -> Group {
 }
 
 fn ports_finding(config: &ScanConfig, group: &Group, window: &Window) -> Option<Finding> {
+    if matches!(group, Group::Protocols { .. }) {
+        let failed = window.n_failed();
+        let evidence = evidence("protocols_failed", failed, FAILED_PROTOCOLS);
+        return (failed >= FAILED_PROTOCOLS).then(|| of_ports(group, window, evidence));
+    }
     let Group::Ports { source, host } = group else {
         return None;
     };
@@ -306,6 +355,37 @@ fn is_probe(update: &FlowUpdate) -> bool {
         protocol::ICMP => update.source_port >> 8 == 8,
         protocol::ICMPV6 => update.source_port >> 8 == 128,
         _ => false,
+    }
+}
+
+/// A probe that is no attempt to connect, in vain: a segment of no connection, answered by RST or by
+/// nothing (ACK, window, Maimon, RST and SYN-ACK scans); the first message of an SCTP association that
+/// ends there; a packet of another IP protocol. What a busy host sends late, and what answers somebody who
+/// forged the victim's address, comes from a service's port or goes to a client's.
+fn odd_probe(update: &FlowUpdate) -> Option<(Group, u64)> {
+    let (source, host) = (update.source, update.destination);
+    let (from, to) = (update.source_port, update.destination_port);
+    let value = u64::from(update.protocol) << 16 | u64::from(to);
+    let in_vain = update.has_progressed && update.progress.has_failed();
+    match update.protocol {
+        protocol::TCP if !update.is_attempt => {
+            let limit = if update.is_stray {
+                EPHEMERAL
+            } else {
+                WELL_KNOWN
+            };
+            let is_probe = in_vain && update.n_forward <= 2 && update.n_backward <= 2;
+            (is_probe && from >= WELL_KNOWN && to < limit)
+                .then_some((Group::Ports { source, host }, value))
+        }
+        protocol::SCTP => {
+            let is_over = update.has_progressed && update.progress != Progress::Pending;
+            let is_probe = is_over && update.n_forward <= 2 && update.n_backward <= 1;
+            is_probe.then_some((Group::Ports { source, host }, value))
+        }
+        protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6 => None,
+        other => (in_vain && !is_never_answered(&host, 0))
+            .then_some((Group::Protocols { source, host }, u64::from(other))),
     }
 }
 
