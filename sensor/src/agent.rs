@@ -9,12 +9,12 @@
 //! ```
 
 mod engine;
+mod interfaces;
 mod lists;
 mod metrics;
 mod notify;
 mod orders;
 mod printer;
-mod probation;
 mod recent;
 mod reload;
 mod screen;
@@ -42,6 +42,7 @@ use crate::print::Format;
 use crate::queue::{self, Policy};
 use crate::stream::LogLines;
 use engine::EngineThread;
+use interfaces::Standing;
 use notify::Notify;
 use printer::{Lines, Target};
 use recent::Recent;
@@ -52,6 +53,7 @@ use sensor_respond::{KernelRespond, Origin};
 use snapshot::About;
 use socket::Answers;
 
+pub use interfaces::Choice;
 pub use orders::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope};
 pub use reload::Reload;
 pub use screen::LogTail;
@@ -75,6 +77,7 @@ pub struct Setup {
     pub sources: Sources,
     pub kernel: Kernel,
     pub attachments: Vec<Attachment>,
+    pub choice: Choice,
     pub respond: KernelRespond,
     pub view: View,
     pub set_filter: SetFilter,
@@ -157,17 +160,19 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
-        attachments: setup.attachments,
         queues: sink.gauges().chain([asks.gauge().clone()]).collect(),
         outputs: sink.healths().chain([setup.log.health()]).collect(),
     });
     let guard = setup.respond.guard_state();
-    let first = Snapshot::before_the_first(&about, &settings, guard)?;
+    let interfaces: Arc<[Standing]> = setup.attachments.iter().map(Standing::of).collect();
+    let first = Snapshot::before_the_first(&about, &settings, guard, &interfaces)?;
     let (snapshots, latest) = watch::channel(first);
     let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink);
     let engine = EngineThread {
         checkpoint,
         kernel: setup.kernel,
+        choice: setup.choice,
+        interfaces,
         pipeline,
         about,
         settings: settings.clone(),

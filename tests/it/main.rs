@@ -26,6 +26,7 @@ mod floods;
 mod full_disk;
 mod guard;
 mod guard_facts;
+mod interfaces;
 mod live;
 mod logins;
 mod long;

@@ -4,6 +4,7 @@ mod attach;
 mod clock;
 mod gaps;
 pub mod interface;
+mod life;
 mod links;
 mod load;
 mod pin;
@@ -16,6 +17,7 @@ pub use attach::{
     take_off_left_over, wait_until_free,
 };
 pub use clock::{ClockReading, ClockStep, monotonic_ns, process_monotonic_ns};
+pub use life::{Trouble, rename};
 pub use load::{BlockArrays, BlockMaps, Kernel, LoadOptions, random};
 pub use pin::{Adopted, Pins, is_pinned, unknown_maps};
 pub use shared::SharedArray;

@@ -260,6 +260,8 @@ pub fn sensor() -> SensorEvent {
         models: Some(vec![Cow::Borrowed("kitnet"), Cow::Borrowed("clusters")]),
         mode: Some(Mode::Enforce),
         attach: Some(vec![Attached {
+            attached: true,
+            link_up: true,
             interface: "eth1".to_owned(),
             mode: Cow::Borrowed("generic"),
             reason: "the driver has no XDP".to_owned(),

@@ -22,6 +22,11 @@ pub enum SensorAction {
     EgressVerified,
     EgressUnverified,
     ClockStep,
+    Attach,
+    AttachLost,
+    InterfaceRenamed,
+    LinkDown,
+    LinkUp,
 }
 
 impl SensorAction {
@@ -36,6 +41,11 @@ impl SensorAction {
             Self::EgressVerified => "egress_verified",
             Self::EgressUnverified => "egress_unverified",
             Self::ClockStep => "clock_step",
+            Self::Attach => "attach",
+            Self::AttachLost => "attach_lost",
+            Self::InterfaceRenamed => "interface_renamed",
+            Self::LinkDown => "link_down",
+            Self::LinkUp => "link_up",
         }
     }
 }
@@ -46,15 +56,26 @@ impl SensorAction {
 pub struct Attached {
     /// Name of the interface
     pub interface: String,
+    /// Says that the programs are on it now
+    #[serde(default = "yes")]
+    pub attached: bool,
+    /// Says that its link is up
+    #[serde(default = "yes")]
+    pub link_up: bool,
     /// Mode of the ingress program: native or generic
     pub mode: Cow<'static, str>,
-    /// Reason why it is no better mode; empty when native
+    /// Reason why it is not attached, or why in no better mode; else empty
     pub reason: String,
     /// Way that the egress program hangs: tcx or clsact
     pub egress: Cow<'static, str>,
     /// Says that it took the place of a run before
     #[serde(default)]
     pub taken_over: bool,
+}
+
+/// Value of what agents of before did not say.
+const fn yes() -> bool {
+    true
 }
 
 /// State taken over from a run before.

@@ -13,18 +13,17 @@ use sensor_common::counters::{Event, Outcome};
 use sensor_common::event::Sample;
 use sensor_engine::{ExceptionUse, FEEDBACK_NS, Input};
 use sensor_record::{
-    Adopted, Counts, Event as PacketEvent, Feedback, Loss, Record, Reloaded, SensorAction,
-    SensorEvent, Summary, Timestamp, Volume, entity, text,
+    Adopted, Attached, Counts, Event as PacketEvent, Feedback, Loss, Record, Reloaded,
+    SensorAction, SensorEvent, Summary, Timestamp, Volume, entity, text,
 };
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::interfaces::{Choice, Standing, Watch};
 use super::notify::Notify;
 use super::printer::Lines;
-use super::probation::Watch;
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks};
-use super::socket::attached;
 use super::{Ask, GivenFeedback, GivenOrder, Reload, Reply, lists};
 use crate::checkpoint::Checkpoint;
 use crate::conditions;
@@ -34,7 +33,7 @@ use crate::print::{Format, Sink as _};
 use crate::queue::{Closed, Drain};
 use crate::stream::LogLines;
 use sensor_capture::drive::{Drive, Listener, Past, Tables as _};
-use sensor_capture::kernel::Kernel;
+use sensor_capture::kernel::{Attachment, Kernel};
 use sensor_respond::{KernelRespond, Mode};
 
 /// Everything that the thread owns.
@@ -49,6 +48,9 @@ pub struct EngineThread {
     /// File that keeps what is learned.
     pub checkpoint: Option<Checkpoint>,
     pub notify: Notify,
+    pub choice: Choice,
+    /// How the interfaces stand.
+    pub interfaces: Arc<[Standing]>,
     /// Standard error.
     pub log: LogLines,
 }
@@ -119,6 +121,10 @@ impl EngineThread {
         }
     }
 
+    fn attachments(&self) -> Vec<Attachment> {
+        self.interfaces.iter().map(|one| one.at.clone()).collect()
+    }
+
     fn host_tick(&self) -> Duration {
         Duration::from_millis(self.settings.tick.hosts_ms)
     }
@@ -174,11 +180,8 @@ impl EngineThread {
     }
 
     fn tell_ready(&self) {
-        let names = self
-            .about
-            .attachments
-            .iter()
-            .map(|at| at.interface.as_str());
+        let attached = self.interfaces.iter().filter(|one| one.is_attached());
+        let names = attached.map(|one| one.at.interface.as_str());
         let names = names.collect::<Vec<_>>().join(", ");
         let mode = self.settings.respond.mode.label();
         self.notify.ready(&format!("{mode} mode on {names}"));
@@ -239,7 +242,7 @@ impl EngineThread {
     }
 
     fn about(&self, action: SensorAction) -> SensorEvent {
-        let attach = self.about.attachments.iter().map(attached);
+        let attach = self.interfaces.iter().map(Attached::from);
         let head = self.about.sensor.head(self.kernel.now_ns());
         let models = self.settings.engine.scoring.models.iter();
         SensorEvent {
@@ -259,7 +262,7 @@ impl EngineThread {
     /// Says on standard error and as a record how the sensor is attached.
     fn announce(&self, action: SensorAction) -> Result<()> {
         let label = action.label();
-        for at in &self.about.attachments {
+        for Standing { at, .. } in self.interfaces.iter() {
             let (mode, reason) = (at.mode.label(), at.reason.as_str());
             info!(
                 interface = at.interface,
@@ -347,7 +350,8 @@ impl Looks {
             watch: Watch::new(
                 &thread.kernel,
                 &thread.about.sensor,
-                &thread.about.attachments,
+                &thread.attachments(),
+                thread.choice.clone(),
             ),
             drive: Drive::new(conditions::pace(&thread.settings.tick)),
             thread,
@@ -385,6 +389,7 @@ impl Looks {
             kernel,
             pipeline,
             sink,
+            interfaces,
             ..
         } = &mut self.thread;
         pipeline.respond.follow_host();
@@ -395,10 +400,12 @@ impl Looks {
         for event in self.events.drain(..) {
             sink.take(event)?;
         }
-        if is_flow_tick {
-            for news in self.watch.look(kernel)? {
-                sink.take(news)?;
-            }
+        let news = self.watch.follow(kernel, is_flow_tick)?;
+        if !news.is_empty() {
+            *interfaces = self.watch.standings();
+        }
+        for one in news {
+            sink.take(one)?;
         }
         let limit = self.thread.host_tick();
         self.ticks.record(start.elapsed(), is_flow_tick, limit);
@@ -420,6 +427,7 @@ impl Looks {
             pipeline,
             settings,
             about,
+            interfaces,
             ..
         } = &mut self.thread;
         self.drive.set_pace(conditions::pace(&settings.tick));
@@ -428,6 +436,7 @@ impl Looks {
             watch: self.watch.is_open().then_some(&mut self.watch),
             events: settings.output.events.then_some(&mut self.events),
             about,
+            interfaces,
             mode: settings.respond.mode,
         };
         self.drive.tick(kernel, &mut listener, at_ns)
@@ -447,6 +456,7 @@ impl Looks {
         let mut snapshot = Snapshot::empty(Arc::clone(&thread.about), self.ticks.clone());
         let pipeline = &thread.pipeline;
         snapshot.at_ns = at_ns;
+        snapshot.interfaces = Arc::clone(&thread.interfaces);
         snapshot.clock_ahead_ns = thread.kernel.clock_ahead_ns();
         snapshot.mode = thread.settings.respond.mode;
         snapshot.config_hash = thread.settings.hash();
@@ -514,6 +524,7 @@ struct Attentive<'a> {
     /// Events that wait to be put out, if they are wanted.
     events: Option<&'a mut Vec<Record>>,
     about: &'a About,
+    interfaces: &'a [Standing],
     mode: Mode,
 }
 
@@ -525,7 +536,9 @@ impl Attentive<'_> {
         }
         if let Some(events) = &mut self.events {
             let head = self.about.sensor.head(sample.head.at_ns);
-            let interface = self.about.interface(sample.head.ifindex);
+            let mut standings = self.interfaces.iter().map(|one| &one.at);
+            let at = standings.find(|at| at.ifindex == sample.head.ifindex);
+            let interface = at.map(|at| at.interface.as_str());
             let event = PacketEvent::new(head, sample, interface, self.mode.into());
             events.extend(event.map(Record::from));
         }

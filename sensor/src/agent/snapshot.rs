@@ -12,10 +12,11 @@ use sensor_engine::{ExceptionUse, Stats, TableUse};
 use sensor_record::answer::Outcomes;
 use sensor_record::{Counts, Sensor};
 
+use super::interfaces::Standing;
 use crate::config::Settings;
 use crate::queue::Gauge;
 use crate::stream::Health;
-use sensor_capture::kernel::{Attachment, Kernel};
+use sensor_capture::kernel::Kernel;
 use sensor_respond::{FileState, GuardState, Mode};
 
 /// Facts that stay the same while the agent runs.
@@ -25,18 +26,9 @@ pub struct About {
     pub sensor: Arc<Sensor>,
     /// Unix time of the start, event time.
     pub started_ns: u64,
-    pub attachments: Vec<Attachment>,
     pub queues: Vec<Gauge>,
     /// Standard output, the log, a file of records.
     pub outputs: Vec<Arc<Health>>,
-}
-
-impl About {
-    /// The name of an interface that is watched.
-    pub fn interface(&self, ifindex: u32) -> Option<&str> {
-        let found = self.attachments.iter().find(|at| at.ifindex == ifindex)?;
-        Some(&found.interface)
-    }
 }
 
 /// The state as of a look at the flows.
@@ -47,6 +39,7 @@ pub struct Snapshot {
     pub at_ns: u64,
     /// Lead of event time over the wall clock after that was set back.
     pub clock_ahead_ns: u64,
+    pub interfaces: Arc<[Standing]>,
     pub mode: Mode,
     pub config_hash: u64,
     /// Parse outcomes in the order of [`Outcome::ALL`], ingress and egress.
@@ -131,11 +124,13 @@ impl Snapshot {
         about: &Arc<About>,
         settings: &Settings,
         guard: GuardState,
+        interfaces: &Arc<[Standing]>,
     ) -> Result<Arc<Self>, hdrhistogram::CreationError> {
         let mut first = Self::empty(Arc::clone(about), Ticks::new()?);
         first.mode = settings.respond.mode;
         first.config_hash = settings.hash();
         first.guard = guard;
+        first.interfaces = Arc::clone(interfaces);
         Ok(Arc::new(first))
     }
 
@@ -145,6 +140,7 @@ impl Snapshot {
             about,
             at_ns: 0,
             clock_ahead_ns: 0,
+            interfaces: Arc::new([]),
             mode: Mode::default(),
             config_hash: 0,
             outcomes: vec![[Count::default(); 2]; Outcome::ALL.len()],

@@ -21,7 +21,7 @@ use super::service::{Seat, Service};
 use crate::config::SocketSettings;
 use protocol::{Answer, Code, MAX_REQUEST_BYTES, Refusal, Request, answer};
 
-pub use answers::{Answers, attached};
+pub use answers::Answers;
 
 /// A client that says nothing for so long is hung up on.
 const IDLE: Duration = Duration::from_secs(60);

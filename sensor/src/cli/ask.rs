@@ -58,7 +58,13 @@ fn print_status(status: &answer::Status) -> Result<()> {
             "" => String::new(),
             reason => format!(" ({reason})"),
         };
-        let line = format!("  {}: {} XDP{why}, {}", at.interface, at.mode, at.egress);
+        let link = if at.link_up { "" } else { ", link down" };
+        let line = if at.attached {
+            let (name, mode, egress) = (&at.interface, &at.mode, &at.egress);
+            format!("  {name}: {mode} XDP{why}, {egress}{link}")
+        } else {
+            format!("  {}: not attached{why}", at.interface)
+        };
         say!("{}", escape(&line))?;
     }
     let mut table = Table::new(&["", "packets", "bytes", "packets/s", "load"]);

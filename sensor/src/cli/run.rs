@@ -15,7 +15,7 @@ use tracing::warn;
 use super::out::note;
 use super::sources::ConfigFlags;
 use super::{consent, logs};
-use crate::agent::{self, Interrupted, LogTail, Setup, Signals, View};
+use crate::agent::{self, Choice, Interrupted, LogTail, Setup, Signals, View};
 use crate::conditions;
 use crate::config::{
     self, AttachChoice, Capture, EgressChoice, LogFormat, Override, RespondSettings, Settings,
@@ -105,6 +105,7 @@ impl Run {
                 sources,
                 kernel: started.kernel,
                 attachments: started.attachments,
+                choice: started.choice,
                 respond: started.respond,
                 view,
                 set_filter,
@@ -197,6 +198,7 @@ struct Started {
     settings: Settings,
     kernel: Kernel,
     attachments: Vec<Attachment>,
+    choice: Choice,
     respond: KernelRespond,
 }
 
@@ -240,6 +242,14 @@ fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> R
         attachments.push(attach(&mut kernel, iface, wanted)?);
     }
     signals.check()?;
+    let patterns = match settings.capture.interfaces.as_slice() {
+        [] => ifaces.to_vec(),
+        named => named.to_vec(),
+    };
+    let choice = Choice {
+        patterns,
+        how: wanted,
+    };
     if let Some(pins) = &mut kernel.pins {
         pins.settle(ifaces);
     }
@@ -248,6 +258,7 @@ fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> R
         settings,
         kernel,
         attachments,
+        choice,
         respond,
     })
 }

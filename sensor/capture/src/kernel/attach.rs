@@ -13,7 +13,7 @@ use aya::programs::{
 use tracing::{info, warn};
 
 use super::interface::{Interface, LINEAR_MTU};
-use super::links::Links;
+use super::links::{Links, ProgramIds};
 use super::load::Kernel;
 use crate::netlink::{self, Filter, Hook, XdpMode as AttachedMode};
 
@@ -115,6 +115,14 @@ impl Kernel {
             loaded.with_context(|| format!("the verifier refused {name}"))?;
         }
         Ok(program)
+    }
+
+    /// Numbers of the programs on an interface; none where nothing is attached.
+    pub(super) fn program_ids(&mut self, ifindex: u32) -> Option<ProgramIds> {
+        let name = self.links.get(&ifindex)?.program;
+        let ingress = self.ingress_program(name).ok()?.info().ok()?.id();
+        let egress = self.egress_program().ok()?.info().ok()?.id();
+        Some(ProgramIds { ingress, egress })
     }
 
     fn egress_program(&mut self) -> Result<&mut SchedClassifier> {
@@ -435,7 +443,9 @@ pub fn detach(kernel: &mut Kernel, attachment: &Attachment) -> Result<()> {
     }
     let ingress = kernel.ingress_program(links.program)?.detach(links.ingress);
     let egress = kernel.egress_program()?.detach(links.egress);
-    let Some(link) = netlink::link(interface)? else {
+    // Gone, or another by the same name: the programs went with it.
+    let link = netlink::link(interface)?;
+    let Some(link) = link.filter(|link| link.index == attachment.ifindex) else {
         return Ok(());
     };
     if links.made_clsact {

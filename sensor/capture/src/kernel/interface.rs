@@ -100,7 +100,7 @@ pub fn names() -> Result<Vec<String>> {
 /// one.
 ///
 /// # Errors
-/// Where a pattern names none, or links can't be read.
+/// Where no pattern names any, or links can't be read.
 pub fn expand(patterns: &[String]) -> Result<Vec<String>> {
     expand_among(patterns, &names()?)
 }
@@ -113,12 +113,6 @@ fn expand_among(patterns: &[String], names: &[String]) -> Result<Vec<String>> {
             .iter()
             .filter(|name| matches(pattern.as_bytes(), name.as_bytes()))
             .collect();
-        if is_pattern && found.is_empty() {
-            bail!(
-                "no interface matches `{pattern}`; there are: {}",
-                names.join(", ")
-            );
-        }
         // A plain name goes on as it is: who attaches to it says that it is not there.
         let found = if is_pattern { found } else { vec![pattern] };
         for name in found {
@@ -127,7 +121,19 @@ fn expand_among(patterns: &[String], names: &[String]) -> Result<Vec<String>> {
             }
         }
     }
+    if let (Some(pattern), []) = (patterns.first(), chosen.as_slice()) {
+        bail!(
+            "no interface matches `{pattern}`; there are: {}",
+            names.join(", ")
+        );
+    }
     Ok(chosen)
+}
+
+/// Tells whether any of the patterns names an interface.
+pub fn is_chosen(patterns: &[String], name: &str) -> bool {
+    let mut patterns = patterns.iter();
+    patterns.any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
 }
 
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
@@ -165,6 +171,7 @@ mod tests {
         check("eth1 eth* wlan?", "eth1 eth0 wlan0");
         check("*th*3", "veth3");
         check("absent0", "absent0");
+        check("eth0 ppp*", "eth0");
     }
 
     #[test]

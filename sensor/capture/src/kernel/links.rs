@@ -13,3 +13,10 @@ pub(super) struct Links {
     /// The clsact qdisc is ours, too.
     pub made_clsact: bool,
 }
+
+/// Numbers that the kernel gave to the programs on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProgramIds {
+    pub ingress: u32,
+    pub egress: u32,
+}

@@ -264,6 +264,18 @@ impl Pins {
         let _absent = fs::remove_file(self.path(interface, way));
     }
 
+    /// Follows an interface to its new name.
+    pub(super) fn rename(&self, before: &str, now: &str) -> Result<()> {
+        for way in ["ingress", "egress"] {
+            let (from, to) = (self.path(before, way), self.path(now, way));
+            // There is none where egress is a filter.
+            if from.exists() {
+                fs::rename(&from, &to).with_context(|| from.display().to_string())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the links of an interface.
     pub(super) fn remove(&self, interface: &str) {
         for way in ["ingress", "egress"] {

@@ -99,10 +99,31 @@ const FAMILIES: &[Family] = &[
         |now, out| out.add(&[], now.clock_ahead_ns as f64 / 1e9),
     ),
     gauge(
-        "sensor_capture_attached_info",
-        "An interface that is watched, and how; always 1",
+        "sensor_capture_attached",
+        "Whether the programs are on an interface: 1, or 0 where it is gone or they were taken off",
         |now, out| {
-            for at in &now.about.attachments {
+            for one in now.interfaces.iter() {
+                let labels = [("interface", one.at.interface.as_str())];
+                out.add(&labels, f64::from(u8::from(one.is_attached())));
+            }
+        },
+    ),
+    gauge(
+        "sensor_capture_link_up",
+        "Whether the link of an interface is up: 1, or 0",
+        |now, out| {
+            for one in now.interfaces.iter() {
+                let labels = [("interface", one.at.interface.as_str())];
+                out.add(&labels, f64::from(u8::from(one.is_link_up)));
+            }
+        },
+    ),
+    gauge(
+        "sensor_capture_attached_info",
+        "An interface that is attached to, and how; always 1",
+        |now, out| {
+            let attached = now.interfaces.iter().filter(|one| one.is_attached());
+            for at in attached.map(|one| &one.at) {
                 let labels = [
                     ("interface", at.interface.as_str()),
                     ("mode", at.mode.label()),
@@ -580,7 +601,6 @@ mod tests {
         let about = About {
             sensor: Arc::default(),
             started_ns: 1,
-            attachments: Vec::new(),
             queues: Vec::new(),
             outputs: Vec::new(),
         };

@@ -67,10 +67,13 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, now: &Snapshot) {
         Mode::Enforce => Span::styled("enforce", Style::new().fg(Color::Red)),
     };
     let interfaces: Vec<String> = now
-        .about
-        .attachments
+        .interfaces
         .iter()
-        .map(|at| format!("{} ({})", at.interface, at.mode.label()))
+        .map(|one| match (one.is_attached(), one.is_link_up) {
+            (false, _) => format!("{} (not attached)", one.at.interface),
+            (true, false) => format!("{} (link down)", one.at.interface),
+            (true, true) => format!("{} ({})", one.at.interface, one.at.mode.label()),
+        })
         .collect();
     let first = Line::from(vec![
         Span::styled("sensor ", Style::new().add_modifier(Modifier::BOLD)),
@@ -258,7 +261,6 @@ mod tests {
         let about = About {
             sensor: Arc::new(Sensor::new("edge-1", "5ae0")),
             started_ns: 1,
-            attachments: Vec::new(),
             queues: Vec::new(),
             outputs: Vec::new(),
         };

@@ -21,7 +21,7 @@ use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenFeedback, GivenOrder};
 use crate::queue::{Gauge, Sender};
 use crate::stream::Health;
-use sensor_capture::kernel::{Attachment, TableReader};
+use sensor_capture::kernel::TableReader;
 use sensor_respond::{FactState, FileState, GuardState, Origin};
 
 /// Answers requests; cheap to clone.
@@ -188,17 +188,6 @@ impl Answers {
     }
 }
 
-/// Converts an attachment into its record.
-pub fn attached(at: &Attachment) -> Attached {
-    Attached {
-        interface: at.interface.clone(),
-        mode: at.mode.label().into(),
-        reason: at.reason.clone(),
-        egress: at.egress.label().into(),
-        taken_over: at.is_taken_over,
-    }
-}
-
 /// The agent in numbers.
 fn status(now: &Snapshot) -> Status {
     let engine = &now.engine;
@@ -210,7 +199,7 @@ fn status(now: &Snapshot) -> Status {
         uptime_s: now.at_ns.saturating_sub(now.about.started_ns) as f64 / 1e9,
         mode: now.mode.into(),
         config_hash: format!("{:016x}", now.config_hash),
-        attach: now.about.attachments.iter().map(attached).collect(),
+        attach: now.interfaces.iter().map(Attached::from).collect(),
         ingress: load(now, 0),
         egress: load(now, 1),
         flows: engine.n_flows,
