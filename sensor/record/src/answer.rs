@@ -68,10 +68,10 @@ pub struct Status {
     pub incidents_forgotten: u64,
     /// Number of block entries
     pub blocks: u64,
-    /// Knowledge of what must stay reachable
+    /// State of the guard, which knows the addresses that must stay reachable
     #[serde(default)]
     pub guard: Guard,
-    /// Number of decisions, by what became of them
+    /// Number of decisions, by outcome
     pub decisions: Outcomes,
     /// Packets that the kernel program dropped, let through or shed, by event
     #[schemars(extend("x-unit" = "packets"))]
@@ -244,7 +244,7 @@ impl Outcomes {
     }
 }
 
-/// Knowledge of what must stay reachable: nothing is blocked until all of it was read.
+/// State of the guard, which knows the addresses that must stay reachable: nothing is blocked until all of it was read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Guard {
@@ -259,9 +259,9 @@ pub struct Guard {
     pub networks_unlisted: u64,
     /// Facts of the host, by kind
     pub facts: BTreeMap<Cow<'static, str>, GuardFact>,
-    /// Number of times that changes of the host could not be heard of
+    /// Number of failures to receive notifications of host changes
     pub change_errors: u64,
-    /// Cause why they are not heard of now, if so
+    /// Cause, while no notifications of host changes are received
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change_error: Option<String>,
 }

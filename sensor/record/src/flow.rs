@@ -18,10 +18,10 @@ use crate::transport::transport;
 pub struct Flow {
     #[serde(flatten)]
     pub head: Head,
-    /// Address of who began it
+    /// Address of the initiator
     #[serde(rename = "source.ip")]
     pub source: IpAddr,
-    /// Port of who began it
+    /// Port of the initiator
     #[serde(rename = "source.port")]
     pub source_port: u16,
     /// Bytes that the source sent, from the Ethernet header on

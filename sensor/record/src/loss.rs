@@ -17,7 +17,7 @@ pub struct Loss {
     pub stage: Cow<'static, str>,
     /// Cause of the loss
     pub reason: Cow<'static, str>,
-    /// Number of what was shed since the last word on it
+    /// Number shed since the last such record
     pub count: u64,
 }
 

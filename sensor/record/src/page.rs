@@ -69,7 +69,7 @@ fn written_by_a_run(out: &mut String) {
     );
     section(
         out,
-        "Always: what was decided about a source, and what became of it.",
+        "Always: a decision about a source, with its outcome.",
         &example::decision(),
     );
     section(

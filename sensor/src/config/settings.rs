@@ -244,7 +244,7 @@ pub struct RespondSettings {
     #[schemars(extend("x-restart" = true))]
     pub state_folder: PathBuf,
     /// Path of the audit log, which only its owner can read; an instance other than `main` writes a
-    /// file of that name in the directory of its own name beside. SIGHUP opens it anew. Empty: none.
+    /// file of that name in the directory of its own name beside. SIGHUP reopens it. Empty: none.
     #[schemars(extend("x-restart" = true))]
     pub audit_log: PathBuf,
     /// Mounted BPF file system that programs, links and maps are pinned to, so that blocks stay in
@@ -280,7 +280,7 @@ pub struct OutputSettings {
     /// Output format: text, or one JSON object per line.
     pub format: Format,
     /// File that the records are appended to as JSON lines, besides standard output; empty: none.
-    /// SIGHUP opens it anew.
+    /// SIGHUP reopens it.
     #[schemars(extend("x-restart" = true))]
     pub file: PathBuf,
     /// Print every flow when it ends.

@@ -195,7 +195,7 @@ families! {
     /// Routers that the link did not have before.
     RogueRouter: "rogue_router", "T1557", ROUTER, None, Source,
         "{sources} offers itself as a router beside those that are known ({evidence}), {end}";
-    /// A service that answers nobody, and clients that go on trying.
+    /// A service that no longer answers, and clients that keep trying.
     ServiceDown: "service_down", "T1489", always!(Low), None, Victim,
         "port {port} of {victim} answers nobody: {observed} attempts in 5 s where {expected} would be \
          usual, by {sources}, {end}";
