@@ -16,6 +16,7 @@ use sensor_common::{hash_address, mix};
 
 use self::confidence::Reliability;
 use self::decision::Decider;
+use self::explain::explain;
 use self::incident::Case;
 use crate::address::{Seeded, Table};
 use crate::config::{DecideConfig, SECOND_NS};
@@ -27,6 +28,14 @@ use crate::losses::Loss;
 pub(crate) enum DecideEvent {
     Incident(Box<Incident>),
     Decision(Decision),
+}
+
+impl DecideEvent {
+    /// Publishes an incident with its sentence.
+    fn incident(mut incident: Incident) -> Self {
+        incident.explanation = explain(&incident);
+        Self::Incident(Box::new(incident))
+    }
 }
 
 #[derive(Debug)]
@@ -123,7 +132,7 @@ impl DecideStage {
         if self.cases.get(&key).is_some_and(is_of_others)
             && let Some(mut ended) = self.cases.swap_remove(&key)
         {
-            out.push(DecideEvent::Incident(Box::new(ended.close())));
+            out.push(DecideEvent::incident(ended.close()));
         }
         if !self.cases.contains_key(&key) {
             if self.cases.len() >= self.config.max_incidents {
@@ -145,7 +154,7 @@ impl DecideStage {
             .of_drift(finding);
         case.take(at_ns, finding, confidence, self.config.n_listed);
         if let Some(incident) = case.publish(at_ns, self.config.update_ns) {
-            out.push(DecideEvent::Incident(Box::new(incident)));
+            out.push(DecideEvent::incident(incident));
         }
         self.decider
             .decide(at_ns, case.incident(), finding, ledger, out);
@@ -158,9 +167,9 @@ impl DecideStage {
         self.cases.retain(|_, case| {
             let is_open = !case.is_quiet(at_ns, config.close_ns);
             if !is_open {
-                out.push(DecideEvent::Incident(Box::new(case.close())));
+                out.push(DecideEvent::incident(case.close()));
             } else if let Some(incident) = case.publish(at_ns, config.update_ns) {
-                out.push(DecideEvent::Incident(Box::new(incident)));
+                out.push(DecideEvent::incident(incident));
             }
             is_open
         });
@@ -172,7 +181,7 @@ impl DecideStage {
 
     pub(crate) fn finish(&mut self, out: &mut Vec<DecideEvent>) {
         for case in self.cases.values_mut() {
-            out.push(DecideEvent::Incident(Box::new(case.close())));
+            out.push(DecideEvent::incident(case.close()));
         }
         self.cases.clear();
     }

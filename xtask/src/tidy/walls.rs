@@ -97,11 +97,6 @@ const LISTS: &[(&str, &str, &str)] = &[
     ),
     (
         "sensor/engine/src",
-        "decide::incident",
-        "it makes its own sentence",
-    ),
-    (
-        "sensor/engine/src",
         "detect::registry",
         "it lists every detector",
     ),

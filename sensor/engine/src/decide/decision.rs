@@ -7,7 +7,8 @@ use sensor_common::packet::protocol;
 use sensor_common::{Address, mix};
 
 use super::DecideEvent;
-use super::incident::{Incident, reason};
+use super::explain::reason;
+use super::incident::Incident;
 use crate::address::{Seeded, Table, from_ip, to_ip};
 use crate::config::{DecideConfig, SECOND_NS};
 use crate::detect::{Finding, MaxResponse, Severity};

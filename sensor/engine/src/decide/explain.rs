@@ -1,7 +1,10 @@
 //! Sentences of incidents: that of the family's row, filled in with the incident's numbers.
 
-use super::incident::Incident;
-use crate::detect::{Evidence, Family, MAX_SCORE, strength};
+use std::net::IpAddr;
+
+use super::confidence::Confidence;
+use super::incident::{Case, Incident};
+use crate::detect::{Evidence, Family, Finding, MAX_SCORE, strength};
 use crate::features::MAX_COUNTED;
 
 /// Makes the sentence of an incident.
@@ -16,6 +19,17 @@ pub(super) fn explain(incident: &Incident) -> String {
         incident.family.label(),
         100.0 * probability
     )
+}
+
+/// Makes the sentence of one finding alone, as of an incident of its own, with the given source
+/// before the others.
+pub(super) fn reason(finding: &Finding, source: IpAddr) -> String {
+    let mut case = Case::new(String::new(), finding, None);
+    case.take(finding.last_ns, finding, Confidence::FULL, usize::MAX);
+    let mut incident = case.incident().clone();
+    incident.sources.retain(|other| *other != source);
+    incident.sources.insert(0, source);
+    explain(&incident)
 }
 
 /// Evidence in words: the name of a number, its words after "got", "had" or "in", and, where it says
@@ -245,9 +259,7 @@ fn list<T: ToString>(items: &[T], n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::confidence::Confidence;
-    use crate::decide::incident::Case;
-    use crate::detect::{Detector, Entity, Finding};
+    use crate::detect::{Detector, Entity};
     use crate::note::Note;
     use crate::tests::{T0, ip};
 

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::confidence::Confidence;
-use super::explain::explain;
 use crate::address::Mac;
 use crate::detect::{
     Counters, Detector, Entity, Evidence, Family, Finding, Grades, Naming, Profile, Severity,
@@ -202,7 +201,6 @@ impl Case {
         }
         let most = incident.grades.most_severe(self.is_excess);
         incident.severity = incident.severity.min(most);
-        incident.explanation = explain(incident);
     }
 
     /// True where it is over and other sources did what was found now: that is an incident of their
@@ -246,17 +244,6 @@ impl Case {
         self.incident.state = State::Closed;
         self.incident.clone()
     }
-}
-
-/// Makes the sentence of one finding alone, as of an incident of its own, with the given source
-/// before the others.
-pub(super) fn reason(finding: &Finding, source: IpAddr) -> String {
-    let mut case = Case::new(String::new(), finding, None);
-    case.take(finding.last_ns, finding, Confidence::FULL, usize::MAX);
-    let mut incident = case.incident;
-    incident.sources.retain(|other| *other != source);
-    incident.sources.insert(0, source);
-    explain(&incident)
 }
 
 fn extend<T: Ord + Copy>(set: &mut BTreeSet<T>, more: &[T], n_listed: usize) {
