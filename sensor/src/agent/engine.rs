@@ -49,7 +49,7 @@ pub struct EngineThread {
     pub checkpoint: Option<Checkpoint>,
     pub notify: Notify,
     pub choice: Choice,
-    /// How the interfaces stand.
+    /// State of the interfaces.
     pub interfaces: Arc<[Standing]>,
     /// Standard error.
     pub log: LogLines,

@@ -23,7 +23,7 @@ const MAX_LOST: usize = 64;
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 
-/// What to attach to, and how.
+/// Interfaces to attach to, and the mode.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
     /// Names and patterns.
@@ -31,7 +31,7 @@ pub struct Choice {
     pub how: Wanted,
 }
 
-/// How an interface stands.
+/// State of an interface.
 #[derive(Clone, Debug)]
 pub struct Standing {
     pub at: Attachment,
@@ -132,7 +132,7 @@ impl Watch {
         }
     }
 
-    /// How each interface stands.
+    /// State of each interface.
     pub fn standings(&self) -> Arc<[Standing]> {
         let standings = self.entries.iter().map(|entry| entry.standing.clone());
         standings.collect()
@@ -267,7 +267,7 @@ impl Watch {
         self.tell(kernel, n, SensorAction::AttachLost, why);
     }
 
-    /// Whether a link is to be attached to now.
+    /// Tells if a link is to be attached to now.
     fn wants(&self, link: &Link) -> bool {
         let is_known = self.entries.iter().any(|entry| {
             entry.standing.at.ifindex == link.index && !matches!(entry.state, State::Lost { .. })

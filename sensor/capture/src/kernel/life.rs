@@ -1,4 +1,4 @@
-//! What befalls an attachment after it was made: the interface goes or gets another name, and others
+//! Life of an attachment after it was made: the interface goes or gets another name, and others
 //! take its programs off.
 
 use std::fmt;
