@@ -132,10 +132,10 @@ impl Realm {
         self.0 & Self::UNTRUSTED != 0
     }
 
-    /// Bits other than of VLANs in which two realms differ.
+    /// VLANs alone: one number for the outer and the inner identifier, 0 without a tag.
     #[inline(always)]
-    pub(crate) const fn differs(self, other: Self) -> u32 {
-        (self.0 ^ other.0) & (Self::TUNNELLED | Self::UNTRUSTED)
+    pub const fn vlans(self) -> u32 {
+        self.0 & (Self::VLAN | Self::VLAN << Self::VLAN_BITS)
     }
 
     #[inline(always)]

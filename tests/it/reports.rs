@@ -181,3 +181,120 @@ fn standard_input_reads_as_the_file_does() {
         assert!(piped.log.is_empty() || piped.log.contains("standard input: "));
     }
 }
+
+impl Replayed {
+    fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.lines.iter().filter(move |line| line["kind"] == kind)
+    }
+
+    /// Family and sources of each incident that opened.
+    fn opened(&self) -> Vec<(String, Vec<Value>)> {
+        let opened = self
+            .of_kind("incident")
+            .filter(|line| line["incident.state"] == "opened");
+        let family = |line: &Value| line["incident.family"].as_str().unwrap().to_owned();
+        let sources = |line: &Value| line["source.ips"].as_array().cloned().unwrap_or_default();
+        opened.map(|line| (family(line), sources(line))).collect()
+    }
+
+    fn targets(&self) -> Vec<&str> {
+        let decisions = self.of_kind("decision");
+        decisions
+            .map(|line| line["decision.target"].as_str().unwrap())
+            .collect()
+    }
+}
+
+/// Sender of the floods.
+const FLOODER: &str = "203.0.113.66";
+
+#[test]
+fn junk_on_a_tunnel_port_is_the_flood_that_it_is_on_any_other() {
+    let [tunnel, control] =
+        ["4789_junk", "4790_control"].map(|it| Replayed::new(&format!("flood_udp{it}.pcap.zst")));
+    assert_eq!(tunnel.opened(), control.opened());
+    assert_eq!(tunnel.opened()[0].0, "udp_flood");
+    assert_eq!(tunnel.targets(), [FLOODER]);
+    assert_eq!(control.targets(), [FLOODER]);
+}
+
+#[test]
+fn floods_with_odd_headers_are_found_and_their_sender_is_blamed() {
+    for name in ["flood_ipip_junk", "flood_tcp_doff0"] {
+        let replayed = Replayed::new(&format!("{name}.pcap.zst"));
+        let opened = replayed.opened();
+        assert!(!opened.is_empty(), "{name}");
+        for (family, sources) in opened {
+            assert!(family.ends_with("_flood"), "{name}: {family}");
+            assert_eq!(sources, [FLOODER], "{name}");
+        }
+        assert_eq!(replayed.targets(), [FLOODER], "{name}");
+    }
+    let malformed = Replayed::new("flood_tcp_doff0.pcap.zst");
+    let malformed = &malformed.summary()["malformed"];
+    assert_eq!(malformed["tcp_bad_data_offset"], 20_000, "{malformed}");
+}
+
+#[test]
+fn addresses_within_a_tunnel_that_anybody_may_write_into_are_never_decided_on() {
+    let replayed = Replayed::new("vxlan_forged_inner.pcap.zst");
+    let targets = replayed.targets();
+    assert!(!targets.is_empty());
+    assert!(
+        targets.iter().all(|target| *target == FLOODER),
+        "{targets:?}"
+    );
+    for (family, sources) in replayed.opened() {
+        assert_eq!(sources, [FLOODER], "{family}");
+    }
+    let within = replayed
+        .of_kind("flow")
+        .find(|flow| flow["source.ip"] == "8.8.8.8")
+        .expect("the flow within the tunnel");
+    assert_eq!(within["tunnel.type"], "vxlan", "{within}");
+    assert_eq!(within["tunnel.source.ip"], FLOODER, "{within}");
+    assert_eq!(within["tunnel.configured"], false, "{within}");
+}
+
+#[test]
+fn flows_are_read_through_pppoe_and_hsr() {
+    for name in ["pppoe.pcap", "hsr.pcap"] {
+        let replayed = Replayed::new(name);
+        assert_eq!(replayed.of_kind("flow").count(), 1, "{name}");
+        assert!(
+            replayed.summary()["not_ip"].as_object().unwrap().is_empty(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn frames_that_carry_no_ip_that_is_read_are_counted_by_kind_and_told() {
+    let replayed = Replayed::new("dsa.pcap");
+    let summary = replayed.summary();
+    assert_eq!(summary["not_ip"]["dsa"], summary["packets"], "{summary}");
+    let mut command = Command::new(binary().unwrap());
+    let told = command
+        .arg("replay")
+        .arg(report("dsa.pcap"))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(
+        told.contains("most frames carry no IP packet that is read"),
+        "{told}"
+    );
+}
+
+#[test]
+fn equal_addresses_in_two_vlans_are_two_flows() {
+    let replayed = Replayed::new("vlan_overlap.pcap");
+    let mut vlans: Vec<_> = replayed
+        .of_kind("flow")
+        .map(|flow| flow["network.vlan.id"].as_u64().unwrap())
+        .collect();
+    vlans.sort_unstable();
+    vlans.dedup();
+    assert_eq!(vlans.len(), 2, "{vlans:?}");
+    assert_eq!(replayed.of_kind("flow").count(), 2);
+}

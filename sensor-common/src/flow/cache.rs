@@ -6,7 +6,7 @@ use super::{
 };
 use crate::arrival::{Arrival, Way};
 use crate::event::depth_packets;
-use crate::packet::Packet;
+use crate::packet::{Packet, Realm};
 use crate::{Address, mix};
 
 /// Two words of an address; only equality matters.
@@ -20,11 +20,19 @@ const fn words(address: &Address) -> (u64, u64) {
 
 /// Hash of a packet's flow under the secret `seed`; both directions give the same. Bits 0 to 30
 /// choose the bucket, bit 31 the slot looked at first, bits 32 to 63 are the tag.
+///
+/// VLANs and the tunnel tell flows apart. A mirror port may tag one direction of a conversation alone:
+/// that is two records here, which readers put together.
 #[inline(always)]
 pub fn hash(packet: &Packet, seed: u64) -> u64 {
     let source = (&packet.source, packet.source_port);
     let destination = (&packet.destination, packet.destination_port);
-    hash_ends(source, destination, packet.protocol, seed)
+    let ends = hash_ends(source, destination, packet.protocol, seed);
+    let Realm(realm) = packet.realm;
+    if realm == 0 {
+        return ends;
+    }
+    mix(ends, realm as u64, seed)
 }
 
 /// [`hash`] of a packet within a tunnel: flows of other tunnels are other flows, whoever made up their
@@ -205,7 +213,7 @@ impl Head {
         }
         let (source, destination) = (words(&packet.source), words(&packet.destination));
         let (from, to) = (words(&self.source), words(&self.destination));
-        let apart = packet.realm.differs(self.realm) as u64;
+        let apart = (packet.realm.0 ^ self.realm.0) as u64;
         let along = apart
             | (source.0 ^ from.0)
             | (source.1 ^ from.1)

@@ -269,3 +269,27 @@ fn what_a_flow_holds_back_is_bounded_and_never_lost() {
     assert_eq!(remote, v4_mapped(1));
     assert_eq!(held + held_back.due().packets, 1_000);
 }
+
+fn in_vlan(is_forward: bool, vlan: u16, inner_vlan: u16) -> Packet {
+    let mut packet = packet(9, is_forward);
+    packet.realm = Realm::of_vlans(vlan, inner_vlan);
+    packet
+}
+
+#[test]
+fn equal_addresses_in_two_vlans_are_two_flows() {
+    for (one, other) in [((1, 0), (2, 0)), ((1, 0), (1, 2)), ((0, 0), (1, 0))] {
+        let mut cache = Cache::new();
+        let send = |cache: &mut Cache, is_forward, vlans: (u16, u16)| {
+            cache.send(&in_vlan(is_forward, vlans.0, vlans.1), T0)
+        };
+        assert_eq!(send(&mut cache, true, one), Cached::Started);
+        assert_eq!(send(&mut cache, true, other), Cached::Started);
+        for is_forward in [false, true, false] {
+            assert!(!send(&mut cache, is_forward, one).began());
+            assert!(!send(&mut cache, is_forward, other).began());
+        }
+        let packets = |slot: usize| cache.bucket.directions[slot].map(|one| one.packets);
+        assert_eq!([packets(0), packets(1)], [[2, 2]; 2]);
+    }
+}

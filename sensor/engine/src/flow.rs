@@ -11,7 +11,7 @@ mod table;
 mod totals;
 
 use sensor_common::flow::{Flow, RESTART_NS, last_seen};
-use sensor_common::packet::protocol;
+use sensor_common::packet::{Realm, protocol};
 
 use self::entry::{Entry, Life, earliest, mark};
 use self::records::{FlowKey, is_from_b, turn};
@@ -196,6 +196,9 @@ impl FlowStage {
         emit: &mut impl FnMut(FlowEvent<'_>),
     ) -> Option<u32> {
         if let Some(at) = self.flows.find(key) {
+            return Some(at);
+        }
+        if let Some(at) = self.flows.find_incomplete(key) {
             return Some(at);
         }
         let last_ns = last_seen(&flow.directions);
@@ -393,6 +396,7 @@ fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSumma
         source_port: source.1,
         destination_port: destination.1,
         protocol: key.protocol,
+        realm: Realm(entry.vlans()),
         tunnel: entry.around().map(|around| around.summary(is_from_b)),
         forward,
         backward,

@@ -79,6 +79,10 @@ pub struct Status {
     /// Packets that could not be read, by reason
     #[schemars(extend("x-unit" = "packets"))]
     pub malformed: Counts,
+    /// Frames that carry no IP packet that is read, by kind
+    #[serde(default)]
+    #[schemars(extend("x-unit" = "packets"))]
+    pub not_ip: Counts,
     /// Queues between the agent's threads
     pub queues: BTreeMap<Cow<'static, str>, Queue>,
     /// Outputs: standard output, the log on standard error, a file

@@ -49,6 +49,20 @@ pub struct Flow {
     /// Name of the IP protocol, else its number
     #[serde(rename = "network.transport")]
     pub transport: Cow<'static, str>,
+    /// VLAN identifier of the outer tag, absent without one
+    #[serde(
+        rename = "network.vlan.id",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub vlan: Option<u16>,
+    /// VLAN identifier of the inner tag (802.1ad), absent without one
+    #[serde(
+        rename = "network.inner.vlan.id",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub inner_vlan: Option<u16>,
     /// Tunnel that the flow came in, absent without one: `vxlan`, `vxlan_gpe`, `geneve`, `gre`, `ip`
     #[serde(
         rename = "tunnel.type",
@@ -147,6 +161,11 @@ impl From<&Totals> for Side {
     }
 }
 
+/// A VLAN identifier; 0 is none.
+const fn identifier(vlan: u16) -> Option<u16> {
+    if vlan == 0 { None } else { Some(vlan) }
+}
+
 impl Flow {
     /// Builds the record of a flow that ended.
     pub fn ended(head: Head, flow: &FlowSummary) -> Self {
@@ -169,6 +188,8 @@ impl Flow {
             destination_bytes: flow.backward.bytes,
             destination_packets: flow.backward.packets,
             transport: transport(flow.protocol),
+            vlan: identifier(flow.realm.vlan()),
+            inner_vlan: identifier(flow.realm.inner_vlan()),
             tunnel: flow.tunnel.map(|tunnel| Cow::Borrowed(tunnel.kind)),
             tunnel_id: flow.tunnel.map(|tunnel| tunnel.id),
             tunnel_source: flow.tunnel.map(|tunnel| tunnel.source),

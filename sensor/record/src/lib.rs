@@ -62,7 +62,7 @@ pub use notes::{NAMES, Notes};
 pub use origin::Origin;
 pub use page::reference;
 pub use record::{BadLine, Record};
-pub use summary::{Counts, Summary, Volume};
+pub use summary::{Counts, Summary, Volume, mostly_not_ip};
 pub use technique::technique_name;
 pub use time::{Timestamp, Zone};
 pub use transport::{protocol, transport};

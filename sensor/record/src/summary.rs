@@ -42,6 +42,10 @@ pub struct Summary {
     #[serde(default)]
     #[schemars(extend("x-unit" = "packets"))]
     pub malformed: Counts,
+    /// Frames that carry no IP packet that is read, by kind
+    #[serde(default)]
+    #[schemars(extend("x-unit" = "packets"))]
+    pub not_ip: Counts,
     /// Number of incidents opened, by family
     #[serde(default)]
     pub incidents: Counts,
@@ -83,4 +87,16 @@ pub struct Summary {
     /// Records that a slow reader cost; of a run
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lines_shed: Option<u64>,
+}
+
+/// Sentence for a sensor that reads little of what it gets: more than half of the frames are not IP.
+pub fn mostly_not_ip(packets: u64, not_ip: &Counts) -> Option<String> {
+    let n = not_ip
+        .values()
+        .fold(0, |sum: u64, n| sum.saturating_add(*n));
+    let most = not_ip.iter().max_by_key(|(_, n)| **n);
+    let (kind, _) = most.filter(|_| n > packets / 2)?;
+    Some(format!(
+        "most frames carry no IP packet that is read: {n} of {packets}, most of them {kind}"
+    ))
 }

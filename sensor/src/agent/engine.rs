@@ -286,13 +286,6 @@ impl EngineThread {
         let (ingress, egress) = (volume(Way::Ingress), volume(Way::Egress));
         let at_ns = self.kernel.now_ns();
         let started_ns = self.about.started_ns;
-        let malformed = |outcome: &Outcome| {
-            let ways = [Way::Ingress, Way::Egress].into_iter();
-            let n: u64 = ways
-                .map(|way| self.kernel.outcome(way, *outcome).packets)
-                .sum();
-            (outcome.is_malformed() && n > 0).then(|| (outcome.label().into(), n))
-        };
         let shed = [Event::NotAdmittedRate, Event::HostNotAdmitted];
         let incidents = self.pipeline.incidents().iter();
         Summary {
@@ -300,7 +293,8 @@ impl EngineThread {
             packets: ingress.packets + egress.packets,
             bytes: ingress.bytes + egress.bytes,
             flows: self.pipeline.n_flows_ended(),
-            malformed: Outcome::ALL.iter().filter_map(malformed).collect(),
+            malformed: self.outcomes(Outcome::is_malformed),
+            not_ip: self.outcomes(Outcome::is_not_ip),
             incidents: incidents
                 .map(|(family, n)| ((*family).into(), *n))
                 .collect(),
@@ -315,6 +309,17 @@ impl EngineThread {
             unstable_reads: Some(self.kernel.n_unstable),
             lines_shed: Some(self.sink.n_shed()),
         }
+    }
+
+    /// Packets of such outcomes, both ways; those that there were.
+    fn outcomes(&self, is_wanted: fn(Outcome) -> bool) -> Counts {
+        let wanted = Outcome::ALL.iter().filter(|outcome| is_wanted(**outcome));
+        let count = |outcome: &Outcome| {
+            let [ingress, egress] =
+                [Way::Ingress, Way::Egress].map(|way| self.kernel.outcome(way, *outcome).packets);
+            (outcome.label().into(), ingress.saturating_add(egress))
+        };
+        wanted.map(count).filter(|(_, n)| *n > 0).collect()
     }
 
     fn count(&self, events: &[Event]) -> Counts {

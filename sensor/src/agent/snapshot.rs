@@ -212,8 +212,17 @@ impl Snapshot {
 
     /// Packets that could not be read, by reason.
     pub fn malformed(&self) -> Counts {
+        self.outcomes(Outcome::is_malformed)
+    }
+
+    /// Frames that carry no IP packet that is read, by kind.
+    pub fn not_ip(&self) -> Counts {
+        self.outcomes(Outcome::is_not_ip)
+    }
+
+    fn outcomes(&self, is_wanted: fn(Outcome) -> bool) -> Counts {
         let all = Outcome::ALL.iter().zip(&self.outcomes);
-        all.filter(|(outcome, _)| outcome.is_malformed())
+        all.filter(|(outcome, _)| is_wanted(**outcome))
             .map(|(outcome, both)| (outcome.label(), both[0].packets + both[1].packets))
             .filter(|(_, packets)| *packets > 0)
             .map(|(label, packets)| (label.into(), packets))

@@ -9,7 +9,7 @@ use clap::Args;
 use sensor_record::answer::{self, Load, TopFlow, TopHost, TopRows, TopWhat};
 use sensor_record::text::{Table, end};
 use sensor_record::unit::{bits, count, duration};
-use sensor_record::{Incident, Zone, escape, json};
+use sensor_record::{Incident, Zone, escape, json, mostly_not_ip};
 use serde::Serialize;
 
 use super::client::{Client, Reach};
@@ -93,6 +93,10 @@ fn print_status(status: &answer::Status) -> Result<()> {
     )?;
     print_guard(&status.guard)?;
     print_exceptions(&status.exceptions)?;
+    let packets = status.ingress.packets.saturating_add(status.egress.packets);
+    if let Some(line) = mostly_not_ip(packets, &status.not_ip) {
+        say!("  {}", escape(&line))?;
+    }
     for (name, n) in status.events.iter().chain(&status.malformed) {
         if *n > 0 {
             say!("  {}: {n}", escape(name))?;

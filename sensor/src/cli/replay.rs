@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensor_common::counters::{Event, Outcome};
-use sensor_record::{Sensor, Summary, Timestamp};
+use sensor_record::{Counts, Sensor, Summary, Timestamp};
 use tracing::error;
 
 use super::site::Site;
@@ -187,8 +187,13 @@ impl Replaying {
     fn summary(&self, seconds: f64) -> Summary {
         let player = &self.player;
         let played = player.played();
-        let malformed = Outcome::ALL.iter().filter(|outcome| outcome.is_malformed());
-        let malformed = malformed.map(|o| (o.label().into(), player.outcome(*o).packets));
+        let counts = |is_wanted: fn(Outcome) -> bool| -> Counts {
+            let wanted = Outcome::ALL.iter().filter(|outcome| is_wanted(**outcome));
+            wanted
+                .map(|outcome| (outcome.label().into(), player.outcome(*outcome).packets))
+                .filter(|(_, n)| *n > 0)
+                .collect()
+        };
         let shed = [Event::NotAdmittedRate, Event::HostNotAdmitted];
         let shed = shed.map(|event| (event.label().into(), player.event(event).packets));
         let incidents = player.listener.incidents().iter();
@@ -201,7 +206,8 @@ impl Replaying {
             packets: played.n_packets,
             bytes: played.n_bytes,
             flows: player.listener.n_flows_ended(),
-            malformed: malformed.filter(|(_, n)| *n > 0).collect(),
+            malformed: counts(Outcome::is_malformed),
+            not_ip: counts(Outcome::is_not_ip),
             incidents: incidents
                 .map(|(family, n)| ((*family).into(), *n))
                 .collect(),

@@ -6,7 +6,7 @@
 use sensor_common::Address;
 use sensor_common::flow::Direction;
 
-use super::records::{Around, FlowKey};
+use super::records::{Around, FlowKey, Tags, is_from_b};
 use super::totals::{Delta, Tally, Totals};
 
 /// Slot life that a part belongs to: CPU, generation (its low half) and time of its first packet tell
@@ -39,6 +39,8 @@ struct Rest {
     exported: [Totals; 2],
     exported_ns: u64,
     around: Option<Around>,
+    /// Without VLANs, nothing.
+    tags: Tags,
 }
 
 /// Three cache lines; the links are the table's.
@@ -80,9 +82,11 @@ pub(super) mod mark {
 
 impl Entry {
     pub(super) fn new(key: &FlowKey) -> Self {
-        let rest = key.around.map(|around| {
+        let is_plain = key.around.is_none() && key.tags.vlans == 0;
+        let rest = (!is_plain).then(|| {
             Box::new(Rest {
-                around: Some(around),
+                around: key.around,
+                tags: key.tags,
                 ..Rest::default()
             })
         });
@@ -111,6 +115,34 @@ impl Entry {
         self.rest.as_ref().and_then(|rest| rest.around.as_ref())
     }
 
+    /// VLANs of the side that bears them.
+    pub(super) fn vlans(&self) -> u32 {
+        self.rest.as_ref().map_or(0, |rest| rest.tags.vlans)
+    }
+
+    fn tags(&self) -> Tags {
+        match &self.rest {
+            Some(rest) if rest.tags.vlans != 0 => rest.tags,
+            _ => Tags {
+                vlans: 0,
+                is_from_b: is_from_b(&self.tallies(), self.marks),
+            },
+        }
+    }
+
+    /// True where a record of that key is the other, tagged or untagged, part of this flow.
+    pub(super) fn is_completed_by(&self, key: &FlowKey) -> bool {
+        self.has_ends(key) && self.tags().complete(key.tags)
+    }
+
+    /// Takes the tags of a record that completes the flow.
+    pub(super) fn complete(&mut self, key: &FlowKey) {
+        if key.tags.vlans != 0 {
+            self.rest.get_or_insert_default().tags = key.tags;
+        }
+    }
+
+    /// Key of the flow, without who began it.
     pub(super) fn key(&self) -> FlowKey {
         FlowKey {
             a: self.a,
@@ -119,10 +151,19 @@ impl Entry {
             b_port: self.b_port,
             protocol: self.protocol,
             around: self.around().copied(),
+            tags: Tags {
+                vlans: self.vlans(),
+                is_from_b: false,
+            },
         }
     }
 
     pub(super) fn is(&self, key: &FlowKey) -> bool {
+        self.has_ends(key) && self.vlans() == key.tags.vlans
+    }
+
+    /// True for the key's endpoints, within the same tunnel.
+    fn has_ends(&self, key: &FlowKey) -> bool {
         self.a_port == key.a_port
             && self.b_port == key.b_port
             && self.a == key.a

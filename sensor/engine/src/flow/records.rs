@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use sensor_common::flow::{FlowRecord, Tunnel, hash_ends};
-use sensor_common::packet::tunnel;
+use sensor_common::packet::{Realm, tunnel};
 use sensor_common::{Address, mix};
 
 use super::community::{Tuple, community_id};
@@ -110,6 +110,8 @@ pub struct FlowSummary {
     pub source_port: u16,
     pub destination_port: u16,
     pub protocol: u8,
+    /// VLANs, 0 for none; of a flow tagged on one side alone, those of that side.
+    pub realm: Realm,
     /// Of a flow within a tunnel.
     pub tunnel: Option<TunnelSummary>,
     pub forward: Totals,
@@ -193,6 +195,24 @@ pub(super) struct FlowKey {
     pub b_port: u16,
     pub protocol: u8,
     pub around: Option<Around>,
+    pub tags: Tags,
+}
+
+/// VLANs of the first packet of a record. Two tags are two networks; but one direction of a flow may
+/// bear a tag and the other none, and then its records differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tags {
+    /// [`sensor_common::packet::Realm::vlans`].
+    pub vlans: u32,
+    /// The first packet came from `b`.
+    pub is_from_b: bool,
+}
+
+impl Tags {
+    /// True where records of these tags may be of one flow though their VLANs differ.
+    pub(super) const fn complete(self, other: Self) -> bool {
+        (self.vlans == 0 || other.vlans == 0) && self.is_from_b != other.is_from_b
+    }
 }
 
 impl FlowKey {
@@ -204,6 +224,10 @@ impl FlowKey {
         b_port: 0,
         protocol: 0,
         around: None,
+        tags: Tags {
+            vlans: 0,
+            is_from_b: false,
+        },
     };
 
     pub(super) fn of(record: &FlowRecord) -> Self {
@@ -214,6 +238,10 @@ impl FlowKey {
             b_port: record.b_port,
             protocol: record.protocol,
             around: Around::of(record),
+            tags: Tags {
+                vlans: record.realm.vlans(),
+                is_from_b: record.initiator == 1,
+            },
         }
     }
 

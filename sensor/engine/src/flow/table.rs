@@ -27,6 +27,8 @@ pub(super) struct FlowTable {
     lists: Box<[u32; N_LISTS]>,
     /// Number of the list of the last tick: `time >> LIST_SHIFT`.
     now: u64,
+    /// A flow bore a VLAN tag at some time.
+    has_vlans: bool,
 }
 
 impl FlowTable {
@@ -39,6 +41,7 @@ impl FlowTable {
             capacity: capacity.clamp(1, NONE as usize - 1),
             lists: Box::new([NONE; N_LISTS]),
             now: 0,
+            has_vlans: false,
         }
     }
 
@@ -62,6 +65,25 @@ impl FlowTable {
         let entries = &self.entries;
         let is_key = |at: u32| entries.get(at as usize).is_some_and(|entry| entry.is(key));
         self.index.find(key.hash(self.seed), is_key)
+    }
+
+    /// The flow of which a record of that key is the other part: one direction bears a VLAN tag, and
+    /// the other none. To be asked where [`Self::find`] found nothing.
+    pub(super) fn find_incomplete(&mut self, key: &FlowKey) -> Option<u32> {
+        self.has_vlans |= key.tags.vlans != 0;
+        if !self.has_vlans {
+            return None;
+        }
+        let entries = &self.entries;
+        let is_part = |at: u32| {
+            let entry = entries.get(at as usize);
+            entry.is_some_and(|entry| entry.is_completed_by(key))
+        };
+        let at = self.index.find(key.hash(self.seed), is_part)?;
+        if let Some(entry) = self.entries.get_mut(at as usize) {
+            entry.complete(key);
+        }
+        Some(at)
     }
 
     /// Prefetches the entries of keys, at most [`crate::slot_index::BATCH`] of them.
@@ -227,6 +249,7 @@ mod tests {
             b_port: 2,
             protocol: 6,
             around: None,
+            tags: crate::flow::records::Tags::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::finding::Finding;
 use crate::flow::Flow;
 use crate::incident::Incident;
 use crate::record::Record;
-use crate::summary::Summary;
+use crate::summary::{Summary, mostly_not_ip};
 use crate::text::{end, measure, outcome};
 use crate::time::Zone;
 use crate::unit;
@@ -111,12 +111,14 @@ pub fn summary(s: &Summary) -> Vec<String> {
             .iter()
             .map(|(family, n)| format!("  {n:>4} {family}")),
     );
+    told.extend(mostly_not_ip(s.packets, &s.not_ip).map(|line| format!("  {line}")));
     let events = s.events.iter().flatten();
     for (what, counts) in [
         (
             "malformed",
             &mut s.malformed.iter() as &mut dyn Iterator<Item = _>,
         ),
+        ("not IP", &mut s.not_ip.iter()),
         ("no room", &mut s.shed.iter()),
         ("counted", &mut { events }),
     ] {

@@ -219,6 +219,7 @@ fn status(now: &Snapshot) -> Status {
         decisions: now.decided,
         events: now.all_events(),
         malformed: now.malformed(),
+        not_ip: now.not_ip(),
         queues: now.about.queues.iter().map(queue).collect(),
         outputs: now
             .about
