@@ -320,6 +320,11 @@ fn attach_ingress(
     if wanted == Some(Mode::Generic) {
         "asked for".clone_into(&mut reason);
     }
+    warn!(
+        interface = name,
+        "in generic mode, buffers that hold several segments of a sender on this host count as one \
+         packet; `ethtool -K PEER tso off` at the sender splits them"
+    );
     let link = pin_ingress(kernel, program_name, name, link)?;
     Ok((program_name, link, Mode::Generic, reason))
 }
