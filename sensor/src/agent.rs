@@ -15,6 +15,7 @@ mod metrics;
 mod notify;
 mod orders;
 mod printer;
+mod priority;
 mod recent;
 mod reload;
 mod screen;
@@ -55,6 +56,7 @@ use socket::Answers;
 
 pub use interfaces::Choice;
 pub use orders::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope};
+pub use recent::IncidentQuery;
 pub use reload::Reload;
 pub use screen::LogTail;
 pub use search::{FlowOrder, FlowQuery};
@@ -155,7 +157,9 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let (formats, format) = watch::channel(settings.output.format);
     let (reopen, reopened) = watch::channel(0);
     let format = matches!(setup.view, View::Lines).then_some(format);
-    let targets = targets(&settings.output, format, reopened);
+    let mut targets = targets(&settings.output, format, reopened);
+    let folder = settings.respond.state_of_instance();
+    targets.extend(folder.map(|folder| Target::Incidents(folder.join("incidents.jsonl"))));
     let (sink, printers) = Lines::open(targets, recent.clone())?;
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),

@@ -9,6 +9,19 @@ use crate::feedback::Feedback;
 use crate::incident::Incident;
 use crate::record::Record;
 
+/// Word for the incident that began last.
+pub const LAST: &str = "last";
+
+/// True if an identifier is of the incident with a number: 000007-… is that of 7.
+pub fn has_number(id: &str, wanted: &str) -> bool {
+    let digits = |text: &str| -> Option<u64> {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| text.parse().ok()).flatten()
+    };
+    let number = digits(id.split('-').next().unwrap_or_default());
+    number.is_some() && number == digits(wanted)
+}
+
 /// Decisions kept of one incident.
 pub const MAX_DECISIONS: usize = 10;
 /// Incidents whose identifier begins as wanted, and identifiers that may be meant instead.
@@ -115,7 +128,8 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// `wanted` is an identifier, or the beginning of one that no other begins with.
+    /// `wanted` is an identifier, the beginning of one that no other begins with, a number, or
+    /// [`LAST`].
     pub fn new(wanted: &str) -> Self {
         Self {
             wanted: wanted.to_owned(),
@@ -130,12 +144,18 @@ impl Accounts {
                 if self.ids.len() < MAX_IDS {
                     self.ids.insert(incident.id.clone());
                 }
+                let is_new = !self.found.contains_key(&incident.id);
+                if self.wanted == LAST && is_new {
+                    self.found.clear();
+                }
                 if let Some((latest, _)) = self.find(&incident.id) {
                     *latest = Some(*incident);
                 }
             }
             Record::Decision(decision) => {
-                if let Some((_, decided)) = self.find(&decision.incident_id) {
+                let id = &decision.incident_id;
+                let is_other = self.wanted == LAST && !self.found.contains_key(id);
+                if !is_other && let Some((_, decided)) = self.find(id) {
                     decided.add(&decision);
                 }
             }
@@ -149,7 +169,8 @@ impl Accounts {
     }
 
     fn find(&mut self, id: &str) -> Option<&mut (Option<Incident>, Decided)> {
-        let is_wanted = id.starts_with(&self.wanted);
+        let wanted = self.wanted.as_str();
+        let is_wanted = wanted == LAST || id.starts_with(wanted) || has_number(id, wanted);
         let has_room = self.found.len() < MAX_KEPT || id == self.wanted;
         if !is_wanted || !(has_room || self.found.contains_key(id)) {
             return None;
@@ -174,6 +195,12 @@ impl Accounts {
             })
             .collect();
         let exact = accounts.iter().position(|a| a.id() == self.wanted);
+        let numbered = || {
+            accounts
+                .iter()
+                .rposition(|a| has_number(a.id(), &self.wanted))
+        };
+        let exact = exact.or_else(numbered);
         match (exact, accounts.len()) {
             (Some(at), _) => Ok(accounts.swap_remove(at)),
             (None, 1) if !self.wanted.is_empty() => Ok(accounts.swap_remove(0)),

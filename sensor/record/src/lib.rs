@@ -40,7 +40,7 @@ pub mod unit;
 #[cfg(test)]
 mod tests;
 
-pub use account::{Account, Accounts, Decided, MAX_DECISIONS, Missing};
+pub use account::{Account, Accounts, Decided, LAST, MAX_DECISIONS, Missing, has_number};
 pub use audit::{About, AuditAction, AuditLine};
 pub use bound::{MAX_NAME_BYTES, MAX_REASON_BYTES, Name, Reason, TooLong};
 pub use decision::{Action, Decision, Mode, Outcome};

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use super::interfaces::{Choice, Standing, Watch};
 use super::notify::Notify;
 use super::printer::Lines;
+use super::priority;
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks};
 use super::{Ask, GivenFeedback, GivenOrder, Reload, Reply, lists};
@@ -58,6 +59,7 @@ pub struct EngineThread {
 impl EngineThread {
     /// Works until told to stop, then says what was seen.
     pub fn run(self, asks: &Drain<Ask>) -> Result<()> {
+        priority::raise();
         self.announce(SensorAction::Start)?;
         let mut looks = Looks::new(self)?;
         looks.take_past();

@@ -76,6 +76,7 @@ fn block_add(
     if add.targets.len() > MAX_TARGETS {
         return Err(format!("at most {MAX_TARGETS} targets in one request"));
     }
+    add.scope.check()?;
     let reason: Arc<str> = match add.reason.as_str() {
         "" => Arc::from("by hand"),
         given => Arc::from(given),

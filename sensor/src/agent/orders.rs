@@ -34,7 +34,23 @@ pub struct OrderScope {
     pub port: u16,
 }
 
+/// Protocols with ports: TCP, UDP, DCCP, SCTP, UDP-Lite (IANA).
+const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
+
 impl OrderScope {
+    /// # Errors
+    /// When a port is given with a protocol that has none.
+    pub fn check(self) -> Result<(), String> {
+        let has_ports = self.protocol == 0 || WITH_PORTS.contains(&self.protocol);
+        if self.port != 0 && !has_ports {
+            let name = sensor_record::transport(self.protocol);
+            return Err(format!(
+                "{name} has no ports: leave the port out, or the protocol"
+            ));
+        }
+        Ok(())
+    }
+
     pub const fn scope(self) -> Scope {
         Scope {
             protocol: self.protocol,

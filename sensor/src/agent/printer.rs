@@ -22,6 +22,8 @@ use crate::stream::{Health, Turn, WholeLines, unbuffered};
 
 /// Records on their way to one output: some ten seconds of a busy minute, 8 MB at most.
 const N_LINES: usize = 16_384;
+/// Growth of the file of incidents from which on it is begun anew.
+const COMPACT_BYTES: usize = 64 << 20;
 /// Time that a slow reader has at the end.
 const LAST_LINES: Duration = Duration::from_secs(3);
 
@@ -32,6 +34,8 @@ pub enum Target {
     Stdout(Option<watch::Receiver<Format>>),
     /// JSON lines in a file, opened anew whenever the number changes.
     File(PathBuf, watch::Receiver<u64>),
+    /// Incidents and decisions, which the next run remembers.
+    Incidents(PathBuf),
 }
 
 /// The way to one output.
@@ -39,6 +43,8 @@ pub enum Target {
 struct Port {
     queue: Sender<Arc<Record>>,
     health: Arc<Health>,
+    /// Takes incidents and decisions alone.
+    is_of_incidents: bool,
 }
 
 /// The engine's side of all outputs.
@@ -65,10 +71,22 @@ impl Lines {
             let (printer, queued) = match target {
                 Target::Stdout(formats) => (Printer::on_stdout(formats)?, "lines"),
                 Target::File(path, reopen) => (Printer::in_file(path, reopen)?, "file"),
+                Target::Incidents(path) => match Printer::of_incidents(path, &recent) {
+                    Ok(printer) => (printer, "incidents"),
+                    Err(cause) => {
+                        let cause = format!("{cause:#}");
+                        warn!(cause, "incidents are not kept over a restart");
+                        continue;
+                    }
+                },
             };
             let (queue, drain) = queue::bounded(queued, N_LINES, Policy::DropNewest);
             let health = Arc::clone(&printer.health);
-            ports.push(Port { queue, health });
+            ports.push(Port {
+                queue,
+                health,
+                is_of_incidents: printer.recent.is_some(),
+            });
             threads.push(spawn("printer", move || printer.run(&drain))?.0);
         }
         let lines = Self {
@@ -108,6 +126,9 @@ impl crate::print::Sink for Lines {
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         let record = Arc::new(record);
         for port in &self.ports {
+            if port.is_of_incidents && !Recent::is_kept(&record) {
+                continue;
+            }
             let record = Arc::clone(&record);
             let sent = match deadline {
                 Some(deadline) => port.queue.send_until(record, deadline),
@@ -155,6 +176,9 @@ struct Printer {
     lines: WholeLines<File>,
     zone: Zone,
     health: Arc<Health>,
+    /// All that the file of incidents is to hold.
+    recent: Option<Recent>,
+    n_appended: usize,
 }
 
 impl Printer {
@@ -176,12 +200,36 @@ impl Printer {
         ))
     }
 
+    fn of_incidents(path: PathBuf, recent: &Recent) -> Result<Self> {
+        let out = recent.open(&path)?;
+        let mut printer = Self::new(Target::Incidents(path), out, Health::new("incidents"));
+        printer.recent = Some(recent.clone());
+        Ok(printer)
+    }
+
     fn new(target: Target, out: File, health: Arc<Health>) -> Self {
         Self {
             target,
             lines: WholeLines::new(out, Arc::clone(&health)),
             zone: Zone::local(),
             health,
+            recent: None,
+            n_appended: 0,
+        }
+    }
+
+    /// Begins the file of incidents anew, with their latest state alone, when it has grown.
+    fn compact(&mut self) {
+        let (Target::Incidents(path), Some(recent)) = (&self.target, &self.recent) else {
+            return;
+        };
+        if self.n_appended < COMPACT_BYTES {
+            return;
+        }
+        self.n_appended = 0;
+        match recent.compact(path) {
+            Ok(file) => self.lines.write_to(file),
+            Err(cause) => warn!("{cause:#}: the file of before is still written to"),
         }
     }
 
@@ -197,6 +245,7 @@ impl Printer {
             };
             while let Some(record) = next {
                 if let Some(line) = formatted(&record, format, &self.zone) {
+                    self.n_appended = self.n_appended.saturating_add(line.len());
                     let turn = self.lines.push(line.as_bytes());
                     self.tell(turn);
                 }
@@ -204,6 +253,7 @@ impl Printer {
             }
             let turn = self.lines.flush();
             self.tell(turn);
+            self.compact();
         }
     }
 
@@ -221,6 +271,7 @@ impl Printer {
                 }
                 Some(Format::Json)
             }
+            Target::Incidents(_) => Some(Format::Json),
         }
     }
 

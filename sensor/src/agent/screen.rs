@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::protocol::{Answer, Request};
 use super::socket::Answers;
 use super::talkers::TopQuery;
-use crate::agent::BlockList;
+use crate::agent::{BlockList, IncidentQuery};
 use draw::{Picture, draw};
 
 pub use tail::LogTail;
@@ -113,7 +113,15 @@ impl Screen {
                 },
                 _ => Vec::new(),
             },
-            incidents: match ask(answers, Request::Incidents { limit }).await {
+            incidents: match ask(
+                answers,
+                Request::Incidents(IncidentQuery {
+                    limit,
+                    ..IncidentQuery::default()
+                }),
+            )
+            .await
+            {
                 Some(Answer::Incidents(incidents)) => incidents,
                 _ => Vec::new(),
             },

@@ -4,18 +4,20 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
+use sensor_engine::Family;
 use sensor_record::answer::{self, Load, TopFlow, TopHost, TopRows, TopWhat};
 use sensor_record::text::{Table, end};
 use sensor_record::unit::{bits, count, duration};
-use sensor_record::{Incident, Zone, escape, json, mostly_not_ip};
+use sensor_record::{Incident, Severity, Timestamp, Zone, escape, json, mostly_not_ip};
 use serde::Serialize;
 
 use super::client::{Client, Reach};
 use super::out::{put, say, say_table};
 use crate::agent::protocol::Request;
-use crate::agent::{FlowOrder, FlowQuery, TopOrder, TopQuery};
+use crate::agent::{FlowOrder, FlowQuery, IncidentQuery, TopOrder, TopQuery};
 use sensor_respond::Network;
 
 /// One JSON object per line.
@@ -201,7 +203,7 @@ pub struct Flows {
     #[arg(long, value_name = "ADDRESS|NETWORK")]
     network: Option<Network>,
     /// Port of one of the endpoints.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Protocol: tcp, udp, icmp, ipv6-icmp, sctp or a number.
     #[arg(long, value_parser = protocol)]
@@ -394,19 +396,63 @@ fn talks(rows: &[TopFlow]) -> Table {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example: sensor incidents --json | jq 'select(.severity == \"high\")'")]
+#[command(
+    after_help = "Example: sensor incidents --severity high --since 1day\n\
+    Example: sensor incidents --host 192.0.2.0/24 --family port_scan --json"
+)]
 pub struct Incidents {
-    /// Maximum number of incidents, newest first; the agent remembers 1,000.
+    /// Network or address of a source or a victim.
+    #[arg(long, value_name = "ADDRESS|NETWORK")]
+    host: Option<Network>,
+    /// Family, for example port_scan.
+    #[arg(long, value_parser = PossibleValuesParser::new(Family::ALL.map(Family::label)))]
+    family: Option<String>,
+    /// Minimum severity: low, medium, high or critical.
+    #[arg(long, value_parser = severity)]
+    severity: Option<Severity>,
+    /// Earliest end: an age as 90m or 2days, or a time of RFC 3339.
+    #[arg(long, value_name = "AGE|TIME", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Latest start: an age or a time.
+    #[arg(long, value_name = "AGE|TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// Maximum number of incidents, newest first; the agent remembers 10,000, also over a restart.
     #[arg(long, default_value_t = 20)]
     limit: usize,
     #[command(flatten)]
     reach: Reach,
 }
 
+fn severity(text: &str) -> Result<Severity, String> {
+    let mut all = Severity::ALL.into_iter();
+    let found = all.find(|severity| severity.label() == text);
+    found.ok_or_else(|| format!("\"{text}\" is no severity: write low, medium, high or critical"))
+}
+
+/// A time, or an age before now.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(age) = humantime::parse_duration(text) {
+        let age_ns = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        return Ok(Timestamp(Timestamp::now().0.saturating_sub(age_ns)));
+    }
+    text.parse()
+}
+
 impl Incidents {
     pub fn execute(self) -> Result<ExitCode> {
-        let limit = self.limit;
-        let incidents: Vec<Incident> = self.reach.connect()?.ask(&Request::Incidents { limit })?;
+        let query = IncidentQuery {
+            host: self.host,
+            family: self
+                .family
+                .map(|name| name.parse())
+                .transpose()
+                .map_err(Error::msg)?,
+            severity: self.severity,
+            since: self.since,
+            until: self.until,
+            limit: self.limit,
+        };
+        let incidents: Vec<Incident> = self.reach.connect()?.ask(&Request::Incidents(query))?;
         if self.reach.json {
             print_lines(&incidents)?;
             return Ok(ExitCode::SUCCESS);

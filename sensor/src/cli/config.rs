@@ -23,7 +23,11 @@ pub struct Config {
 enum Command {
     /// Check the configuration and print every error; exit code 2 if there is one.
     #[command(after_help = "Example: sensor config check --config new.toml")]
-    Check,
+    Check {
+        /// Print one JSON object; faults are on standard error.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print every setting with its value and its origin.
     #[command(after_help = "Example: sensor config show --json | jq '.\"tick.hosts_ms\"'")]
     Show {
@@ -52,8 +56,18 @@ impl Config {
             Ok(loaded)
         };
         match self.command {
-            Command::Check => {
+            Command::Check { json } => {
                 let loaded = load()?;
+                if json {
+                    let warnings = loaded.warnings.iter().map(ToString::to_string);
+                    let checked = json!({
+                        "valid": true,
+                        "given": loaded.origins.len(),
+                        "warnings": warnings.collect::<Vec<_>>(),
+                    });
+                    say!("{checked}")?;
+                    return Ok(ExitCode::SUCCESS);
+                }
                 say!(
                     "configuration is valid: {} settings given, {} deprecated",
                     loaded.origins.len(),

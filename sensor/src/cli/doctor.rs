@@ -12,6 +12,8 @@ use sensor_record::json;
 use sensor_record::text::Table;
 use serde::Serialize;
 
+pub use host::check_rights;
+
 use super::EXIT_FAILED;
 use super::out::{put, say, width};
 use sensor_capture::kernel::interface::{expand, names};

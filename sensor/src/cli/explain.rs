@@ -28,7 +28,7 @@ const MAX_LINE: u64 = 1 << 20;
     sensor explain 000001 --from office.jsonl"
 )]
 pub struct Explain {
-    /// Identifier of the incident, or a unique beginning of one.
+    /// Identifier of the incident, a unique beginning of one, its number, or `last`.
     id: Name,
     /// File of JSON lines to read instead of asking the running agent; - is standard input.
     #[arg(long, value_name = "FILE")]

@@ -26,7 +26,7 @@ enum Word {
     audit log says who said it.\n\nExample: sensor feedback 000007 benign"
 )]
 pub struct Feedback {
-    /// Identifier of the incident, or a unique beginning of one.
+    /// Identifier of the incident, a unique beginning of one, its number, or `last`.
     id: Name,
     /// Verdict on the incident.
     said: Word,

@@ -27,21 +27,22 @@ impl Completions {
 #[derive(Args)]
 #[command(
     after_help = "Example: sensor man > /usr/local/share/man/man1/sensor.1\n\
-    Example: sensor man block | man -l -"
+    Example: sensor man block add | man -l -"
 )]
 pub struct Man {
-    /// Subcommand whose page is printed instead of the whole program's.
-    command: Option<String>,
+    /// Command, or command of a command, whose page is printed instead of the whole program's.
+    command: Vec<String>,
 }
 
 impl Man {
     pub fn execute(self, mut command: Command) -> Result<ExitCode> {
         command.build();
-        if let Some(name) = &self.command {
+        for name in &self.command {
             let found = command.find_subcommand(name).cloned();
             let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
-            command = found.ok_or_else(|| {
-                anyhow::anyhow!("no command {name}; there are: {}", known.join(", "))
+            command = found.ok_or_else(|| match known.as_slice() {
+                [] => anyhow::anyhow!("{} has no commands of its own", command.get_name()),
+                known => anyhow::anyhow!("no command {name}; there are: {}", known.join(", ")),
             })?;
         }
         let mut page = Vec::new();

@@ -29,7 +29,7 @@ use sensor_respond::{Network, parse_network};
 #[derive(Args)]
 struct ScopeFlags {
     /// Local port to which the entry is limited.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Protocol to which the entry is limited: tcp, udp, icmp, ipv6-icmp, sctp or a number.
     #[arg(long, value_parser = protocol)]
@@ -37,7 +37,18 @@ struct ScopeFlags {
 }
 
 impl ScopeFlags {
-    fn scope(&self) -> Option<OrderScope> {
+    /// # Errors
+    /// When a port is given with a protocol that has none.
+    fn scope(&self) -> Result<Option<OrderScope>> {
+        let scope = self.given();
+        scope
+            .unwrap_or_default()
+            .check()
+            .map_err(anyhow::Error::msg)?;
+        Ok(scope)
+    }
+
+    fn given(&self) -> Option<OrderScope> {
         (self.port.is_some() || self.protocol.is_some()).then(|| OrderScope {
             protocol: self.protocol.unwrap_or(0),
             port: self.port.unwrap_or(0),
@@ -126,13 +137,13 @@ impl Block {
                     targets,
                     ttl_s: ttl.as_secs(),
                     rate_packets_per_s: rate,
-                    scope: scope.scope().unwrap_or_default(),
+                    scope: scope.scope()?.unwrap_or_default(),
                     reason,
                 };
                 block_add(&self.reach, &add, n_bad)
             }
             BlockCommand::Del { target, scope } => {
-                let scope = scope.scope();
+                let scope = scope.scope()?;
                 let request = Request::BlockDel(BlockDel { target, scope });
                 let done: BlockRemoved = self.reach.connect()?.ask(&request)?;
                 report(&self.reach, &done.removed, "entries removed")
@@ -308,7 +319,10 @@ impl Allow {
                 report(&self.reach, &done.unblocked, "blocks removed")
             }
             AllowCommand::Del { network } => {
-                let _done: Done = client.ask(&Request::AllowDel { network })?;
+                let done: Done = client.ask(&Request::AllowDel { network })?;
+                if self.reach.json {
+                    say!("{}", json::line(&done))?;
+                }
                 Ok(ExitCode::SUCCESS)
             }
             AllowCommand::AcceptLoss => {

@@ -12,6 +12,7 @@ use sensor_record::Sensor;
 use serde_json::json;
 use tracing::warn;
 
+use super::doctor::check_rights;
 use super::out::note;
 use super::sources::ConfigFlags;
 use super::{consent, logs};
@@ -94,6 +95,7 @@ impl Run {
             View::Screen(tail) => logs::start_in(&settings.log, tail.clone()),
         };
         loaded.warn();
+        check_rights()?;
         let ifaces = self.interfaces(&settings.capture)?;
         // Until here nothing was done, and whoever is asked for consent may answer with Ctrl-C.
         let mut signals = Signals::catch()?;

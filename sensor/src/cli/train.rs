@@ -20,7 +20,8 @@ use sensor_evaluate::train::{Plan, model_card, train};
 #[command(
     after_help = "Captures and labels are those of `sensor eval`. Splits are by capture; equal \
     captures and an equal seed give the same file, bit for bit. The sensor uses it with \
-    engine.naming.model_file.\n\nExample: sensor train ../shared/data --output naming.forest"
+    engine.naming.model_file. `cargo xtask range --out captures/` makes labelled \
+    captures of real programs.\n\nExample: sensor train captures/ --output naming.forest"
 )]
 pub struct Train {
     /// Labelled captures, or folders of labelled captures.

@@ -287,6 +287,13 @@ fn attach_ingress(
 ) -> Result<Ingress> {
     let name = interface.name();
     if let Some(program) = resident(name)? {
+        if program.is_ours() {
+            bail!(
+                "{name}: another sensor is attached (XDP program {}): stop that one, as by `systemctl \
+                 stop sensor`; `sensor detach` ends what a killed one left",
+                program.id
+            );
+        }
         bail!(
             "{name}: XDP program {id} ({}) is already attached and was left alone; \
              see `bpftool prog show id {id}`, detach it with `ip link set dev {name} xdp off`",

@@ -83,7 +83,7 @@ impl Answers {
             Request::Status => Ok(Answer::Status(Box::new(self.status()))),
             Request::Flows(query) => self.flows(query).await.map(Answer::Flows),
             Request::Top(query) => self.top(query).await.map(Answer::Top),
-            Request::Incidents { limit } => Ok(Answer::Incidents(self.recent.incidents(limit))),
+            Request::Incidents(query) => Ok(Answer::Incidents(self.recent.incidents(&query))),
             Request::Explain { id } => {
                 let explanation = Explanation::from(self.account(id.as_str())?);
                 Ok(Answer::Explanation(Box::new(explanation)))

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::agent::orders::{BlockAdd, BlockDel, BlockList};
+use crate::agent::recent::IncidentQuery;
 use crate::agent::search::FlowQuery;
 use crate::agent::talkers::TopQuery;
 use sensor_respond::Network;
@@ -34,10 +35,7 @@ pub enum Request {
     Status,
     Flows(FlowQuery),
     Top(TopQuery),
-    Incidents {
-        #[serde(default = "default_limit")]
-        limit: usize,
-    },
+    Incidents(IncidentQuery),
     /// One incident with what was decided about it.
     Explain {
         id: Name,
@@ -67,10 +65,6 @@ pub enum Request {
     AllowList,
 }
 
-const fn default_limit() -> usize {
-    20
-}
-
 impl Request {
     /// The line without its end.
     pub fn to_line(&self) -> String {
@@ -85,7 +79,7 @@ impl Request {
             Self::Status
             | Self::Flows(_)
             | Self::Top(_)
-            | Self::Incidents { .. }
+            | Self::Incidents(_)
             | Self::Explain { .. }
             | Self::BlockList(_)
             | Self::AllowList => true,

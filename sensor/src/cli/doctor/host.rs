@@ -75,22 +75,34 @@ fn kernel(release: &str) -> Finding {
     Finding::ok(CHECK, release)
 }
 
+/// Remedies for a process without the rights that it needs.
+const RIGHTS: &str = "run as root, or as a service by deploy/sensor.service, or \
+                      `setcap cap_bpf,cap_net_admin,cap_perfmon+ep` on the binary";
+
 fn capabilities() -> Finding {
     const CHECK: &str = "capabilities";
+    of_mask(effective()).unwrap_or_else(|missing| {
+        Finding::stops(CHECK, format!("missing: {}", missing.join(", ")), RIGHTS)
+    })
+}
+
+fn effective() -> u64 {
     let status = read("/proc/self/status").unwrap_or_default();
-    let mask = status
+    status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or_default();
-    of_mask(mask).unwrap_or_else(|missing| {
-        Finding::stops(
-            CHECK,
-            format!("missing: {}", missing.join(", ")),
-            "run as root, or as a service by deploy/sensor.service, or \
-             `setcap cap_bpf,cap_net_admin,cap_perfmon+ep` on the binary",
-        )
-    })
+        .unwrap_or_default()
+}
+
+/// Checks the rights that attaching takes.
+///
+/// # Errors
+/// Names those that are missing, with the remedies.
+pub fn check_rights() -> anyhow::Result<()> {
+    of_mask(effective())
+        .map(|_| ())
+        .map_err(|missing| anyhow::anyhow!("not allowed: {} missing; {RIGHTS}", missing.join(", ")))
 }
 
 fn of_mask(mask: u64) -> Result<Finding, Vec<&'static str>> {
