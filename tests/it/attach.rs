@@ -116,3 +116,24 @@ fn the_interface_of_the_callers_connection_needs_a_yes() {
     );
     assert_eq!(traces(&network, "client"), (false, false));
 }
+
+#[test]
+fn a_link_without_an_ethernet_header_is_refused_with_the_reason() {
+    let network = network();
+    network
+        .run("server", "ip tuntap add tunnel0 mode tun")
+        .unwrap();
+    let folder = std::env::temp_dir().join(format!("sensor-tun-{}", std::process::id()));
+    let line = format!("{} run --iface tunnel0 --json", binary().unwrap().display());
+    let output = network
+        .command("server", &line)
+        .env("SENSOR__SOCKET__PATH", folder.join("sensor.sock"))
+        .env("SENSOR__RESPOND__STATE_FOLDER", folder.join("state"))
+        .env("SENSOR__RESPOND__AUDIT_LOG", folder.join("audit.jsonl"))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let _absent = std::fs::remove_dir_all(&folder);
+    assert!(!output.status.success(), "{told}");
+    assert!(told.contains("no Ethernet header"), "{told}");
+}

@@ -163,6 +163,12 @@ fn without_trace(error: ProgramError) -> anyhow::Error {
 /// before left.
 pub fn attach(kernel: &mut Kernel, name: &str, wanted: Wanted) -> Result<Attachment> {
     let interface = Interface::open(name)?;
+    if !interface.link().has_ethernet() {
+        bail!(
+            "{name}: its frames have no Ethernet header (hardware type {}), and the programs read no others; monitor the interface that carries it",
+            interface.link().hardware
+        );
+    }
     let had_carrier = interface.has_carrier();
     let received_before = interface.received_packets();
     let at_hand = take_over_ingress(kernel, &interface, wanted.mode)?;

@@ -68,6 +68,11 @@ impl Link {
         self.flags & libc::IFF_UP as u32 != 0
     }
 
+    /// True where frames begin with an Ethernet header; the loopback link's do.
+    pub const fn has_ethernet(&self) -> bool {
+        matches!(self.hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK)
+    }
+
     pub const fn is_loopback(&self) -> bool {
         self.flags & libc::IFF_LOOPBACK as u32 != 0
     }
