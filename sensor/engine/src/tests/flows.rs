@@ -1,5 +1,6 @@
 use super::*;
 use crate::{EndReason, FlowSummary};
+use sensor_common::packet::Realm;
 use sensor_common::packet::protocol::{TCP, UDP};
 
 fn ends(protocol: u8) -> Ends {
@@ -275,5 +276,44 @@ fn of_two_packets_with_equal_times_the_first_seen_began_the_flow() {
             "initiator {initiator}"
         );
         assert_eq!(engine.flows(1, 10).count(), 0);
+    }
+}
+
+/// A record whose first packet came from `a`, or from `b`, in a VLAN or in none.
+fn in_vlan(vlan: u16, is_from_b: bool) -> Flow {
+    let (none, up) = (Direction::EMPTY, packets(1, T0, T0, 0));
+    let directions = if is_from_b { [none, up] } else { [up, none] };
+    let mut flow = flow(&ends(UDP), 0, 1 + u32::from(vlan), directions);
+    flow.head.realm = Realm::of_vlans(vlan, 0);
+    flow.head.initiator = u8::from(is_from_b);
+    flow
+}
+
+#[test]
+fn vlans_tell_flows_apart_but_for_a_tag_on_one_side_alone() {
+    for (one, other, n_flows) in [
+        ((100, false), (0, true), 1),
+        ((0, false), (100, true), 1),
+        ((0, true), (100, false), 1),
+        ((100, false), (200, true), 2),
+        ((100, false), (200, false), 2),
+        ((0, false), (100, false), 2),
+        ((100, false), (100, true), 1),
+    ] {
+        let (mut engine, mut out) = (engine(), Vec::new());
+        for (vlan, is_from_b) in [one, other, one] {
+            let record = in_vlan(vlan, is_from_b);
+            engine.handle(T0, Input::FlowLive(&record), &mut out);
+        }
+        engine.finish(T0 + MS, &mut out);
+        let ended = ended(&out);
+        assert_eq!(ended.len(), n_flows, "{one:?} {other:?}");
+        if n_flows == 1 {
+            assert_eq!(ended[0].realm.vlan(), 100, "{one:?} {other:?}");
+            assert_eq!(
+                (ended[0].forward.packets, ended[0].backward.packets),
+                (1, 1)
+            );
+        }
     }
 }
