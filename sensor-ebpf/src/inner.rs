@@ -24,8 +24,8 @@ pub struct ByInner {
 /// through its own with that verdict. A packet that gave rise to an event already gives no second.
 #[inline(always)]
 pub fn inner(way: Way, arrival: &Arrival, verdict: Verdict, is_told: bool) -> ByInner {
-    let flags = u64::from(way == Way::Egress) * EGRESS
-        | u64::from(verdict == Verdict::Drop) * DROPPED
+    let flags = (u64::from(way == Way::Egress) * EGRESS)
+        | (u64::from(verdict == Verdict::Drop) * DROPPED)
         | u64::from(arrival.segments) << SEGMENTS_SHIFT
         | u64::from(arrival.cpu) << CPU_SHIFT;
     let (bytes, ifindex) = (arrival.bytes as u64, arrival.ifindex as u64);
