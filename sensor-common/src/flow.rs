@@ -243,8 +243,10 @@ impl Flow {
         };
         let [first, second] = directions;
         let (first, second) = (seen(0, first), seen(1, second));
-        let source = (order(&head.source), head.source_port);
-        let is_reversed = source > (order(&head.destination), head.destination_port);
+        let is_reversed = is_reversed(
+            (&head.source, head.source_port),
+            (&head.destination, head.destination_port),
+        );
         let mut record = FlowRecord {
             a: head.source,
             b: head.destination,
@@ -302,6 +304,11 @@ impl From<&SentFlow> for Flow {
         } = sent;
         Self::of(head, directions, outer, *cpu, *sent)
     }
+}
+
+/// True where a packet's source is the endpoint `b` of its flow's record.
+pub fn is_reversed(source: (&Address, u16), destination: (&Address, u16)) -> bool {
+    (order(source.0), source.1) > (order(destination.0), destination.1)
 }
 
 /// Address words in an order that both directions agree on.

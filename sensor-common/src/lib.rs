@@ -14,6 +14,7 @@ pub mod flow;
 pub mod host;
 pub mod limits;
 pub mod packet;
+pub mod service;
 
 /// A type whose bytes may be read from, or written to, a BPF map or ring as they are.
 ///

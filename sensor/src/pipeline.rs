@@ -9,6 +9,8 @@ use sensor_engine::{CheckpointError, Config, Engine, Input, Output, State, Stats
 use sensor_record::answer::Outcomes;
 use sensor_record::{Finding, Flow, Incident, Loss, Record, Sensor};
 
+use tracing::warn;
+
 use crate::config::OutputSettings;
 use crate::print::Sink;
 use sensor_capture::drive::Listener;
@@ -45,6 +47,8 @@ pub struct Pipeline<R> {
     n_incidents: BTreeMap<&'static str, u64>,
     n_opened: BTreeMap<(&'static str, &'static str), u64>,
     outcomes: Outcomes,
+    /// It was said that one side of connections alone is seen.
+    has_warned: bool,
 }
 
 impl<R: Respond> Pipeline<R> {
@@ -67,6 +71,7 @@ impl<R: Respond> Pipeline<R> {
             n_incidents: BTreeMap::new(),
             n_opened: BTreeMap::new(),
             outcomes: Outcomes::default(),
+            has_warned: false,
         }
     }
 
@@ -123,6 +128,17 @@ impl<R: Respond> Pipeline<R> {
         self.engine.stats().n_flows_ended
     }
 
+    /// Says once that an asymmetric mirror is one.
+    fn warn_of_one_side(&mut self) {
+        if !self.has_warned && self.engine.n_one_sided() > 0 {
+            self.has_warned = true;
+            warn!(
+                "only one side of TCP connections is seen: missing answers are taken for no \
+                 evidence; mirror both directions to the sensor"
+            );
+        }
+    }
+
     fn record(&mut self, at_ns: u64, item: &Output) -> Option<Record> {
         let head = || self.sensor.head(at_ns);
         match item {
@@ -177,6 +193,7 @@ impl<R: Respond> Listener for Pipeline<R> {
 
     /// Carries out and puts out what the engine said.
     fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
+        self.warn_of_one_side();
         if self.outputs.is_empty() {
             return Ok(());
         }

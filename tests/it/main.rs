@@ -19,6 +19,7 @@ mod clocks;
 mod concurrent;
 mod content;
 mod day;
+mod direction;
 mod drive;
 mod evaluation;
 mod events;

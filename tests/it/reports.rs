@@ -298,3 +298,78 @@ fn equal_addresses_in_two_vlans_are_two_flows() {
     assert_eq!(vlans.len(), 2, "{vlans:?}");
     assert_eq!(replayed.of_kind("flow").count(), 2);
 }
+
+/// Flow of a report: source, destination, start, and packets both ways.
+type FlowOfReport = (&'static str, &'static str, &'static str, u64, u64);
+
+const CLIENT: &str = "192.0.2.10:40000";
+const SERVER: &str = "198.51.100.20:80";
+
+const FLOWS: [(&str, &[FlowOfReport]); 4] = [
+    ("synack_first.pcap", &[(CLIENT, SERVER, "20.000", 2, 2)]),
+    (
+        "idle_then_server.pcap",
+        &[
+            (CLIENT, SERVER, "20.000", 2, 1),
+            (CLIENT, SERVER, "50.000", 1, 1),
+        ],
+    ),
+    ("late_last_ack.pcap", &[(CLIENT, SERVER, "20.000", 4, 2)]),
+    (
+        "icmp_unreach_quotes.pcap",
+        &[
+            ("10.0.0.1:5000", "10.0.0.2:9999", "20.000", 1, 0),
+            ("10.0.0.2:771", "10.0.0.1:771", "20.001", 1, 0),
+        ],
+    ),
+];
+
+#[test]
+fn flows_begin_with_their_initiator_and_where_they_begin() {
+    for (name, expected) in FLOWS {
+        let replayed = Replayed::new(name);
+        let flows = replayed.lines.iter().filter(|line| line["kind"] == "flow");
+        let end = |flow: &Value, side: &str| {
+            let address = flow[format!("{side}.ip")].as_str().unwrap();
+            format!("{address}:{}", flow[format!("{side}.port")])
+        };
+        let found: Vec<_> = flows
+            .map(|flow| {
+                let packets = |side: &str| flow[format!("{side}.packets")].as_u64().unwrap();
+                let start = flow["event.start"].as_str().unwrap();
+                (
+                    end(flow, "source"),
+                    end(flow, "destination"),
+                    start[17..23].to_owned(),
+                    packets("source"),
+                    packets("destination"),
+                )
+            })
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(source, destination, start, sent, got)| {
+                let [source, destination, start] =
+                    [source, destination, start].map(|s| (*s).to_owned());
+                (source, destination, start, *sent, *got)
+            })
+            .collect();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn an_icmp_error_is_told_of_the_flow_that_it_quotes() {
+    let replayed = Replayed::new("icmp_unreach_quotes.pcap");
+    let is_quoted = |line: &&Value| line["destination.port"] == 9_999;
+    let flow = replayed.lines.iter().find(is_quoted).expect("a flow");
+    assert_eq!(flow["icmp.error"], "port unreachable");
+}
+
+#[test]
+fn multicast_video_is_no_flood() {
+    let replayed = Replayed::new("iptv_multicast_8kpps.pcap.zst");
+    let is_verdict = |line: &&Value| line["kind"] == "incident" || line["kind"] == "decision";
+    let verdicts: Vec<_> = replayed.lines.iter().filter(is_verdict).collect();
+    assert!(verdicts.is_empty(), "{verdicts:#?}");
+}

@@ -287,6 +287,7 @@ impl Engine {
             self.profiles.usage(),
         ];
         self.ledger.tables(&mut all);
+        self.flows.tables(&mut all);
         self.subjects.tables(&mut all);
         self.detectors.tables(&mut all);
         self.scoring.tables(&mut all);
@@ -294,12 +295,18 @@ impl Engine {
         all
     }
 
-    /// Counts for metrics and the summary.
+    /// TCP connections of which one side alone was seen, where that is so of nearly all: the sensor is
+    /// shown one direction, and takes missing answers for no evidence.
+    pub const fn n_one_sided(&self) -> u64 {
+        self.flows.n_one_sided()
+    }
+
     /// Exceptions in force and expired ones, with their use.
     pub fn exceptions(&self) -> &[ExceptionUse] {
         self.exceptions.uses()
     }
 
+    /// Counts for metrics and the summary.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.n_flows = self.flows.len() as u64;
@@ -310,6 +317,7 @@ impl Engine {
         stats.n_vectors = self.scoring.n_vectors;
         stats.n_vectors_withheld = self.scoring.n_withheld;
         stats.n_early_looks = self.early.n_looks;
+        stats.n_one_sided = self.n_one_sided();
         stats.n_adapting = self.scoring.n_adapting();
         stats.n_drifts = self.scoring.n_drifts();
         stats.losses = self.losses();
@@ -338,12 +346,14 @@ impl Engine {
     fn take_sample(&mut self, sample: &Sample<'_>) {
         let n = &mut self.stats.n_samples;
         *n = n.saturating_add(1);
+        let packet = &sample.head.packet;
+        let is_answer = self.flows.take_sample(sample);
         // Whose addresses prove nothing is no evidence against them.
-        if !sample.head.packet.realm.is_untrusted() {
-            self.detectors.take_sample(sample);
+        if !packet.realm.is_untrusted() {
+            self.detectors.take_sample(sample, is_answer);
         }
         if !self.omit_flows {
-            self.facts.take(sample);
+            self.facts.take(sample, is_answer);
         }
     }
 

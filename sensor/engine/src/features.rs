@@ -3,7 +3,6 @@
 mod activity;
 mod answered;
 pub(crate) mod baseline;
-pub(crate) mod bounded;
 mod damped;
 pub(crate) mod decay;
 mod early;
@@ -17,7 +16,6 @@ pub(crate) mod victim;
 
 pub use self::answered::Answered;
 pub(crate) use self::answered::AnsweredTraffic;
-pub use self::bounded::TableUse;
 pub(crate) use self::early::EarlyLooks;
 pub(crate) use self::host::HostTracks;
 pub use self::host::{Counts, HostLook};
@@ -28,3 +26,5 @@ pub use self::schema::{
 pub use self::sketch::MAX_COUNTED;
 pub(crate) use self::subjects::{Rank, Subjects};
 pub use self::subjects::{Subject, Vector, WINDOW_NS};
+pub(crate) use crate::bounded;
+pub use crate::bounded::TableUse;

@@ -5,23 +5,34 @@
 //! the cache adds nothing to it any more ([`RESTART_NS`]): counters are never counted twice.
 
 mod community;
+mod direction;
 mod entry;
+mod memory;
+mod one_way;
 mod records;
 mod table;
 mod totals;
 
-use sensor_common::flow::{Flow, RESTART_NS, last_seen};
-use sensor_common::packet::{Realm, protocol};
+use sensor_common::event::Sample;
+use sensor_common::flow::{Direction, Flow, RESTART_NS, last_seen};
+use sensor_common::packet::{Packet, Realm, protocol};
+use sensor_common::service;
 
+use self::direction::{Services, is_from_b};
 use self::entry::{Entry, Life, earliest, mark};
-use self::records::{FlowKey, is_from_b, turn};
+use self::memory::Memory;
+use self::one_way::Sides;
+use self::records::{FlowKey, turn};
 use self::table::FlowTable;
 use self::totals::{ACK, FIN, RST, SYN, Tally};
 use crate::address::to_ip;
+use crate::bounded::TableUse;
 use crate::config::{FlowConfig, SECOND_NS};
+use crate::l7::icmp_error::IcmpError;
 use crate::slot_index::BATCH;
 
 pub use self::community::{Tuple, community_id};
+pub(crate) use self::one_way::{is_group, is_never_answered};
 pub use self::records::{EndReason, FlowSummary, FlowUpdate, Progress, TunnelSummary};
 pub use self::totals::{Delta, Totals};
 
@@ -37,6 +48,9 @@ pub enum FlowEvent<'a> {
 pub struct FlowStage {
     config: FlowConfig,
     flows: FlowTable,
+    memory: Memory,
+    services: Services,
+    sides: Sides,
     /// Entries that a tick looks after; kept for its memory.
     due: Vec<u32>,
     n_dormant: usize,
@@ -57,6 +71,9 @@ impl FlowStage {
         Self {
             config: config.clone(),
             flows: FlowTable::new(config.max_flows, hash_seed),
+            memory: Memory::new(hash_seed),
+            services: Services::new(hash_seed),
+            sides: Sides::default(),
             due: Vec::new(),
             n_dormant: 0,
             n_boxed_bytes: 0,
@@ -80,6 +97,18 @@ impl FlowStage {
         [self.flows.len() as u64, self.config.max_flows as u64]
     }
 
+    /// Use of the tables beside that of flows.
+    pub fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.memory.usage());
+        out.push(self.services.usage());
+    }
+
+    /// Connections of which one side alone was seen where that is so of nearly all: the mirror is
+    /// asymmetric, and missing answers are no evidence.
+    pub const fn n_one_sided(&self) -> u64 {
+        self.sides.n_one_sided
+    }
+
     /// Memory held, by capacity.
     pub fn n_bytes(&self) -> usize {
         self.flows.n_bytes().saturating_add(self.n_boxed_bytes)
@@ -99,7 +128,6 @@ impl FlowStage {
         is_final: bool,
         emit: &mut impl FnMut(FlowEvent<'_>),
     ) {
-        let head = &flow.head;
         let (key, life) = (FlowKey::of(&flow.head), life_of(flow));
         let Some(at) = self.find_or_admit(at_ns, &key, flow, emit) else {
             return;
@@ -110,14 +138,27 @@ impl FlowStage {
         if entry.is_unchanged(life, is_final, &flow.directions) {
             return;
         }
-        let was_dormant = entry.has(mark::DORMANT);
-        let had_ended = has_ended(key.protocol, &entry.tallies());
         let boxed_before = entry.n_boxed_bytes();
+        let mut tallies = entry.tallies();
+        let mut was_dormant = entry.has(mark::DORMANT);
+        if restarts(entry, &tallies, flow) {
+            if !was_dormant {
+                export(entry, EndReason::EndOfFlow, emit);
+            }
+            self.n_dormant = self.n_dormant.saturating_sub(usize::from(was_dormant));
+            was_dormant = false;
+            entry.restart(earliest(&parts_of(flow)));
+            tallies = entry.tallies();
+        }
+        let had_ended = has_ended(key.protocol, &tallies);
         let exported = was_dormant.then(|| entry.totals());
         let deltas = entry.take(life, is_final, &flow.directions);
-        if deltas[0].packets == 0 && deltas[1].packets == 0 {
+        let is_nothing = deltas[0].packets == 0 && deltas[1].packets == 0;
+        if is_nothing || was_dormant && had_ended && are_late(&key, &deltas) {
             // Nothing new, and perhaps the last of what was waited for.
-            if was_dormant && entry.is_final() {
+            let (boxed, is_final) = (entry.n_boxed_bytes(), entry.is_final());
+            self.n_boxed_bytes = self.n_boxed_bytes.saturating_add(boxed) - boxed_before;
+            if was_dormant && is_final {
                 self.remove(at);
             }
             return;
@@ -128,22 +169,41 @@ impl FlowStage {
         }
         let boxed = entry.n_boxed_bytes();
         self.n_boxed_bytes = self.n_boxed_bytes.saturating_add(boxed) - boxed_before;
-        if head.has_fragments != 0 {
-            entry.marks |= mark::FRAGMENTS;
-        }
-        let [a, b] = &flow.directions;
-        if head.initiator == 1 && b.packets > 0 && a.first_ns == b.first_ns {
-            entry.marks |= mark::BEGUN_BY_B;
-        }
+        note_record(entry, flow);
         let tallies = entry.tallies();
-        let update = update(at_ns, &self.config, &key, entry, &tallies, deltas);
+        decide(entry, &key, &tallies, &self.services);
+        let update = update(
+            at_ns,
+            &self.config,
+            &key,
+            entry,
+            &tallies,
+            deltas,
+            self.sides.are_one(),
+        );
         let has_ended = !had_ended && has_ended(key.protocol, &tallies);
         // A later due time waits until the earlier one is found.
         if update.is_new || has_ended || was_dormant {
             let due_ns = due_ns(&self.config, entry, &tallies);
             self.flows.schedule(at, due_ns);
         }
+        self.learn(at_ns, &update);
         emit(FlowEvent::Update(&update));
+    }
+
+    /// Learns from what a flow has come to.
+    fn learn(&mut self, at_ns: u64, update: &FlowUpdate) {
+        if !update.has_progressed || update.progress != Progress::Established {
+            return;
+        }
+        let is_two_way = update.n_forward > 0 && update.n_backward > 0;
+        if is_two_way && update.protocol == protocol::TCP {
+            self.sides.note(true);
+        }
+        if is_two_way && update.is_attempt {
+            let (host, port) = (&update.destination, update.destination_port);
+            self.services.note(at_ns, host, port, update.protocol);
+        }
     }
 
     /// Takes in a record of before this stage's time. Whoever looked until `looked_ns` exported the
@@ -160,22 +220,16 @@ impl FlowStage {
         let boxed_before = entry.n_boxed_bytes();
         let was_dormant = entry.has(mark::DORMANT);
         entry.take(life, is_final, &flow.directions);
-        if flow.head.has_fragments != 0 {
-            entry.marks |= mark::FRAGMENTS;
-        }
-        let [a, b] = &flow.directions;
-        if flow.head.initiator == 1 && b.packets > 0 && a.first_ns == b.first_ns {
-            entry.marks |= mark::BEGUN_BY_B;
-        }
+        note_record(entry, flow);
         let tallies = entry.tallies();
         let nothing = [Delta::default(); 2];
         // Marks what it has come to, so that this is not told as news.
-        update(at_ns, &self.config, &key, entry, &tallies, nothing);
-        entry.marks &= !mark::DORMANT;
+        update(at_ns, &self.config, &key, entry, &tallies, nothing, false);
+        entry.unset(mark::DORMANT);
         let has_ended = end_reason(looked_ns, &self.config, entry, &tallies)
             .is_some_and(|reason| reason != EndReason::ActiveTimeout);
         if has_ended {
-            entry.marks |= mark::DORMANT;
+            entry.set(mark::DORMANT);
         }
         let is_dormant = entry.has(mark::DORMANT);
         let boxed = entry.n_boxed_bytes();
@@ -205,10 +259,67 @@ impl FlowStage {
         if last_ns.saturating_add(FORGET_NS) <= at_ns {
             return None;
         }
+        let hash = self.flows.hash(key);
+        let parts = parts_of(flow);
+        let is_over = |known: &memory::Known| known.is_over && last_ns > known.last_ns;
+        if self.memory.get(hash).is_some_and(is_over) && is_late(key, &parts, &flow.directions) {
+            return None;
+        }
         if self.flows.is_full() {
             self.shed(emit);
         }
-        Some(self.flows.insert(key))
+        let at = self.flows.insert(key);
+        let known = self.memory.take(hash);
+        if let (Some(known), Some(entry)) = (known, self.flows.get_mut(at)) {
+            entry.set(known.marks);
+        }
+        Some(at)
+    }
+
+    /// Takes a sample, an ICMP error or the first bytes of a stream of media as evidence on the flow
+    /// that it is of. True where the sample is the responder's of its own flow.
+    pub fn take_sample(&mut self, sample: &Sample<'_>) -> bool {
+        let packet = &sample.head.packet;
+        // What is in a tunnel says nothing of flows outside.
+        if packet.realm.is_tunnelled() {
+            return is_answer(packet);
+        }
+        let evidence = if one_way::is_media(sample) {
+            Some((FlowKey::of_packet(packet), mark::MEDIA))
+        } else {
+            let error = IcmpError::read(sample).filter(|error| error.is_unreachable);
+            error.map(|error| (FlowKey::of_error(&error, packet.realm), mark::UNREACHABLE))
+        };
+        if let Some((key, marks)) = evidence {
+            let found = self.flows.find(&key);
+            match found.and_then(|at| self.flows.get_mut(at)) {
+                Some(entry) => entry.set(marks),
+                None => {
+                    let hash = self.flows.hash(&key);
+                    self.memory.hint(sample.head.at_ns, hash, marks);
+                }
+            }
+        }
+        self.is_answer(packet)
+    }
+
+    /// True where a packet is the responder's: as its flow says where that is known, else as it
+    /// tells itself.
+    fn is_answer(&self, packet: &Packet) -> bool {
+        let key = FlowKey::of_packet(packet);
+        let is_b = !key.is_from_a(packet);
+        let entry = self.flows.find(&key).and_then(|at| self.flows.get(at));
+        let marks = match entry {
+            Some(entry) => return is_from_b(&entry.tallies(), entry.marks()) != is_b,
+            None => self
+                .memory
+                .get(self.flows.hash(&key))
+                .map_or(0, |known| known.marks),
+        };
+        if marks & mark::DECIDED != 0 {
+            return (marks & mark::DECIDED_B != 0) != is_b;
+        }
+        is_answer(packet)
     }
 
     /// Reports what went unanswered and exports what is due, after one pass over the cache.
@@ -223,6 +334,8 @@ impl FlowStage {
         }
         due.clear();
         self.due = due;
+        self.memory.forget(at_ns);
+        self.sides.tick(at_ns);
     }
 
     pub fn n_slots(&self) -> usize {
@@ -255,7 +368,22 @@ impl FlowStage {
         let tallies = entry.tallies();
         if !entry.has(mark::DORMANT | mark::ESTABLISHED | mark::FAILED) {
             let nothing = [Delta::default(); 2];
-            let update = update(at_ns, config, &key, entry, &tallies, nothing);
+            let [a, b] = &tallies;
+            let is_tcp = key.protocol == protocol::TCP;
+            if is_tcp && (one_way::advances(a) || one_way::advances(b)) && !entry.has(mark::COUNTED)
+            {
+                entry.set(mark::COUNTED);
+                self.sides.note(false);
+            }
+            let update = update(
+                at_ns,
+                config,
+                &key,
+                entry,
+                &tallies,
+                nothing,
+                self.sides.are_one(),
+            );
             if update.has_progressed {
                 emit(FlowEvent::Update(&update));
             }
@@ -268,7 +396,7 @@ impl FlowStage {
                 let boxed = entry.n_boxed_bytes();
                 self.n_boxed_bytes = self.n_boxed_bytes.saturating_add(boxed) - before;
             } else {
-                entry.marks |= mark::DORMANT;
+                entry.set(mark::DORMANT);
                 self.n_dormant = self.n_dormant.saturating_add(1);
             }
         }
@@ -285,6 +413,10 @@ impl FlowStage {
         let Some(entry) = self.flows.get(at) else {
             return;
         };
+        let (key, tallies) = (entry.key(), entry.tallies());
+        let is_over = has_ended(key.protocol, &tallies);
+        self.memory
+            .keep(self.flows.hash(&key), entry, &tallies, is_over);
         let was_dormant = usize::from(entry.has(mark::DORMANT));
         self.n_dormant = self.n_dormant.saturating_sub(was_dormant);
         self.n_boxed_bytes = self.n_boxed_bytes.saturating_sub(entry.n_boxed_bytes());
@@ -318,6 +450,87 @@ impl FlowStage {
     }
 }
 
+/// True where a packet is the responder's, as far as it tells itself.
+const fn is_answer(packet: &Packet) -> bool {
+    let (from, to) = (packet.source_port, packet.destination_port);
+    service::is_answer(packet.tcp_flags, from, to)
+}
+
+/// Both directions of a record.
+fn parts_of(flow: &Flow) -> [Tally; 2] {
+    let [a, b] = &flow.directions;
+    [Tally::of(a), Tally::of(b)]
+}
+
+/// Notes in the entry what a record says beside its counters.
+fn note_record(entry: &mut Entry, flow: &Flow) {
+    if flow.head.has_fragments != 0 {
+        entry.set(mark::FRAGMENTS);
+    }
+    let [a, b] = &flow.directions;
+    if flow.head.initiator == 1 && b.packets > 0 && a.first_ns == b.first_ns {
+        entry.set(mark::BEGUN_BY_B);
+    }
+}
+
+/// Decides by ports, once, who began a flow whose packets don't tell.
+fn decide(entry: &mut Entry, key: &FlowKey, tallies: &[Tally; 2], services: &Services) {
+    if entry.has(mark::DECIDED) {
+        return;
+    }
+    match services.decide(key, tallies) {
+        Some(true) => entry.set(mark::DECIDED | mark::DECIDED_B),
+        Some(false) => entry.set(mark::DECIDED),
+        None => {}
+    }
+}
+
+/// True where a record begins another connection of the same endpoints: with a SYN or a SYN-ACK after
+/// all that was seen of one that was closed or reset, or was established.
+fn restarts(entry: &Entry, tallies: &[Tally; 2], flow: &Flow) -> bool {
+    let [a, b] = tallies;
+    let is_closing = [a, b]
+        .iter()
+        .any(|side| side.n_flags[FIN] + side.n_flags[RST] > 0);
+    let parts = parts_of(flow);
+    flow.head.protocol == protocol::TCP
+        && (is_closing || entry.has(mark::ESTABLISHED))
+        && parts.iter().any(|side| side.n_flags[SYN] > 0)
+        && earliest(&parts) > a.last_ns.max(b.last_ns)
+}
+
+/// Longest frame of a segment without data: headers with as many options as fit.
+const fn bare_bytes(key: &FlowKey) -> u64 {
+    if sensor_common::is_v4(&key.a) {
+        98
+    } else {
+        118
+    }
+}
+
+/// True for what comes late of a connection that is over: segments without SYN and data.
+fn are_late(key: &FlowKey, deltas: &[Delta; 2]) -> bool {
+    let [a, b] = deltas;
+    let n_packets = a.packets.saturating_add(b.packets);
+    key.protocol == protocol::TCP
+        && a.n_flags[SYN] + b.n_flags[SYN] == 0
+        && a.bytes.saturating_add(b.bytes) <= n_packets.saturating_mul(bare_bytes(key))
+}
+
+/// As [`are_late`], of a record.
+fn is_late(key: &FlowKey, parts: &[Tally; 2], directions: &[Direction; 2]) -> bool {
+    let [a, b] = parts;
+    let n_packets = a.packets + b.packets;
+    let n_bytes: u64 = directions
+        .iter()
+        .filter(|side| side.packets > 0)
+        .map(|side| u64::from(side.bytes))
+        .sum();
+    key.protocol == protocol::TCP
+        && a.n_flags[SYN] + b.n_flags[SYN] == 0
+        && n_bytes <= n_packets.saturating_mul(bare_bytes(key))
+}
+
 const fn life_of(flow: &Flow) -> Life {
     Life {
         cpu: flow.head.cpu,
@@ -340,7 +553,7 @@ fn due_ns(config: &FlowConfig, entry: &Entry, tallies: &[Tally; 2]) -> u64 {
     let active_ns = entry.period_ns().saturating_add(config.active_timeout_ns);
     let due_ns = silent_ns.min(active_ns);
     let is_open = !entry.has(mark::ESTABLISHED | mark::FAILED);
-    let [sent, got] = turn(is_from_b(tallies, entry.marks), *tallies);
+    let [sent, got] = turn(is_from_b(tallies, entry.marks()), *tallies);
     if is_open && got.packets == 0 {
         due_ns.min(unanswered_ns(config, &sent))
     } else {
@@ -384,7 +597,7 @@ fn export(entry: &Entry, reason: EndReason, emit: &mut impl FnMut(FlowEvent<'_>)
 
 /// Summarises a part of a flow. Its direction is that of the whole flow.
 fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSummary {
-    let is_from_b = is_from_b(&entry.tallies(), entry.marks);
+    let is_from_b = is_from_b(&entry.tallies(), entry.marks());
     let key = entry.key();
     let [source, destination] = key.turned(is_from_b);
     let [forward, backward] = turn(is_from_b, part);
@@ -414,14 +627,26 @@ fn update(
     entry: &mut Entry,
     tallies: &[Tally; 2],
     deltas: [Delta; 2],
+    is_one_sided: bool,
 ) -> FlowUpdate {
-    let is_from_b = is_from_b(tallies, entry.marks);
+    let is_from_b = is_from_b(tallies, entry.marks());
     let [source, destination] = key.turned(is_from_b);
     let claimed = entry.around().and_then(|it| it.claimed_ends(is_from_b));
     let [source_address, destination_address] = claimed.unwrap_or([source.0, destination.0]);
     let [sent, got] = turn(is_from_b, *tallies);
     let [forward, backward] = turn(is_from_b, deltas);
-    let progress = progress(at_ns, config, key.protocol, &sent, &got);
+    let is_one_way = entry.has(mark::MEDIA) || is_never_answered(&destination.0, destination.1);
+    let progress = if got.packets > 0 {
+        answered(key.protocol, &sent, &got)
+    } else if entry.has(mark::UNREACHABLE) {
+        Progress::Refused
+    } else if is_one_sided && key.protocol == protocol::TCP {
+        one_sided(&sent)
+    } else if entry.has(mark::MEDIA) || is_group(&destination.0) {
+        Progress::Pending
+    } else {
+        unanswered(at_ns, config, &sent)
+    };
     let reported = match progress {
         Progress::Pending => 0,
         Progress::Established => mark::ESTABLISHED,
@@ -445,11 +670,12 @@ fn update(
             && sent.n_flags[ACK] > 0,
         is_new: !entry.has(mark::STARTED),
         progress,
-        has_progressed: reported & !entry.marks != 0,
+        has_progressed: reported & !entry.marks() != 0,
+        is_one_way,
         first_ns: earliest(tallies),
         last_ns: sent.last_ns.max(got.last_ns),
     };
-    entry.marks |= reported | mark::STARTED;
+    entry.set(reported | mark::STARTED);
     update
 }
 
@@ -459,7 +685,8 @@ fn is_attempt(protocol_number: u8, sent: &Tally) -> bool {
     if protocol_number != protocol::TCP {
         return true;
     }
-    sent.has_bare_syn() || (sent.n_flags[SYN] + sent.n_flags[ACK] + sent.n_flags[RST] == 0)
+    sent.has_bare_syn()
+        || sent.packets > 0 && (sent.n_flags[SYN] + sent.n_flags[ACK] + sent.n_flags[RST] == 0)
 }
 
 /// Time at which an attempt without an answer has waited long enough.
@@ -468,20 +695,26 @@ fn unanswered_ns(config: &FlowConfig, sent: &Tally) -> u64 {
     since_ns.saturating_add(config.unanswered_ns)
 }
 
-fn progress(
-    at_ns: u64,
-    config: &FlowConfig,
-    protocol_number: u8,
-    sent: &Tally,
-    got: &Tally,
-) -> Progress {
-    if got.packets == 0 {
-        return if at_ns >= unanswered_ns(config, sent) {
-            Progress::Unanswered
-        } else {
-            Progress::Pending
-        };
+/// Progress without an answer.
+fn unanswered(at_ns: u64, config: &FlowConfig, sent: &Tally) -> Progress {
+    if at_ns >= unanswered_ns(config, sent) {
+        Progress::Unanswered
+    } else {
+        Progress::Pending
     }
+}
+
+/// Progress where answers go another way: a side that goes on got some.
+fn one_sided(sent: &Tally) -> Progress {
+    if one_way::advances(sent) {
+        Progress::Established
+    } else {
+        Progress::Pending
+    }
+}
+
+/// Progress with an answer.
+fn answered(protocol_number: u8, sent: &Tally, got: &Tally) -> Progress {
     if protocol_number != protocol::TCP {
         return Progress::Established;
     }

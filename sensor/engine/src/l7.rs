@@ -9,6 +9,7 @@ pub mod dns;
 pub(crate) mod facts;
 pub(crate) mod fieldbus;
 pub(crate) mod http;
+pub(crate) mod icmp_error;
 pub(crate) mod injection;
 pub(crate) mod login;
 pub(crate) mod mqtt;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod bounded;
 mod checkpoint;
 mod config;
 mod decide;

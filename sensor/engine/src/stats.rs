@@ -22,6 +22,8 @@ pub struct Stats {
     pub n_adapting: u64,
     /// Looks at flows out of turn.
     pub n_early_looks: u64,
+    /// TCP connections of which one side alone was seen, where that is so of nearly all.
+    pub n_one_sided: u64,
     /// Memory that the flow table holds, by capacity, and that of the host rows and addresses.
     pub n_flow_bytes: u64,
     pub n_host_bytes: u64,

@@ -72,6 +72,7 @@ fn notes() -> Notes {
         "dns.response_code" => "NOERROR",
         "http.request.method" => "GET",
         "http.response.status_code" => "401",
+        "icmp.error" => "port unreachable",
         "injection.kind" => "sql",
         "sensor.exception" => "vulnerability scan of the auditors",
         "sensor.models" => "kitnet 3.1, clusters 2.0",

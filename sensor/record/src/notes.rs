@@ -21,6 +21,10 @@ pub const NAMES: &[(&str, &str)] = &[
     ("http.request.method", "Method of the first request"),
     ("http.response.status_code", "Code of the first answer"),
     (
+        "icmp.error",
+        "Error that a host or router told of the flow, by ICMP or ICMPv6: port unreachable, host unreachable, network unreachable, administratively prohibited, time exceeded, packet too big and others",
+    ),
+    (
         "injection.kind",
         "Kind of program that a web request carries",
     ),

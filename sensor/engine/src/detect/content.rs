@@ -39,14 +39,29 @@ use crate::l7::nd::NeighbourMessage;
 pub(crate) struct Seen<'a> {
     pub at_ns: u64,
     pub sample: &'a Sample<'a>,
+    /// The sender is the responder of the flow.
+    pub is_answer: bool,
+}
+
+impl Seen<'_> {
+    /// The responder's port.
+    fn service_port(&self) -> u16 {
+        let packet = &self.sample.head.packet;
+        if self.is_answer {
+            packet.source_port
+        } else {
+            packet.destination_port
+        }
+    }
 }
 
 impl Detectors {
-    /// Takes a packet sample.
-    pub(crate) fn take_sample(&mut self, sample: &Sample<'_>) {
+    /// Takes a packet sample, of the responder of its flow or of the initiator.
+    pub(crate) fn take_sample(&mut self, sample: &Sample<'_>, is_answer: bool) {
         let seen = Seen {
             at_ns: sample.head.at_ns,
             sample,
+            is_answer,
         };
         match Kind::of(sample.head.kind) {
             Some(Kind::Arp) => self.take_arp(&seen),
@@ -100,10 +115,10 @@ impl Detectors {
             self.replies.take(seen, login);
         }
         self.injection.take(seen);
-        match packet.source_port.min(packet.destination_port) {
+        match seen.service_port() {
             // Two bytes of length, where a segment begins with a message.
             53 => self.take_dns(seen, seen.sample.payload.get(2..).unwrap_or_default()),
-            1883 if packet.destination_port == 1883 => self.mqtt.take(seen),
+            1883 if !seen.is_answer => self.mqtt.take(seen),
             port @ (502 | 20_000) => self.fieldbus.take(seen, port),
             _ => {}
         }

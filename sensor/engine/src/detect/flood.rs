@@ -14,12 +14,15 @@ use crate::config::{Config, FloodConfig, SECOND_NS};
 use crate::features::baseline::Baseline;
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::{Answered, HostLook};
+use crate::flow::is_group;
 
 /// Number of kinds of packets that are counted.
 const N_QUANTITIES: usize = 6;
 /// Times the limit from which half as many looks are enough.
 const PLAIN: f64 = 3.0;
 
+/// Times the limit up to which reports and media are no flood, whatever a host usually gets.
+const ONE_WAY: f64 = 10.0;
 /// Time beyond a look's own that looks may be apart and be one after the other.
 const SILENCE_NS: u64 = 50_000_000;
 
@@ -218,10 +221,12 @@ fn read(
             is_answered: share(from.n_ack, 0.01) && !share(from.n_rst, 0.3),
             is_dispersed: share(from.n_rst, 0.3) || (has_sent && share(toward.n_new_flows, 0.2)),
         },
+        // Groups answer nothing, and reports and media get no answer: they are judged where they are
+        // far more than a site has of them.
         Quantity::Udp => Reading {
-            pps: rate(n) - answered.udp_pps,
+            pps: rate(n) - answered.udp_pps - answered.one_way_pps.min(ONE_WAY * config.udp_pps),
             prior_pps: config.udp_pps,
-            is_answered: share(from.n_udp, 0.01),
+            is_answered: share(from.n_udp, 0.01) || is_group(&look.address),
             is_dispersed: share(toward.n_new_flows, 0.05),
         },
         // Errors that answer the host's own packets are no flood (it scans, or its peer is down).

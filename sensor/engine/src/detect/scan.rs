@@ -15,8 +15,7 @@ use super::windows::{Window, Windows};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ScanConfig};
 use crate::features::bounded::{Bounded, Priority, TableUse};
-use crate::features::victim::is_never_answered;
-use crate::flow::{FlowUpdate, Progress};
+use crate::flow::{FlowUpdate, Progress, is_never_answered};
 use crate::slot_index::BATCH;
 
 /// Key of a window, which counts the ports of a host or the hosts of a port.

@@ -16,6 +16,8 @@ pub struct Answered {
     /// A two-way flow of the host carries fragments. Its later fragments have no ports and look
     /// like another flow.
     pub has_fragments: bool,
+    /// UDP packets a second of what is never answered: reports and media.
+    pub one_way_pps: f64,
     /// Unanswered UDP packets a second, those from ports of [`REFLECTORS`], and their bytes.
     pub one_way_udp_pps: f64,
     pub reflected_pps: f64,
@@ -32,7 +34,7 @@ const LEAST_NS: u64 = SECOND_NS / 2;
 
 #[derive(Clone, Debug, Default)]
 struct Host {
-    now: [u64; 6],
+    now: [u64; N_COUNTS],
     last: Answered,
     is_fragmented: bool,
     total: u64,
@@ -56,6 +58,8 @@ const ONE_WAY_UDP: usize = 2;
 const REFLECTED: usize = 3;
 const ASKED: usize = 4;
 const ESTABLISHED: usize = 5;
+const NEVER_ANSWERED: usize = 6;
+const N_COUNTS: usize = 7;
 
 impl AnsweredTraffic {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
@@ -89,6 +93,7 @@ impl AnsweredTraffic {
         let slot = match (update.protocol, update.progress) {
             (protocol::TCP, Progress::Established) => TCP,
             (protocol::UDP, Progress::Established) => UDP,
+            (protocol::UDP, _) if update.is_one_way => NEVER_ANSWERED,
             (protocol::UDP, _) => ONE_WAY_UDP,
             _ => usize::MAX,
         };
@@ -118,6 +123,9 @@ impl AnsweredTraffic {
             }
             return;
         }
+        if slot == NEVER_ANSWERED {
+            return;
+        }
         host.is_fragmented |= update.has_fragments;
         // The initiator receives, too; it isn't worth a new row.
         if let Some(host) = self.hosts.get_mut(&update.source) {
@@ -144,13 +152,14 @@ impl AnsweredTraffic {
                 tcp_pps: rate(TCP),
                 udp_pps: rate(UDP),
                 has_fragments: host.is_fragmented,
+                one_way_pps: rate(NEVER_ANSWERED),
                 one_way_udp_pps: rate(ONE_WAY_UDP),
                 reflected_pps: rate(REFLECTED),
                 asked_per_s: rate(ASKED),
                 established_per_s: rate(ESTABLISHED),
             };
             host.total = host.now.iter().sum();
-            host.now = [0; 6];
+            host.now = [0; N_COUNTS];
             host.is_fragmented = false;
         }
         self.hosts.retain(|_, host| host.total > 0);

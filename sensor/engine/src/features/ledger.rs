@@ -379,6 +379,7 @@ mod tests {
             n_backward: 0,
             is_attempt: true,
             is_claimed: false,
+            is_one_way: false,
             is_stray: false,
             is_new: true,
             progress,

@@ -561,6 +561,7 @@ mod tests {
             ..Delta::default()
         };
         FlowUpdate {
+            is_one_way: false,
             is_stray: false,
             source: ip(source),
             destination: ip(destination),

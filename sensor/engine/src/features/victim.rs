@@ -5,7 +5,6 @@ use sensor_common::packet::protocol;
 
 use super::bounded::{Bounded, Priority, TableUse};
 use super::decay::{Fading, Spread};
-use crate::address::to_ip;
 use crate::config::SECOND_NS;
 use crate::flow::{FlowUpdate, Progress};
 
@@ -199,33 +198,13 @@ impl Kind {
                 // Ports 0: later fragments.
                 let has_ports = (update.source_port, update.destination_port) != (0, 0);
                 let is_vain = update.has_progressed && update.progress.has_failed();
-                (is_vain
-                    && has_ports
-                    && !is_never_answered(&update.destination, update.destination_port))
-                .then_some(Self::Datagram)
+                (is_vain && has_ports && !update.is_one_way).then_some(Self::Datagram)
             }
             protocol::ICMP if update.source_port >> 8 == 8 => Some(Self::Echo),
             protocol::ICMPV6 if update.source_port >> 8 == 128 => Some(Self::Echo),
             _ => None,
         }
     }
-}
-
-/// Ports of services that report and never get an answer: SNMP traps, syslog, NetFlow, IPFIX, sFlow,
-/// StatsD, GELF, collectd, Ganglia.
-const REPORTS: [u16; 13] = [
-    162, 514, 2055, 4739, 5140, 6343, 8092, 8125, 8649, 9995, 9996, 12_201, 25_826,
-];
-
-/// True where nobody answers, for that is how it works: groups, broadcasts, reports.
-pub(crate) fn is_never_answered(host: &Address, port: u16) -> bool {
-    let is_group = match to_ip(host) {
-        std::net::IpAddr::V4(v4) => {
-            v4.is_multicast() || v4.is_broadcast() || v4.octets()[3] == u8::MAX
-        }
-        std::net::IpAddr::V6(v6) => v6.is_multicast(),
-    };
-    is_group || REPORTS.contains(&port)
 }
 
 #[derive(Debug)]

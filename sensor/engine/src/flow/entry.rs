@@ -6,7 +6,8 @@
 use sensor_common::Address;
 use sensor_common::flow::Direction;
 
-use super::records::{Around, FlowKey, Tags, is_from_b};
+use super::direction::speaks_first;
+use super::records::{Around, FlowKey, Tags};
 use super::totals::{Delta, Tally, Totals};
 
 /// Slot life that a part belongs to: CPU, generation (its low half) and time of its first packet tell
@@ -38,6 +39,9 @@ struct Rest {
     /// Totals at the last export, and its time.
     exported: [Totals; 2],
     exported_ns: u64,
+    /// What parts had counted when the flow began in place of another, and that time.
+    before: [Totals; 2],
+    before_ns: u64,
     around: Option<Around>,
     /// Without VLANs, nothing.
     tags: Tags,
@@ -56,28 +60,43 @@ pub(super) struct Entry {
     lives: [Life; 2],
     a_port: u16,
     b_port: u16,
-    /// Place of the list that the entry is in.
-    pub list: u16,
+    /// List that the entry is in, by [`LIST`]; the other bits are marks.
+    list: u16,
     protocol: u8,
-    pub marks: u8,
+    /// The low byte of the marks.
+    marks: u8,
 }
+
+/// Bits that number a list.
+pub(super) const LIST: u16 = 0x03ff;
 
 const _: () = assert!(size_of::<Entry>() == 192);
 
-/// Bits of [`Entry::marks`].
+/// Marks of an entry: what is known of its flow beside the counters.
 pub(super) mod mark {
     /// Reported states.
-    pub const STARTED: u8 = 1;
-    pub const ESTABLISHED: u8 = 2;
-    pub const FAILED: u8 = 4;
+    pub const STARTED: u16 = 1;
+    pub const ESTABLISHED: u16 = 2;
+    pub const FAILED: u16 = 4;
     /// Exported; kept because its slot may live on.
-    pub const DORMANT: u8 = 8;
-    pub const FRAGMENTS: u8 = 16;
+    pub const DORMANT: u16 = 8;
+    pub const FRAGMENTS: u16 = 16;
     /// The first packets of both directions bear the same time, and the kernel saw the one of `b`
     /// first: its coarse clock stands still for some milliseconds.
-    pub const BEGUN_BY_B: u8 = 32;
+    pub const BEGUN_BY_B: u16 = 32;
     /// Final records, by direction: that of the part in place was sent.
-    pub const FINAL: [u8; 2] = [64, 128];
+    pub const FINAL: [u16; 2] = [64, 128];
+    /// Decided where no handshake tells: `b` began, or `a`.
+    pub const DECIDED: u16 = 0x0400;
+    pub const DECIDED_B: u16 = 0x0800;
+    /// An ICMP error quotes a packet of the flow.
+    pub const UNREACHABLE: u16 = 0x1000;
+    /// A stream of media, which is never answered.
+    pub const MEDIA: u16 = 0x2000;
+    /// Counted among the connections of which one side alone is seen.
+    pub const COUNTED: u16 = 0x4000;
+    /// Marks that outlive an export.
+    pub const LASTING: u16 = FINAL[0] | FINAL[1] | DECIDED | DECIDED_B | MEDIA | BEGUN_BY_B;
 }
 
 impl Entry {
@@ -106,7 +125,7 @@ impl Entry {
             list: 0,
             protocol: key.protocol,
             // A part that isn't there is not waited for.
-            marks: mark::FINAL[0] | mark::FINAL[1],
+            marks: (mark::FINAL[0] | mark::FINAL[1]) as u8,
         }
     }
 
@@ -125,7 +144,7 @@ impl Entry {
             Some(rest) if rest.tags.vlans != 0 => rest.tags,
             _ => Tags {
                 vlans: 0,
-                is_from_b: is_from_b(&self.tallies(), self.marks),
+                is_from_b: speaks_first(&self.tallies(), self.marks()),
             },
         }
     }
@@ -179,8 +198,35 @@ impl Entry {
         a.packets ^ b.packets ^ self.a_port
     }
 
-    pub(super) const fn has(&self, marks: u8) -> bool {
-        self.marks & marks != 0
+    pub(super) const fn marks(&self) -> u16 {
+        self.marks as u16 | self.list & !LIST
+    }
+
+    pub(super) const fn has(&self, marks: u16) -> bool {
+        self.marks() & marks != 0
+    }
+
+    pub(super) const fn set(&mut self, marks: u16) {
+        self.marks |= marks as u8;
+        self.list |= marks & !LIST;
+    }
+
+    /// Takes away all marks but these.
+    const fn keep(&mut self, marks: u16) {
+        self.marks &= marks as u8;
+        self.list &= marks | LIST;
+    }
+
+    pub(super) const fn unset(&mut self, marks: u16) {
+        self.keep(!marks);
+    }
+
+    pub(super) const fn list(&self) -> u16 {
+        self.list & LIST
+    }
+
+    pub(super) const fn set_list(&mut self, list: u16) {
+        self.list = self.list & !LIST | list & LIST;
     }
 
     /// True where the record says nothing new.
@@ -226,16 +272,26 @@ impl Entry {
         if counters.packets == 0 {
             return Delta::default();
         }
-        let was_final = self.marks & final_mark != 0;
+        let was_final = self.marks & *final_mark as u8 != 0;
         let is_known = known.packets > 0;
         if is_known && *known_life == life && known.first_ns == counters.first_ns {
             // A live look taken before, and arriving after, the final record brings nothing.
             if was_final || counters.packets < known.packets {
                 return Delta::default();
             }
+            // The last of a part that began with another flow is that flow's.
+            let before = self
+                .rest
+                .as_mut()
+                .filter(|rest| counters.first_ns < rest.before_ns);
+            if is_final && let Some(before) = before.and_then(|rest| rest.before.get_mut(side)) {
+                (*known, *before) = (Direction::EMPTY, Totals::default());
+                self.marks |= *final_mark as u8;
+                return Delta::default();
+            }
             let delta = Delta::between(known, counters);
             *known = *counters;
-            self.marks |= if is_final { *final_mark } else { 0 };
+            self.marks |= if is_final { *final_mark as u8 } else { 0 };
             return delta;
         }
         let is_placed = !is_known;
@@ -257,8 +313,8 @@ impl Entry {
         }
         *known = *counters;
         *known_life = life;
-        self.marks &= !final_mark;
-        self.marks |= if is_final { *final_mark } else { 0 };
+        self.marks &= !(*final_mark as u8);
+        self.marks |= if is_final { *final_mark as u8 } else { 0 };
         Delta::between(&Direction::EMPTY, counters)
     }
 
@@ -285,6 +341,11 @@ impl Entry {
             let others = self.rest.as_ref().and_then(|rest| rest.parts.get(side));
             for part in others.into_iter().flatten() {
                 total.add(&part.counters);
+            }
+            if let Some(rest) = self.rest.as_ref().filter(|rest| rest.before_ns > 0)
+                && let Some(before) = rest.before.get(side)
+            {
+                *total = total.since(before, rest.before_ns);
             }
         }
         totals
@@ -315,7 +376,28 @@ impl Entry {
         let rest = self.rest.get_or_insert_default();
         rest.exported = exported;
         rest.exported_ns = at_ns;
-        self.marks &= mark::FINAL[0] | mark::FINAL[1];
+        self.keep(mark::LASTING);
+    }
+
+    /// Begins another flow of the same endpoints, at `at_ns`. Parts that may still be read go on, and
+    /// count from here.
+    pub(super) fn restart(&mut self, at_ns: u64) {
+        for (side, final_mark) in mark::FINAL.into_iter().enumerate() {
+            if self.has(final_mark)
+                && let Some(part) = self.directions.get_mut(side)
+            {
+                *part = Direction::EMPTY;
+            }
+        }
+        if let Some(rest) = &mut self.rest {
+            rest.restart();
+        }
+        let kept = self.totals();
+        if kept.iter().any(|side| side.packets > 0) {
+            let rest = self.rest.get_or_insert_default();
+            (rest.before, rest.before_ns) = (kept, at_ns);
+        }
+        self.keep(mark::FINAL[0] | mark::FINAL[1]);
     }
 
     /// True where no slot holds a part any more.
@@ -325,7 +407,7 @@ impl Entry {
             .rest
             .iter()
             .flat_map(|rest| rest.parts.iter().flatten());
-        self.marks & both == both && rest.all(|part| part.is_final)
+        self.marks() & both == both && rest.all(|part| part.is_final)
     }
 
     pub(super) fn last_ns(&self) -> u64 {
@@ -350,6 +432,15 @@ impl Entry {
 }
 
 impl Rest {
+    /// Forgets what is over: exports, and parts of which nothing more comes.
+    fn restart(&mut self) {
+        let parts = self.parts.iter_mut();
+        parts.for_each(|side| side.retain(|part| !part.is_final));
+        self.folded = [Totals::default(); 2];
+        (self.exported, self.exported_ns) = ([Totals::default(); 2], 0);
+        (self.before, self.before_ns) = ([Totals::default(); 2], 0);
+    }
+
     /// A later look at a part that is known: what it adds.
     fn refresh(&mut self, side: usize, now: &Part) -> Option<Delta> {
         let parts = self.parts.get_mut(side)?;

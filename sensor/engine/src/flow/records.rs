@@ -1,16 +1,15 @@
 //! Output of the flow stage: updates for the features, summaries for the shell.
 
-use std::cmp::Ordering;
 use std::net::IpAddr;
 
-use sensor_common::flow::{FlowRecord, Tunnel, hash_ends};
-use sensor_common::packet::{Realm, tunnel};
+use sensor_common::flow::{FlowRecord, Tunnel, hash_ends, is_reversed};
+use sensor_common::packet::{Packet, Realm, tunnel};
 use sensor_common::{Address, mix};
 
 use super::community::{Tuple, community_id};
-use super::entry::mark;
-use super::totals::{Delta, Tally, Totals};
+use super::totals::{Delta, Totals};
 use crate::address::to_ip;
+use crate::l7::icmp_error::IcmpError;
 use crate::note::Note;
 
 /// Reason of an export; values of IPFIX flowEndReason (RFC 5102 5.11.3).
@@ -91,6 +90,8 @@ pub struct FlowUpdate {
     pub n_backward: u64,
     /// The initiator was seen to ask: a SYN without ACK, or a first packet of another protocol.
     pub is_attempt: bool,
+    /// Nobody answers, for that is how it works: groups, broadcasts, reports, media.
+    pub is_one_way: bool,
     /// TCP: the initiator sent segments with ACK and neither began nor reset the connection.
     pub is_stray: bool,
     /// First look.
@@ -245,6 +246,45 @@ impl FlowKey {
         }
     }
 
+    /// Key of a packet's flow.
+    pub(super) fn of_packet(packet: &Packet) -> Self {
+        let source = (packet.source, packet.source_port);
+        let destination = (packet.destination, packet.destination_port);
+        Self::of_ends(source, destination, packet.protocol, packet.realm)
+    }
+
+    /// Key of the flow that an ICMP error quotes.
+    pub(super) fn of_error(error: &IcmpError, realm: Realm) -> Self {
+        Self::of_ends(error.source, error.destination, error.protocol, realm)
+    }
+
+    fn of_ends(
+        source: (Address, u16),
+        destination: (Address, u16),
+        protocol: u8,
+        realm: Realm,
+    ) -> Self {
+        let is_from_b = is_reversed((&source.0, source.1), (&destination.0, destination.1));
+        let [a, b] = turn(is_from_b, [source, destination]);
+        Self {
+            a: a.0,
+            b: b.0,
+            a_port: a.1,
+            b_port: b.1,
+            protocol,
+            around: None,
+            tags: Tags {
+                vlans: realm.vlans(),
+                is_from_b,
+            },
+        }
+    }
+
+    /// True where the packet, one of the flow, is sent by `a`.
+    pub(super) fn is_from_a(&self, packet: &Packet) -> bool {
+        self.a == packet.source && self.a_port == packet.source_port
+    }
+
     pub(super) fn hash(&self, seed: u64) -> u64 {
         let (a, b) = ((&self.a, self.a_port), (&self.b, self.b_port));
         let ends = hash_ends(a, b, self.protocol, seed);
@@ -262,21 +302,6 @@ impl FlowKey {
         } else {
             [(self.a, self.a_port), (self.b, self.b_port)]
         }
-    }
-}
-
-/// True where `b` began: who was seen to send a SYN without ACK, else who came first.
-pub(super) fn is_from_b([a, b]: &[Tally; 2], marks: u8) -> bool {
-    let by_time = match b.first_ns.cmp(&a.first_ns) {
-        _ if a.packets == 0 || b.packets == 0 => a.packets == 0,
-        Ordering::Less => true,
-        Ordering::Equal => marks & mark::BEGUN_BY_B != 0,
-        Ordering::Greater => false,
-    };
-    match (a.has_bare_syn(), b.has_bare_syn()) {
-        (true, false) => false,
-        (false, true) => true,
-        (true, true) | (false, false) => by_time,
     }
 }
 

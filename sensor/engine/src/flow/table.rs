@@ -4,17 +4,18 @@
 //! quarter of a second. A tick costs what is due, not what is held. A due time that moves on is
 //! left where it is: the entry is found early and put off.
 
-use super::entry::Entry;
+use super::entry::{Entry, LIST};
 use super::records::FlowKey;
 use crate::slot_index::SlotIndex;
 
 /// Index of no entry.
 const NONE: u32 = u32::MAX;
 /// Number of no list.
-const UNLISTED: u16 = u16::MAX;
+const UNLISTED: u16 = LIST;
 /// Lists of 2^28 ns = 268 ms; 512 of them reach 137 s ahead. What is later is put off on the way.
 const N_LISTS: usize = 512;
 const LIST_SHIFT: u32 = 28;
+const _: () = assert!(N_LISTS < UNLISTED as usize);
 
 #[derive(Debug)]
 pub(super) struct FlowTable {
@@ -110,10 +111,15 @@ impl FlowTable {
         self.entries.get_mut(at as usize)
     }
 
+    /// Hash that a key goes by.
+    pub(super) fn hash(&self, key: &FlowKey) -> u64 {
+        key.hash(self.seed)
+    }
+
     /// Adds a key that is not there yet. The caller has made room.
     pub(super) fn insert(&mut self, key: &FlowKey) -> u32 {
         let mut entry = Entry::new(key);
-        entry.list = UNLISTED;
+        entry.set_list(UNLISTED);
         let at = self.free;
         let at = if let Some(place) = self.entries.get_mut(at as usize) {
             self.free = place.next;
@@ -145,7 +151,7 @@ impl FlowTable {
         let hash = entry.key().hash(self.seed);
         // What is boxed is freed now, the place is kept for the next one.
         *entry = Entry::new(&FlowKey::NONE);
-        entry.list = UNLISTED;
+        entry.set_list(UNLISTED);
         entry.next = self.free;
         if self.index.remove(hash, at) {
             self.free = at;
@@ -157,12 +163,12 @@ impl FlowTable {
         let at = n.checked_rem(self.entries.len())?;
         let entry = self.entries.get(at)?;
         // Whatever is in use is in a list.
-        (entry.list != UNLISTED).then_some((at as u32, entry))
+        (entry.list() != UNLISTED).then_some((at as u32, entry))
     }
 
     /// Every flow, in the order of slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.list != UNLISTED)
+        self.entries.iter().filter(|entry| entry.list() != UNLISTED)
     }
 
     pub(super) fn n_slots(&self) -> usize {
@@ -173,7 +179,7 @@ impl FlowTable {
     pub(super) fn page(&self, start: usize, n: usize) -> impl Iterator<Item = &Entry> {
         let end = start.saturating_add(n).min(self.entries.len());
         let page = self.entries.get(start.min(end)..end).unwrap_or_default();
-        page.iter().filter(|entry| entry.list != UNLISTED)
+        page.iter().filter(|entry| entry.list() != UNLISTED)
     }
 
     pub(super) fn clear(&mut self) {
@@ -197,7 +203,8 @@ impl FlowTable {
             after.previous = at;
         }
         if let Some(entry) = self.entries.get_mut(at as usize) {
-            (entry.next, entry.previous, entry.list) = (after, NONE, list as u16);
+            (entry.next, entry.previous) = (after, NONE);
+            entry.set_list(list as u16);
         }
     }
 
@@ -205,11 +212,11 @@ impl FlowTable {
         let Some(entry) = self.entries.get_mut(at as usize) else {
             return;
         };
-        let (next, previous, list) = (entry.next, entry.previous, entry.list);
+        let (next, previous, list) = (entry.next, entry.previous, entry.list());
         if list == UNLISTED {
             return;
         }
-        entry.list = UNLISTED;
+        entry.set_list(UNLISTED);
         if let Some(previous) = self.entries.get_mut(previous as usize) {
             previous.next = next;
         } else if let Some(head) = self.lists.get_mut(usize::from(list)) {

@@ -2,8 +2,8 @@
 
 use sensor_common::Address;
 use sensor_common::event::{EventHead, Kind, Sample};
-use sensor_common::packet::Packet;
 
+use super::icmp_error::IcmpError;
 use super::{dns, http, tls};
 use crate::address::from_ip;
 use crate::features::bounded::{Bounded, Priority, TableUse};
@@ -91,12 +91,19 @@ impl FlowFacts {
         self.flows.usage()
     }
 
-    /// Notes what a sample says; the first of each name stays.
-    pub(crate) fn take(&mut self, sample: &Sample<'_>) {
+    /// Notes what a sample says, of its own flow or of the one that it quotes; the first of each name
+    /// stays.
+    pub(crate) fn take(&mut self, sample: &Sample<'_>, is_answer: bool) {
         let packet = &sample.head.packet;
+        let is_tunnelled = packet.realm.is_tunnelled();
+        if let Some(error) = IcmpError::read(sample).filter(|_| !is_tunnelled) {
+            let key = Key::new(error.source, error.destination, error.protocol);
+            self.add(sample.head.at_ns, key, vec![note("icmp.error", error.text)]);
+            return;
+        }
         let notes = match Kind::of(sample.head.kind) {
             Some(Kind::Dns) => of_dns(sample.payload),
-            Some(Kind::Tcp | Kind::Control) => of_stream(sample.payload, packet),
+            Some(Kind::Tcp | Kind::Control) => of_stream(sample.payload, is_answer),
             Some(
                 Kind::FlowStarted
                 | Kind::BlockHit
@@ -107,13 +114,14 @@ impl FlowFacts {
             )
             | None => return,
         };
-        if notes.is_empty() {
-            return;
+        if !notes.is_empty() {
+            self.add(sample.head.at_ns, Key::of(sample.head), notes);
         }
-        let facts = self
-            .flows
-            .get_or_insert_with(Key::of(sample.head), Facts::default);
-        facts.last_ns = sample.head.at_ns;
+    }
+
+    fn add(&mut self, at_ns: u64, key: Key, notes: Vec<Note>) {
+        let facts = self.flows.get_or_insert_with(key, Facts::default);
+        facts.last_ns = at_ns;
         for note in notes {
             let is_known = facts.notes.iter().any(|known| known.name == note.name);
             if !is_known && facts.notes.len() < MAX_NOTES {
@@ -157,10 +165,10 @@ fn of_dns(payload: &[u8]) -> Vec<Note> {
     notes
 }
 
-fn of_stream(payload: &[u8], packet: &Packet) -> Vec<Note> {
+fn of_stream(payload: &[u8], is_answer: bool) -> Vec<Note> {
     match payload {
         [0x16, 3, ..] => of_tls(payload),
-        [b'S', b'S', b'H', b'-', ..] => of_ssh(payload, packet),
+        [b'S', b'S', b'H', b'-', ..] => of_ssh(payload, is_answer),
         // Letters of a method, or of the version of an answer.
         [b'A'..=b'Z', b'A'..=b'Z', b'A'..=b'Z' | b' ', ..] => {
             let mut notes = http::read(payload).unwrap_or_default();
@@ -195,14 +203,13 @@ fn of_tls(payload: &[u8]) -> Vec<Note> {
 }
 
 /// The identification line of one side.
-fn of_ssh(payload: &[u8], packet: &Packet) -> Vec<Note> {
+fn of_ssh(payload: &[u8], is_answer: bool) -> Vec<Note> {
     let line = payload.split(|b| matches!(b, b'\r' | b'\n')).next();
     let line = line.unwrap_or_default();
-    let is_client = packet.source_port > packet.destination_port;
-    let name = if is_client {
-        "ssh.client.banner"
-    } else {
+    let name = if is_answer {
         "ssh.server.banner"
+    } else {
+        "ssh.client.banner"
     };
     let line = line.get(..255).unwrap_or(line);
     vec![

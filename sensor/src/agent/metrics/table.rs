@@ -261,6 +261,11 @@ const FAMILIES: &[Family] = &[
         |now, out| out.add(&[], now.engine.n_early_looks as f64),
     ),
     counter(
+        "sensor_flow_one_sided_total",
+        "TCP connections of which one side alone was seen, where that is so of nearly all",
+        |now, out| out.add(&[], now.engine.n_one_sided as f64),
+    ),
+    counter(
         "sensor_detect_samples_total",
         "Packet samples looked into",
         |now, out| out.add(&[], now.engine.n_samples as f64),

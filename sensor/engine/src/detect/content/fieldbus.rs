@@ -156,7 +156,7 @@ impl FieldbusDetector {
             return;
         };
         let at_ns = seen.at_ns;
-        if packet.source_port == port {
+        if seen.is_answer {
             let device = self
                 .devices
                 .get_or_insert_with(packet.source, Times::default);

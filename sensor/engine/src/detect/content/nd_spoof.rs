@@ -430,7 +430,12 @@ mod tests {
             is_preferred: false,
         };
         let heard = NeighbourMessage { message, mac: None };
-        detector.take(&Seen { at_ns, sample }, &heard);
+        let seen = Seen {
+            at_ns,
+            sample,
+            is_answer: false,
+        };
+        detector.take(&seen, &heard);
         let mut findings = Vec::new();
         detector.tick(at_ns, &mut findings);
         findings

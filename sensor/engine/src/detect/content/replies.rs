@@ -135,7 +135,7 @@ impl Detect for RepliesDetector {
 impl RepliesDetector {
     pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, login: Login) {
         let packet = &seen.sample.head.packet;
-        let is_to_server = packet.destination_port < packet.source_port;
+        let is_to_server = !seen.is_answer;
         // Both sides of an SSH session begin with a banner; the client's counts.
         if (login == Login::SshBanner) != is_to_server {
             return;

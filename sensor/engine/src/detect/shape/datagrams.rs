@@ -7,6 +7,7 @@ use super::{ANSWERABLE_S, Detector, Family, Finding, Scattered, evidence, of_pai
 use crate::config::ShapeConfig;
 use crate::features::pair::{Pair, PairKey, fast};
 use crate::features::victim::{self, Victim};
+use crate::flow::is_never_answered;
 
 /// Share of flows that may be answered.
 const ANSWERED: f64 = 0.05;
@@ -31,7 +32,7 @@ pub(super) fn judge(config: &ShapeConfig, key: &PairKey, pair: &Pair) -> Option<
         && pair.age_s() >= ANSWERABLE_S
         && pair.ports.len() <= MOST_PORTS
         && flows >= PER_PORT * pair.ports.len();
-    if !is_flood || victim::is_never_answered(&key.host, pair.port) {
+    if !is_flood || is_never_answered(&key.host, pair.port) {
         return None;
     }
     let features = vec![evidence("unanswered_flows", flows, limit)];
