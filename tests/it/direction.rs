@@ -1,4 +1,4 @@
-//! Who began a flow, where one ends and the next begins, and which flow an error is of: over both
+//! Tests of who began a flow, where one ends and the next begins, and which flow an error is of: over both
 //! families, by replay.
 
 use std::process::Command;
@@ -31,7 +31,7 @@ enum Side {
 }
 use Side::{Client, Server};
 
-/// What a packet is.
+/// Content of a packet.
 #[derive(Clone, Copy, Debug)]
 enum What {
     Tcp(u8),

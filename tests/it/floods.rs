@@ -132,7 +132,10 @@ fn a_transfer_keeps_its_rate_under_attack() {
     let n_sent = flood.n_sent() - sent_before;
     drop(flood);
     let summary = sensor.stop().unwrap();
-    let n_dropped = summary["events"]["dropped"].as_u64().unwrap();
+    let n_dropped = ["dropped", "rate_limited"]
+        .iter()
+        .map(|event| summary["events"][event].as_u64().unwrap())
+        .sum::<u64>();
     println!(
         "client: {before:.0} Mbit/s without attack, {during:.0} while {n_sent} packets of the \
          attacker were sent and dropped: {:.2} of it",

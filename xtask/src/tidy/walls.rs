@@ -102,8 +102,8 @@ const LISTS: &[(&str, &str, &str)] = &[
     ),
     (
         "sensor/engine/src",
-        "flow::records",
-        "it tells the order of records by a mark of the entry",
+        "flow",
+        "it ties ICMP errors, which l7 reads, to the flows that they quote",
     ),
 ];
 

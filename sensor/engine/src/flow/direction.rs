@@ -37,7 +37,7 @@ pub(super) fn speaks_first([a, b]: &[Tally; 2], marks: u16) -> bool {
     }
 }
 
-/// What segments tell of the handshake.
+/// Knowledge that segments give of the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handshake {
     From { is_from_b: bool },

@@ -39,7 +39,7 @@ struct Rest {
     /// Totals at the last export, and its time.
     exported: [Totals; 2],
     exported_ns: u64,
-    /// What parts had counted when the flow began in place of another, and that time.
+    /// Counts of the parts when the flow began in place of another, and that time.
     before: [Totals; 2],
     before_ns: u64,
     around: Option<Around>,
