@@ -370,25 +370,25 @@ mod tests {
     fn neighbours_import_one_way() {
         let faults = imports(&files(&[
             (
-                "sensor/engine/src/flow.rs",
+                "sensor/engine/src/ring.rs",
                 "mod a;\nmod b;\nmod c;\npub use a::A;\n",
             ),
-            ("sensor/engine/src/flow/a.rs", "use super::b::B;\n"),
+            ("sensor/engine/src/ring/a.rs", "use super::b::B;\n"),
             (
-                "sensor/engine/src/flow/b.rs",
-                "// nothing\nuse crate::flow::c::{self, C};\n",
+                "sensor/engine/src/ring/b.rs",
+                "// nothing\nuse crate::ring::c::{self, C};\n",
             ),
-            ("sensor/engine/src/flow/c.rs", "fn f(a: super::a::A) {}\n"),
-            ("sensor/engine/src/flow/tests.rs", "use super::a;\n"),
-            ("sensor/engine/src/config.rs", "use crate::flow::A;\n"),
+            ("sensor/engine/src/ring/c.rs", "fn f(a: super::a::A) {}\n"),
+            ("sensor/engine/src/ring/tests.rs", "use super::a;\n"),
+            ("sensor/engine/src/config.rs", "use crate::ring::A;\n"),
             (
-                "sensor/engine/src/flow/d.rs",
+                "sensor/engine/src/ring/d.rs",
                 "use super::a;\nuse crate::config::Config;\n",
             ),
         ]));
         let places: BTreeSet<&str> = faults.iter().filter_map(|f| f.split(": ").next()).collect();
         let wanted =
-            ["a.rs:1", "b.rs:2", "c.rs:1"].map(|at| format!("sensor/engine/src/flow/{at}"));
+            ["a.rs:1", "b.rs:2", "c.rs:1"].map(|at| format!("sensor/engine/src/ring/{at}"));
         assert_eq!(places, wanted.iter().map(String::as_str).collect());
     }
 }
