@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::pins::Bpffs;
@@ -70,6 +71,9 @@ fn a_full_disk_fails_a_command_with_the_reason() {
     }
 }
 
+/// Sensors that were started by these tests.
+static N_STARTED: AtomicU32 = AtomicU32::new(0);
+
 /// A sensor whose outputs the test holds.
 struct Held {
     _network: Network,
@@ -82,7 +86,12 @@ impl Held {
     fn start(arguments: &str, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Self {
         needs_root();
         let network = Network::new().unwrap();
-        let folder = std::env::temp_dir().join(format!("sensor-held-{}", std::process::id()));
+        // Tests run beside each other: a folder of its own, or one sensor would be refused as the second.
+        let (process, n) = (
+            std::process::id(),
+            N_STARTED.fetch_add(1, Ordering::Relaxed),
+        );
+        let folder = std::env::temp_dir().join(format!("sensor-held-{process}-{n}"));
         fs::create_dir_all(&folder).unwrap();
         let socket = folder.join("sensor.sock");
         let line = format!(

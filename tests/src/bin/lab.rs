@@ -52,9 +52,10 @@ fn main() -> Result<()> {
     );
 
     let summary = sensor.stop()?;
+    let count = |event: &str| summary["events"][event].as_u64().unwrap_or(0);
     println!(
         "packets dropped in the kernel:    {:>8}",
-        summary["events"]["dropped"]
+        count("dropped") + count("rate_limited")
     );
     println!("incidents: {}", summary["incidents"]);
     Ok(())
