@@ -7,6 +7,7 @@
 mod community;
 mod direction;
 mod entry;
+mod mark;
 mod memory;
 mod one_way;
 mod records;
@@ -19,7 +20,7 @@ use sensor_common::packet::{Packet, Realm, protocol};
 use sensor_common::service;
 
 use self::direction::{Services, is_from_b};
-use self::entry::{Entry, Life, earliest, mark};
+use self::entry::{Entry, Life, earliest};
 use self::memory::Memory;
 use self::one_way::Sides;
 use self::records::{FlowKey, turn};
@@ -28,7 +29,7 @@ use self::totals::{ACK, FIN, RST, SYN, Tally};
 use crate::address::to_ip;
 use crate::bounded::TableUse;
 use crate::config::{FlowConfig, SECOND_NS};
-use crate::l7::icmp_error::IcmpError;
+use crate::icmp_error::IcmpError;
 use crate::slot_index::BATCH;
 
 pub use self::community::{Tuple, community_id};

@@ -7,6 +7,7 @@
 
 mod address;
 mod bounded;
+mod bytes;
 mod checkpoint;
 mod config;
 mod decide;
@@ -14,6 +15,7 @@ mod detect;
 mod engine;
 mod features;
 mod flow;
+mod icmp_error;
 pub mod l7;
 mod losses;
 mod models;

@@ -100,11 +100,6 @@ const LISTS: &[(&str, &str, &str)] = &[
         "detect::registry",
         "it lists every detector",
     ),
-    (
-        "sensor/engine/src",
-        "flow",
-        "it ties ICMP errors, which l7 reads, to the flows that they quote",
-    ),
 ];
 
 /// Crates of ours in a manifest that its crate may not use.

@@ -10,7 +10,7 @@ use sensor_common::Address;
 use sensor_common::packet::protocol;
 use sensor_common::service::is_service;
 
-use super::entry::mark;
+use super::mark;
 use super::records::FlowKey;
 use super::totals::{ACK, RST, SYN, Tally};
 use crate::bounded::{Bounded, Priority, TableUse};

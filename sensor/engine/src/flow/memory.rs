@@ -3,7 +3,8 @@
 
 use sensor_common::packet::protocol;
 
-use super::entry::{Entry, mark};
+use super::entry::Entry;
+use super::mark;
 use super::totals::Tally;
 use crate::bounded::{Bounded, Priority, TableUse};
 use crate::config::SECOND_NS;

@@ -9,7 +9,7 @@ use sensor_common::{Address, mix};
 use super::community::{Tuple, community_id};
 use super::totals::{Delta, Totals};
 use crate::address::to_ip;
-use crate::l7::icmp_error::IcmpError;
+use crate::icmp_error::IcmpError;
 use crate::note::Note;
 
 /// Reason of an export; values of IPFIX flowEndReason (RFC 5102 5.11.3).

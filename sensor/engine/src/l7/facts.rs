@@ -3,11 +3,11 @@
 use sensor_common::Address;
 use sensor_common::event::{EventHead, Kind, Sample};
 
-use super::icmp_error::IcmpError;
 use super::{dns, http, tls};
 use crate::address::from_ip;
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::{EndReason, FlowSummary};
+use crate::icmp_error::IcmpError;
 use crate::note::Note;
 
 /// Notes of one flow.

@@ -6,8 +6,8 @@ use sensor_common::Address;
 use sensor_common::event::{Kind, Sample};
 use sensor_common::packet::protocol;
 
-use super::Reader;
 use crate::address::from_ip;
+use crate::bytes::Reader;
 
 /// An error with the flow that it is about, as its packet went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
