@@ -369,18 +369,20 @@ where
             let origin = self.blocks.told();
             return self.afford(Some(Kind::BlockHit), origin, arrival);
         }
-        match packet.age() {
-            Age::OLD => Notice::NONE,
-            Age::FIRST => self.begun(packet, arrival),
-            _ => self.afford(event::kind(packet, arrival.bytes), 0, arrival),
+        let age = packet.age();
+        let kind = event::kind(packet, age >> Age::DEPTH_SHIFT, arrival.bytes);
+        match age & Age::MASK {
+            Age::OLD => self.afford(event::late_kind(packet), 0, arrival),
+            Age::FIRST => self.begun(packet, kind, arrival),
+            _ => self.afford(kind, 0, arrival),
         }
     }
 
     /// The first packet of a flow: a sample that says so, else the event of its start where that is
     /// wanted.
     #[inline(always)]
-    fn begun(&mut self, packet: &Packet, arrival: &Arrival) -> Notice {
-        let sample = self.afford(event::kind(packet, arrival.bytes), event::BEGAN, arrival);
+    fn begun(&mut self, packet: &Packet, kind: Option<Kind>, arrival: &Arrival) -> Notice {
+        let sample = self.afford(kind, event::BEGAN, arrival);
         // The flow within a tunnel is told in the place of the flow around it.
         let is_wanted = self.settings.events.has(Events::FLOW_STARTED) && !packet.carries_packet();
         if sample.kind == 0 && is_wanted {
@@ -605,15 +607,16 @@ where
     }
 }
 
-/// Place of a packet in its flow. To be kept in memory: the verifier must not follow the host
-/// counters once for each age.
+/// Place of a packet in its flow, and the flow's class of sampling. To be kept in memory: the verifier
+/// must not follow the host counters once for each age.
 #[inline(always)]
 const fn age(taken: Taken) -> u8 {
-    match (taken.is_young, taken.cached.began()) {
-        (false, _) => Age::OLD,
-        (true, true) => Age::FIRST,
-        (true, false) => Age::YOUNG,
-    }
+    let age = match (taken.cached.began(), taken.depth) {
+        (true, _) => Age::FIRST,
+        (false, 0) => Age::OLD,
+        (false, _) => Age::YOUNG,
+    };
+    age | taken.depth << Age::DEPTH_SHIFT
 }
 
 /// Answers to the flow cache when a flow is new.

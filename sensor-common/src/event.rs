@@ -8,7 +8,7 @@
 
 use crate::Address;
 use crate::counters::Outcome;
-use crate::packet::{Packet, protocol};
+use crate::packet::{Packet, protocol, tcp_flags};
 
 macro_rules! kinds {
     ($($variant:ident = $number:literal, $label:literal, $budget:literal, $bytes:literal: $help:literal,)+) => {
@@ -52,6 +52,7 @@ kinds! {
     Tcp = 7, "tcp", 1024, 576: "payload from the first packets of a TCP flow",
     Udp = 8, "udp", 128, 96: "first packet of a UDP flow",
     Neighbour = 9, "neighbour", 128, 96: "IPv6 neighbour discovery: router and neighbour messages",
+    Fragment = 10, "fragment", 256, 0: "IP fragment that gives no other sample",
 }
 
 /// Budgets are counted in windows of 2^27 ns = 134 ms.
@@ -164,11 +165,11 @@ impl Notice {
 pub struct Budgets {
     pub window: u64,
     pub sequence: u64,
-    pub n_spent: [u32; 10],
+    pub n_spent: [u32; 12],
 }
 
-const _: () = assert!(size_of::<Budgets>() == 56);
-const _: () = assert!(Kind::ALL.len() < 10);
+const _: () = assert!(size_of::<Budgets>() == 64);
+const _: () = assert!(Kind::ALL.len() < 12);
 // SAFETY: integers; the size assertion rules padding out.
 unsafe impl crate::Pod for Budgets {}
 
@@ -179,7 +180,7 @@ impl Budgets {
         let window = now_ns >> WINDOW_SHIFT;
         if self.window != window {
             self.window = window;
-            self.n_spent = [0; 10];
+            self.n_spent = [0; 12];
         }
         let spent = &mut self.n_spent[kind as usize];
         if *spent >= kind.budget() {
@@ -192,7 +193,7 @@ impl Budgets {
 }
 
 /// Classes of [`depth`], in three bits: how many packets of each direction of a flow may be sampled.
-mod depth_class {
+pub(crate) mod depth_class {
     pub const NONE: u8 = 0;
     pub const FIRST: u8 = 1;
     /// 6.
@@ -217,35 +218,60 @@ pub(crate) const fn depth_packets(class: u8) -> u16 {
     }
 }
 
-/// Class of how many packets of each direction of a flow may be sampled, by its first packet. The
-/// lower port is taken for the service.
+/// Class of how many packets of each direction of a flow may be sampled, by its first packet. Of a
+/// connection that was not seen to begin either port may be the service: the deeper class holds.
 #[inline(always)]
 pub(crate) const fn depth(packet: &Packet) -> u8 {
-    let (from, to) = (packet.source_port, packet.destination_port);
-    let port = if from < to { from } else { to };
     if packet.carries_packet() {
-        depth_class::NONE
-    } else if packet.is(Outcome::Tcp) {
-        match port {
-            21 | 53 | 502 | 1883 | 20000 => depth_class::ALL,
-            80 | 8000 | 8080 => depth_class::MANY,
-            _ => depth_class::FEW,
-        }
+        return depth_class::NONE;
+    }
+    let (from, to) = (packet.source_port, packet.destination_port);
+    let (one, other) = if packet.is(Outcome::Tcp) {
+        let (one, other) = match packet.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) {
+            tcp_flags::SYN => (to, to),
+            SYN_ACK => (from, from),
+            _ => (from, to),
+        };
+        (tcp_depth(one), tcp_depth(other))
     } else if packet.is(Outcome::Udp) {
-        match port {
-            53 => depth_class::ALL,
-            5353 | 5355 => depth_class::SOME,
-            _ => depth_class::FIRST,
-        }
+        (udp_depth(from), udp_depth(to))
     } else if packet.is(Outcome::Icmp) {
-        match port {
-            // Echo of ICMP and ICMPv6, code 0; both directions are one flow.
-            0x0800 | 0x8000 => depth_class::ALL,
-            _ if is_neighbour(packet) => depth_class::ALL,
-            _ => depth_class::FIRST,
-        }
+        let class = icmp_depth(packet);
+        (class, class)
     } else {
-        depth_class::NONE
+        return depth_class::NONE;
+    };
+    if one > other { one } else { other }
+}
+
+const SYN_ACK: u8 = tcp_flags::SYN | tcp_flags::ACK;
+
+#[inline(always)]
+const fn tcp_depth(port: u16) -> u8 {
+    match port {
+        21 | 53 | 502 | 1883 | 20000 => depth_class::ALL,
+        80 | 8000 | 8080 => depth_class::MANY,
+        _ => depth_class::FEW,
+    }
+}
+
+#[inline(always)]
+const fn udp_depth(port: u16) -> u8 {
+    match port {
+        53 => depth_class::ALL,
+        5353 | 5355 => depth_class::SOME,
+        _ => depth_class::FIRST,
+    }
+}
+
+/// Both ports of ICMP are its type and code.
+#[inline(always)]
+const fn icmp_depth(packet: &Packet) -> u8 {
+    match packet.source_port {
+        // Echo of ICMP and ICMPv6, code 0; both directions are one flow.
+        0x0800 | 0x8000 => depth_class::ALL,
+        _ if is_neighbour(packet) => depth_class::ALL,
+        _ => depth_class::FIRST,
     }
 }
 
@@ -256,20 +282,29 @@ const fn is_neighbour(packet: &Packet) -> bool {
     packet.protocol == protocol::ICMPV6 && icmp_type >= 133 && icmp_type <= 136
 }
 
-/// Kind of sample of a packet whose number in its flow is within [`depth`].
+/// Kind of sample of a packet whose number in its flow is beyond [`depth`]: what is wrong with fragments
+/// shows in all of a datagram's.
 #[inline(always)]
-pub const fn kind(packet: &Packet, wire_bytes: u32) -> Option<Kind> {
-    let (from, to) = (packet.source_port, packet.destination_port);
-    let port = if from < to { from } else { to };
+pub const fn late_kind(packet: &Packet) -> Option<Kind> {
+    if packet.is_fragment == 0 {
+        None
+    } else {
+        Some(Kind::Fragment)
+    }
+}
+
+/// Kind of sample of a packet whose number in its flow is within the flow's [`depth`].
+#[inline(always)]
+pub(crate) const fn kind(packet: &Packet, depth: u8, wire_bytes: u32) -> Option<Kind> {
     if packet.carries_packet() {
-        return None;
+        return late_kind(packet);
     }
     if packet.is(Outcome::Tcp) {
         if packet.payload_bytes(wire_bytes) == 0 {
-            return None;
+            return late_kind(packet);
         }
-        return Some(match port {
-            21 | 53 | 502 | 1883 | 20000 => Kind::Control,
+        return Some(match depth {
+            depth_class::ALL => Kind::Control,
             _ => Kind::Tcp,
         });
     }
@@ -280,10 +315,10 @@ pub const fn kind(packet: &Packet, wire_bytes: u32) -> Option<Kind> {
         return Some(Kind::Icmp);
     }
     if !packet.is(Outcome::Udp) {
-        return None;
+        return late_kind(packet);
     }
-    Some(match port {
-        53 | 5353 | 5355 => Kind::Dns,
+    Some(match depth {
+        depth_class::ALL | depth_class::SOME => Kind::Dns,
         _ => Kind::Udp,
     })
 }
@@ -302,5 +337,32 @@ mod tests {
         assert!(budgets.spend(Kind::Dns, 1).is_some());
         assert!(budgets.spend(Kind::Arp, 1 << WINDOW_SHIFT).is_some());
         assert_eq!(budgets.sequence, u64::from(Kind::Arp.budget()) + 2);
+    }
+
+    fn tcp(from: u16, to: u16, flags: u8) -> Packet {
+        let mut packet = Packet::default();
+        (packet.source_port, packet.destination_port) = (from, to);
+        packet.tcp_flags = flags;
+        packet.outcome = Outcome::Tcp as u32;
+        packet
+    }
+
+    /// A client may have any port, also one that is a service elsewhere, below its server's or above.
+    #[test]
+    fn the_service_is_told_by_the_handshake_and_else_either_port_is_one() {
+        let [syn, syn_ack, ack] = [0x02, 0x12, 0x10];
+        for client in [1_500, 5_000, 8_000, 20_000, 50_000] {
+            assert_eq!(depth(&tcp(client, 8_080, syn)), depth_class::MANY);
+            assert_eq!(depth(&tcp(8_080, client, syn_ack)), depth_class::MANY);
+            assert_eq!(depth(&tcp(client, 4_444, syn)), depth_class::FEW);
+            assert_eq!(depth(&tcp(client, 1_883, syn)), depth_class::ALL);
+            let (there, back) = (tcp(client, 8_080, ack), tcp(8_080, client, ack));
+            assert_eq!(depth(&there), depth(&back));
+            assert!(depth(&there) >= depth_class::MANY);
+        }
+        let control = kind(&tcp(5_000, 1_883, ack), depth_class::ALL, 100);
+        assert_eq!(control, Some(Kind::Control));
+        let other = kind(&tcp(1_883, 8_080, ack), depth_class::MANY, 100);
+        assert_eq!(other, Some(Kind::Tcp));
     }
 }

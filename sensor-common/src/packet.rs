@@ -89,6 +89,19 @@ impl Age {
     pub(crate) const FIRST: u8 = 1;
     /// One of the first of its direction.
     pub(crate) const YOUNG: u8 = 2;
+    /// Bits of the above. The class of [`crate::event::depth`] follows.
+    pub(crate) const MASK: u8 = 3;
+    pub(crate) const DEPTH_SHIFT: u32 = 2;
+}
+
+/// Place of a fragment in its datagram (RFC 791 3.2, RFC 8200 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Offset of its first byte.
+    pub begins: u32,
+    pub bytes: u32,
+    /// It is not the last.
+    pub has_more: bool,
 }
 
 /// Address realm (RFC 2663 2.1) of a packet: what tells apart hosts with equal addresses. VLAN
@@ -262,6 +275,19 @@ impl Packet {
             self.end
         };
         end.saturating_sub(self.offset)
+    }
+
+    /// Place of a fragment in its datagram; `None` for an unfragmented packet, and where its length is
+    /// not known.
+    pub const fn fragment(&self) -> Option<Fragment> {
+        if self.is_fragment == 0 || self.end == 0 {
+            return None;
+        }
+        Some(Fragment {
+            begins: (self.fragment & ip::FRAGMENT_OFFSET) as u32 * 8,
+            bytes: self.fragment_bytes as u32,
+            has_more: self.fragment & ip::MORE_FRAGMENTS != 0,
+        })
     }
 
     /// True where parsing ended so.

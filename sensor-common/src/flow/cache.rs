@@ -102,8 +102,9 @@ pub struct Taken {
     /// With [`Cached::HitDue`]. Beside it and never without a value: in the kernel the compiler would
     /// leave whatever pointer there where a variant has none, and the verifier refuses to see it moved.
     pub due: Due,
-    /// One of the first packets of its direction, which may be sampled.
-    pub is_young: bool,
+    /// Class of [`crate::event::depth`] of one of the first packets of its direction, which may be
+    /// sampled; 0 for all others, and where the packet that begins the flow is of no class.
+    pub depth: u8,
 }
 
 impl Taken {
@@ -115,7 +116,7 @@ impl Taken {
         Self {
             cached,
             due: Due::NONE,
-            is_young: false,
+            depth: 0,
         }
     }
 }
@@ -252,6 +253,17 @@ impl Head {
         self.generation = self.generation.wrapping_add(1);
     }
 
+    /// Class of the flow, if its packet of that number in its direction may be sampled; else 0.
+    #[inline(always)]
+    const fn depth_at(&self, number: u16) -> u8 {
+        let class = self.marks >> mark::DEPTH_SHIFT;
+        if number <= depth_packets(class) {
+            class
+        } else {
+            0
+        }
+    }
+
     /// Sends the record with what else belongs to it.
     #[inline(always)]
     fn send<R: FlowSink>(
@@ -314,6 +326,7 @@ fn begin<S: Sequence, R: FlowSink>(
     {
         outers[slot] = *outer;
     }
+    let depth = head.marks >> mark::DEPTH_SHIFT;
     S::bump(&mut head.sequence);
     bucket.set_latest(slot);
     let cached = if evicts {
@@ -324,7 +337,7 @@ fn begin<S: Sequence, R: FlowSink>(
     Taken {
         cached,
         due: Due::NONE,
-        is_young: true,
+        depth,
     }
 }
 
@@ -371,7 +384,7 @@ fn add<S: Sequence, R: FlowSink>(
         return Taken {
             cached: Cached::RolledOver,
             due: Due::NONE,
-            is_young: depth_packets(head.marks >> mark::DEPTH_SHIFT) == u16::MAX,
+            depth: head.depth_at(u16::MAX),
         };
     }
     let line = &mut lines[direction];
@@ -398,13 +411,9 @@ fn add<S: Sequence, R: FlowSink>(
         head.marks |= fragments(packet);
         line.add(packet, arrival);
     }
-    let is_young = line.packets <= depth_packets(head.marks >> mark::DEPTH_SHIFT);
+    let depth = head.depth_at(line.packets);
     S::bump(&mut head.sequence);
-    Taken {
-        cached,
-        due,
-        is_young,
-    }
+    Taken { cached, due, depth }
 }
 
 /// Silence after which a record takes no more packets: 17.2 s, a power of two for a cheap test.

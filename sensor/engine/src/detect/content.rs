@@ -75,7 +75,7 @@ impl Detectors {
                 self.take_neighbour(&seen);
                 self.extensions.take(&seen);
             }
-            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Udp) | None => {}
+            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Udp | Kind::Fragment) | None => {}
         }
     }
 

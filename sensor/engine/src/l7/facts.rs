@@ -110,7 +110,8 @@ impl FlowFacts {
                 | Kind::Arp
                 | Kind::Icmp
                 | Kind::Udp
-                | Kind::Neighbour,
+                | Kind::Neighbour
+                | Kind::Fragment,
             )
             | None => return,
         };
