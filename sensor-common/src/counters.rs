@@ -43,7 +43,7 @@ table! {
         Ipv6ExtensionTruncated = "ipv6_extension_truncated": "packet ends within an IPv6 extension header",
         Ipv6TooManyExtensions = "ipv6_too_many_extensions": "more than six IPv6 extension headers",
         HeadersTooLong = "headers_too_long": "headers reach further into the frame than is followed",
-        BadFragment = "bad_fragment": "fragment that no stack sends: too small, or of a wrong length (RFC 791, 1858, 3128)",
+        BadFragment = "bad_fragment": "fragment that no stack sends: the first too small, or of a wrong length, or a TCP header divided (RFC 791, 1858, 3128)",
         TcpTruncated = "tcp_truncated": "packet ends within a TCP header",
         TcpBadDataOffset = "tcp_bad_data_offset": "TCP data offset below 20 bytes",
         UdpTruncated = "udp_truncated": "packet ends within a UDP header",

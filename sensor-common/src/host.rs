@@ -37,7 +37,7 @@ pub struct HostSide {
     pub n_arp: u32,
     /// Packets that could not be read to the end; they count above as far as they were.
     pub n_malformed: u32,
-    /// Fragments that no stack sends, and such as overlap.
+    /// Fragments that no stack sends.
     pub n_bad_fragments: u32,
 }
 

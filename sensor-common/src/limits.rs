@@ -34,6 +34,6 @@ pub const MAX_IPV6_EXTENSIONS_FOLLOWED: usize = 12;
 pub const MAX_VLAN_TAGS: u8 = 2;
 /// Headers followed between the Ethernet and the network header: tags, labels and others.
 pub const MAX_LINK_HEADERS: usize = 8;
-/// Bytes of the smallest fragment before the last that is not called malformed. Links in use take
+/// Bytes of the smallest first fragment that is not called malformed. Links in use take
 /// packets of 296 bytes or more (RFC 1191, table 7-1), of which a header of 20 leaves 276.
 pub const MIN_FRAGMENT_BYTES: u32 = 256;

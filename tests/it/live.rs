@@ -70,6 +70,20 @@ fn detects_a_port_scan_over_ipv6() {
     detects("nmap -6 -n -Pn -sS -p 1-2000 fd99:2::1", "port_scan");
 }
 
+/// SYNs in fragments of eight and of sixteen bytes.
+#[test]
+fn detects_port_scans_in_fragments() {
+    detects("nmap -n -Pn -sS -f -p 1-1000 10.99.2.1", "port_scan");
+    detects("nmap -n -Pn -sS -ff -p 1-1000 10.99.2.1", "port_scan");
+}
+
+#[test]
+fn detects_a_syn_flood_in_fragments() {
+    let flood = "hping3 -q -S -f -p 80 -i u1100 -c 8000 10.99.2.1";
+    detects(flood, "syn_flood");
+    detects(flood, "crafted_fragments");
+}
+
 #[test]
 fn detects_a_syn_flood() {
     detects("hping3 -q -S -p 80 -i u200 -c 15000 10.99.2.1", "syn_flood");

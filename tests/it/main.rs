@@ -25,6 +25,7 @@ mod evaluation;
 mod events;
 mod explain;
 mod floods;
+mod fragments;
 mod full_disk;
 mod guard;
 mod guard_facts;

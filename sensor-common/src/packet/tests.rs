@@ -255,7 +255,7 @@ fn tells_fragments_that_no_stack_sends() {
         (0x20b9, vec![7; 1480], Outcome::LaterFragment, "one between"),
         (0x0172, vec![7; 9], Outcome::LaterFragment, "the last"),
         (0x2000, vec![7; 248], Outcome::BadFragment, "tiny"),
-        (0x20b9, vec![7; 248], Outcome::BadFragment, "tiny, later"),
+        (0x20b9, vec![7; 8], Outcome::LaterFragment, "divided again"),
         (
             0x2000,
             vec![7; 1481],

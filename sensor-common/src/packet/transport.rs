@@ -43,15 +43,16 @@ pub(super) fn transport<F: Frame + ?Sized>(
     }
 }
 
-/// Notes what no stack sends: a fragment before the last that is smaller than any link asks for or
-/// no multiple of eight bytes, one that ends beyond the longest packet (RFC 791), and the second part
-/// of a TCP header (RFC 1858, RFC 3128).
+/// Notes what no stack sends: a first fragment that is smaller than any link asks for, one before the
+/// last that is no multiple of eight bytes, one that ends beyond the longest packet (RFC 791), and the
+/// second part of a TCP header (RFC 1858, RFC 3128). Those between may be of any size: a router divides
+/// a fragment that is too long for its link, and a rest of eight bytes remains.
 #[inline(always)]
 fn judge_fragment(packet: &mut Packet) {
     let bytes = packet.fragment_bytes as u32;
     let begins = (packet.fragment & FRAGMENT_OFFSET) as u32 * 8;
     let has_more = packet.fragment & MORE_FRAGMENTS != 0;
-    let is_small = bytes < MIN_FRAGMENT_BYTES || bytes & 7 != 0;
+    let is_small = begins == 0 && bytes < MIN_FRAGMENT_BYTES || bytes & 7 != 0;
     let longest = if crate::is_v4(&packet.source) {
         0xffff - 20
     } else {

@@ -8,7 +8,8 @@ mod words;
 
 pub use self::content::{
     ArpSpoofConfig, ArpSweepConfig, ContentConfig, DgaConfig, DnsTunnelConfig, ExtensionsConfig,
-    FieldbusConfig, IcmpTunnelConfig, InjectionConfig, MqttConfig, NdSpoofConfig, RepliesConfig,
+    FieldbusConfig, FragmentsConfig, IcmpTunnelConfig, InjectionConfig, MqttConfig, NdSpoofConfig,
+    RepliesConfig,
 };
 pub use self::shape::ShapeConfig;
 pub use self::words::{Size, Time, parse_size, parse_time, size_text, time_text};

@@ -31,9 +31,9 @@ pub use checkpoint::CheckpointError;
 pub use config::{
     ArpSpoofConfig, ArpSweepConfig, Config, ContentConfig, DecideConfig, DgaConfig,
     DnsTunnelConfig, ExfiltrationConfig, ExtensionsConfig, FieldbusConfig, FloodConfig, FlowConfig,
-    IcmpTunnelConfig, InjectionConfig, LateralConfig, MqttConfig, NamingConfig, NdSpoofConfig,
-    RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, Size, Time, VectorConfig,
-    VolumeConfig, parse_size, parse_time, size_text, time_text,
+    FragmentsConfig, IcmpTunnelConfig, InjectionConfig, LateralConfig, MqttConfig, NamingConfig,
+    NdSpoofConfig, RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, Size, Time,
+    VectorConfig, VolumeConfig, parse_size, parse_time, size_text, time_text,
 };
 pub use decide::{
     Action, Confidence, Decision, Exception, ExceptionUse, Incident, Lowered, Scope, State,

@@ -71,3 +71,35 @@ pub fn arp(operation: u8, sender: (Mac, Ip), target: (Mac, Ip), to: Mac) -> Vec<
     frame.resize(60, 0);
     frame
 }
+
+/// Parts of a frame's IPv4 packet, each with at most `n_bytes` of its payload, a multiple of 8.
+pub fn fragments(frame: &[u8], identification: u16, n_bytes: usize) -> Vec<Vec<u8>> {
+    let (headers, payload) = frame.split_at(34.min(frame.len()));
+    let n_parts = payload.chunks(n_bytes).count();
+    let part = |(i, part): (usize, &[u8])| {
+        let has_more = i + 1 < n_parts;
+        fragment(headers, identification, i * n_bytes, part, has_more)
+    };
+    payload.chunks(n_bytes).enumerate().map(part).collect()
+}
+
+/// One fragment, whose bytes begin at `offset`, behind the Ethernet and IPv4 headers of `headers`.
+pub fn fragment(
+    headers: &[u8],
+    identification: u16,
+    offset: usize,
+    bytes: &[u8],
+    has_more: bool,
+) -> Vec<u8> {
+    let mut frame = headers.get(..34).unwrap_or_default().to_vec();
+    let field = (offset / 8) as u16 | u16::from(has_more) << 13;
+    let length = (20 + bytes.len()) as u16;
+    let fields = [(16, length), (18, identification), (20, field)];
+    for (at, value) in fields {
+        if let Some(place) = frame.get_mut(at..at + 2) {
+            place.copy_from_slice(&value.to_be_bytes());
+        }
+    }
+    frame.extend(bytes);
+    frame
+}

@@ -20,6 +20,7 @@ pub struct ContentConfig {
     pub icmp_tunnel: IcmpTunnelConfig,
     pub injection: InjectionConfig,
     pub extensions: ExtensionsConfig,
+    pub fragments: FragmentsConfig,
     /// Maximum number of flows whose names, versions and reply codes are kept until they end, about
     /// 400 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
@@ -40,6 +41,7 @@ impl Default for ContentConfig {
             icmp_tunnel: IcmpTunnelConfig::default(),
             injection: InjectionConfig::default(),
             extensions: ExtensionsConfig::default(),
+            fragments: FragmentsConfig::default(),
             max_flows: 32_768,
         }
     }
@@ -303,6 +305,36 @@ impl Default for ExtensionsConfig {
             half_ns: 30 * SECOND_NS,
             packets: 10,
             max_senders: 4_096,
+        }
+    }
+}
+
+/// Evasion with IP fragments: TCP headers divided, tiny and overlapping fragments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FragmentsConfig {
+    /// Half of the detection window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-minimum" = "1s"))]
+    pub half_ns: u64,
+    /// Number of sampled datagrams of one sender in fragments that no stack makes, within a window.
+    #[schemars(range(min = 1))]
+    pub datagrams: u32,
+    /// Maximum number of senders tracked, up to 1 kB each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_senders: usize,
+    /// Maximum number of datagrams whose fragments are remembered for 2 s, up to 700 bytes each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_datagrams: usize,
+}
+
+impl Default for FragmentsConfig {
+    fn default() -> Self {
+        Self {
+            half_ns: 30 * SECOND_NS,
+            datagrams: 10,
+            max_senders: 4_096,
+            max_datagrams: 4_096,
         }
     }
 }

@@ -7,6 +7,7 @@ mod dns_tunnel;
 mod draft;
 mod extensions;
 mod fieldbus;
+mod fragments;
 mod icmp_tunnel;
 mod injection;
 mod mqtt;
@@ -23,6 +24,7 @@ pub(crate) use self::dga::DgaDetector;
 pub(crate) use self::dns_tunnel::DnsTunnelDetector;
 pub(crate) use self::extensions::ExtensionsDetector;
 pub(crate) use self::fieldbus::FieldbusDetector;
+pub(crate) use self::fragments::FragmentsDetector;
 pub(crate) use self::icmp_tunnel::IcmpTunnelDetector;
 pub(crate) use self::injection::InjectionDetector;
 pub(crate) use self::mqtt::MqttDetector;
@@ -63,6 +65,9 @@ impl Detectors {
             sample,
             is_answer,
         };
+        if sample.head.packet.is_fragment != 0 {
+            self.fragments.take(&seen);
+        }
         match Kind::of(sample.head.kind) {
             Some(Kind::Arp) => self.take_arp(&seen),
             Some(Kind::Dns) => self.take_dns(&seen, sample.payload),

@@ -199,6 +199,10 @@ families! {
     ServiceDown: "service_down", "T1489", always!(Low), None, Victim,
         "port {port} of {victim} answers nobody: {observed} attempts in 5 s where {expected} would be \
          usual, by {sources}, {end}";
+    /// Datagrams in fragments that no stack makes, to pass filters or to break who puts them together.
+    CraftedFragments: "crafted_fragments", "T1211", always!(Medium), None, Source,
+        "{sources} sent {observed} datagrams to {victim} in fragments that no stack makes ({evidence}), \
+         {end}";
 }
 
 impl Family {

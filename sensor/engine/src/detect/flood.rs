@@ -21,6 +21,8 @@ const N_QUANTITIES: usize = 6;
 /// Times the limit from which half as many looks are enough.
 const PLAIN: f64 = 3.0;
 
+/// Part of the fragments from which they are crafted: one of a datagram's is enough.
+const CRAFTED_SHARE: f64 = 0.01;
 /// Times the limit up to which reports and media are no flood, whatever a host usually gets.
 const ONE_WAY: f64 = 10.0;
 /// Time beyond a look's own that looks may be apart and be one after the other.
@@ -236,10 +238,12 @@ fn read(
             is_answered: share(from.n_udp + from.n_syn, 0.3) && !share(from.n_icmp, 0.5),
             is_dispersed: true,
         },
+        // No conversation excuses fragments that no stack makes.
         Quantity::Fragment => Reading {
             pps: rate(n),
             prior_pps: config.fragment_pps,
-            is_answered: answered.has_fragments || share(from.n_fragments, 0.05),
+            is_answered: (answered.has_fragments || share(from.n_fragments, 0.05))
+                && !share(toward.n_bad_fragments, CRAFTED_SHARE),
             is_dispersed: share(toward.n_new_flows, 0.05),
         },
         // A tunnel (ESP, GRE) goes both ways, and so does the end of connections.

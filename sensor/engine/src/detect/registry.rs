@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::content::{
     ArpSpoofDetector, ArpSweepDetector, DgaDetector, DnsTunnelDetector, ExtensionsDetector,
-    FieldbusDetector, IcmpTunnelDetector, InjectionDetector, MqttDetector, NdSpoofDetector,
-    RepliesDetector,
+    FieldbusDetector, FragmentsDetector, IcmpTunnelDetector, InjectionDetector, MqttDetector,
+    NdSpoofDetector, RepliesDetector,
 };
 use super::exfiltration::ExfiltrationDetector;
 use super::finding::Finding;
@@ -301,6 +301,10 @@ detectors! {
     nd_spoof: NdSpoofDetector, reads Samples, sheds ContentTables {
         /// Stations that speak for IPv6 addresses of others, and routers that nobody knows.
         NdSpoof: "nd_spoof", proves OUTCOME CONTENT, page "detectors/nd_spoof.md";
+    }
+    fragments: FragmentsDetector, reads Samples, sheds ContentTables {
+        /// IP fragments that no stack makes.
+        Fragments: "fragments", proves SHAPE, page "detectors/fragments.md";
     }
     + reads Vectors, sheds Baselines {
         /// The streaming models, calibrated and fused.

@@ -13,8 +13,8 @@ use crate::slot_index::BATCH;
 pub struct Answered {
     pub tcp_pps: f64,
     pub udp_pps: f64,
-    /// A two-way flow of the host carries fragments. Its later fragments have no ports and look
-    /// like another flow.
+    /// A two-way flow of the host carries fragments, of any protocol. Its later fragments have no ports
+    /// and look like another flow.
     pub has_fragments: bool,
     /// UDP packets a second of what is never answered: reports and media.
     pub one_way_pps: f64,
@@ -59,7 +59,8 @@ const REFLECTED: usize = 3;
 const ASKED: usize = 4;
 const ESTABLISHED: usize = 5;
 const NEVER_ANSWERED: usize = 6;
-const N_COUNTS: usize = 7;
+const OTHER: usize = 7;
+const N_COUNTS: usize = 8;
 
 impl AnsweredTraffic {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
@@ -95,6 +96,8 @@ impl AnsweredTraffic {
             (protocol::UDP, Progress::Established) => UDP,
             (protocol::UDP, _) if update.is_one_way => NEVER_ANSWERED,
             (protocol::UDP, _) => ONE_WAY_UDP,
+            // Of those that are neither (ESP, GRE) only fragments are asked for.
+            (_, Progress::Established) if update.has_fragments => OTHER,
             _ => usize::MAX,
         };
         if slot != usize::MAX {

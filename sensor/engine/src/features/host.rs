@@ -20,6 +20,7 @@ pub struct Counts {
     pub n_udp: u64,
     pub n_icmp: u64,
     pub n_fragments: u64,
+    pub n_bad_fragments: u64,
     pub n_new_flows: u64,
     pub n_not_admitted: u64,
 }
@@ -37,6 +38,7 @@ impl Counts {
             n_udp: d(now.n_udp, before.n_udp),
             n_icmp: d(now.n_icmp, before.n_icmp),
             n_fragments: d(now.n_fragments, before.n_fragments),
+            n_bad_fragments: d(now.n_bad_fragments, before.n_bad_fragments),
             n_new_flows: d(now.n_new_flows, before.n_new_flows),
             n_not_admitted: d(now.n_not_admitted, before.n_not_admitted),
         }
@@ -67,6 +69,7 @@ impl Counts {
             (&mut self.n_udp, other.n_udp),
             (&mut self.n_icmp, other.n_icmp),
             (&mut self.n_fragments, other.n_fragments),
+            (&mut self.n_bad_fragments, other.n_bad_fragments),
             (&mut self.n_new_flows, other.n_new_flows),
             (&mut self.n_not_admitted, other.n_not_admitted),
         ];
