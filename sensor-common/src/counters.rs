@@ -98,7 +98,7 @@ table! {
         RateLimited = "rate_limited": "packets above the rate of a block entry",
         Allowed = "allowed": "packets of allow-listed sources that a block entry would have met",
         FlowStarted = "flow_started": "flows admitted to the cache",
-        FlowEvicted = "flow_evicted": "flows evicted to make room, their records sent",
+        FlowEvicted = "flow_evicted": "flows evicted to make room, or closed and followed by another of the same ports; their records are sent",
         FlowRollover = "flow_rollover": "records sent because a counter was nearly full",
         NotAdmittedRate = "not_admitted_rate": "packets of new flows above the admission rate",
         NotAdmittedRing = "not_admitted_ring": "packets of new flows that found the ring full",

@@ -145,6 +145,8 @@ pub mod mark {
     /// without its mark holds what an earlier flow left there.
     pub const SEEN: u8 = 1;
     pub const FRAGMENTS: u8 = 4;
+    /// A FIN or RST was seen: a SYN begins another connection.
+    pub const CLOSING: u8 = 8;
     /// Flag of a bucket, kept in its first slot and written at any time: the second was used last.
     pub const SECOND_IS_LATEST: u8 = 16;
     /// Shift of [`crate::event::depth`]: packets of each direction that may be sampled.

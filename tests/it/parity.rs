@@ -15,6 +15,7 @@ use sensor_common::datapath::TunnelPeer;
 use sensor_common::host::HostRow;
 use sensor_common::packet::{Decapsulate, Packet, parse};
 use sensor_engine::to_ip;
+use sensor_tests::frames::ipv4::tcp;
 use sensor_tests::frames::{Dice, mutate, random_frame, specimens};
 use sensor_tests::twin::{Case, LEAST_BYTES, LINEAR_BYTES, Twin};
 use sensor_tests::{needs_root, shared_data};
@@ -215,6 +216,27 @@ fn agree_on_generated_packets() {
     for seed in 0..4 {
         check(&crowded(), &random_cases(seed, 40_000));
     }
+}
+
+/// Few connections with any control bits: each ends, and its ports are used again, many times.
+#[test]
+fn agree_on_ports_that_are_used_again() {
+    let mut dice = Dice(7);
+    let mut at_ns = START_NS;
+    let mut case = || {
+        let ends = [
+            ([10, 0, 0, 1], 5_000 + dice.below(20) as u16),
+            ([10, 0, 0, 2], 80),
+        ];
+        let way = dice.below(2);
+        let flags = *dice.pick(&[0x02, 0x12, 0x10, 0x18, 0x11, 0x04]);
+        at_ns += dice.below(2_000_000) as u64;
+        Case::ingress(at_ns, tcp(ends[way], ends[1 - way], flags, &[]))
+    };
+    let cases: Vec<Case> = (0..20_000).map(|_| case()).collect();
+    let mut twin = twin(&LoadOptions::fixed());
+    run(&mut twin, &cases).unwrap();
+    assert!(twin.kernel.event(Event::FlowEvicted).packets > 1_000);
 }
 
 #[test]

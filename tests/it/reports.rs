@@ -305,13 +305,27 @@ type FlowOfReport = (&'static str, &'static str, &'static str, u64, u64);
 const CLIENT: &str = "192.0.2.10:40000";
 const SERVER: &str = "198.51.100.20:80";
 
-const FLOWS: [(&str, &[FlowOfReport]); 4] = [
+const FLOWS: [(&str, &[FlowOfReport]); 6] = [
     ("synack_first.pcap", &[(CLIENT, SERVER, "20.000", 2, 2)]),
     (
         "idle_then_server.pcap",
         &[
             (CLIENT, SERVER, "20.000", 2, 1),
             (CLIENT, SERVER, "50.000", 1, 1),
+        ],
+    ),
+    (
+        "reuse_3s.pcap",
+        &[
+            (CLIENT, SERVER, "20.000", 4, 3),
+            (CLIENT, SERVER, "23.000", 4, 3),
+        ],
+    ),
+    (
+        "reuse_0.5s.pcap",
+        &[
+            (CLIENT, SERVER, "20.000", 4, 3),
+            (CLIENT, SERVER, "20.500", 4, 3),
         ],
     ),
     ("late_last_ack.pcap", &[(CLIENT, SERVER, "20.000", 4, 2)]),
@@ -372,4 +386,32 @@ fn multicast_video_is_no_flood() {
     let is_verdict = |line: &&Value| line["kind"] == "incident" || line["kind"] == "decision";
     let verdicts: Vec<_> = replayed.lines.iter().filter(is_verdict).collect();
     assert!(verdicts.is_empty(), "{verdicts:#?}");
+}
+
+#[test]
+fn programs_that_connect_again_and_again_raise_nothing_above_low() {
+    for name in [
+        "mysql_one_login_per_s",
+        "reverse_proxy_5_per_s",
+        "lb_health_check_5s_public",
+    ] {
+        let replayed = Replayed::new(&format!("{name}.pcap.zst"));
+        assert!(replayed.of_kind("flow").count() >= 30, "{name}");
+        assert_eq!(replayed.targets(), [] as [&str; 0], "{name}");
+        let mut incidents = replayed.of_kind("incident");
+        assert!(incidents.all(|line| line["severity"] == "low"), "{name}");
+    }
+}
+
+#[test]
+fn every_report_is_replayed_by_a_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/reports");
+    let tests = include_str!("reports.rs");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let stem = name.split(".pcap").next().unwrap();
+        // Two are named by what they differ in.
+        let stem = stem.strip_prefix("flood_udp").unwrap_or(stem);
+        assert!(tests.contains(stem), "no test replays {name}");
+    }
 }

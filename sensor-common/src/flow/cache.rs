@@ -6,7 +6,7 @@ use super::{
 };
 use crate::arrival::{Arrival, Way};
 use crate::event::depth_packets;
-use crate::packet::{Packet, Realm};
+use crate::packet::{Packet, Realm, tcp_flags};
 use crate::{Address, mix};
 
 /// Two words of an address; only equality matters.
@@ -79,7 +79,8 @@ pub enum Cached {
     RolloverLost,
     /// Began a flow in a free slot.
     Started,
-    /// Began a flow in place of one that was sent.
+    /// Began a flow in place of one that was sent: to make room, or because it was closed and its ports
+    /// are used again.
     Evicted,
     /// No flow, and the caller did not permit a new one.
     Refused,
@@ -167,8 +168,14 @@ pub fn update<S: Sequence, R: FlowSink>(
         slot ^= 1;
         found = bucket.heads[slot].direction_of(packet, tag);
     }
-    let Some(direction) = found else {
-        return begin::<S, R>(bucket, first, member, arrival, sink, admit);
+    let is_reused = opens(packet) && bucket.heads[slot].marks & mark::CLOSING != 0;
+    let Some(direction) = found.filter(|_| !is_reused) else {
+        let slot = if found.is_some() {
+            slot
+        } else {
+            bucket.victim(first)
+        };
+        return begin::<S, R>(bucket, slot, member, arrival, sink, admit);
     };
     let slot = S::opaque(slot as u64) as usize & 1;
     bucket.set_latest(slot);
@@ -245,7 +252,7 @@ impl Head {
         self.protocol = packet.protocol;
         self.marks &= mark::SECOND_IS_LATEST;
         let depth = crate::event::depth(packet) << mark::DEPTH_SHIFT;
-        self.marks |= mark::SEEN | depth | fragments(packet);
+        self.marks |= mark::SEEN | depth | marks(packet);
         self.realm = packet.realm;
         self.tag = tag;
         self.ifindex = arrival.ifindex;
@@ -283,10 +290,11 @@ impl Head {
     }
 }
 
+/// Begins a flow in the slot, in place of the one that is there.
 #[inline(always)]
 fn begin<S: Sequence, R: FlowSink>(
     bucket: &mut Bucket,
-    first: usize,
+    slot: usize,
     member: Member<'_>,
     arrival: &Arrival,
     sink: &mut R,
@@ -300,7 +308,7 @@ fn begin<S: Sequence, R: FlowSink>(
         hash,
         outer,
     } = member;
-    let slot = S::opaque(bucket.victim(first) as u64) as usize & 1;
+    let slot = S::opaque(slot as u64) as usize & 1;
     let head = &mut bucket.heads[slot];
     let lines = &mut bucket.directions[slot];
     let evicts = head.tag != 0;
@@ -408,7 +416,7 @@ fn add<S: Sequence, R: FlowSink>(
             cached = Cached::HitDue;
             due = taken;
         }
-        head.marks |= fragments(packet);
+        head.marks |= marks(packet);
         line.add(packet, arrival);
     }
     let depth = head.depth_at(line.packets);
@@ -435,14 +443,27 @@ fn is_silent(head: &Head, line: &Direction, direction: usize, now_ns: u64) -> bo
         || now_ns.saturating_sub(line.last_ns) >> RESTART_SHIFT != 0
 }
 
+/// Marks that a packet leaves, without a branch.
 #[inline(always)]
-const fn fragments(packet: &Packet) -> u8 {
-    (packet.is_fragment & 1) * mark::FRAGMENTS
+const fn marks(packet: &Packet) -> u8 {
+    let flags = packet.tcp_flags;
+    let closes = (flags | flags >> RST_TO_FIN) & tcp_flags::FIN;
+    ((packet.is_fragment & 1) * mark::FRAGMENTS) | (closes * mark::CLOSING)
+}
+
+const RST_TO_FIN: u32 = 2;
+const _: () = assert!(tcp_flags::FIN == 1 && tcp_flags::RST >> RST_TO_FIN == tcp_flags::FIN);
+
+/// True for a SYN without ACK: a connection begins (RFC 9293 3.5).
+#[inline(always)]
+const fn opens(packet: &Packet) -> bool {
+    const CONTROL: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::FIN | tcp_flags::RST;
+    packet.tcp_flags & CONTROL == tcp_flags::SYN
 }
 
 /// The first packet of a direction.
 #[inline(always)]
 fn start(head: &mut Head, line: &mut Direction, seen: u8, packet: &Packet, arrival: &Arrival) {
-    head.marks |= seen | fragments(packet);
+    head.marks |= seen | marks(packet);
     line.begin(packet, arrival);
 }

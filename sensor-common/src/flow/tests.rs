@@ -293,3 +293,43 @@ fn equal_addresses_in_two_vlans_are_two_flows() {
         assert_eq!([packets(0), packets(1)], [[2, 2]; 2]);
     }
 }
+
+fn segment(is_forward: bool, flags: u8) -> Packet {
+    let mut packet = packet(9, is_forward);
+    packet.protocol = 6;
+    packet.outcome = crate::counters::Outcome::Tcp as u32;
+    packet.tcp_flags = flags;
+    packet
+}
+
+#[test]
+fn a_syn_after_fin_or_rst_begins_another_record() {
+    use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
+    for (is_forward, end) in [(true, FIN | ACK), (false, RST), (false, RST | ACK)] {
+        let mut cache = Cache::new();
+        assert_eq!(cache.send(&segment(true, SYN), T0), Cached::Started);
+        cache.send(&segment(false, SYN | ACK), T0 + 1);
+        // Sent again: the same connection.
+        assert!(!cache.send(&segment(true, SYN), T0 + 2).began());
+        cache.send(&segment(is_forward, end), T0 + 3);
+        // Late: of the old one.
+        assert!(!cache.send(&segment(!is_forward, ACK), T0 + 4).began());
+        assert!(!cache.send(&segment(false, SYN | ACK), T0 + 5).began());
+        // By either end.
+        let again = cache.send(&segment(false, SYN), T0 + SECOND_NS);
+        assert_eq!(again, Cached::Evicted);
+        let (why, flow) = cache.sink.0[0];
+        let n_packets: u16 = flow.directions.iter().map(|one| one.packets).sum();
+        assert_eq!((why, n_packets), (Sent::Evicted, 6));
+        let slot = usize::from(cache.bucket.heads[0].tag == 0);
+        assert_eq!(cache.bucket.directions[slot][0].first_ns, T0 + SECOND_NS);
+        assert_eq!(cache.bucket.heads[slot].source, v4_mapped(2));
+        // The new one is open.
+        assert!(!cache.send(&segment(false, SYN), T0 + 2 * SECOND_NS).began());
+        assert!(
+            !cache
+                .send(&segment(true, SYN | ACK), T0 + 2 * SECOND_NS)
+                .began()
+        );
+    }
+}
