@@ -10,12 +10,14 @@ pub mod pcap;
 pub mod range;
 mod sender;
 mod sensor;
+mod terminal;
 pub mod twin;
 
 pub use harness::{needs_program, needs_root, shared_data};
 pub use host::{Network, run};
 pub use sender::Sender;
 pub use sensor::{Running, binary, resident_bytes};
+pub use terminal::Terminal;
 
 use std::time::{Duration, Instant};
 

@@ -2,13 +2,14 @@
 
 mod draw;
 mod tail;
+mod view;
 
 use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
+use ratatui::crossterm::event::{self, Event};
 use sensor_record::Zone;
 use sensor_record::answer::TopRows;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -18,14 +19,15 @@ use super::socket::Answers;
 use super::talkers::TopQuery;
 use crate::agent::{BlockList, IncidentQuery};
 use draw::{Picture, draw};
+use view::{Key, View};
 
 pub use tail::LogTail;
 
 /// Time from one picture to the next, and from one look at the keyboard to the next.
 const REDRAW: Duration = Duration::from_secs(1);
 const KEYS: Duration = Duration::from_millis(100);
-/// Rows that a tall terminal shows.
-const N_ROWS: usize = 50;
+/// Rows that can be scrolled through; incidents before are what `sensor incidents` is for.
+const N_ROWS: usize = 200;
 /// Seconds of history, as many as a wide terminal shows.
 const N_HISTORY: usize = 400;
 
@@ -35,6 +37,9 @@ pub struct Screen {
     log: LogTail,
     history: [Vec<u64>; 2],
     zone: Zone,
+    view: View,
+    /// The last picture, drawn again when a key or a new size asks for it.
+    picture: Option<Picture>,
 }
 
 impl Drop for Screen {
@@ -57,6 +62,8 @@ impl Screen {
             log,
             history: [Vec::new(), Vec::new()],
             zone: Zone::local(),
+            view: View::default(),
+            picture: None,
         })
     }
 
@@ -70,22 +77,47 @@ impl Screen {
         let mut next = Instant::now();
         loop {
             beat.tick().await;
-            let mut is_resized = false;
+            let mut is_stale = false;
             while event::poll(Duration::ZERO)? {
                 match event::read()? {
-                    Event::Key(key) if is_end(key.code, key.modifiers) => return Ok(()),
-                    Event::Resize(..) => is_resized = true,
+                    Event::Key(key) => match Key::of(key.code, key.modifiers) {
+                        Some(Key::Quit) => return Ok(()),
+                        Some(key) => {
+                            self.view.press(key);
+                            is_stale = true;
+                        }
+                        None => {}
+                    },
+                    Event::Resize(..) => is_stale = true,
                     _ => {}
                 }
             }
-            if is_resized || Instant::now() >= next {
+            if Instant::now() >= next {
                 next = Instant::now() + REDRAW;
-                self.draw(answers).await?;
+                self.look(answers).await;
+                self.draw()?;
+            } else if is_stale {
+                self.draw()?;
             }
         }
     }
 
-    async fn draw(&mut self, answers: &Answers) -> io::Result<()> {
+    fn draw(&mut self) -> io::Result<()> {
+        let Self {
+            terminal,
+            view,
+            picture,
+            ..
+        } = self;
+        if let Some(picture) = picture {
+            let ids: Vec<&str> = picture.incidents.iter().map(|i| i.id.as_str()).collect();
+            view.follow(&ids);
+            terminal.draw(|frame| draw(frame, picture, view))?;
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self, answers: &Answers) {
         let now = answers.snapshot();
         for (history, rate) in self.history.iter_mut().zip(now.rates) {
             if history.len() >= N_HISTORY {
@@ -102,7 +134,7 @@ impl Screen {
             within: None,
             limit,
         };
-        let picture = Picture {
+        self.picture = Some(Picture {
             now,
             history: self.history.clone(),
             zone: self.zone.clone(),
@@ -131,18 +163,7 @@ impl Screen {
             },
             decisions: answers.decisions(N_ROWS),
             log: self.log.last(N_ROWS),
-        };
-        self.terminal.draw(|frame| draw(frame, &picture))?;
-        Ok(())
-    }
-}
-
-fn is_end(code: KeyCode, modifiers: KeyModifiers) -> bool {
-    match code {
-        KeyCode::Char('q') | KeyCode::Esc => true,
-        // Raw mode makes a key of what is a signal else.
-        KeyCode::Char('c') => modifiers.contains(KeyModifiers::CONTROL),
-        _ => false,
+        });
     }
 }
 
