@@ -15,7 +15,7 @@ use sensor_record::{Incident, Severity, Timestamp, Zone, escape, json, mostly_no
 use serde::Serialize;
 
 use super::client::{Client, Reach};
-use super::out::{put, say, say_table};
+use super::out::{put, say, say_table, width};
 use crate::agent::protocol::Request;
 use crate::agent::{FlowOrder, FlowQuery, IncidentQuery, TopOrder, TopQuery};
 use sensor_respond::Network;
@@ -360,7 +360,8 @@ impl Top {
             // A list of nothing is of no kind.
             (TopRows::Hosts(_), TopWhat::Flows) => talks(&[]),
         };
-        lines.extend(table.lines());
+        let rows = table.lines_within(width());
+        lines.extend(rows.iter().flat_map(|row| row.lines()).map(str::to_owned));
         Ok(lines)
     }
 }

@@ -42,39 +42,106 @@ impl Table {
     }
 
     /// Lays out as [`Self::lines`] does, but where that is wider than `width` characters, wraps the
-    /// last column if it is text: each row is then several lines in one string.
+    /// last column if it is text. Where that is not enough, columns of text, the widest first, go to
+    /// lines of their own below the rest of their row, as both ends of an IPv6 flow do at 80
+    /// characters. Each row is then several lines in one string.
     pub fn lines_within(&self, width: usize) -> Vec<String> {
+        let columns = self.columns();
+        let mut below: Vec<usize> = Vec::new();
+        let by_width = |i: &usize| columns.get(*i).map_or(0, |column| column.width);
+        let mut texts: Vec<usize> = (0..columns.len())
+            .filter(|i| columns.get(*i).is_some_and(|column| !column.is_number))
+            .collect();
+        texts.sort_by_key(by_width);
+        loop {
+            let beside = |i: &usize| !below.contains(i);
+            let kept: Vec<usize> = (0..columns.len()).filter(beside).collect();
+            let wrap = wrapping(&columns, &kept, width);
+            let total = total(&columns, &kept);
+            let widest = texts.pop().filter(|_| total > width && wrap.is_none());
+            let Some(widest) = widest.filter(|_| kept.len() > 1) else {
+                let wrap = wrap.filter(|_| total > width);
+                return self.laid_out(&columns, &kept, &below, wrap);
+            };
+            below.push(widest);
+            below.sort_unstable();
+        }
+    }
+
+    fn columns(&self) -> Vec<Column> {
         let all = || self.heading.iter().chain(&self.rows);
         let n_columns = all().map(Vec::len).max().unwrap_or(0);
-        let widest = |i: usize| {
+        let column = |i: usize| {
             let widths = all().filter_map(|row| row.get(i)).map(|cell| length(cell));
-            widths.max().unwrap_or(0)
+            let cells = self.rows.iter().filter_map(|row| row.get(i));
+            Column {
+                width: widths.max().unwrap_or(0),
+                is_number: are_numbers(cells.map(String::as_str)),
+            }
         };
-        let columns: Vec<(usize, bool)> = (0..n_columns)
-            .map(|i| {
-                let cells = self.rows.iter().filter_map(|row| row.get(i));
-                (widest(i), are_numbers(cells.map(String::as_str)))
-            })
-            .collect();
-        let before: usize = columns
+        (0..n_columns).map(column).collect()
+    }
+
+    fn laid_out(
+        &self,
+        columns: &[Column],
+        kept: &[usize],
+        below: &[usize],
+        wrap: Option<(usize, usize)>,
+    ) -> Vec<String> {
+        let picked = |row: &[String], which: &[usize]| -> Vec<String> {
+            let cells = which.iter().map(|i| row.get(*i).cloned());
+            cells.map(Option::unwrap_or_default).collect()
+        };
+        let kept_columns: Vec<Column> = kept
             .iter()
-            .rev()
-            .skip(1)
-            .map(|(width, _)| width + GAP.len())
-            .sum();
-        let left = width.saturating_sub(before);
-        let is_text = columns.last().is_some_and(|(_, is_number)| !is_number);
-        let wrap = (is_text && left >= MIN_WRAPPED).then_some(left);
-        all()
-            .map(|row| line(row, &columns, wrap.map(|left| (before, left))))
-            .collect()
+            .filter_map(|i| columns.get(*i))
+            .copied()
+            .collect();
+        let all = self.heading.iter().chain(&self.rows);
+        all.map(|row| {
+            let mut text = line(&picked(row, kept), &kept_columns, wrap);
+            for cell in picked(row, below) {
+                text.push('\n');
+                text.push_str(GAP);
+                text.push_str(&cell);
+            }
+            text
+        })
+        .collect()
     }
 }
 
+/// A column: its widest cell, and whether it is of numbers.
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    width: usize,
+    is_number: bool,
+}
+
+/// Width of some columns side by side.
+fn total(columns: &[Column], kept: &[usize]) -> usize {
+    let widths = kept.iter().filter_map(|i| columns.get(*i));
+    let sum: usize = widths.map(|column| column.width + GAP.len()).sum();
+    sum.saturating_sub(GAP.len())
+}
+
+/// Where the last of some columns begins and how wide it may be, if it can be wrapped into `width`.
+fn wrapping(columns: &[Column], kept: &[usize], width: usize) -> Option<(usize, usize)> {
+    let (last, others) = kept.split_last()?;
+    let before = match others {
+        [] => 0,
+        _ => total(columns, others) + GAP.len(),
+    };
+    let left = width.saturating_sub(before);
+    let is_text = columns.get(*last).is_some_and(|column| !column.is_number);
+    (is_text && left >= MIN_WRAPPED).then_some((before, left))
+}
+
 /// One row; `wrap` tells where the last column begins and how wide it may be.
-fn line(row: &[String], columns: &[(usize, bool)], wrap: Option<(usize, usize)>) -> String {
+fn line(row: &[String], columns: &[Column], wrap: Option<(usize, usize)>) -> String {
     let mut text = String::new();
-    for (i, (cell, (width, is_number))) in row.iter().zip(columns).enumerate() {
+    for (i, (cell, column)) in row.iter().zip(columns).enumerate() {
         if i > 0 {
             text.push_str(GAP);
         }
@@ -85,8 +152,8 @@ fn line(row: &[String], columns: &[(usize, bool)], wrap: Option<(usize, usize)>)
             continue;
         }
         // Not by a format's width, which is bounded.
-        let space = " ".repeat(width.saturating_sub(length(cell)));
-        let (left, right) = if *is_number {
+        let space = " ".repeat(column.width.saturating_sub(length(cell)));
+        let (left, right) = if column.is_number {
             (space.as_str(), cell.as_str())
         } else {
             (cell.as_str(), space.as_str())
@@ -103,7 +170,7 @@ fn length(cell: &str) -> usize {
 }
 
 /// Lines of whole words of at most `width` characters; a longer word is a line of its own.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     if length(text) <= width {
         return vec![text.to_owned()];
     }
@@ -195,9 +262,44 @@ mod tests {
             "12  seven",
         ];
         assert_eq!(table.lines_within(28), expected);
-        // Too narrow to wrap, or wide enough.
-        assert_eq!(table.lines_within(20), table.lines());
+        // Wide enough.
         assert_eq!(table.lines_within(80), table.lines());
+        // Too narrow to wrap.
+        let expected = [
+            " n\n  what",
+            " 1\n  one two three four five six",
+            "12\n  seven",
+        ];
+        assert_eq!(table.lines_within(20), expected);
+    }
+
+    #[test]
+    fn both_ends_of_an_ipv6_flow_fit_a_terminal_of_80_columns() {
+        let mut table = Table::new(&["protocol", "source", "destination", "packets", "since"]);
+        let ends = [
+            "[2001:db8:1111:2222:3333:4444:5555:6666]:51234",
+            "[2001:db8::1]:443",
+        ];
+        table.row(vec![
+            "tcp".to_owned(),
+            ends[0].to_owned(),
+            ends[1].to_owned(),
+            "12.3k".to_owned(),
+            "12:30:01".to_owned(),
+        ]);
+        let expected = [
+            "protocol  destination        packets  since\n  source".to_owned(),
+            format!("tcp       {}    12.3k  12:30:01\n  {}", ends[1], ends[0]),
+        ];
+        assert_eq!(table.lines_within(80), expected);
+        for width in [80, 60, 40] {
+            let lines = table.lines_within(width);
+            let lines = lines.iter().flat_map(|row| row.lines());
+            // No narrower than one end.
+            let most = width.max(2 + ends[0].len());
+            assert!(lines.clone().all(|line| line.len() <= most), "{width}");
+        }
+        assert_eq!(table.lines_within(200), table.lines());
     }
 
     #[test]
