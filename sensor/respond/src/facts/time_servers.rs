@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use sensor_capture::netlink::{Protocol, State, connections};
 
-use super::chrony;
 use super::config::{files_in, lines, read};
+use super::{chrony, ntpd, timesyncd};
 use crate::guard::Protected;
 use crate::reason::Reason;
 
@@ -48,6 +48,8 @@ const KEY_FOLDERS: [(&str, &str); 4] = [
 pub struct TimeServers {
     /// chronyd answered at the last look: silence means that it can't be asked, not that it is gone.
     had_chronyd: bool,
+    /// And ntpd.
+    had_ntpd: bool,
 }
 
 impl TimeServers {
@@ -79,6 +81,12 @@ impl TimeServers {
         for address in self.of_chronyd(chrony::PORT)? {
             add(address, "chronyd");
         }
+        if let Some(address) = timesyncd::server(Path::new(timesyncd::BUS))? {
+            add(address, "systemd-timesyncd");
+        }
+        for address in self.of_ntpd(NTP_PORT)? {
+            add(address, "ntpd");
+        }
         for socket in connections(Protocol::Udp, State::Established, [0, NTP_PORT])? {
             add(socket.remote.ip(), "connected socket");
         }
@@ -97,6 +105,24 @@ impl TimeServers {
                 Ok(sources)
             }
             None if self.had_chronyd => bail!("chronyd does not answer"),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl TimeServers {
+    /// As [`Self::of_chronyd`]; other servers at the same port do not answer, and never did.
+    fn of_ntpd(&mut self, port: u16) -> Result<Vec<IpAddr>> {
+        if connections(Protocol::Udp, State::Unconnected, [port, 0])?.is_empty() {
+            self.had_ntpd = false;
+            return Ok(Vec::new());
+        }
+        match ntpd::sources(port)? {
+            Some(sources) => {
+                self.had_ntpd = true;
+                Ok(sources)
+            }
+            None if self.had_ntpd => bail!("ntpd does not answer"),
             None => Ok(Vec::new()),
         }
     }
@@ -163,11 +189,28 @@ mod tests {
     fn a_chronyd_that_falls_silent_is_an_error_and_one_that_ends_is_not() {
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = silent.local_addr().unwrap().port();
-        let mut time_servers = TimeServers { had_chronyd: true };
+        let mut time_servers = TimeServers {
+            had_chronyd: true,
+            ..TimeServers::default()
+        };
         let error = time_servers.of_chronyd(port).unwrap_err();
         assert_eq!(error.to_string(), "chronyd does not answer");
         drop(silent);
         assert!(time_servers.of_chronyd(port).unwrap().is_empty());
         assert!(!time_servers.had_chronyd);
+    }
+
+    #[test]
+    fn an_ntpd_that_falls_silent_is_an_error_and_one_that_never_answered_is_not() {
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let mut time_servers = TimeServers::default();
+        assert!(time_servers.of_ntpd(port).unwrap().is_empty());
+        time_servers.had_ntpd = true;
+        let error = time_servers.of_ntpd(port).unwrap_err();
+        assert_eq!(error.to_string(), "ntpd does not answer");
+        drop(silent);
+        assert!(time_servers.of_ntpd(port).unwrap().is_empty());
+        assert!(!time_servers.had_ntpd);
     }
 }
