@@ -137,6 +137,7 @@ fn answer(request: &Request<Incoming>, answers: &Answers) -> Response<Full<Bytes
                 &answers.snapshot(),
                 &answers.services[..],
                 answers.n_forgotten(),
+                &answers.status().health,
             );
             let mut response = Response::new(Full::from(text));
             let format = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4");

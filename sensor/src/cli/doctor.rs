@@ -1,8 +1,10 @@
-//! `sensor doctor`: checks of the machine's prerequisites, with remedies.
+//! `sensor doctor`: checks of the machine's prerequisites and of the running agent, with remedies.
 
+mod agent;
 mod host;
 mod interface;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -15,21 +17,22 @@ use serde::Serialize;
 pub use host::check_rights;
 
 use super::EXIT_FAILED;
+use super::client::Reach;
 use super::out::{put, say, width};
 use sensor_capture::kernel::interface::{expand, names};
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit codes: 0 the sensor can work; 1 something prevents it.\n\n\
+    after_help = "A running agent is asked for the state of its interfaces, outputs, files and services.\n\n\
+                        Exit codes: 0 the sensor can work, or works; 1 something prevents it.\n\n\
                         Example: sensor doctor --iface 'eth*'"
 )]
 pub struct Doctor {
     /// Interface to check; may be repeated, patterns are allowed. Default: all but loopback.
     #[arg(short, long = "iface")]
     ifaces: Vec<String>,
-    /// Print one JSON object to standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 /// Severity of a finding.
@@ -57,10 +60,13 @@ impl Status {
 #[derive(Clone, Debug, Serialize)]
 struct Finding {
     /// Name of the check, which is stable.
-    check: &'static str,
+    check: Cow<'static, str>,
     /// The interface, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<String>,
+    /// The running agent, if it is about a part of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
     status: Status,
     finding: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,8 +76,9 @@ struct Finding {
 impl Finding {
     fn ok(check: &'static str, finding: impl Into<String>) -> Self {
         Self {
-            check,
+            check: Cow::Borrowed(check),
             interface: None,
+            agent: None,
             status: Status::Ok,
             finding: finding.into(),
             remedy: None,
@@ -95,6 +102,11 @@ impl Finding {
             status: Status::Stops,
             ..Self::degraded(check, finding, remedy)
         }
+    }
+
+    /// Heading that it is listed under; none for the machine.
+    fn group(&self) -> Option<&str> {
+        self.agent.as_deref().or(self.interface.as_deref())
     }
 
     fn on(self, interface: &str) -> Self {
@@ -134,8 +146,9 @@ impl Doctor {
         for iface in &ifaces {
             findings.extend(interface::examine(iface));
         }
+        findings.extend(agent::examine(&self.reach));
         let is_stopped = findings.iter().any(|f| f.status == Status::Stops);
-        if self.json {
+        if self.reach.json {
             let report = Report {
                 version: env!("CARGO_PKG_VERSION"),
                 is_ok: !is_stopped,
@@ -156,8 +169,7 @@ impl Doctor {
 fn text(findings: &[Finding], width: usize) -> String {
     let mut table = Table::bare();
     for finding in findings {
-        let (mark, check) = (finding.status.mark(), finding.check);
-        let cells = ["", mark, check, &finding.finding];
+        let cells = ["", finding.status.mark(), &finding.check, &finding.finding];
         table.row(cells.map(str::to_owned).into());
         if let Some(remedy) = &finding.remedy {
             let remedy = format!("-> {remedy}");
@@ -168,9 +180,9 @@ fn text(findings: &[Finding], width: usize) -> String {
     let mut text = String::new();
     let mut group = None;
     for finding in findings {
-        if finding.interface != group {
-            group.clone_from(&finding.interface);
-            let name = group.as_deref().unwrap_or_default();
+        if finding.group() != group {
+            group = finding.group();
+            let name = group.unwrap_or("agent");
             // Writing to a string can't fail.
             let _ = writeln!(text, "\n{name}");
         }

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use sensor_common::counters::{Count, Event, Outcome};
 
 use sensor_engine::{ExceptionUse, Family as Behaviour};
-use sensor_record::Severity;
+use sensor_record::{Health, HealthCheck, Severity};
 
 use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
@@ -546,7 +546,12 @@ const OF_SERVICES: &[OfService] = &[
 ];
 
 /// Everything in Prometheus' text format, version 0.0.4, with what the services count.
-pub fn render(now: &Snapshot, services: &[Arc<Service>], n_forgotten: u64) -> String {
+pub fn render(
+    now: &Snapshot,
+    services: &[Arc<Service>],
+    n_forgotten: u64,
+    health: &[HealthCheck],
+) -> String {
     let mut text = String::new();
     for family in FAMILIES {
         head(&mut text, family.name, family.kind, family.help);
@@ -587,7 +592,25 @@ pub fn render(now: &Snapshot, services: &[Arc<Service>], n_forgotten: u64) -> St
         head(&mut text, name, Kind::Counter, help);
         let _infallible = writeln!(text, "{name} {value}");
     }
+    write_health(&mut text, health);
     text
+}
+
+/// Writes the health of each part, as `sensor doctor` and `sensor status` tell it.
+fn write_health(text: &mut String, health: &[HealthCheck]) {
+    let name = "sensor_health";
+    let help = "State of a part of the sensor: 0 well, 1 degraded, 2 failed";
+    head(text, name, Kind::Gauge, help);
+    let mut series = Series { name, text };
+    for one in health {
+        let of = one.of.as_deref().unwrap_or_default();
+        let state = match one.state {
+            Health::Ok => 0.0,
+            Health::Degraded => 1.0,
+            Health::Failed => 2.0,
+        };
+        series.add(&[("check", &one.check), ("of", of)], state);
+    }
 }
 
 fn head(text: &mut String, name: &str, kind: Kind, help: &str) {
@@ -639,13 +662,21 @@ mod tests {
         let service = Service::new("socket");
         let _seat = service.take(1);
         service.set_open(true, None);
-        let text = render(&snapshot(), &[service], 0);
+        let sound = HealthCheck {
+            check: "interface".into(),
+            of: Some("eth0".to_owned()),
+            state: Health::Degraded,
+            finding: "link down".to_owned(),
+            remedy: None,
+        };
+        let text = render(&snapshot(), &[service], 0, &[sound]);
         for line in [
             "sensor_capture_packets_total{way=\"egress\",outcome=\"tcp\"} 7",
             "sensor_capture_event_packets_total{event=\"dropped\",cpu=\"1\"} 4",
             "sensor_tick_duration_seconds_count{look=\"hosts\"} 3",
             "sensor_service_up{service=\"socket\"} 1",
             "sensor_service_clients{service=\"socket\"} 1",
+            "sensor_health{check=\"interface\",of=\"eth0\"} 1",
             "sensor_decide_incidents_total{family=\"port_scan\",severity=\"low\"} 0",
             "sensor_decide_incidents_total{family=\"syn_flood\",severity=\"high\"} 2",
         ] {
@@ -671,7 +702,7 @@ mod tests {
             used("lab", None, 1),
             used("audit", Some(101), 4),
         ];
-        let text = render(&now, &[], 0);
+        let text = render(&now, &[], 0, &[]);
         for line in [
             "sensor_findings_excepted_total{reason=\"audit\"} 7",
             "sensor_findings_excepted_total{reason=\"lab\"} 1",
