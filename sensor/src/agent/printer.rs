@@ -24,8 +24,8 @@ use crate::stream::{Health, Turn, WholeLines, unbuffered};
 const N_LINES: usize = 16_384;
 /// Growth of the file of incidents from which on it is begun anew.
 const COMPACT_BYTES: usize = 64 << 20;
-/// Time that a slow reader has at the end.
-const LAST_LINES: Duration = Duration::from_secs(3);
+/// Time that a slow reader has at the end, of the five seconds that a stop takes at most.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Place that lines go to.
 pub enum Target {
