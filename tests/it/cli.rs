@@ -175,6 +175,8 @@ fn incidents_are_found_by_what_they_are_and_come_back_after_a_restart() {
     }
     let told = text(&first.ask("explain last").unwrap());
     assert!(told.contains("port_scan"), "{told}");
+    let said = text(&first.ask(&format!("feedback {id} benign")).unwrap());
+    assert!(said.contains("benign"), "{said}");
     first.stop().unwrap();
 
     let second = start();
@@ -186,6 +188,7 @@ fn incidents_are_found_by_what_they_are_and_come_back_after_a_restart() {
     );
     let told = text(&second.ask("explain 1").unwrap());
     assert!(told.contains("from 10.99.2.2"), "{told}");
+    assert!(told.contains("Said: benign by user 0"), "{told}");
     drop(second);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -119,11 +119,19 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
+/// Account of an incident of which not all may have been read.
+#[derive(Debug, Default)]
+struct Parts {
+    incident: Option<Incident>,
+    decided: Decided,
+    feedback: Option<Feedback>,
+}
+
 /// Looks for one incident among records.
 #[derive(Debug)]
 pub struct Accounts {
     wanted: String,
-    found: BTreeMap<String, (Option<Incident>, Decided)>,
+    found: BTreeMap<String, Parts>,
     ids: BTreeSet<String>,
 }
 
@@ -148,15 +156,18 @@ impl Accounts {
                 if self.wanted == LAST && is_new {
                     self.found.clear();
                 }
-                if let Some((latest, _)) = self.find(&incident.id) {
-                    *latest = Some(*incident);
+                if let Some(parts) = self.find(&incident.id) {
+                    parts.incident = Some(*incident);
                 }
             }
             Record::Decision(decision) => {
-                let id = &decision.incident_id;
-                let is_other = self.wanted == LAST && !self.found.contains_key(id);
-                if !is_other && let Some((_, decided)) = self.find(id) {
-                    decided.add(&decision);
+                if let Some(parts) = self.find_of(&decision.incident_id) {
+                    parts.decided.add(&decision);
+                }
+            }
+            Record::Feedback(given) => {
+                if let Some(parts) = self.find_of(&given.feedback.incident_id) {
+                    parts.feedback = Some(given.feedback);
                 }
             }
             Record::Sensor(_)
@@ -168,7 +179,15 @@ impl Accounts {
         }
     }
 
-    fn find(&mut self, id: &str) -> Option<&mut (Option<Incident>, Decided)> {
+    /// As [`Self::find`], for what is about an incident: the last one is begun by none of these.
+    fn find_of(&mut self, id: &str) -> Option<&mut Parts> {
+        if self.wanted == LAST && !self.found.contains_key(id) {
+            return None;
+        }
+        self.find(id)
+    }
+
+    fn find(&mut self, id: &str) -> Option<&mut Parts> {
         let wanted = self.wanted.as_str();
         let is_wanted = wanted == LAST || id.starts_with(wanted) || has_number(id, wanted);
         let has_room = self.found.len() < MAX_KEPT || id == self.wanted;
@@ -187,10 +206,11 @@ impl Accounts {
         let mut accounts: Vec<Account> = self
             .found
             .into_values()
-            .filter_map(|(incident, decided)| {
+            .filter_map(|parts| {
                 Some(Account {
-                    decided,
-                    ..Account::new(incident?)
+                    incident: parts.incident?,
+                    decided: parts.decided,
+                    feedback: parts.feedback,
                 })
             })
             .collect();

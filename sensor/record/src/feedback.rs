@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::entity::{Entity, EntityKind};
+use crate::head::Head;
 use crate::origin::Origin;
 use crate::time::Timestamp;
 
@@ -63,4 +64,14 @@ pub struct Feedback {
     pub until: Timestamp,
     /// Origin of the feedback
     pub by: Origin,
+}
+
+/// Feedback as it is put out, and kept with its incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "feedback")]
+pub struct FeedbackGiven {
+    #[serde(flatten)]
+    pub head: Head,
+    #[serde(flatten)]
+    pub feedback: Feedback,
 }

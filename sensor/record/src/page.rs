@@ -104,8 +104,9 @@ fn answers(out: &mut String) {
     );
     section(
         out,
-        "Within an explanation, and the answer of `sensor feedback --json`.",
-        &example::feedback(),
+        "When a person says what an incident was; without the fields of every record also within an \
+         explanation, and the answer of `sensor feedback --json`.",
+        &example::given(),
     );
     section(
         out,
@@ -116,7 +117,7 @@ fn answers(out: &mut String) {
 
 fn section<T: JsonSchema + Serialize>(out: &mut String, when: &str, example: &T) {
     let value = example_of(example);
-    let kind = value["kind"].as_str().unwrap_or("feedback").to_owned();
+    let kind = value["kind"].as_str().unwrap_or_default().to_owned();
     let _infallible = write!(out, "\n## `{kind}`\n\n{when}\n\n{HEADING}");
     let line = json::line(example);
     let mut listed = fields::<T>();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::Decision;
 use crate::event::Event;
+use crate::feedback::FeedbackGiven;
 use crate::finding::Finding;
 use crate::flow::Flow;
 use crate::head::{Head, SCHEMA_VERSION};
@@ -62,6 +63,7 @@ records! {
     Event(Event) = "event",
     Loss(Loss) = "loss",
     Summary(Summary) = "summary",
+    Feedback(FeedbackGiven) = "feedback",
 }
 
 impl Record {

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
+use sensor_engine::FEEDBACK_NS;
 use sensor_record::{
-    Account, Decision, Feedback, Incident, LAST, Missing, Name, Record, Severity, State, Timestamp,
-    has_number, json,
+    Account, Decision, Feedback, FeedbackGiven, Incident, LAST, Missing, Name, Record, Severity,
+    State, Timestamp, has_number, json,
 };
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -123,6 +124,11 @@ impl Lists {
         match record {
             Record::Incident(incident) => self.take(incident),
             Record::Decision(decision) => self.decide(decision),
+            Record::Feedback(given) => {
+                if let Some(account) = self.find(&given.feedback.incident_id) {
+                    account.feedback = Some(given.feedback.clone());
+                }
+            }
             Record::Sensor(_)
             | Record::Flow(_)
             | Record::Finding(_)
@@ -138,14 +144,17 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers an incident, and what was decided about one; everything else passes by.
+    /// Remembers an incident, and what was decided about one or said of it; everything else passes by.
     pub fn add(&self, record: &Record) {
         self.lists().add(record);
     }
 
     /// True for records that are kept over restarts.
     pub const fn is_kept(record: &Record) -> bool {
-        matches!(record, Record::Incident(_) | Record::Decision(_))
+        matches!(
+            record,
+            Record::Incident(_) | Record::Decision(_) | Record::Feedback(_)
+        )
     }
 
     /// Reads what a run before kept, and writes it anew without what is over. Lines that are no record
@@ -206,6 +215,9 @@ impl Recent {
                 for decision in &account.decided.decisions {
                     json::write_line(&mut out, decision)?;
                 }
+                if let Some(feedback) = &account.feedback {
+                    json::write_line(&mut out, &given(&account.incident, feedback))?;
+                }
             }
             let file = out.into_inner().map_err(|cause| cause.into_error())?;
             fs::rename(&beside, path)?;
@@ -257,16 +269,18 @@ impl Recent {
         Err(Missing::new(id, ids))
     }
 
-    /// Remembers what a person said of an incident.
-    pub fn note_feedback(&self, feedback: &Feedback) {
-        if let Some(account) = self.lists().find(&feedback.incident_id) {
-            account.feedback = Some(feedback.clone());
-        }
-    }
-
     /// Incidents that gave way to newer ones.
     pub fn n_forgotten(&self) -> u64 {
         self.lists().n_forgotten
+    }
+}
+
+/// The record of what was said of an incident.
+fn given(incident: &Incident, feedback: &Feedback) -> FeedbackGiven {
+    let at_ns = feedback.until.0.saturating_sub(FEEDBACK_NS);
+    FeedbackGiven {
+        head: incident.head.sensor.head(at_ns),
+        feedback: feedback.clone(),
     }
 }
 
@@ -375,6 +389,14 @@ mod tests {
             }),
         )
         .unwrap();
+        let said = FeedbackGiven {
+            feedback: Feedback {
+                incident_id: "000001-aa".to_owned(),
+                ..example::feedback()
+            },
+            ..example::given()
+        };
+        json::write_line(&mut file, &Record::from(said.clone())).unwrap();
         // Cut by a crash.
         file.write_all(b"{\"kind\":\"incid").unwrap();
         let after = Recent::default();
@@ -383,7 +405,13 @@ mod tests {
         assert_eq!((found.len(), found[1].score), (2, 2.0));
         assert!(found.iter().all(|incident| incident.state == State::Closed));
         assert_eq!(after.account("2").unwrap().decided.n_decisions, 1);
-        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
+        // And after one more, of the file that the last one wrote.
+        for recent in [&after, &Recent::default()] {
+            recent.open(&path).unwrap();
+            let account = recent.account("1").unwrap();
+            assert_eq!(account.feedback.as_ref(), Some(&said.feedback));
+        }
         fs::remove_dir_all(folder).unwrap();
     }
 }
