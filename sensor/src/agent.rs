@@ -11,6 +11,7 @@
 mod engine;
 mod interfaces;
 mod lists;
+mod local;
 mod metrics;
 mod notify;
 mod orders;

@@ -1,13 +1,13 @@
 //! Wires the stages: what was captured goes into the engine, what comes out is carried out and
 //! printed. Time comes with the input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use sensor_engine::{CheckpointError, Config, Engine, Input, Output, State, Stats};
+use sensor_engine::{CheckpointError, Config, Decision, Engine, Input, Output, State, Stats};
 use sensor_record::answer::Outcomes;
-use sensor_record::{Finding, Flow, Incident, Loss, Record, Sensor};
+use sensor_record::{Finding, Flow, Incident, Loss, Record, Response, Sensor};
 
 use tracing::warn;
 
@@ -35,6 +35,12 @@ impl Show {
 /// Outputs that memory is kept for from tick to tick: 1 MB.
 const MAX_KEPT: usize = 4_096;
 
+/// Responses that an incident tells of.
+const MAX_RESPONSES: usize = 100;
+
+/// Decisions that were carried out, in their order.
+type Decided = VecDeque<sensor_record::Decision>;
+
 /// Engine, response and output.
 pub struct Pipeline<R> {
     engine: Engine,
@@ -47,6 +53,8 @@ pub struct Pipeline<R> {
     n_incidents: BTreeMap<&'static str, u64>,
     n_opened: BTreeMap<(&'static str, &'static str), u64>,
     outcomes: Outcomes,
+    /// Decisions on the sources of open incidents, by incident.
+    responses: BTreeMap<String, Vec<Response>>,
     /// It was said that one side of connections alone is seen.
     has_warned: bool,
 }
@@ -71,6 +79,7 @@ impl<R: Respond> Pipeline<R> {
             n_incidents: BTreeMap::new(),
             n_opened: BTreeMap::new(),
             outcomes: Outcomes::default(),
+            responses: BTreeMap::new(),
             has_warned: false,
         }
     }
@@ -139,7 +148,44 @@ impl<R: Respond> Pipeline<R> {
         }
     }
 
-    fn record(&mut self, at_ns: u64, item: &Output) -> Option<Record> {
+    /// Carries a decision out, and remembers the outcome for its incident.
+    fn carry_out(&mut self, at_ns: u64, decision: &Decision) -> sensor_record::Decision {
+        let outcome = self.respond.carry_out(decision);
+        self.outcomes.count(&outcome);
+        let mode = self.respond.mode().into();
+        let head = self.sensor.head(at_ns);
+        let record = sensor_record::Decision::new(head, decision, mode, outcome);
+        let responses = self.responses.entry(record.incident_id.clone());
+        let responses = responses.or_default();
+        let response = Response::of(&record);
+        let is_known = |known: &&mut Response| known.target == response.target;
+        if let Some(known) = responses.iter_mut().find(is_known) {
+            *known = response;
+        } else if responses.len() < MAX_RESPONSES {
+            responses.push(response);
+        }
+        record
+    }
+
+    /// The record of an incident, with what was decided on its sources.
+    fn incident(&mut self, at_ns: u64, incident: &sensor_engine::Incident) -> Incident {
+        if incident.state == State::Opened {
+            let family = incident.family.label();
+            *self.n_incidents.entry(family).or_default() += 1;
+            let opened = (family, incident.severity.label());
+            *self.n_opened.entry(opened).or_default() += 1;
+        }
+        let mut record = Incident::new(self.sensor.head(at_ns), incident);
+        let made = match incident.state {
+            State::Opened | State::Updated => self.responses.get(&incident.id).cloned(),
+            State::Closed => self.responses.remove(&incident.id),
+        };
+        record.response.splice(0..0, made.unwrap_or_default());
+        record.response.truncate(MAX_RESPONSES);
+        record
+    }
+
+    fn record(&mut self, at_ns: u64, item: &Output, decided: &mut Decided) -> Option<Record> {
         let head = || self.sensor.head(at_ns);
         match item {
             Output::FlowEnd(flow) => {
@@ -150,22 +196,8 @@ impl<R: Respond> Pipeline<R> {
                 let is_shown = self.show.findings;
                 is_shown.then(|| Finding::new(head(), finding).into())
             }
-            Output::Incident(incident) => {
-                if incident.state == State::Opened {
-                    let family = incident.family.label();
-                    *self.n_incidents.entry(family).or_default() += 1;
-                    let opened = (family, incident.severity.label());
-                    *self.n_opened.entry(opened).or_default() += 1;
-                }
-                Some(Incident::new(head(), incident).into())
-            }
-            Output::Decision(decision) => {
-                let outcome = self.respond.carry_out(decision);
-                self.outcomes.count(&outcome);
-                let mode = self.respond.mode().into();
-                let record = sensor_record::Decision::new(head(), decision, mode, outcome);
-                Some(record.into())
-            }
+            Output::Incident(incident) => Some(self.incident(at_ns, incident).into()),
+            Output::Decision(_) => decided.pop_front().map(Record::from),
             Output::Score(_) | Output::Vector(_) => None,
             Output::Loss {
                 stage,
@@ -198,8 +230,15 @@ impl<R: Respond> Listener for Pipeline<R> {
             return Ok(());
         }
         let mut outputs = std::mem::take(&mut self.outputs);
+        // First of all, so that incidents tell what became of their sources.
+        let mut decided = Decided::new();
+        for item in &outputs {
+            if let Output::Decision(decision) = item {
+                decided.push_back(self.carry_out(at_ns, decision));
+            }
+        }
         for item in outputs.drain(..) {
-            if let Some(record) = self.record(at_ns, &item) {
+            if let Some(record) = self.record(at_ns, &item, &mut decided) {
                 self.sink.take(record)?;
             }
         }

@@ -12,8 +12,8 @@ use sensor_capture::netlink::Change;
 use sensor_common::counters::Event;
 use sensor_engine::Scope;
 use sensor_respond::{
-    BlockError, Effect, Fact, GuardWatch, Host, KernelRespond, Measure, Mode, Options, Origin,
-    Protected, Request, Source, parse_network,
+    BlockError, Effect, Fact, GuardWatch, Host, KernelRespond, Measure, Mode, Networks, Options,
+    Origin, Protected, Request, Source, parse_network,
 };
 use sensor_tests::{needs_root, wait_until};
 
@@ -35,6 +35,10 @@ impl Source for Broken {
 
     fn effect(&self, change: &Change) -> Effect {
         self.host.effect(change)
+    }
+
+    fn networks(&self) -> Option<Networks> {
+        self.host.networks()
     }
 }
 

@@ -47,6 +47,7 @@ mod range;
 mod records;
 mod replay;
 mod reports;
+mod router;
 mod screen;
 mod shapes;
 mod site;

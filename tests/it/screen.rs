@@ -60,7 +60,7 @@ impl Screen {
         whole.map_or_else(String::new, |chunk| chunk.valid().to_owned())
     }
 
-    /// What the terminal shows now.
+    /// Reads what the terminal shows now.
     fn look(&mut self) -> String {
         let written = self.written();
         // What comes before the other screen is `script`'s own.
@@ -126,7 +126,8 @@ fn the_live_view_is_usable_at_80_columns_and_shows_all_at_200() {
     screen.shows("s left");
     screen.press("2");
     screen.shows("top hosts");
-    assert_eq!(screen.terminal.n_outside, 0, "{}", screen.look());
+    let shown = screen.look();
+    assert_eq!(screen.terminal.n_outside, 0, "{shown}");
 
     screen.resize(200, 60);
     for panel in [
@@ -140,7 +141,8 @@ fn the_live_view_is_usable_at_80_columns_and_shows_all_at_200() {
     }
     screen.shows("in: ");
     screen.shows("carried out");
-    assert_eq!(screen.terminal.n_outside, 0, "{}", screen.look());
+    let shown = screen.look();
+    assert_eq!(screen.terminal.n_outside, 0, "{shown}");
 
     screen.press("q");
     let ended = wait_until(LIMIT, || screen.child.try_wait().unwrap());

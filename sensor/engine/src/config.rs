@@ -3,6 +3,7 @@
 //! engine can't change.
 
 mod content;
+mod networks;
 mod shape;
 mod words;
 
@@ -11,12 +12,14 @@ pub use self::content::{
     FieldbusConfig, FragmentsConfig, IcmpTunnelConfig, InjectionConfig, MqttConfig, NdSpoofConfig,
     RepliesConfig,
 };
+pub use self::networks::{Networks, canonical, parse_network};
 pub use self::shape::ShapeConfig;
 pub use self::words::{Size, Time, parse_size, parse_time, size_text, time_text};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +37,11 @@ pub struct Config {
     /// Seed of the hash tables; equal seeds give equal outputs.
     #[serde(skip)]
     pub hash_seed: u64,
+    /// Networks whose hosts are never acted on, beside the addresses of the host itself. Empty: those
+    /// that the host forwards for, as its addresses and routes tell; in a replay, none.
+    #[serde(with = "Networks")]
+    #[schemars(with = "Vec<String>")]
+    pub local_networks: Vec<IpNet>,
     pub flow: FlowConfig,
     pub flood: FloodConfig,
     pub scan: ScanConfig,

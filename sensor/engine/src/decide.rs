@@ -5,12 +5,16 @@ mod decision;
 mod except;
 mod explain;
 mod incident;
+mod local;
+mod withheld;
 
 pub use self::confidence::{Confidence, Lowered};
 pub use self::decision::{Action, Decision, Scope};
 pub(crate) use self::except::Exceptions;
 pub use self::except::{Exception, ExceptionUse};
 pub use self::incident::{Incident, State};
+pub use self::local::{HostNetworks, LocalBy};
+pub use self::withheld::{NotDecided, Withheld};
 
 use sensor_common::{hash_address, mix};
 
@@ -19,7 +23,7 @@ use self::decision::Decider;
 use self::explain::explain;
 use self::incident::Case;
 use crate::address::{Seeded, Table};
-use crate::config::{DecideConfig, SECOND_NS};
+use crate::config::{Config, DecideConfig, SECOND_NS};
 use crate::detect::{Entity, Family, Finding, Profile};
 use crate::features::{Ledger, TableUse};
 use crate::losses::Loss;
@@ -55,11 +59,13 @@ pub(crate) struct DecideStage {
 const FORGET_NS: u64 = 10 * SECOND_NS;
 
 impl DecideStage {
-    pub(crate) fn new(config: &DecideConfig, hash_seed: u64) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        let (decide, local) = (&config.decide, &config.local_networks);
+        let hash_seed = config.hash_seed;
         Self {
-            config: config.clone(),
+            config: decide.clone(),
             cases: Table::with_hasher(Seeded(hash_seed)),
-            decider: Decider::new(config, hash_seed),
+            decider: Decider::new(decide, local, hash_seed),
             reliability: Reliability::default(),
             profiles: Vec::new(),
             sequence: 0,
@@ -69,9 +75,10 @@ impl DecideStage {
     }
 
     /// Takes new thresholds; tables keep their capacity.
-    pub(crate) fn configure(&mut self, config: &DecideConfig) {
-        self.config = config.clone();
-        self.decider.configure(config);
+    pub(crate) fn configure(&mut self, config: &Config) {
+        self.config = config.decide.clone();
+        self.decider
+            .configure(&config.decide, &config.local_networks);
     }
 
     pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
@@ -88,9 +95,15 @@ impl DecideStage {
         self.cases.len()
     }
 
-    /// Remembers that an address is ours: it is never acted on.
-    pub(crate) fn note_local(&mut self, at_ns: u64, address: sensor_common::Address) {
-        self.decider.note_local(at_ns, address);
+    /// Remembers an address that packets left from: on a host that does not forward it is local.
+    pub(crate) fn note_seen(&mut self, at_ns: u64, address: sensor_common::Address) {
+        self.decider.note_seen(at_ns, address);
+    }
+
+    /// Takes the addresses and networks of the host, which are never acted on; `None` where they can't
+    /// be read: then nobody is.
+    pub(crate) fn set_host(&mut self, host: Option<&HostNetworks>) {
+        self.decider.set_host(host);
     }
 
     /// Forgets what was decided on sources within a network.
@@ -153,11 +166,14 @@ impl DecideStage {
             .of(at_ns, finding.detector)
             .of_drift(finding);
         case.take(at_ns, finding, confidence, self.config.n_listed);
+        let decided = self.decider.decide(at_ns, case.incident(), finding, ledger);
+        let made = decided.decisions.iter().map(|made| made.target);
+        case.note(made, &decided.withheld, self.config.n_listed);
         if let Some(incident) = case.publish(at_ns, self.config.update_ns) {
             out.push(DecideEvent::incident(incident));
         }
-        self.decider
-            .decide(at_ns, case.incident(), finding, ledger, out);
+        let decisions = decided.decisions.into_iter();
+        out.extend(decisions.map(DecideEvent::Decision));
     }
 
     /// Closes what went quiet.
@@ -228,7 +244,7 @@ mod tests {
     }
 
     fn decided(finding: &Finding, profiles: Vec<Profile>) -> (Incident, usize) {
-        let mut stage = DecideStage::new(&DecideConfig::default(), 0);
+        let mut stage = DecideStage::new(&Config::default());
         let mut out = Vec::new();
         stage.take_profiles(profiles);
         stage.take(T0, finding, &Ledger::new(0), &mut out);

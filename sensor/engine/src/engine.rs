@@ -10,7 +10,9 @@ use sensor_common::host::HostRow;
 use crate::address::from_ip;
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
-use crate::decide::{DecideEvent, DecideStage, Decision, ExceptionUse, Exceptions, Incident};
+use crate::decide::{
+    DecideEvent, DecideStage, Decision, ExceptionUse, Exceptions, HostNetworks, Incident,
+};
 use crate::detect::{
     Attribution, Detector, Detectors, Entity, Feedback, Finding, Learned, Profiles, Score, Scoring,
     weigh,
@@ -71,6 +73,10 @@ pub enum Input<'a> {
         entity: Entity,
         feedback: Feedback,
     },
+    /// Addresses and networks of the host, at the start and when they change; `None` as long as they
+    /// can't be read. Without this input, those of the configuration are local, and without any,
+    /// whoever was seen leaving.
+    HostNetworks(Option<&'a HostNetworks>),
     /// Blocks that a person ended: the next finding on a source within is acted on at once.
     Released {
         network: IpNet,
@@ -148,7 +154,7 @@ impl Engine {
             omit_detectors: config.omit_detectors,
             profiles: Profiles::new(config.naming.namer(), seed),
             exceptions: Exceptions::new(&config.exceptions),
-            decide: DecideStage::new(&config.decide, seed),
+            decide: DecideStage::new(&config),
             updates: Vec::with_capacity(BATCH),
             claimed: Vec::new(),
             looks: Looks::default(),
@@ -195,7 +201,7 @@ impl Engine {
         self.detectors.configure(config);
         self.scoring.configure(&config.scoring);
         self.exceptions.configure(&config.exceptions);
-        self.decide.configure(&config.decide);
+        self.decide.configure(config);
     }
 
     /// Takes one input at event time `at_ns` and appends what follows from it.
@@ -227,6 +233,7 @@ impl Engine {
             Input::Feedback { entity, feedback } => {
                 self.scoring.take_feedback(at_ns, &entity, feedback);
             }
+            Input::HostNetworks(host) => self.decide.set_host(host),
             Input::Released { network } => self.decide.release(&network),
             Input::FlowTick => self.tick(at_ns, out),
         }
@@ -445,7 +452,7 @@ impl Engine {
         self.local.look(at_ns, local, locals);
         self.remote.look(at_ns, remote, remotes);
         for look in locals.iter().filter(|look| look.from.packets > 0) {
-            self.decide.note_local(at_ns, look.address);
+            self.decide.note_seen(at_ns, look.address);
         }
         let attribution = Attribution { remotes };
         let mut findings = Vec::new();

@@ -33,10 +33,12 @@ pub use config::{
     DnsTunnelConfig, ExfiltrationConfig, ExtensionsConfig, FieldbusConfig, FloodConfig, FlowConfig,
     FragmentsConfig, IcmpTunnelConfig, InjectionConfig, LateralConfig, MqttConfig, NamingConfig,
     NdSpoofConfig, RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, Size, Time,
-    VectorConfig, VolumeConfig, parse_size, parse_time, size_text, time_text,
+    VectorConfig, VolumeConfig, canonical, parse_network, parse_size, parse_time, size_text,
+    time_text,
 };
 pub use decide::{
-    Action, Confidence, Decision, Exception, ExceptionUse, Incident, Lowered, Scope, State,
+    Action, Confidence, Decision, Exception, ExceptionUse, HostNetworks, Incident, LocalBy,
+    Lowered, NotDecided, Scope, State, Withheld,
 };
 pub use detect::{
     BENIGN, Counters, Detector, Entity, Evidence, FEEDBACK_NS, Family, Feedback, Finding, Grades,

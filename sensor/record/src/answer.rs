@@ -13,8 +13,9 @@ use crate::decision::{Decision, Mode, Outcome};
 use crate::feedback::Feedback;
 use crate::flow::Flow;
 use crate::head::Sensor;
+use crate::health::HealthCheck;
 use crate::incident::Incident;
-use crate::lifecycle::Attached;
+use crate::lifecycle::{Attached, Local};
 use crate::list::{Allowed, Block};
 use crate::summary::Counts;
 use crate::text::explain;
@@ -98,6 +99,12 @@ pub struct Status {
     /// Services for clients: the control socket, the one for readers, the metrics
     #[serde(default)]
     pub services: BTreeMap<Cow<'static, str>, Served>,
+    /// Addresses and networks that are local
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<Local>,
+    /// Health of each part: interfaces, guard, outputs, files, services
+    #[serde(default)]
+    pub health: Vec<HealthCheck>,
 }
 
 /// Use of a configured exception.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::head::Head;
+use crate::rule::Rule;
 
 /// Action on the packets of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,10 +79,13 @@ pub enum Outcome {
     Monitored,
     /// Waiting for approval.
     Proposed,
-    /// A rule says that the target must stay reachable.
-    Refused { rule: Cow<'static, str> },
+    /// A rule forbids it, with its particulars.
+    Refused {
+        rule: Rule,
+        reason: Cow<'static, str>,
+    },
     /// Not carried out, with the cause.
-    Failed { cause: String },
+    Failed { rule: Rule, cause: String },
 }
 
 impl Outcome {
@@ -89,7 +93,16 @@ impl Outcome {
         self.word().label()
     }
 
-    const fn word(&self) -> OutcomeWord {
+    /// Rule and particulars of what was not done.
+    pub fn why(&self) -> (Option<Rule>, Option<&str>) {
+        match self {
+            Self::Applied | Self::Monitored | Self::Proposed => (None, None),
+            Self::Refused { rule, reason } => (Some(*rule), Some(reason)),
+            Self::Failed { rule, cause } => (Some(*rule), Some(cause)),
+        }
+    }
+
+    pub const fn word(&self) -> OutcomeWord {
         match self {
             Self::Applied => OutcomeWord::Applied,
             Self::Monitored => OutcomeWord::Monitored,
@@ -100,25 +113,29 @@ impl Outcome {
     }
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+/// Word for an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-enum OutcomeWord {
+pub enum OutcomeWord {
     Applied,
     Monitored,
     Proposed,
     Refused,
     Failed,
+    /// There was no decision.
+    Withheld,
 }
 
 impl OutcomeWord {
-    const fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Monitored => "monitored",
             Self::Proposed => "proposed",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Withheld => "withheld",
         }
     }
 }
@@ -129,7 +146,14 @@ struct OutcomeFields {
     /// Outcome
     #[serde(rename = "decision.outcome", default)]
     outcome: Option<OutcomeWord>,
-    /// Rule by which it was refused, or cause why it failed
+    /// Rule by which it was not carried out
+    #[serde(
+        rename = "decision.outcome.rule",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    rule: Option<Rule>,
+    /// Particulars of the rule, or cause why it failed
     #[serde(
         rename = "decision.outcome.reason",
         default,
@@ -153,22 +177,16 @@ impl JsonSchema for Outcome {
 
 impl From<Outcome> for OutcomeFields {
     fn from(outcome: Outcome) -> Self {
-        let word = outcome.word();
-        let (reason, guard) = match outcome {
-            Outcome::Applied | Outcome::Monitored | Outcome::Proposed => {
-                (None, "allowed".to_owned())
-            }
-            Outcome::Refused { rule } => {
-                let guard = format!("refused: {rule}");
-                (Some(rule.into_owned()), guard)
-            }
-            Outcome::Failed { cause } => {
-                let guard = format!("failed: {cause}");
-                (Some(cause), guard)
-            }
+        let (rule, reason) = outcome.why();
+        let reason = reason.map(str::to_owned);
+        let guard = match &outcome {
+            Outcome::Applied | Outcome::Monitored | Outcome::Proposed => "allowed".to_owned(),
+            Outcome::Refused { reason, .. } => format!("refused: {reason}"),
+            Outcome::Failed { cause, .. } => format!("failed: {cause}"),
         };
         Self {
-            outcome: Some(word),
+            outcome: Some(outcome.word()),
+            rule,
             reason,
             guard,
         }
@@ -181,6 +199,7 @@ impl TryFrom<OutcomeFields> for Outcome {
     fn try_from(fields: OutcomeFields) -> Result<Self, String> {
         let OutcomeFields {
             outcome,
+            rule,
             reason,
             guard,
         } = fields;
@@ -189,12 +208,28 @@ impl TryFrom<OutcomeFields> for Outcome {
             Some(OutcomeWord::Applied) => Ok(Self::Applied),
             Some(OutcomeWord::Monitored) => Ok(Self::Monitored),
             Some(OutcomeWord::Proposed) => Ok(Self::Proposed),
-            Some(OutcomeWord::Refused) => Ok(Self::Refused {
-                rule: Cow::Owned(reason),
-            }),
-            Some(OutcomeWord::Failed) => Ok(Self::Failed { cause: reason }),
+            Some(OutcomeWord::Refused) => Ok(refused(rule, reason)),
+            Some(OutcomeWord::Failed) => Ok(failed(rule, reason)),
+            Some(OutcomeWord::Withheld) => {
+                Err("a decision is not \"withheld\": there would be none".to_owned())
+            }
             None => of_guard(&guard),
         }
+    }
+}
+
+/// Until there were rules, the guard alone refused.
+fn refused(rule: Option<Rule>, reason: String) -> Outcome {
+    Outcome::Refused {
+        rule: rule.unwrap_or(Rule::Guard),
+        reason: Cow::Owned(reason),
+    }
+}
+
+fn failed(rule: Option<Rule>, cause: String) -> Outcome {
+    Outcome::Failed {
+        rule: rule.unwrap_or(Rule::Error),
+        cause,
     }
 }
 
@@ -203,12 +238,8 @@ impl TryFrom<OutcomeFields> for Outcome {
 fn of_guard(guard: &str) -> Result<Outcome, String> {
     match guard.split_once(": ") {
         None if guard == "allowed" => Ok(Outcome::Monitored),
-        Some(("refused", rule)) => Ok(Outcome::Refused {
-            rule: Cow::Owned(rule.to_owned()),
-        }),
-        Some(("failed", cause)) => Ok(Outcome::Failed {
-            cause: cause.to_owned(),
-        }),
+        Some(("refused", reason)) => Ok(refused(None, reason.to_owned())),
+        Some(("failed", cause)) => Ok(failed(None, cause.to_owned())),
         _ => Err("missing field `decision.outcome`".to_owned()),
     }
 }

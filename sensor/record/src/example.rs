@@ -14,12 +14,13 @@ use crate::decision::{Action, Decision, Mode, Outcome};
 use crate::entity::{Entity, EntityKind};
 use crate::event::{Direction, Event, EventAction};
 use crate::evidence::Evidence;
-use crate::feedback::{Feedback, Said};
+use crate::feedback::{Feedback, FeedbackGiven, Said};
 use crate::finding::{Finding, Window};
 use crate::flow::{Flow, Side};
 use crate::head::{Head, Sensor};
+use crate::health::{Health, HealthCheck};
 use crate::incident::{Incident, Lowered, Severity, State};
-use crate::lifecycle::{Adopted, Attached, Reloaded, SensorAction, SensorEvent};
+use crate::lifecycle::{Adopted, Attached, Local, Reloaded, SensorAction, SensorEvent};
 use crate::list::{Allowed, Block, Measure};
 use crate::loss::Loss;
 use crate::mac::Mac;
@@ -27,6 +28,8 @@ use crate::network::Network;
 use crate::notes::{NAMES, Notes};
 use crate::origin::Origin;
 use crate::record::Record;
+use crate::response::Response;
+use crate::rule::Rule;
 use crate::summary::{Counts, Summary, Volume};
 use crate::time::Timestamp;
 
@@ -134,6 +137,7 @@ pub fn incident() -> Incident {
         naming_family: Some(Cow::Borrowed("port_scan")),
         naming_probability: Some(0.91),
         naming_model: Some("00000000abcdef01".to_owned()),
+        response: vec![Response::of(&decision())],
         notes: notes(),
     }
 }
@@ -167,7 +171,8 @@ pub fn decision() -> Decision {
         reason: "port_scan: 198.51.100.7 tried 900 ports of 192.0.2.1".to_owned(),
         mode: Mode::Enforce,
         outcome: Outcome::Refused {
-            rule: Cow::Borrowed("gateway"),
+            rule: Rule::Guard,
+            reason: Cow::Borrowed("gateway"),
         },
     }
 }
@@ -276,6 +281,11 @@ pub fn sensor() -> SensorEvent {
             lists: true,
             counts: false,
         }),
+        local: Some(Local {
+            known: true,
+            networks: vec![Network(VICTIM.into())],
+            forwards: false,
+        }),
         reloaded: Reloaded {
             applied: keys("respond.mode"),
             needs_restart: keys("capture.interfaces"),
@@ -328,6 +338,13 @@ pub fn feedback() -> Feedback {
     }
 }
 
+pub fn given() -> FeedbackGiven {
+    FeedbackGiven {
+        head: head(),
+        feedback: feedback(),
+    }
+}
+
 pub fn audit() -> AuditLine {
     let origin = Origin::Incident {
         incident_id: INCIDENT.to_owned(),
@@ -347,7 +364,8 @@ pub fn audit() -> AuditLine {
             ended_by: Some(Origin::Sensor),
             reason: Some("scans us".to_owned()),
             outcome: Some(Outcome::Refused {
-                rule: Cow::Borrowed("gateway"),
+                rule: Rule::Guard,
+                reason: Cow::Borrowed("gateway"),
             }),
             packets: Some(12),
             bytes: Some(888),
@@ -450,6 +468,14 @@ pub fn status() -> Status {
         clients_refused: 0,
         files: files(),
         services: services(),
+        local: sensor().local,
+        health: vec![HealthCheck {
+            check: Cow::Borrowed("output"),
+            of: Some("stdout".to_owned()),
+            state: Health::Failed,
+            finding: "can't be written, 2 lines lost: No space left on device".to_owned(),
+            remedy: Some("make room, or see whether its reader runs".to_owned()),
+        }],
     }
 }
 
@@ -491,5 +517,6 @@ pub fn records() -> Vec<Record> {
         event().into(),
         loss().into(),
         summary().into(),
+        given().into(),
     ]
 }

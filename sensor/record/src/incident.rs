@@ -15,6 +15,7 @@ use crate::evidence::{Evidence, finite};
 use crate::head::Head;
 use crate::mac::Mac;
 use crate::notes::Notes;
+use crate::response::Response;
 use crate::technique::technique_name;
 use crate::time::Timestamp;
 
@@ -266,6 +267,10 @@ pub struct Incident {
         skip_serializing_if = "Option::is_none"
     )]
     pub naming_model: Option<String>,
+    /// Response to its sources, 100 at most: decisions with their outcomes, and rules by which there
+    /// was none
+    #[serde(default)]
+    pub response: Vec<Response>,
     #[serde(flatten)]
     pub notes: Notes,
 }
@@ -319,6 +324,7 @@ impl Incident {
             naming_family: i.naming.map(|naming| naming.family.label().into()),
             naming_probability: i.naming.map(|naming| finite(naming.probability.into())),
             naming_model: i.naming.map(|naming| format!("{:016x}", naming.model)),
+            response: i.not_decided.iter().map(Response::from).collect(),
             notes: Notes::of(&i.notes),
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::Mode;
 use crate::head::Head;
+use crate::network::Network;
 
 /// Kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +28,7 @@ pub enum SensorAction {
     InterfaceRenamed,
     LinkDown,
     LinkUp,
+    LocalNetworks,
 }
 
 impl SensorAction {
@@ -46,6 +48,7 @@ impl SensorAction {
             Self::InterfaceRenamed => "interface_renamed",
             Self::LinkDown => "link_down",
             Self::LinkUp => "link_up",
+            Self::LocalNetworks => "local_networks",
         }
     }
 }
@@ -71,6 +74,19 @@ pub struct Attached {
     /// Says that it took the place of a run before
     #[serde(default)]
     pub taken_over: bool,
+}
+
+/// Addresses and networks that nobody is acted on in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Local {
+    /// Says that they are all known; without that, nobody is acted on
+    pub known: bool,
+    /// Those in force: `engine.local_networks`, with which a replay decides alike
+    pub networks: Vec<Network>,
+    /// Says that the host forwards packets of others; where it does not, whoever sends packets out is
+    /// local as well
+    pub forwards: bool,
 }
 
 /// Value of what agents of before did not say.
@@ -152,6 +168,9 @@ pub struct SensorEvent {
     /// State taken over from a run before; of start, stop and reload
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adopted>,
+    /// Addresses and networks that are local; of `local_networks`, at the start and when they change
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<Local>,
     #[serde(flatten)]
     pub reloaded: Reloaded,
     /// Interface that it is about; of attachments
@@ -175,6 +194,7 @@ impl SensorEvent {
             mode: None,
             attach: None,
             adopted: None,
+            local: None,
             reloaded: Reloaded {
                 applied: None,
                 needs_restart: None,

@@ -117,7 +117,7 @@ fn every_field_is_documented_and_has_an_example() {
     check(&example::block());
     check(&example::allowed());
     check(&example::audit());
-    check(&example::feedback());
+    check(&example::given());
     check(&example::status());
 }
 
@@ -143,7 +143,7 @@ fn the_contract_s_fields_are_there() {
             "incident.id incident.state incident.family event.start event.end source.ips \
              source.count source.spoofed destination.ips destination.ips.count destination.ports \
              destination.ports.count source.mac score severity threat.technique.id explanation \
-             detectors",
+             detectors response",
         ),
         (
             "decision",
@@ -155,6 +155,10 @@ fn the_contract_s_fields_are_there() {
         (
             "summary",
             "packets bytes flows malformed incidents shed wall_time_s event.start event.end",
+        ),
+        (
+            "feedback",
+            "incident.id feedback entity entity.kind until by",
         ),
     ];
     for (record, (kind, names)) in example::records().iter().zip(listed) {
@@ -191,8 +195,8 @@ fn lines_of_an_older_sensor_are_read_as_far_as_they_go() {
         panic!("{:?}", Record::read(decision.as_bytes()));
     };
     assert_eq!(read.action, Action::Limit);
-    let rule = Cow::Borrowed("resolver");
-    assert_eq!(read.outcome, Outcome::Refused { rule });
+    let (rule, reason) = (Rule::Guard, Cow::Borrowed("resolver"));
+    assert_eq!(read.outcome, Outcome::Refused { rule, reason });
     assert_eq!(read.head.sensor.schema_version, 0);
     let incident = "{\"kind\":\"incident\",\"@timestamp\":\"2026-01-02T03:04:09Z\",\
         \"incident.id\":\"1\",\"incident.state\":\"opened\",\"incident.family\":\"beacon\",\
@@ -260,13 +264,17 @@ fn lowered() -> impl Strategy<Value = Lowered> {
     ]
 }
 
+fn rule() -> impl Strategy<Value = Rule> {
+    prop::sample::select(&Rule::ALL[..])
+}
+
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         Just(Outcome::Applied),
         Just(Outcome::Monitored),
         Just(Outcome::Proposed),
-        word().prop_map(|rule| Outcome::Refused { rule }),
-        any::<String>().prop_map(|cause| Outcome::Failed { cause }),
+        (rule(), word()).prop_map(|(rule, reason)| Outcome::Refused { rule, reason }),
+        (rule(), any::<String>()).prop_map(|(rule, cause)| Outcome::Failed { rule, cause }),
     ]
 }
 

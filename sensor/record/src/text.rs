@@ -7,13 +7,14 @@ mod table;
 
 use sensor_engine::{MAX_SCORE, strength};
 
-use crate::decision::{Decision, Outcome};
+use crate::decision::{Decision, Outcome, OutcomeWord};
 use crate::origin::Origin;
+use crate::response::Response;
 use crate::transport::transport;
 use crate::unit::number;
 
 pub use line::{line, summary};
-pub use table::{Table, are_numbers};
+pub use table::{Table, are_numbers, wrapped};
 
 /// A score with its ceiling and a plain word.
 pub fn score(score: f64) -> String {
@@ -38,9 +39,35 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::Applied => "carried out".to_owned(),
         Outcome::Monitored => "monitor mode: nothing is dropped".to_owned(),
         Outcome::Proposed => "proposed: it waits for a yes".to_owned(),
-        Outcome::Refused { rule } => format!("refused: {rule}"),
-        Outcome::Failed { cause } => format!("failed: {cause}"),
+        Outcome::Refused { reason, .. } => format!("refused: {reason}"),
+        Outcome::Failed { cause, .. } => format!("failed: {cause}"),
     }
+}
+
+/// Sentence for sources that nothing is done to; `None` where something is.
+pub fn withheld<'a>(responses: impl IntoIterator<Item = &'a Response>) -> Option<String> {
+    let mut told: Vec<(String, Vec<String>)> = Vec::new();
+    for response in responses {
+        let (OutcomeWord::Withheld, Some(rule)) = (response.outcome, response.rule) else {
+            continue;
+        };
+        let words = match &response.reason {
+            Some(reason) => format!("{} ({reason})", rule.words()),
+            None => rule.words().to_owned(),
+        };
+        let target = response.target.map(|target| target.to_string());
+        match told.iter_mut().find(|(other, _)| *other == words) {
+            Some((_, targets)) => targets.extend(target),
+            None => told.push((words, target.into_iter().collect())),
+        }
+    }
+    let one = |(words, targets): &(String, Vec<String>)| match targets.as_slice() {
+        [] => words.clone(),
+        [one] => format!("{one}: {words}"),
+        [first, .., last] => format!("{} sources, {first} to {last}: {words}", targets.len()),
+    };
+    let told: Vec<String> = told.iter().map(one).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// Words for the origin of an entry.

@@ -70,6 +70,16 @@ pub enum BlockError {
 
 impl std::error::Error for BlockError {}
 
+impl BlockError {
+    /// True where there is no room.
+    pub const fn is_full(&self) -> bool {
+        matches!(
+            self,
+            Self::Full { .. } | Self::TooManyScopes { .. } | Self::TooManyLengths { .. }
+        )
+    }
+}
+
 impl fmt::Display for BlockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,20 +3,25 @@
 
 mod chrony;
 mod config;
+mod networks;
+mod ntpd;
 mod resolvers;
 mod sessions;
 mod time_servers;
+mod timesyncd;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::Result;
 use sensor_capture::netlink::{
-    self, Address, Change, Neighbour, Route, RouteKind, addresses, neighbours, next_hops,
+    self, Address, Change, Link, Neighbour, Route, RouteKind, addresses, neighbours, next_hops,
 };
 
 use super::guard::Protected;
 use super::reason::Reason;
+pub use networks::Networks;
+use networks::{Inside, networks};
 use resolvers::Resolvers;
 use sessions::Sessions;
 use time_servers::TimeServers;
@@ -67,6 +72,9 @@ pub trait Source: Send {
     /// Works out what a change touches: what is new is protected at once, what may be gone is found
     /// by reading the fact again.
     fn effect(&self, change: &Change) -> Effect;
+
+    /// Networks of the host, of the addresses and routes that were read last; `None` before both were.
+    fn networks(&self) -> Option<Networks>;
 }
 
 /// The host that the sensor runs on.
@@ -74,6 +82,9 @@ pub trait Source: Send {
 pub struct Host {
     /// Names of links by index.
     names: BTreeMap<u32, String>,
+    /// Links and addresses, and what the routes say of them, as read last.
+    links: Option<(Vec<Link>, Vec<Address>)>,
+    inside: Option<Inside>,
     gateways: BTreeSet<Gateway>,
     resolvers: Resolvers,
     time_servers: TimeServers,
@@ -98,19 +109,23 @@ impl Source for Host {
     fn effect(&self, change: &Change) -> Effect {
         effect(change, &self.gateways, &self.names)
     }
+
+    fn networks(&self) -> Option<Networks> {
+        let (links, addresses) = self.links.as_ref()?;
+        Some(networks(links, addresses, self.inside.as_ref()?))
+    }
 }
 
 impl Host {
     fn addresses(&mut self) -> Result<Protected> {
-        let links = netlink::links()?;
-        self.names = links
-            .into_iter()
-            .map(|link| (link.index, link.name))
-            .collect();
+        let (links, addresses) = (netlink::links()?, addresses()?);
+        let names = links.iter().map(|link| (link.index, link.name.clone()));
+        self.names = names.collect();
         let mut protected = Protected::default();
-        for address in addresses()? {
-            add_address(&mut protected, &address, &self.names);
+        for address in &addresses {
+            add_address(&mut protected, address, &self.names);
         }
+        self.links = Some((links, addresses));
         Ok(protected)
     }
 
@@ -124,6 +139,7 @@ impl Host {
         let mut protected = Protected::default();
         ways.add_to(&mut protected, &self.names);
         self.gateways = ways.gateways();
+        self.inside = Some(ways.inside);
         Ok(protected)
     }
 
@@ -157,10 +173,12 @@ struct Ways {
     objects: BTreeSet<(u32, Option<u32>, IpAddr)>,
     /// Networks that the host takes in as its own, by table.
     local: BTreeSet<(u32, ipnet::IpNet)>,
+    inside: Inside,
 }
 
 impl Ways {
     fn take(&mut self, route: Route) {
+        self.inside.take(&route);
         for hop in &route.hops {
             if let Some(gateway) = hop.gateway {
                 self.hops.insert((route.table, hop.link, gateway));

@@ -10,14 +10,14 @@ use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 use sensor_common::limits::{ALLOW_ENTRIES, BLOCK_ENTRIES};
 use sensor_engine::{Action, Decision, Scope, TableUse};
-use sensor_record::{About, AuditAction, AuditLine, Feedback, Outcome, Sensor, Timestamp};
+use sensor_record::{About, AuditAction, AuditLine, Feedback, Outcome, Rule, Sensor, Timestamp};
 use tracing::{error, info, warn};
 
 use super::allowlist::Allowlist;
 use super::audit::{self, Audit};
 use super::blocklist::Blocklist;
 use super::entry::{BlockError, Listed, Measure, Origin, Request, Shown, canonical};
-use super::facts::Fact;
+use super::facts::{Fact, Networks};
 use super::guard::Guard;
 use super::reason::{Reason, Why};
 use super::saved::{Moment, Saved, Store};
@@ -688,6 +688,11 @@ impl KernelRespond {
         }
     }
 
+    /// Addresses and networks of the host; `None` as long as they were never read.
+    pub fn host_networks(&self) -> Option<Arc<Networks>> {
+        self.watch.networks()
+    }
+
     /// State of the guard, for status and metrics.
     pub fn guard_state(&self) -> GuardState {
         let (n_deaf, deaf) = self.watch.deaf();
@@ -793,12 +798,19 @@ impl KernelRespond {
             (Ok(()), Mode::Enforce) => Outcome::Applied,
             (Ok(()), Mode::Monitor) => Outcome::Monitored,
             (Err(BlockError::Protected { reason, .. }), _) => Outcome::Refused {
-                rule: Cow::Borrowed(reason.label()),
+                rule: Rule::Guard,
+                reason: Cow::Borrowed(reason.label()),
             },
             (Err(BlockError::GuardUnknown { missing, .. }), _) => Outcome::Refused {
-                rule: Cow::Owned(format!("the guard is incomplete ({missing})")),
+                rule: Rule::GuardUnknown,
+                reason: Cow::Owned(format!("the guard is incomplete ({missing})")),
             },
             (Err(cause), _) => Outcome::Failed {
+                rule: if cause.is_full() {
+                    Rule::Full
+                } else {
+                    Rule::Error
+                },
                 cause: cause.to_string(),
             },
         }

@@ -24,7 +24,7 @@ pub use blocklist::Blocklist;
 pub use entry::{
     BlockError, Listed, MAX_TTL, Measure, Network, Origin, Request, Shown, parse_network,
 };
-pub use facts::{Effect, Fact, Host, Source};
+pub use facts::{Effect, Fact, Host, Networks, Source};
 pub use guard::{Guard, Protected};
 pub use kernel::{FileState, GuardState, Guarded, KernelRespond, Options};
 pub use reason::{Reason, Why};

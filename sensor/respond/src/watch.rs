@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use sensor_capture::netlink::{Changes, Woken, wait_for};
 use tracing::{error, info};
 
-use super::facts::{Fact, Source};
+use super::facts::{Fact, Networks, Source};
 use super::guard::{Guard, Protected};
 
 /// Least time between two looks at a fact that keeps changing.
@@ -70,6 +70,7 @@ impl FactState {
 struct Shared {
     /// A guard that nobody took yet.
     guard: Option<Guard>,
+    networks: Option<Arc<Networks>>,
     facts: Vec<FactState>,
     /// Why changes are not heard of, if so; facts are read now and then all the same.
     deaf: Option<String>,
@@ -129,6 +130,11 @@ impl GuardWatch {
     /// The latest guard, if it changed since it was asked for last.
     pub fn changed(&self) -> Option<Guard> {
         lock(&self.shared).guard.take()
+    }
+
+    /// Networks of the host as read last; `None`: they never were.
+    pub fn networks(&self) -> Option<Arc<Networks>> {
+        lock(&self.shared).networks.clone()
     }
 
     /// Each fact as it is known.
@@ -348,6 +354,7 @@ impl Watcher {
             all.extend(&followed.networks);
         }
         let guard = Guard::of(all);
+        let networks = self.source.networks();
         let mut shared = lock(&self.shared);
         shared.facts = self
             .facts
@@ -356,6 +363,9 @@ impl Watcher {
             .collect();
         shared.deaf.clone_from(&self.deaf);
         shared.n_deaf = self.n_deaf;
+        if shared.networks.as_deref() != networks.as_ref() {
+            shared.networks = networks.map(Arc::new);
+        }
         if self.told.as_ref() != Some(&guard) {
             self.told = Some(guard.clone());
             shared.guard = Some(guard);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -13,13 +13,14 @@ use sensor_common::counters::{Event, Outcome};
 use sensor_common::event::Sample;
 use sensor_engine::{ExceptionUse, FEEDBACK_NS, Input};
 use sensor_record::{
-    Adopted, Attached, Counts, Event as PacketEvent, Feedback, Loss, Record, Reloaded,
-    SensorAction, SensorEvent, Summary, Timestamp, Volume, entity, text,
+    Adopted, Attached, Counts, Event as PacketEvent, Feedback, FeedbackGiven, Loss, Record,
+    Reloaded, SensorAction, SensorEvent, Summary, Timestamp, Volume, entity, text,
 };
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::interfaces::{Choice, Standing, Watch};
+use super::local::LocalNetworks;
 use super::notify::Notify;
 use super::printer::Lines;
 use super::priority;
@@ -107,20 +108,14 @@ impl EngineThread {
 
     /// Keeps what was learned. Encoding takes the thread some milliseconds, the disk takes another
     /// thread.
-    fn keep(&self, wait: Wait) {
-        let Some(checkpoint) = self.checkpoint.clone() else {
-            return;
-        };
+    fn keep(&self) -> Option<JoinHandle<()>> {
+        let checkpoint = self.checkpoint.clone()?;
         let bytes = self.pipeline.engine().save();
-        let write = move || {
+        Some(thread::spawn(move || {
             if let Err(cause) = checkpoint.store(&bytes) {
                 error!("{cause:#}");
             }
-        };
-        match wait {
-            Wait::No => drop(thread::spawn(write)),
-            Wait::Yes => write(),
-        }
+        }))
     }
 
     fn attachments(&self) -> Vec<Attachment> {
@@ -150,10 +145,7 @@ impl EngineThread {
                 let _gone = reply.send(done);
                 Ok(())
             }
-            Ask::Feedback(given) => {
-                self.take_feedback(*given);
-                Ok(())
-            }
+            Ask::Feedback(given) => self.take_feedback(*given),
             Ask::Reload(reload) => self.reload(&reload),
         }
     }
@@ -189,7 +181,7 @@ impl EngineThread {
         self.notify.ready(&format!("{mode} mode on {names}"));
     }
 
-    fn take_feedback(&mut self, given: GivenFeedback) {
+    fn take_feedback(&mut self, given: GivenFeedback) -> Result<()> {
         let GivenFeedback {
             incident_id,
             entity: of,
@@ -213,8 +205,13 @@ impl EngineThread {
             by,
         };
         self.pipeline.respond.note_feedback(&feedback);
+        self.sink.take(Record::from(FeedbackGiven {
+            head: self.about.sensor.head(at_ns),
+            feedback: feedback.clone(),
+        }))?;
         // Whoever asked may have gone.
         let _gone = reply.send(feedback);
+        Ok(())
     }
 
     fn reload(&mut self, reload: &Reload) -> Result<()> {
@@ -330,12 +327,22 @@ impl EngineThread {
     }
 }
 
-/// Reason to wait.
-enum Wait {
-    Yes,
-    No,
+/// Waits for the last checkpoint, but no longer than a stop may take: a disk may be busy for many
+/// seconds. The file of before is replaced as a whole or not at all.
+fn wait_for_disk(kept: Option<JoinHandle<()>>) {
+    let deadline = Instant::now() + LAST_CHECKPOINT;
+    let Some(kept) = kept else { return };
+    while !kept.is_finished() {
+        if Instant::now() >= deadline {
+            warn!("the disk is busy: what was learned since the last checkpoint is not kept");
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
+/// Time that the last checkpoint may take.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(1);
 /// Time between two checkpoints.
 const KEEP_EVERY: Duration = Duration::from_secs(600);
 
@@ -344,6 +351,7 @@ struct Looks {
     thread: EngineThread,
     watch: Watch,
     drive: Drive,
+    local: LocalNetworks,
     /// Events of this tick, to be put out.
     events: Vec<Record>,
     ticks: Ticks,
@@ -362,6 +370,7 @@ impl Looks {
             ),
             drive: Drive::new(conditions::pace(&thread.settings.tick)),
             thread,
+            local: LocalNetworks::default(),
             ticks: Ticks::new()?,
             events: Vec::new(),
             n_lines_shed: 0,
@@ -391,6 +400,7 @@ impl Looks {
         let start = Instant::now();
         self.thread.follow_clock()?;
         let at_ns = self.thread.kernel.now_ns();
+        self.follow_networks(at_ns)?;
         let is_flow_tick = self.feed(at_ns);
         let EngineThread {
             kernel,
@@ -422,7 +432,26 @@ impl Looks {
         }
         if self.kept_at.elapsed() >= KEEP_EVERY {
             self.kept_at = Instant::now();
-            self.thread.keep(Wait::No);
+            drop(self.thread.keep());
+        }
+        Ok(())
+    }
+
+    /// Tells the engine who is local, before it decides on anybody.
+    fn follow_networks(&mut self, at_ns: u64) -> Result<()> {
+        let EngineThread {
+            pipeline,
+            settings,
+            about,
+            interfaces,
+            sink,
+            ..
+        } = &mut self.thread;
+        let networks = pipeline.respond.host_networks();
+        let configured = &settings.engine.local_networks;
+        if let Some(host) = self.local.follow(networks, interfaces, configured) {
+            pipeline.feed(at_ns, Input::HostNetworks(host.as_ref()));
+            sink.take(self.local.record(&about.sensor, at_ns, host.as_ref()))?;
         }
         Ok(())
     }
@@ -464,6 +493,7 @@ impl Looks {
         let pipeline = &thread.pipeline;
         snapshot.at_ns = at_ns;
         snapshot.interfaces = Arc::clone(&thread.interfaces);
+        snapshot.local.clone_from(&self.local.shown);
         snapshot.clock_ahead_ns = thread.kernel.clock_ahead_ns();
         snapshot.mode = thread.settings.respond.mode;
         snapshot.config_hash = thread.settings.hash();
@@ -507,7 +537,7 @@ impl Looks {
             pins.keep();
             is_kept = true;
         }
-        self.thread.keep(Wait::Yes);
+        let kept = self.thread.keep();
         self.thread.announce(SensorAction::Stop)?;
         let summary = self.thread.summary();
         if self.thread.settings.output.format == Format::Json {
@@ -519,6 +549,7 @@ impl Looks {
         if !is_kept {
             self.watch.detach(&mut self.thread.kernel);
         }
+        wait_for_disk(kept);
         Ok(())
     }
 }

@@ -426,7 +426,8 @@ impl Watch {
             SensorAction::Start
             | SensorAction::Stop
             | SensorAction::Reload
-            | SensorAction::ClockStep => {}
+            | SensorAction::ClockStep
+            | SensorAction::LocalNetworks => {}
         }
         let head = self.sensor.head(kernel.now_ns());
         let event = SensorEvent::of_interface(head, action, interface, reason);

@@ -10,7 +10,7 @@ use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_engine::{ExceptionUse, Stats, TableUse};
 use sensor_record::answer::Outcomes;
-use sensor_record::{Counts, Sensor};
+use sensor_record::{Counts, Local, Sensor};
 
 use super::interfaces::Standing;
 use crate::config::Settings;
@@ -40,6 +40,8 @@ pub struct Snapshot {
     /// Lead of event time over the wall clock after that was set back.
     pub clock_ahead_ns: u64,
     pub interfaces: Arc<[Standing]>,
+    /// Local networks as the engine knows them; `None` before it was told.
+    pub local: Option<Local>,
     pub mode: Mode,
     pub config_hash: u64,
     /// Parse outcomes in the order of [`Outcome::ALL`], ingress and egress.
@@ -141,6 +143,7 @@ impl Snapshot {
             at_ns: 0,
             clock_ahead_ns: 0,
             interfaces: Arc::new([]),
+            local: None,
             mode: Mode::default(),
             config_hash: 0,
             outcomes: vec![[Count::default(); 2]; Outcome::ALL.len()],

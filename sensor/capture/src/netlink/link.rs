@@ -12,6 +12,9 @@ const HEADER_BYTES: usize = 16;
 /// Leaves the counters out of a dump (`RTEXT_FILTER_SKIP_STATS`).
 const SKIP_COUNTERS: u32 = 1 << 3;
 const INFO_KIND: u16 = 1;
+/// Settings of a family, of `linux/if_link.h`.
+const INET_CONF: u16 = 1;
+const INET6_CONF: u16 = 2;
 const XDP_ATTACHED: u16 = 2;
 const XDP_PROGRAM: u16 = 4;
 const XDP_PROGRAM_DRIVER: u16 = 5;
@@ -45,6 +48,9 @@ pub struct Link {
     pub received_packets: u64,
     pub sent_packets: u64,
     pub xdp: Option<Xdp>,
+    /// Packets of others that come in here are forwarded.
+    pub forwards_v4: bool,
+    pub forwards_v6: bool,
 }
 
 /// An XDP program that is attached to a link.
@@ -103,11 +109,34 @@ impl Link {
                 libc::IFLA_CARRIER => link.has_carrier = number::<u8>(value)? == 1,
                 libc::IFLA_LINK_NETNSID => link.is_lower_elsewhere = true,
                 libc::IFLA_XDP => link.xdp = xdp(value)?,
+                libc::IFLA_AF_SPEC => link.take_families(value)?,
                 _ => {}
             }
         }
         link.lower = below.filter(|index| *index != 0 && *index != link.index);
         Ok(link)
+    }
+}
+
+impl Link {
+    /// Reads the settings of the address families: of each an array in the order of its settings
+    /// (`linux/ip.h`, `linux/ipv6.h`), where forwarding is the first.
+    fn take_families(&mut self, families: &[u8]) -> Result<()> {
+        for family in nested(families) {
+            let (family, settings) = family?;
+            let (forwards, wanted) = match i32::from(family) {
+                libc::AF_INET => (&mut self.forwards_v4, INET_CONF),
+                libc::AF_INET6 => (&mut self.forwards_v6, INET6_CONF),
+                _ => continue,
+            };
+            for setting in nested(settings) {
+                let (kind, values) = setting?;
+                if kind == wanted {
+                    *forwards = number::<i32>(values)? != 0;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

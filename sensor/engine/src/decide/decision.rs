@@ -6,12 +6,13 @@ use ipnet::IpNet;
 use sensor_common::packet::protocol;
 use sensor_common::{Address, mix};
 
-use super::DecideEvent;
 use super::explain::reason;
 use super::incident::Incident;
+use super::local::{HostNetworks, Locals};
+use super::withheld::{NotDecided, Withheld};
 use crate::address::{Seeded, Table, from_ip, to_ip};
 use crate::config::{DecideConfig, SECOND_NS};
-use crate::detect::{Finding, MaxResponse, Severity};
+use crate::detect::{Family, Finding, MaxResponse, Severity};
 use crate::features::{Ledger, TableUse};
 
 /// Action on a source's packets, from the weakest on.
@@ -53,49 +54,45 @@ pub(super) struct Decider {
     config: DecideConfig,
     /// Source, when it was last acted on, and how.
     made: Table<Address, (u64, Action)>,
-    local: Table<Address, u64>,
-    /// Sources and local addresses that found no room or gave way.
-    n_shed: [u64; 2],
-    /// Last time a local address found no room.
-    local_shed_ns: Option<u64>,
+    locals: Locals,
+    /// Sources that gave way.
+    n_shed: u64,
     sequence: u64,
 }
 
-/// Local addresses remembered, and for how long after their last packet out.
-const MAX_LOCAL: usize = 16_384;
-const LOCAL_NS: u64 = 3_600 * SECOND_NS;
+/// Decisions on the sources of a finding.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    pub decisions: Vec<Decision>,
+    /// Sources that were not acted on, at most as many as the finding names.
+    pub withheld: Vec<NotDecided>,
+}
 
 impl Decider {
-    pub(super) fn new(config: &DecideConfig, hash_seed: u64) -> Self {
+    pub(super) fn new(config: &DecideConfig, local: &[IpNet], hash_seed: u64) -> Self {
         Self {
             config: config.clone(),
             made: Table::with_hasher(Seeded(hash_seed)),
-            local: Table::with_hasher(Seeded(hash_seed)),
-            n_shed: [0; 2],
-            local_shed_ns: None,
+            locals: Locals::new(local, hash_seed),
+            n_shed: 0,
             sequence: 0,
         }
     }
 
-    /// Takes new thresholds; tables keep their capacity.
-    pub(super) fn configure(&mut self, config: &DecideConfig) {
+    /// Takes new thresholds and local networks; tables keep their capacity.
+    pub(super) fn configure(&mut self, config: &DecideConfig, local: &[IpNet]) {
         self.config = config.clone();
+        self.locals.configure(local);
     }
 
-    pub(super) fn note_local(&mut self, at_ns: u64, address: Address) {
-        if self.local.len() < MAX_LOCAL || self.local.contains_key(&address) {
-            self.local.insert(address, at_ns);
-        } else {
-            self.n_shed[1] = self.n_shed[1].saturating_add(1);
-            self.local_shed_ns = Some(at_ns);
-        }
+    /// Takes the addresses and networks of the host; `None` where they can't be read.
+    pub(super) fn set_host(&mut self, host: Option<&HostNetworks>) {
+        self.locals.set_host(host);
     }
 
-    /// True while each address that sent packets out within the last hour is remembered. Without that,
-    /// an address that is not in the table may be local all the same, and nothing is decided on any.
-    fn knows_all_local(&self, at_ns: u64) -> bool {
-        self.local_shed_ns
-            .is_none_or(|shed_ns| at_ns.saturating_sub(shed_ns) >= LOCAL_NS)
+    /// Remembers an address that packets left from.
+    pub(super) fn note_seen(&mut self, at_ns: u64, address: Address) {
+        self.locals.note_seen(at_ns, address);
     }
 
     pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
@@ -103,31 +100,27 @@ impl Decider {
             table: "acted_on_sources",
             n_entries: self.made.len() as u64,
             capacity: self.config.max_decisions as u64,
-            n_shed: self.n_shed[0],
+            n_shed: self.n_shed,
         });
-        out.push(TableUse {
-            table: "local_addresses",
-            n_entries: self.local.len() as u64,
-            capacity: MAX_LOCAL as u64,
-            n_shed: self.n_shed[1],
-        });
+        out.push(self.locals.usage());
     }
 
-    /// Decides on the sources that a finding names; on none where they are spoofed, and for nothing
-    /// that is only worth a look. The action is no stronger than the proof.
+    /// Decides on the sources that a finding names, each with a decision or the reason for none. The
+    /// action is no stronger than the proof.
     pub(super) fn decide(
         &mut self,
         at_ns: u64,
         incident: &Incident,
         finding: &Finding,
         ledger: &Ledger,
-        out: &mut Vec<DecideEvent>,
-    ) {
-        let is_slight = finding.score < self.config.min_score || incident.severity == Severity::Low;
-        let most = finding.family.max_response();
-        if finding.is_spoofed || is_slight || most == MaxResponse::None {
-            return;
+    ) -> Decided {
+        let mut decided = Decided::default();
+        if let Some(reason) = self.withheld(incident, finding) {
+            let source = None;
+            decided.withheld.push(NotDecided { source, reason });
+            return decided;
         }
+        let most = finding.family.max_response();
         for source in &finding.sources {
             let address = from_ip(*source);
             // A shape is what busy clients show, too; who was never proven real may be somebody
@@ -140,38 +133,67 @@ impl Decider {
                 MaxResponse::DropToService if may_drop => (Action::Drop, service_of(finding)),
                 _ => (Action::RateLimit, service_of(finding)),
             };
-            if self.may_act(at_ns, &address, source, action) {
-                out.push(DecideEvent::Decision(self.make(
-                    incident,
-                    finding,
-                    (action, scope),
-                    *source,
-                )));
+            match self.may_act(at_ns, &address, source, action) {
+                Ok(()) => {
+                    let made = self.make(incident, finding, (action, scope), *source);
+                    decided.decisions.push(made);
+                }
+                Err(reason) => decided.withheld.push(NotDecided {
+                    source: Some(*source),
+                    reason,
+                }),
             }
+        }
+        decided
+    }
+
+    /// Reason for no decision on any source: they are spoofed, the family is reported only, or it is
+    /// only worth a look.
+    fn withheld(&self, incident: &Incident, finding: &Finding) -> Option<Withheld> {
+        if finding.family == Family::ServiceDown {
+            Some(Withheld::ServiceDown)
+        } else if finding.family.max_response() == MaxResponse::None {
+            Some(Withheld::ReportOnly)
+        } else if finding.is_spoofed {
+            Some(Withheld::Spoofed)
+        } else if finding.sources.is_empty() {
+            Some(Withheld::NoSource)
+        } else if finding.score < self.config.min_score || incident.severity == Severity::Low {
+            Some(Withheld::NotProven)
+        } else {
+            None
         }
     }
 
-    /// True where the source is not acted on already, or not as strongly.
-    fn may_act(&mut self, at_ns: u64, address: &Address, source: &IpAddr, action: Action) -> bool {
+    /// Lets a source be acted on that is not yet, or not as strongly.
+    fn may_act(
+        &mut self,
+        at_ns: u64,
+        address: &Address,
+        source: &IpAddr,
+        action: Action,
+    ) -> Result<(), Withheld> {
         let is_broadcast = matches!(source, IpAddr::V4(v4) if v4.is_broadcast());
         let is_never = source.is_unspecified() || source.is_loopback() || source.is_multicast();
-        let may_be_local = self.local.contains_key(address) || !self.knows_all_local(at_ns);
-        if is_broadcast || is_never || may_be_local {
-            return false;
+        if is_broadcast || is_never {
+            return Err(Withheld::SpecialAddress);
+        }
+        if let Some(by) = self.locals.of(at_ns, address) {
+            return Err(Withheld::Local(by));
         }
         let again_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS / 2);
         if let Some((last_ns, made)) = self.made.get(address)
             && at_ns.saturating_sub(*last_ns) < again_ns
             && *made >= action
         {
-            return false;
+            return Err(Withheld::InForce);
         }
         if self.made.len() >= self.config.max_decisions {
             self.made.swap_remove_index(0);
-            self.n_shed[0] = self.n_shed[0].saturating_add(1);
+            self.n_shed = self.n_shed.saturating_add(1);
         }
         self.made.insert(*address, (at_ns, action));
-        true
+        Ok(())
     }
 
     fn make(
@@ -204,8 +226,7 @@ impl Decider {
         let ttl_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS);
         self.made
             .retain(|_, (last_ns, _)| at_ns.saturating_sub(*last_ns) < ttl_ns);
-        self.local
-            .retain(|_, last| at_ns.saturating_sub(*last) < LOCAL_NS);
+        self.locals.forget(at_ns);
     }
 }
 
@@ -224,6 +245,7 @@ fn service_of(finding: &Finding) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::super::incident::Case;
+    use super::super::local::LocalBy;
     use super::*;
     use crate::decide::Confidence;
     use crate::detect::{Detector, Entity, Evidence, Family, Grades};
@@ -231,13 +253,15 @@ mod tests {
 
     #[test]
     fn a_source_that_was_released_is_acted_on_at_once() {
-        let mut decider = Decider::new(&DecideConfig::default(), 0);
+        let mut decider = Decider::new(&DecideConfig::default(), &[], 0);
         let (one, other) = (
             [0, 0, u32::MAX.to_be() << 16, 1],
             [0, 0, u32::MAX.to_be() << 16, 2],
         );
         let acts = |decider: &mut Decider, address| {
-            decider.may_act(1_000 * SECOND_NS, &address, &to_ip(&address), Action::Drop)
+            let source = to_ip(&address);
+            let acted = decider.may_act(1_000 * SECOND_NS, &address, &source, Action::Drop);
+            acted.is_ok()
         };
         assert!(acts(&mut decider, one) && acts(&mut decider, other));
         assert!(!acts(&mut decider, one));
@@ -249,30 +273,8 @@ mod tests {
         assert!(acts(&mut decider, other));
     }
 
-    #[test]
-    fn a_full_table_of_local_addresses_widens_no_decision() {
-        let mut decider = Decider::new(&DecideConfig::default(), 0);
-        let address = |n: u32| [0, 0, u32::MAX.to_be() << 16, n];
-        let (stranger, last_local) = (address(1), address(2));
-        let begin_ns = 1_000 * SECOND_NS;
-        for n in 0..MAX_LOCAL as u32 {
-            decider.note_local(begin_ns, address(1_000 + n));
-        }
-        assert!(decider.may_act(begin_ns, &stranger, &to_ip(&stranger), Action::Drop));
-        decider.note_local(begin_ns, last_local);
-        assert!(!decider.may_act(begin_ns, &last_local, &to_ip(&last_local), Action::Drop));
-        // Nobody can be told from a local address until all of them are known again.
-        let other = address(3);
-        assert!(!decider.may_act(begin_ns, &other, &to_ip(&other), Action::Drop));
-        let later_ns = begin_ns + LOCAL_NS;
-        decider.forget(later_ns);
-        decider.note_local(later_ns, last_local);
-        assert!(decider.may_act(later_ns, &other, &to_ip(&other), Action::Drop));
-        assert!(!decider.may_act(later_ns, &last_local, &to_ip(&last_local), Action::Drop));
-    }
-
-    /// The action that a finding of a shape and of `grades` leads to.
-    fn decided(ledger: &Ledger, family: Family, grades: Grades) -> Option<(Action, Scope)> {
+    /// A finding of a shape and of `grades`, with the incident that it makes.
+    fn found(family: Family, grades: Grades) -> (Finding, Case) {
         let finding = Finding {
             score: 40.0,
             grades,
@@ -293,13 +295,70 @@ mod tests {
         };
         let mut case = Case::new(String::new(), &finding, None);
         case.take(T0, &finding, Confidence::FULL, 10);
-        let mut decider = Decider::new(&DecideConfig::default(), 0);
-        let mut out = Vec::new();
-        decider.decide(T0, case.incident(), &finding, ledger, &mut out);
-        out.into_iter().find_map(|event| match event {
-            DecideEvent::Decision(made) => Some((made.action, made.scope)),
-            DecideEvent::Incident(_) => None,
-        })
+        (finding, case)
+    }
+
+    /// The action that a finding of a shape and of `grades` leads to.
+    fn decided(ledger: &Ledger, family: Family, grades: Grades) -> Option<(Action, Scope)> {
+        let (finding, case) = found(family, grades);
+        let mut decider = Decider::new(&DecideConfig::default(), &[], 0);
+        let decided = decider.decide(T0, case.incident(), &finding, ledger);
+        let made = decided.decisions.first();
+        assert_ne!(made.is_some(), !decided.withheld.is_empty());
+        made.map(|made| (made.action, made.scope))
+    }
+
+    #[test]
+    fn every_decision_that_is_not_made_has_its_reason() {
+        let proof = Grades::SHAPE.with(Grades::OUTCOME);
+        let source = to_ip(&ip(1));
+        let why = |family, grades, change: &dyn Fn(&mut Finding, &mut Decider)| {
+            let (mut finding, case) = found(family, grades);
+            let mut decider = Decider::new(&DecideConfig::default(), &[], 0);
+            change(&mut finding, &mut decider);
+            let decided = decider.decide(T0, case.incident(), &finding, &Ledger::new(0));
+            let withheld: Vec<_> = decided
+                .withheld
+                .iter()
+                .map(|one| (one.source, one.reason))
+                .collect();
+            match withheld.as_slice() {
+                [one] if decided.decisions.is_empty() => Some(*one),
+                [] if decided.decisions.len() == 1 => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        let flood = Family::SynFlood;
+        assert_eq!(why(flood, proof, &|_, _| ()), None);
+        let all = |reason| Some((None, reason));
+        let one = |reason| Some((Some(source), reason));
+        let spoofed = why(flood, proof, &|finding, _| finding.is_spoofed = true);
+        assert_eq!(spoofed, all(Withheld::Spoofed));
+        let nobody = why(flood, proof, &|finding, _| finding.sources.clear());
+        assert_eq!(nobody, all(Withheld::NoSource));
+        let slight = why(flood, proof, &|finding, _| finding.score = 5.9);
+        assert_eq!(slight, all(Withheld::NotProven));
+        let low = why(Family::BruteForce, Grades::SHAPE, &|_, _| ());
+        assert_eq!(low, all(Withheld::NotProven));
+        let told = why(Family::Beacon, proof, &|_, _| ());
+        assert_eq!(told, all(Withheld::ReportOnly));
+        let down = why(Family::ServiceDown, proof, &|_, _| ());
+        assert_eq!(down, all(Withheld::ServiceDown));
+        let network: IpNet = IpNet::from(source);
+        let local = why(flood, proof, &|_, decider| {
+            decider.configure(&DecideConfig::default(), &[network]);
+        });
+        let by = LocalBy::Network(network);
+        assert_eq!(local, one(Withheld::Local(by)));
+        let unknown = why(flood, proof, &|_, decider| decider.set_host(None));
+        assert_eq!(unknown, one(Withheld::Local(LocalBy::Unknown)));
+        let again = why(flood, proof, &|_, decider| {
+            assert_eq!(decider.may_act(T0, &ip(1), &source, Action::Drop), Ok(()));
+        });
+        assert_eq!(again, one(Withheld::InForce));
+        let nobodys = "255.255.255.255".parse().unwrap();
+        let special = why(flood, proof, &|finding, _| finding.sources = vec![nobodys]);
+        assert_eq!(special, Some((Some(nobodys), Withheld::SpecialAddress)));
     }
 
     #[test]
@@ -329,11 +388,23 @@ mod tests {
 
     #[test]
     fn a_stronger_proof_leads_to_a_stronger_action_at_once() {
-        let mut decider = Decider::new(&DecideConfig::default(), 0);
+        let mut decider = Decider::new(&DecideConfig::default(), &[], 0);
         let (address, source) = (ip(1), to_ip(&ip(1)));
-        assert!(decider.may_act(T0, &address, &source, Action::RateLimit));
-        assert!(!decider.may_act(T0 + 1, &address, &source, Action::RateLimit));
-        assert!(decider.may_act(T0 + 2, &address, &source, Action::Drop));
-        assert!(!decider.may_act(T0 + 3, &address, &source, Action::RateLimit));
+        assert_eq!(
+            decider.may_act(T0, &address, &source, Action::RateLimit),
+            Ok(())
+        );
+        assert_eq!(
+            decider.may_act(T0 + 1, &address, &source, Action::RateLimit),
+            Err(Withheld::InForce)
+        );
+        assert_eq!(
+            decider.may_act(T0 + 2, &address, &source, Action::Drop),
+            Ok(())
+        );
+        assert_eq!(
+            decider.may_act(T0 + 3, &address, &source, Action::RateLimit),
+            Err(Withheld::InForce)
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! Findings of one family about one entity, grouped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::confidence::Confidence;
+use super::withheld::{NotDecided, Withheld};
 use crate::address::Mac;
 use crate::detect::{
     Counters, Detector, Entity, Evidence, Family, Finding, Grades, Naming, Profile, Severity,
@@ -64,6 +65,8 @@ pub struct Incident {
     /// `-log10 p` of each model, in the order of [`crate::ModelKind::ALL`].
     pub surprises: Surprises,
     pub confidence: Confidence,
+    /// Sources that were not acted on, each with the reason.
+    pub not_decided: Vec<NotDecided>,
 }
 
 /// An open incident.
@@ -73,6 +76,8 @@ pub(super) struct Case {
     sources: BTreeSet<IpAddr>,
     destinations: BTreeSet<IpAddr>,
     ports: BTreeSet<u16>,
+    /// Latest outcome by source: the reason for no decision, or `None` where there was one.
+    decided: BTreeMap<Option<IpAddr>, Option<Withheld>>,
     finding_ns: u64,
     published_ns: Option<u64>,
     has_changed: bool,
@@ -117,10 +122,12 @@ impl Case {
                 counters: Counters::default(),
                 surprises: Surprises::default(),
                 confidence: Confidence::FULL,
+                not_decided: Vec::new(),
             },
             sources: BTreeSet::new(),
             destinations: BTreeSet::new(),
             ports: BTreeSet::new(),
+            decided: BTreeMap::new(),
             finding_ns: 0,
             published_ns: None,
             has_changed: true,
@@ -201,6 +208,35 @@ impl Case {
         }
         let most = incident.grades.most_severe(self.is_excess);
         incident.severity = incident.severity.min(most);
+    }
+
+    /// Remembers what was decided on whom. Once a source was acted on for this incident, that the
+    /// decision is in force is no news.
+    pub(super) fn note(
+        &mut self,
+        made: impl Iterator<Item = IpAddr>,
+        withheld: &[NotDecided],
+        n_listed: usize,
+    ) {
+        let made = made.map(|source| (Some(source), None));
+        let withheld = withheld.iter().map(|one| (one.source, Some(one.reason)));
+        for (source, outcome) in made.chain(withheld) {
+            let before = self.decided.get(&source);
+            let is_news = outcome != Some(Withheld::InForce) || before != Some(&None);
+            let has_room = self.decided.len() < n_listed || before.is_some();
+            if is_news && has_room {
+                self.decided.insert(source, outcome);
+            }
+        }
+        // What holds for all held for a weaker finding, where there is a word on one by now.
+        let has_any = self.decided.keys().any(Option::is_some);
+        let told = self.decided.iter();
+        let told = told.filter(|(source, _)| source.is_some() || !has_any);
+        let told = told.filter_map(|(source, outcome)| {
+            let (source, reason) = (*source, (*outcome)?);
+            Some(NotDecided { source, reason })
+        });
+        self.incident.not_decided = told.collect();
     }
 
     /// True where it is over and other sources did what was found now: that is an incident of their

@@ -11,8 +11,9 @@ use crate::escape::escape;
 use crate::evidence::Evidence;
 use crate::feedback::Said;
 use crate::incident::{Incident, Lowered};
+use crate::rule::Rule;
 use crate::technique::technique_name;
-use crate::text::{by, measure, outcome, score};
+use crate::text::{by, measure, outcome, score, withheld};
 use crate::time::Zone;
 use crate::unit::number;
 
@@ -217,8 +218,10 @@ fn lowered(by: &Lowered) -> String {
 
 fn decided(account: &Account) -> String {
     let decided = &account.decided;
+    let withheld = withheld(&account.incident.response);
     if decided.decisions.is_empty() {
-        return format!("Decided: nothing. {}.", why_nothing(&account.incident));
+        let why = withheld.unwrap_or_else(|| why_nothing(&account.incident).to_owned());
+        return format!("Decided: nothing. {}.", capital(&why));
     }
     // The same over and over is told once.
     let mut told: Vec<(String, u64)> = Vec::new();
@@ -242,7 +245,15 @@ fn decided(account: &Account) -> String {
         0 => String::new(),
         n => format!("; and {n} more"),
     };
-    format!("Decided: {}{more}.", listed.join("; "))
+    let rest = withheld.map_or(String::new(), |why| format!(" Nothing else: {why}."));
+    format!("Decided: {}{more}.{rest}", listed.join("; "))
+}
+
+/// A sentence with its first letter as a capital.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(chars).collect()
 }
 
 fn feedback(account: &Account, zone: &Zone) -> Option<String> {
@@ -259,17 +270,16 @@ fn feedback(account: &Account, zone: &Zone) -> Option<String> {
     ))
 }
 
-fn why_nothing(incident: &Incident) -> &'static str {
-    if matches!(incident.found_as(), "behaviour_anomaly" | "volume_anomaly") {
-        "What is odd but has no shape is told, not acted on"
-    } else if incident.source_mac.is_some() {
-        "It is a station on the link, whose IP address may be a lie"
+/// Reason of incidents written before they held it.
+const fn why_nothing(incident: &Incident) -> &'static str {
+    if incident.source_mac.is_some() {
+        "it is a station on the link, whose IP address may be a lie"
     } else if incident.is_spoofed {
-        "Sources are spoofed or scattered: blocking them would hit others"
+        Rule::Spoofed.words()
     } else if incident.n_sources == 0 {
-        "There is no source to act on"
+        Rule::NoSource.words()
     } else {
-        "Its sources are local, were acted on a moment ago, or the score is below \
+        "its sources are local, were acted on a moment ago, or the score is below \
          engine.decide.min_score"
     }
 }

@@ -3,12 +3,15 @@
 use crate::decision::Decision;
 use crate::escape::escape;
 use crate::event::Event;
+use crate::feedback::Feedback;
 use crate::finding::Finding;
 use crate::flow::Flow;
-use crate::incident::Incident;
+use crate::incident::{Incident, State};
 use crate::record::Record;
+use crate::response::Response;
+use crate::rule::Rule;
 use crate::summary::{Summary, mostly_not_ip};
-use crate::text::{end, measure, outcome};
+use crate::text::{by, end, measure, outcome, withheld};
 use crate::time::Zone;
 use crate::unit;
 
@@ -22,6 +25,7 @@ pub fn line(record: &Record, zone: &Zone) -> Option<String> {
         Record::Event(record) => event(record),
         Record::Flow(record) => flow(record),
         Record::Finding(record) => finding(record),
+        Record::Feedback(record) => feedback(&record.feedback),
         Record::Summary(record) => return Some(summary(record).join("\n")),
     };
     let time = zone.millisecond(record.head().at);
@@ -29,8 +33,14 @@ pub fn line(record: &Record, zone: &Zone) -> Option<String> {
 }
 
 fn incident(i: &Incident) -> String {
+    // The other rules follow from the family, the severity or the sentence.
+    let is_told = |response: &&Response| {
+        matches!(response.rule, Some(Rule::Local | Rule::LocalUnknown)) && i.state != State::Updated
+    };
+    let why = withheld(i.response.iter().filter(is_told));
+    let why = why.map_or(String::new(), |why| format!("; not acted on: {why}"));
     format!(
-        "{:<8} {:<8} {:<16} {}  [{}]",
+        "{:<8} {:<8} {:<16} {}{why}  [{}]",
         i.state.label(),
         i.severity.label(),
         i.family,
@@ -46,6 +56,16 @@ fn decision(d: &Decision) -> String {
         measure(d),
         outcome(&d.outcome),
         d.id
+    )
+}
+
+fn feedback(f: &Feedback) -> String {
+    format!(
+        "{:<8} incident {} is {}, by {}",
+        "said",
+        f.incident_id,
+        f.said.label(),
+        by(&f.by)
     )
 }
 

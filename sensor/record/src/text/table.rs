@@ -126,7 +126,7 @@ fn total(columns: &[Column], kept: &[usize]) -> usize {
     sum.saturating_sub(GAP.len())
 }
 
-/// Where the last of some columns begins and how wide it may be, if it can be wrapped into `width`.
+/// Place where the last of some columns begins and how wide it may be, if it can be wrapped into `width`.
 fn wrapping(columns: &[Column], kept: &[usize], width: usize) -> Option<(usize, usize)> {
     let (last, others) = kept.split_last()?;
     let before = match others {

@@ -4,13 +4,15 @@ use super::*;
 use crate::account::{Account, Accounts};
 use crate::entity::{Entity, EntityKind};
 use crate::example;
-use crate::incident::{Incident, Lowered};
+use crate::incident::{Incident, Lowered, State};
 use crate::mac::Mac;
 use crate::record::Record;
+use crate::rule::Rule;
 use crate::time::Zone;
 
 fn incident() -> Incident {
     Incident {
+        response: Vec::new(),
         source_mac: None,
         found_as: None,
         ..example::incident()
@@ -37,10 +39,11 @@ fn an_explanation_has_times_ends_score_decisions_and_feedback() {
     let mut accounts = Accounts::new("000007");
     accounts.take(incident().into());
     accounts.take(decision([198, 51, 100, 7], Outcome::Applied));
-    let rule = Cow::Borrowed("resolver");
-    accounts.take(decision([192, 0, 2, 53], Outcome::Refused { rule }));
-    let mut account = accounts.finish().unwrap();
-    account.feedback = Some(example::feedback());
+    let (rule, reason) = (Rule::Guard, Cow::Borrowed("resolver"));
+    let refused = Outcome::Refused { rule, reason };
+    accounts.take(decision([192, 0, 2, 53], refused));
+    accounts.take(example::given().into());
+    let account = accounts.finish().unwrap();
     let told = told(&account);
     for part in [
         "Incident 000007-00000000000000aa: port_scan, severity medium, updated, MITRE ATT&CK T1046 (Network Service Discovery).",
@@ -104,19 +107,54 @@ fn a_station_is_told_by_its_own_address() {
 
 #[test]
 fn nothing_decided_is_explained() {
-    let why = |incident| told(&Account::new(incident));
-    let odd = Some(Cow::Borrowed("behaviour_anomaly"));
-    let named = Incident {
-        found_as: odd,
-        ..incident()
+    let why = |response: &[(Option<&str>, Rule, Option<&str>)]| {
+        let response = response.iter().map(|(target, rule, reason)| Response {
+            target: target.map(|target| target.parse().unwrap()),
+            decision_id: None,
+            action: None,
+            outcome: OutcomeWord::Withheld,
+            rule: Some(*rule),
+            reason: reason.map(str::to_owned),
+        });
+        Incident {
+            response: response.collect(),
+            ..incident()
+        }
     };
-    assert!(why(named).contains("no shape"));
+    let explained = |incident| told(&Account::new(incident));
+    for rule in Rule::ALL {
+        let told = explained(why(&[(None, rule, None)]));
+        let words = &rule.words()[1..];
+        assert!(told.contains("Decided: nothing. "), "{told}");
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let network = Some("10.0.0.0/8");
+    let local = why(&[
+        (Some("10.0.0.1"), Rule::Local, network),
+        (Some("10.0.0.2"), Rule::Local, network),
+        (Some("10.0.0.9"), Rule::Local, network),
+        (Some("192.0.2.7"), Rule::InForce, None),
+    ]);
+    let local = Incident {
+        state: State::Opened,
+        ..local
+    };
+    let told = line(&local.clone().into(), &Zone::utc()).unwrap();
+    let all = "3 sources, 10.0.0.1 to 10.0.0.9: it is local (10.0.0.0/8)";
+    assert!(
+        told.contains(&format!("; not acted on: {all}  [")),
+        "{told}"
+    );
+    let told = explained(local);
+    let other = "192.0.2.7: a decision as strong was made a moment ago.";
+    assert!(told.contains(&format!("{all}; {other}")), "{told}");
+    // Incidents of before there were rules.
     let spoofed = Incident {
         is_spoofed: true,
         n_sources: 4_000,
-        ..incident()
+        ..why(&[])
     };
-    let told = why(spoofed);
+    let told = explained(spoofed);
     assert!(told.contains("would hit others"), "{told}");
     assert!(
         told.contains("from about 4000 sources, spoofed or scattered"),
@@ -125,10 +163,10 @@ fn nothing_decided_is_explained() {
     let nobody = Incident {
         n_sources: 0,
         sources: Vec::new(),
-        ..incident()
+        ..why(&[])
     };
-    assert!(why(nobody).contains("no source to act on"));
-    assert!(why(incident()).contains("min_score"));
+    assert!(explained(nobody).contains("here is no source to act on"));
+    assert!(explained(why(&[])).contains("min_score"));
 }
 
 #[test]
@@ -141,7 +179,8 @@ fn lines_say_what_became_of_a_decision() {
     );
     assert!(of(Outcome::Monitored).contains("monitor mode: nothing is dropped"));
     let cause = "the list\x1b[2J is full".to_owned();
-    let failed = of(Outcome::Failed { cause });
+    let rule = Rule::Error;
+    let failed = of(Outcome::Failed { rule, cause });
     assert!(
         failed.contains("failed: the list\\u{1b}[2J is full"),
         "{failed}"
@@ -175,6 +214,10 @@ fn other_records_are_lines_in_words() {
         ),
         ("loss", ""),
         ("summary", "2000 packets, 148000 bytes, 900 flows in 0.25 s"),
+        (
+            "feedback",
+            "said     incident 000007-00000000000000aa is benign, by user 1000",
+        ),
     ];
     for (record, (kind, part)) in example::records().iter().zip(parts) {
         assert_eq!(record.kind(), kind);

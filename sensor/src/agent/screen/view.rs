@@ -1,4 +1,4 @@
-//! What of the live view is chosen, and the keys that choose it.
+//! Choice of a panel and a row of the live view, and the keys for it.
 
 use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 use ratatui::widgets::ListState;
@@ -112,7 +112,7 @@ impl Place {
     }
 }
 
-/// What is chosen on the screen.
+/// Choice on the screen.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub panel: Panel,

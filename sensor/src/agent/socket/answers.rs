@@ -8,7 +8,7 @@ use sensor_record::answer::{
     Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load, Output, Queue, Served, Status,
     Ticks, Top,
 };
-use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp};
+use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp, health};
 use tokio::sync::{oneshot, watch};
 
 use super::protocol::{Answer, Code, Refusal, Request};
@@ -130,13 +130,12 @@ impl Answers {
                 reply,
             }))
         };
-        let feedback = self.ask(given).await?;
-        self.recent.note_feedback(&feedback);
-        Ok(feedback)
+        self.ask(given).await
     }
 
-    fn status(&self) -> Status {
-        Status {
+    /// The agent in numbers, with the health of its parts.
+    pub fn status(&self) -> Status {
+        let mut status = Status {
             clients_refused: self.n_refused_clients(),
             services: self
                 .services
@@ -145,7 +144,9 @@ impl Answers {
                 .collect(),
             incidents_forgotten: self.n_forgotten(),
             ..status(&self.snapshot())
-        }
+        };
+        status.health = health(&status);
+        status
     }
 
     async fn flows(&self, query: FlowQuery) -> Result<Flows, Refusal> {
@@ -231,6 +232,8 @@ fn status(now: &Snapshot) -> Status {
         clients_refused: 0,
         files: now.files.iter().map(kept).collect(),
         services: BTreeMap::new(),
+        local: now.local.clone(),
+        health: Vec::new(),
     }
 }
 

@@ -13,8 +13,8 @@ use sensor_capture::netlink::Change;
 use sensor_common::counters::Event;
 use sensor_engine::Scope;
 use sensor_respond::{
-    Effect, Fact, GuardWatch, KernelRespond, Measure, Mode, Options, Origin, Protected, Request,
-    Source,
+    Effect, Fact, GuardWatch, KernelRespond, Measure, Mode, Networks, Options, Origin, Protected,
+    Request, Source,
 };
 use serde_json::{Value, json};
 
@@ -180,6 +180,10 @@ impl Source for Nowhere {
 
     fn effect(&self, _change: &Change) -> Effect {
         Effect::default()
+    }
+
+    fn networks(&self) -> Option<Networks> {
+        Some(Networks::default())
     }
 }
 

@@ -1,0 +1,238 @@
+//! Judgement of the running agent, part by part: the one place for `doctor`, `status` and the metrics.
+
+use crate::answer::{Guard, KeptFile, Output, Served, Status};
+use crate::decision::Mode;
+use crate::health::{Health, HealthCheck};
+use crate::lifecycle::Attached;
+
+/// A reader that keeps a write waiting for so long has stalled.
+const STALLED_S: f64 = 1.0;
+
+/// Judges every part of an agent.
+pub fn health(status: &Status) -> Vec<HealthCheck> {
+    let mut checks: Vec<HealthCheck> = status.attach.iter().map(interface).collect();
+    if !status.attach.iter().any(|one| one.attached) {
+        let none = HealthCheck::ok("interfaces", None, "none is attached: nothing is seen");
+        checks.push(none.with(Health::Failed, "see the log for what took them off"));
+    }
+    checks.extend(guard(&status.guard, status.mode));
+    checks.push(local(status));
+    checks.extend(status.outputs.iter().map(|(name, one)| output(name, one)));
+    checks.extend(status.files.iter().map(|(name, one)| file(name, one)));
+    let services = status.services.iter();
+    checks.extend(services.map(|(name, one)| service(name, one)));
+    checks
+}
+
+fn interface(at: &Attached) -> HealthCheck {
+    let of = |finding: String| HealthCheck::ok("interface", Some(&at.interface), finding);
+    let why = match at.reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    if !at.attached {
+        return of(format!("not attached{why}")).with(
+            Health::Failed,
+            "it is attached again when it is back; see the log",
+        );
+    }
+    let how = format!("{} XDP{why}, {}", at.mode, at.egress);
+    if at.link_up {
+        of(how)
+    } else {
+        let remedy = format!(
+            "ip link set dev {} up, or look at cable and peer",
+            at.interface
+        );
+        of(format!("{how}; link down")).with(Health::Degraded, &remedy)
+    }
+}
+
+fn guard(guard: &Guard, mode: Mode) -> Vec<HealthCheck> {
+    let whole = match &guard.missing {
+        Some(missing) => {
+            let state = match mode {
+                Mode::Enforce => Health::Failed,
+                Mode::Monitor | Mode::Proposed => Health::Degraded,
+            };
+            let finding = format!("incomplete, nothing is blocked: {missing}");
+            HealthCheck::ok("guard", None, finding).with(
+                state,
+                "make it readable; a saved allow-list that is lost: `sensor allow accept-loss`",
+            )
+        }
+        None if guard.networks_unlisted > 0 => {
+            let n = guard.networks_unlisted;
+            let finding = format!("{n} networks do not fit into the kernel's allow-list");
+            HealthCheck::ok("guard", None, finding).with(
+                Health::Degraded,
+                "allow wider networks instead of single addresses",
+            )
+        }
+        None => {
+            let n = guard.networks;
+            HealthCheck::ok("guard", None, format!("complete, {n} networks"))
+        }
+    };
+    let facts = guard.facts.iter();
+    let facts = facts.map(|(name, fact)| (name.as_ref(), &fact.error));
+    let all = facts.chain([("changes", &guard.change_error)]);
+    let faults = all.filter_map(|(name, error)| {
+        let finding = format!("can't be read: {}", error.as_ref()?);
+        let check = HealthCheck::ok("guard", Some(name), finding);
+        Some(check.with(Health::Degraded, "what was known of it stays in force"))
+    });
+    std::iter::once(whole).chain(faults).collect()
+}
+
+fn local(status: &Status) -> HealthCheck {
+    const CHECK: &str = "local_networks";
+    match &status.local {
+        Some(local) if local.known => {
+            let n = local.networks.len();
+            HealthCheck::ok(CHECK, None, format!("known, {n} addresses and networks"))
+        }
+        Some(_) => HealthCheck::ok(CHECK, None, "not known: nobody is acted on").with(
+            Health::Degraded,
+            "set engine.local_networks; the log says why",
+        ),
+        None => HealthCheck::ok(CHECK, None, "not read yet"),
+    }
+}
+
+fn output(name: &str, output: &Output) -> HealthCheck {
+    let of = |finding: String| HealthCheck::ok("output", Some(name), finding);
+    let lost = output.lost;
+    if let Some(error) = &output.error {
+        of(format!("can't be written, {lost} lines lost: {error}"))
+            .with(Health::Failed, "make room, or see whether its reader runs")
+    } else if output.stalled_s > STALLED_S {
+        let stalled = output.stalled_s;
+        of(format!(
+            "its reader has stalled for {stalled:.0} s, {lost} lines lost"
+        ))
+        .with(Health::Degraded, "see whether its reader runs")
+    } else {
+        of(format!("{} lines written, {lost} lost", output.written))
+    }
+}
+
+fn file(name: &str, file: &KeptFile) -> HealthCheck {
+    let path = &file.path;
+    match &file.error {
+        Some(error) => HealthCheck::ok("file", Some(name), format!("{path}: {error}")).with(
+            Health::Failed,
+            "correct its permissions, make room, or repair it",
+        ),
+        None => HealthCheck::ok("file", Some(name), path.clone()),
+    }
+}
+
+fn service(name: &str, served: &Served) -> HealthCheck {
+    let of = |finding: String| HealthCheck::ok("service", Some(name), finding);
+    match (&served.error, served.open) {
+        (Some(error), _) => of(format!("not served: {error}")).with(
+            Health::Failed,
+            "mend that, then restart the sensor or reload it",
+        ),
+        (None, true) => of(format!("served, {} clients", served.clients)),
+        (None, false) => of("off by the configuration".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    fn states(status: &Status) -> Vec<(String, Health)> {
+        let name = |one: &HealthCheck| match &one.of {
+            Some(of) => format!("{} {of}", one.check),
+            None => one.check.to_string(),
+        };
+        let checks = health(status);
+        let faulty = checks.iter().filter(|one| one.state != Health::Ok);
+        faulty.map(|one| (name(one), one.state)).collect()
+    }
+
+    /// An agent without a fault.
+    fn sound() -> Status {
+        let mut status = example::status();
+        status.guard = Guard {
+            known: true,
+            ..Guard::default()
+        };
+        status.outputs.values_mut().for_each(|one| one.error = None);
+        status.files.values_mut().for_each(|one| one.error = None);
+        for one in status.services.values_mut() {
+            (one.error, one.open) = (None, true);
+        }
+        status
+    }
+
+    #[test]
+    fn a_sound_agent_has_no_fault() {
+        assert!(states(&sound()).is_empty());
+        assert!(health(&sound()).iter().all(|one| one.remedy.is_none()));
+    }
+
+    #[test]
+    fn each_fault_is_found_at_its_part() {
+        let broken = |change: &dyn Fn(&mut Status)| {
+            let mut status = sound();
+            change(&mut status);
+            states(&status)
+        };
+        let one = |name: &str, state| vec![(name.to_owned(), state)];
+        let error = || Some("no".to_owned());
+        let link = broken(&|status| status.attach[0].link_up = false);
+        assert_eq!(link, one("interface eth1", Health::Degraded));
+        let gone = broken(&|status| status.attach[0].attached = false);
+        let gone_at_all = ("interfaces".to_owned(), Health::Failed);
+        let expected = [("interface eth1".to_owned(), Health::Failed), gone_at_all];
+        assert_eq!(gone, expected);
+        let output = broken(&|status| {
+            status
+                .outputs
+                .values_mut()
+                .for_each(|one| one.error = error());
+        });
+        assert_eq!(output, one("output stdout", Health::Failed));
+        let stalled = broken(&|status| {
+            status
+                .outputs
+                .values_mut()
+                .for_each(|one| one.stalled_s = 9.0);
+        });
+        assert_eq!(stalled, one("output stdout", Health::Degraded));
+        let file = broken(&|status| {
+            status
+                .files
+                .values_mut()
+                .for_each(|one| one.error = error());
+        });
+        assert_eq!(file, one("file audit", Health::Failed));
+        let service = broken(&|status| {
+            status
+                .services
+                .values_mut()
+                .for_each(|one| one.error = error());
+        });
+        assert_eq!(service, one("service socket", Health::Failed));
+        let guard = broken(&|status| status.guard.missing = error());
+        assert_eq!(guard, one("guard", Health::Failed));
+        let watched = broken(&|status| {
+            status.guard.missing = error();
+            status.mode = Mode::Monitor;
+        });
+        assert_eq!(watched, one("guard", Health::Degraded));
+        let deaf = broken(&|status| status.guard.change_error = error());
+        assert_eq!(deaf, one("guard changes", Health::Degraded));
+        let local = broken(&|status| {
+            if let Some(local) = &mut status.local {
+                local.known = false;
+            }
+        });
+        assert_eq!(local, one("local_networks", Health::Degraded));
+    }
+}
