@@ -120,8 +120,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         }
     };
     settings.complete();
-    let naming = settings.read_naming().err();
-    let conflicts = settings.conflicts().into_iter().chain(naming);
+    let models = [settings.read_naming().err(), settings.read_windows().err()];
+    let conflicts = settings
+        .conflicts()
+        .into_iter()
+        .chain(models.into_iter().flatten());
     checked.add_conflicts(conflicts.collect());
     if !checked.faults.is_empty() {
         return Err(Faults(checked.faults));

@@ -11,3 +11,5 @@ pub mod pipeline;
 pub mod print;
 pub mod queue;
 pub mod stream;
+pub mod tables;
+pub mod windows;

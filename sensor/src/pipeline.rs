@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::config::OutputSettings;
 use crate::print::Sink;
+use crate::tables::Tables;
 use sensor_capture::drive::Listener;
 use sensor_respond::Respond;
 
@@ -55,6 +56,8 @@ pub struct Pipeline<R> {
     outcomes: Outcomes,
     /// Decisions on the sources of open incidents, by incident.
     responses: BTreeMap<String, Vec<Response>>,
+    /// Files of windows and scores.
+    tables: Tables,
     /// It was said that one side of connections alone is seen.
     has_warned: bool,
 }
@@ -80,8 +83,22 @@ impl<R: Respond> Pipeline<R> {
             n_opened: BTreeMap::new(),
             outcomes: Outcomes::default(),
             responses: BTreeMap::new(),
+            tables: Tables::default(),
             has_warned: false,
         }
+    }
+
+    /// Writes windows and scores to files as well.
+    pub fn write_to(&mut self, tables: Tables) {
+        self.tables = tables;
+    }
+
+    /// Ends the files of windows and scores.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn finish_tables(&mut self) -> io::Result<()> {
+        self.tables.finish()
     }
 
     /// Works by other thresholds from now on, and puts out other things.
@@ -198,7 +215,7 @@ impl<R: Respond> Pipeline<R> {
             }
             Output::Incident(incident) => Some(self.incident(at_ns, incident).into()),
             Output::Decision(_) => decided.pop_front().map(Record::from),
-            Output::Score(_) | Output::Vector(_) => None,
+            Output::Score(_) | Output::Vector(_) | Output::Window(..) => None,
             Output::Loss {
                 stage,
                 reason,
@@ -238,6 +255,7 @@ impl<R: Respond> Listener for Pipeline<R> {
             }
         }
         for item in outputs.drain(..) {
+            self.tables.take(&item)?;
             if let Some(record) = self.record(at_ns, &item, &mut decided) {
                 self.sink.take(record)?;
             }

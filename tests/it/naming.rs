@@ -83,8 +83,8 @@ fn put(folder: &Path, id: &str, attack: &str, frames: &Frames) {
     fs::write(folder.join("labels").join(format!("{id}.csv")), episodes).unwrap();
 }
 
-fn collection() -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("sensor-{}-naming", std::process::id()));
+fn collection(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("sensor-{}-{name}", std::process::id()));
     fs::create_dir_all(folder.join("pcap")).unwrap();
     fs::create_dir_all(folder.join("labels")).unwrap();
     for n in 1..=4 {
@@ -116,7 +116,7 @@ fn train(folder: &Path, output: &Path, seed: &str) -> Value {
 
 #[test]
 fn a_naming_model_is_reproducible_used_and_refused_where_it_does_not_fit() {
-    let folder = collection();
+    let folder = collection("naming");
     let [first, again, other] = ["a", "b", "c"].map(|name| folder.join(format!("{name}.forest")));
     let figures = train(&folder, &first, "1");
     train(&folder, &again, "1");
@@ -240,4 +240,74 @@ fn training_on_the_shared_captures_reaches_the_card_s_figures() {
     at_least("named.precision", 0.90);
     at_least("named.share", 0.15);
     fs::remove_file(&output).unwrap();
+}
+
+#[test]
+fn windows_are_written_trained_on_and_judged_by_the_model_of_a_file() {
+    let folder = collection("windows");
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (model, vectors, scores) = (file("windows.boosted"), file("all.csv"), file("scores.csv"));
+    let trained = sensor(&[
+        "train",
+        "--windows",
+        folder.to_str().unwrap(),
+        "--output",
+        &model,
+        "--trees",
+        "40",
+        "--folds",
+        "4",
+        "--vectors",
+        &vectors,
+        "--json",
+    ]);
+    let report: Value = serde_json::from_slice(&trained.stdout).expect("one JSON object");
+    let schema = report["schema.hash"].as_str().unwrap().to_owned();
+    assert_eq!(report["all"]["captures"], 12);
+    assert_eq!(report["all"]["attacks"], 8);
+    assert_eq!(report["all"]["false"], 0);
+    let labelled = fs::read_to_string(&vectors).unwrap();
+    let of_label = |label: &str| {
+        let rows = labelled
+            .lines()
+            .filter(|row| row.split(',').nth(3) == Some(label));
+        rows.filter(|row| row.starts_with(&schema)).count()
+    };
+    assert!(
+        of_label("0") > 10 && of_label("1") > 10,
+        "{}",
+        labelled.lines().count()
+    );
+    let scan = file("pcap/scan2.pcap");
+    let set = format!("engine.learned.model_file={model}");
+    let replayed = sensor(&[
+        "replay",
+        "--set",
+        &set,
+        "--vectors",
+        &vectors,
+        "--scores",
+        &scores,
+        &scan,
+    ]);
+    assert!(
+        replayed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&replayed.stderr)
+    );
+    let windows = fs::read_to_string(&vectors).unwrap();
+    let mut rows = windows.lines();
+    assert!(
+        rows.next()
+            .unwrap()
+            .starts_with("schema,time_ns,source,host,packets,learned,is_source")
+    );
+    let sums: Vec<f32> = rows
+        .map(|row| row.split(',').nth(5).unwrap().parse().unwrap())
+        .collect();
+    assert!(sums.iter().all(|sum| *sum > 0.5), "{sums:?}");
+    assert!(sums.len() >= 2, "a pair and a source");
+    let scores = fs::read_to_string(&scores).unwrap();
+    assert!(scores.starts_with("time_ns,subject,source,host,port,protocol,packets,"));
+    fs::remove_dir_all(&folder).unwrap();
 }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::Exception;
 use crate::detect::Namer;
-use crate::models::ModelKind;
+use crate::models::{Boosted, ModelKind};
 
 /// Nanoseconds in one second.
 pub const SECOND_NS: u64 = 1_000_000_000;
@@ -60,6 +60,7 @@ pub struct Config {
     pub vectors: VectorConfig,
     pub scoring: ScoringConfig,
     pub naming: NamingConfig,
+    pub learned: LearnedConfig,
     /// Emit every score, for evaluation.
     #[serde(skip)]
     pub emit_scores: bool,
@@ -457,6 +458,42 @@ impl NamingConfig {
         let shipped = || Namer::shipped().ok();
         self.enabled
             .then(|| self.namer.clone().or_else(shipped))
+            .flatten()
+    }
+}
+
+/// Learned windows of pairs and sources.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LearnedConfig {
+    /// Open low incidents where a minute of a pair or a source is like an attack, and lower the confidence
+    /// of what detectors find where it is like ordinary traffic.
+    #[schemars(extend("x-restart" = true))]
+    pub enabled: bool,
+    /// Model file written by `sensor train --windows`; empty: the built-in model.
+    #[schemars(extend("x-restart" = true))]
+    pub model_file: PathBuf,
+    /// Model read from that file by the shell.
+    #[serde(skip)]
+    pub model: Option<Arc<Boosted>>,
+}
+
+impl Default for LearnedConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            model_file: PathBuf::new(),
+            model: None,
+        }
+    }
+}
+
+impl LearnedConfig {
+    /// Model in use: that of the file, else the built-in one.
+    pub fn model(&self) -> Option<Arc<Boosted>> {
+        let shipped = || Boosted::shipped().ok();
+        self.enabled
+            .then(|| self.model.clone().or_else(shipped))
             .flatten()
     }
 }

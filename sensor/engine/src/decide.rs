@@ -164,7 +164,8 @@ impl DecideStage {
         let confidence = self
             .reliability
             .of(at_ns, finding.detector)
-            .of_drift(finding);
+            .of_drift(finding)
+            .of_learned(finding);
         case.take(at_ns, finding, confidence, self.config.n_listed);
         let decided = self.decider.decide(at_ns, case.incident(), finding, ledger);
         let made = decided.decisions.iter().map(|made| made.target);

@@ -18,7 +18,8 @@ use crate::detect::{
     weigh,
 };
 use crate::features::{
-    AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, Rank, Subjects, TableUse, Vector,
+    AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, PairVector, Rank, Subjects,
+    TableUse, Vector,
 };
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
@@ -96,6 +97,8 @@ pub enum Output {
     Score(Box<Score>),
     /// Feature vector, with [`Config::emit_vectors`].
     Vector(Box<Vector>),
+    /// Window of a pair or a source, with [`Config::emit_vectors`], and the sum that the learned model gives it.
+    Window(Box<PairVector>, f32),
     /// Loss of a stage since the last such output, at most once a second each.
     Loss {
         stage: &'static str,
@@ -242,6 +245,10 @@ impl Engine {
     /// Ends what is open: flows by force, incidents.
     pub fn finish(&mut self, at_ns: u64, out: &mut Vec<Output>) {
         self.tick(at_ns, out);
+        let mut findings = Vec::new();
+        self.detectors.finish(at_ns, &mut findings);
+        self.hand_out_windows(out);
+        self.conclude(at_ns, findings, out);
         self.close_window(at_ns, out);
         let (stats, omit_flows) = (&mut self.stats, self.omit_flows);
         self.flows.finish(&mut |event| {
@@ -342,6 +349,7 @@ impl Engine {
         losses.add(Loss::Outcomes, self.ledger.n_shed());
         losses.add(Loss::Subjects, self.subjects.n_shed());
         losses.add(Loss::Vectors, self.subjects.n_skipped());
+        losses.add(Loss::Vectors, self.detectors.n_windows_skipped());
         losses.add(Loss::Baselines, self.scoring.n_shed());
         losses.add(Loss::ContentTables, self.facts.usage().n_shed);
         losses.add(Loss::Profiles, self.profiles.n_shed);
@@ -402,6 +410,7 @@ impl Engine {
         self.early.look();
         let mut findings = Vec::new();
         self.detectors.tick(at_ns, &mut findings);
+        self.hand_out_windows(out);
         self.conclude(at_ns, findings, out);
         if self.subjects.is_due(at_ns) {
             self.close_window(at_ns, out);
@@ -487,6 +496,7 @@ impl Engine {
                 continue;
             }
             weigh(&self.ledger, &mut finding);
+            self.detectors.weigh(at_ns, &mut finding);
             // Nothing is learned from it in either case.
             self.scoring.note(&finding);
             self.stats.n_findings = self.stats.n_findings.saturating_add(1);
@@ -504,6 +514,11 @@ impl Engine {
             out.push(Output::Finding(finding));
             self.hand_out(events, out);
         }
+    }
+
+    fn hand_out_windows(&mut self, out: &mut Vec<Output>) {
+        let windows = self.detectors.windows();
+        out.extend(windows.map(|(vector, sum)| Output::Window(Box::new(vector), sum)));
     }
 
     fn hand_out(&mut self, events: Vec<DecideEvent>, out: &mut Vec<Output>) {

@@ -9,6 +9,9 @@ mod early;
 mod host;
 pub(crate) mod ledger;
 pub(crate) mod pair;
+mod pair_schema;
+mod pair_tally;
+mod pair_windows;
 mod schema;
 pub(crate) mod sketch;
 mod subjects;
@@ -20,6 +23,12 @@ pub(crate) use self::early::EarlyLooks;
 pub(crate) use self::host::HostTracks;
 pub use self::host::{Counts, HostLook};
 pub(crate) use self::ledger::Ledger;
+pub use self::pair_schema::{
+    ABSENT, N_PAIR_FEATURES, PAIR_FEATURES, PAIR_SCHEMA_VERSION, PairFeature, pair_schema_hash,
+    pair_schema_markdown,
+};
+pub use self::pair_windows::PairVector;
+pub(crate) use self::pair_windows::PairWindows;
 pub use self::schema::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, schema_hash, schema_markdown,
 };

@@ -31,10 +31,10 @@ pub use checkpoint::CheckpointError;
 pub use config::{
     ArpSpoofConfig, ArpSweepConfig, Config, ContentConfig, DecideConfig, DgaConfig,
     DnsTunnelConfig, ExfiltrationConfig, ExtensionsConfig, FieldbusConfig, FloodConfig, FlowConfig,
-    FragmentsConfig, IcmpTunnelConfig, InjectionConfig, LateralConfig, MqttConfig, NamingConfig,
-    NdSpoofConfig, RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig, Size, Time,
-    VectorConfig, VolumeConfig, canonical, parse_network, parse_size, parse_time, size_text,
-    time_text,
+    FragmentsConfig, IcmpTunnelConfig, InjectionConfig, LateralConfig, LearnedConfig, MqttConfig,
+    NamingConfig, NdSpoofConfig, RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig,
+    Size, Time, VectorConfig, VolumeConfig, canonical, parse_network, parse_size, parse_time,
+    size_text, time_text,
 };
 pub use decide::{
     Action, Confidence, Decision, Exception, ExceptionUse, HostNetworks, Incident, LocalBy,
@@ -47,18 +47,20 @@ pub use detect::{
 };
 pub use engine::{Engine, Input, Output};
 pub use features::{
-    Column, FEATURES, Feature, MAX_COUNTED, N_FEATURES, SCHEMA_VERSION, Span, Subject, TableUse,
-    Vector, schema_hash, schema_markdown,
+    ABSENT, Column, FEATURES, Feature, MAX_COUNTED, N_FEATURES, N_PAIR_FEATURES, PAIR_FEATURES,
+    PAIR_SCHEMA_VERSION, PairFeature, PairVector, SCHEMA_VERSION, Span, Subject, TableUse, Vector,
+    pair_schema_hash, pair_schema_markdown, schema_hash, schema_markdown,
 };
 pub use flow::{
     Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, TunnelSummary, Tuple, community_id,
 };
 pub use losses::{Loss, Losses};
 pub use models::{
-    About, BASELINE_COLUMNS, ClassMetrics, Clusters, Forest, ForestError, Growth, HalfSpaceTrees,
-    Inputs, IsolationForest, KitNet, MAX_CLASSES, MAX_MODEL_BYTES, Mixture, Model, ModelKind,
-    N_BASELINES, N_INPUTS, RobustCutForest, Row, Scale, Scaled, Seasonal, Shares, Source,
-    greatest_from,
+    About, BASELINE_COLUMNS, Boosted, BoostedAbout, BoostedError, BoostedRow, Boosting,
+    Calibration, ClassMetrics, Clusters, Forest, ForestError, Growth, HalfSpaceTrees, Inputs,
+    IsolationForest, KitNet, MAX_CLASSES, MAX_MODEL_BYTES, Mixture, Model, ModelKind, N_BASELINES,
+    N_INPUTS, RobustCutForest, Row, Run, Scale, Scaled, Seasonal, Shares, Source, TAIL_FROM,
+    TAIL_STEP, greatest_from,
 };
 pub use note::Note;
 pub use stats::Stats;

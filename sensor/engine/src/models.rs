@@ -5,6 +5,7 @@
 //! fixed when it is made; what chance it needs comes from its own seeded generator, so equal inputs
 //! give equal scores. Each is described in `docs/models/`.
 
+mod boosted;
 mod clusters;
 mod forest;
 mod half_space_trees;
@@ -17,6 +18,10 @@ mod robust_cut_forest;
 mod scale;
 mod seasonal;
 
+pub use self::boosted::{
+    Boosted, BoostedAbout, BoostedError, BoostedRow, Boosting, Calibration, Run, TAIL_FROM,
+    TAIL_STEP,
+};
 pub use self::clusters::Clusters;
 pub use self::forest::{
     About, ClassMetrics, Forest, ForestError, Growth, Inputs, MAX_CLASSES, MAX_MODEL_BYTES,

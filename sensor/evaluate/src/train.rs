@@ -10,7 +10,11 @@ mod collect;
 mod fingerprint;
 mod folds;
 mod groups;
+mod judge;
 pub mod model_card;
+pub mod pairs;
+pub mod pairs_card;
+pub mod windows;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -151,7 +155,8 @@ fn collect_all(
 /// The group of each capture. A composition holds what its parts hold, and ties them together: its
 /// rows are left out.
 fn leave_out_compositions(captures: &mut [Collected]) -> Vec<u32> {
-    let found = groups::find(captures);
+    let sets: Vec<_> = captures.iter().map(|c| &c.fingerprints).collect();
+    let found = groups::find(&sets);
     for (capture, is_composed) in captures.iter_mut().zip(&found.is_composed) {
         if *is_composed {
             capture.rows.clear();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sensor_common::Address;
-use sensor_engine::{Action, Config, Engine, Incident, Input, Output, from_ip};
+use sensor_engine::{Action, Config, Engine, Incident, Input, Output, PairVector, from_ip};
 
 use super::roc::Scores;
 use super::truth::{Mac, Truth};
@@ -69,6 +69,7 @@ pub struct Watcher {
     /// Decisions to drop packets.
     pub n_drops: u64,
     scores: Scores,
+    windows: Vec<PairVector>,
 }
 
 impl Watcher {
@@ -82,6 +83,7 @@ impl Watcher {
             n_decisions: 0,
             n_drops: 0,
             scores: Scores::default(),
+            windows: Vec::new(),
         }
     }
 
@@ -129,6 +131,7 @@ impl Listener for Watcher {
                     self.n_drops += u64::from(decision.action == Action::Drop);
                 }
                 Output::Score(score) => self.scores.take(&score),
+                Output::Window(window, _) => self.windows.push(*window),
                 Output::Finding(_) | Output::Vector(_) | Output::Loss { .. } => {}
             }
         }
@@ -152,6 +155,8 @@ pub struct Watched {
     pub n_decisions: u64,
     pub n_drops: u64,
     pub scores: Scores,
+    /// Windows of pairs and sources, with [`Config::emit_vectors`].
+    pub windows: Vec<PairVector>,
     pub played: Played,
     /// Time in the pipeline, reading and labelling left out.
     pub busy: Duration,
@@ -204,6 +209,7 @@ pub fn watch(
         n_decisions,
         n_drops,
         scores,
+        windows,
         ..
     } = player.listener;
     Ok(Watched {
@@ -213,6 +219,7 @@ pub fn watch(
         n_decisions,
         n_drops,
         scores,
+        windows,
         played,
         busy,
         problems,

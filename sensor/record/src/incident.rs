@@ -66,7 +66,7 @@ impl Severity {
     }
 }
 
-/// Reason why a finding can be relied on less: `warm_up`, `drift`, or `stage/reason` of a loss.
+/// Reason why a finding can be relied on less: `warm_up`, `drift`, `learned`, or `stage/reason` of a loss.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 #[schemars(with = "String", inline)]
@@ -75,6 +75,8 @@ pub enum Lowered {
     WarmUp,
     /// The traffic changed lately, and scores are calibrated anew.
     Drift,
+    /// The learned model takes it for ordinary traffic.
+    Learned,
     /// A stage shed something within the minute before.
     Loss {
         stage: Cow<'static, str>,
@@ -87,6 +89,7 @@ impl fmt::Display for Lowered {
         match self {
             Self::WarmUp => f.write_str("warm_up"),
             Self::Drift => f.write_str("drift"),
+            Self::Learned => f.write_str("learned"),
             Self::Loss { stage, reason } => write!(f, "{stage}/{reason}"),
         }
     }
@@ -99,12 +102,13 @@ impl FromStr for Lowered {
         match (text, text.split_once('/')) {
             ("warm_up", _) => Ok(Self::WarmUp),
             ("drift", _) => Ok(Self::Drift),
+            ("learned", _) => Ok(Self::Learned),
             (_, Some((stage, reason))) => Ok(Self::Loss {
                 stage: Cow::Owned(stage.to_owned()),
                 reason: Cow::Owned(reason.to_owned()),
             }),
             (other, None) => Err(format!(
-                "\"{other}\" is none of warm_up, drift, stage/reason"
+                "\"{other}\" is none of warm_up, drift, learned, stage/reason"
             )),
         }
     }
@@ -130,6 +134,7 @@ impl From<&sensor_engine::Lowered> for Lowered {
         match lowered {
             Of::WarmUp => Self::WarmUp,
             Of::Drift => Self::Drift,
+            Of::Learned => Self::Learned,
             Of::Loss(loss) => Self::Loss {
                 stage: Cow::Borrowed(loss.stage()),
                 reason: Cow::Borrowed(loss.reason()),

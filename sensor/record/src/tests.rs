@@ -257,6 +257,7 @@ fn lowered() -> impl Strategy<Value = Lowered> {
     prop_oneof![
         Just(Lowered::WarmUp),
         Just(Lowered::Drift),
+        Just(Lowered::Learned),
         (plain, plain).prop_map(|(stage, reason)| Lowered::Loss {
             stage: Cow::Owned(stage),
             reason: Cow::Owned(reason)

@@ -21,6 +21,7 @@ use crate::identity;
 use crate::naming;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Printer};
+use crate::tables::Tables;
 use sensor_capture::pcap::{CaptureReader, STANDARD_INPUT};
 use sensor_capture::player::{Conditions, Player};
 use sensor_respond::NoRespond;
@@ -46,6 +47,12 @@ pub struct Replay {
     /// Name families with this model instead of the one that comes with the sensor.
     #[arg(long, value_name = "FILE")]
     naming_model: Option<PathBuf>,
+    /// Write the windows of pairs and sources to this file, as CSV, with the learned model's sum.
+    #[arg(long, value_name = "FILE")]
+    vectors: Option<PathBuf>,
+    /// Write the scores of the streaming models to this file, as CSV.
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
 }
 
 impl Replay {
@@ -60,6 +67,18 @@ impl Replay {
                 return Ok(ExitCode::from(EXIT_USAGE));
             }
         }
+        let tables = match Tables::create(self.vectors.as_deref(), self.scores.as_deref()) {
+            Ok(tables) => tables,
+            Err(cause) => {
+                error!("the file of vectors or scores can't be written: {cause}");
+                return Ok(ExitCode::from(EXIT_USAGE));
+            }
+        };
+        let wanted = tables.wants();
+        (
+            conditions.engine.emit_vectors,
+            conditions.engine.emit_scores,
+        ) = wanted;
         let show = Show {
             flows: self.flows,
             findings: self.findings,
@@ -77,6 +96,7 @@ impl Replay {
         }
         let sensor = identity::of_replay(&settings);
         let mut replaying = Replaying::new(&conditions, show, format, sensor);
+        replaying.player.listener.write_to(tables);
         let mut is_good = true;
         for path in &self.files {
             is_good &= replaying.play(path)?;
@@ -179,6 +199,7 @@ impl Replaying {
 
     fn finish(mut self) -> Result<()> {
         self.player.finish()?;
+        self.player.listener.finish_tables()?;
         let summary = self.summary(self.started.elapsed().as_secs_f64());
         self.player.listener.put_out(summary.into())?;
         Ok(())

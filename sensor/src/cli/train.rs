@@ -13,8 +13,10 @@ use tracing::error;
 use super::EXIT_BAD_INPUT;
 use super::eval::Bar;
 use super::site::Site;
-use sensor_evaluate::find;
-use sensor_evaluate::train::{Plan, model_card, train};
+use sensor_capture::player::Conditions;
+use sensor_engine::Boosting;
+use sensor_evaluate::train::{Plan, model_card, pairs, pairs_card, train, windows};
+use sensor_evaluate::{Subject, find};
 
 #[derive(Args)]
 #[command(
@@ -38,12 +40,19 @@ pub struct Train {
     /// Seed of the random number generator.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Number of trees of the forest, from 1 to 512.
-    #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u16).range(1..=512))]
-    trees: u16,
+    /// Number of trees, from 1 to 512; 96 of a forest and 200 of a model of windows without it.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    trees: Option<u16>,
     /// Number of folds of the cross-validation by capture, from 2 to 1,000.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
     folds: u16,
+    /// Train the model of windows of pairs and sources instead of the naming model; folds are then of whole
+    /// sources.
+    #[arg(long)]
+    windows: bool,
+    /// File to write the labelled windows to, as CSV.
+    #[arg(long, value_name = "FILE", requires = "windows")]
+    vectors: Option<PathBuf>,
     /// Print one JSON object to standard output.
     #[arg(long)]
     json: bool,
@@ -56,6 +65,9 @@ impl Train {
         if subjects.is_empty() {
             problems.iter().for_each(|problem| error!("{problem}"));
             bail!("no labelled captures found");
+        }
+        if self.windows {
+            return self.train_windows(&subjects, &site, problems);
         }
         let bar = Bar::new(&subjects, 1);
         let folds = fold_bar();
@@ -98,13 +110,66 @@ impl Train {
         })
     }
 
+    /// Trains the model of windows.
+    fn train_windows(
+        &self,
+        subjects: &[Subject],
+        site: &Conditions,
+        mut problems: Vec<String>,
+    ) -> Result<ExitCode> {
+        let plan = pairs::Plan {
+            growth: Boosting {
+                n_trees: usize::from(self.trees.unwrap_or(200)),
+                seed: self.seed,
+                ..Boosting::default()
+            },
+            n_folds: usize::from(self.folds),
+            ..pairs::Plan::default()
+        };
+        let bar = Bar::new(subjects, 1);
+        let folds = fold_bar();
+        let has_grown = |done: usize, of: usize| {
+            folds.set_length(of as u64);
+            folds.set_position(done as u64);
+        };
+        let trained = pairs::train(subjects, site, &plan, &bar, &has_grown);
+        bar.finish();
+        folds.finish_and_clear();
+        let mut trained = trained
+            .map_err(|e| anyhow!(e))
+            .inspect_err(|_| report(&problems))?;
+        problems.append(&mut trained.problems);
+        report(&problems);
+        let bytes = trained.model.to_bytes();
+        write(&self.output, &bytes)?;
+        if let Some(path) = &self.vectors {
+            let mut csv = Vec::new();
+            windows::write_csv(&mut csv, &trained.captures, &trained.groups)?;
+            write(path, &csv)?;
+        }
+        if let Some(path) = &self.model_card {
+            write(path, pairs_card::page(&trained, bytes.len()).as_bytes())?;
+        }
+        let text = if self.json {
+            format!("{}\n", pairs_card::json(&trained))
+        } else {
+            pairs_card::text(&trained, bytes.len())
+        };
+        std::io::stdout().write_all(text.as_bytes())?;
+        Ok(if problems.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(EXIT_BAD_INPUT)
+        })
+    }
+
     fn plan(&self) -> Plan {
         let mut plan = Plan {
             n_folds: usize::from(self.folds),
             ..Plan::default()
         };
         plan.growth.seed = self.seed;
-        plan.growth.n_trees = usize::from(self.trees);
+        plan.growth.n_trees = usize::from(self.trees.unwrap_or(96));
         plan
     }
 }

@@ -440,6 +440,22 @@ impl Settings {
         Ok(())
     }
 
+    /// Reads the model file of `engine.learned`.
+    ///
+    /// # Errors
+    /// Key and message.
+    pub(super) fn read_windows(&mut self) -> Result<(), (String, String)> {
+        let learned = &mut self.engine.learned;
+        let file = &learned.model_file;
+        if !learned.enabled || file.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let read = crate::windows::read(file);
+        let model = read.map_err(|message| ("engine.learned.model_file".to_owned(), message))?;
+        learned.model = Some(model);
+        Ok(())
+    }
+
     /// Settings that contradict each other: key and message.
     pub(super) fn conflicts(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();

@@ -44,10 +44,12 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
     ("print", &[]),
     ("queue", &[]),
     ("stream", &["queue"]),
-    ("config", &["naming", "print"]),
+    ("tables", &[]),
+    ("windows", &[]),
+    ("config", &["naming", "print", "windows"]),
     ("conditions", &["config"]),
     ("identity", &["config"]),
-    ("pipeline", &["config", "print"]),
+    ("pipeline", &["config", "print", "tables"]),
     (
         "agent",
         &[
@@ -71,6 +73,7 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
             "pipeline",
             "print",
             "stream",
+            "tables",
         ],
     ),
 ];

@@ -2,7 +2,7 @@
 /// 0 to 1.
 /// Value from 0 to 1.
 use crate::config::SECOND_NS;
-use crate::detect::{DRIFT_NOTE, Detector, Finding, Reads};
+use crate::detect::{AGREES, DISAGREES, DRIFT_NOTE, Detector, Finding, LEARNED_NOTE, Reads};
 use crate::losses::Loss;
 
 /// Confidence in an incident, with what lowered it.
@@ -28,6 +28,31 @@ impl Confidence {
         self
     }
 
+    /// Lowers it where the learned model takes what was found for ordinary.
+    pub(super) fn of_learned(mut self, finding: &Finding) -> Self {
+        if says(finding, DISAGREES) {
+            self.value *= IF_ORDINARY;
+            self.lowered_by.push(Lowered::Learned);
+        }
+        self
+    }
+
+    /// Gives back half of what it was lowered by where the learned model finds the same; its own doubt is
+    /// gone.
+    pub(super) fn confirm(&mut self, finding: &Finding) {
+        if !says(finding, AGREES) || self.value >= 1.0 {
+            return;
+        }
+        if self.lowered_by.contains(&Lowered::Learned) {
+            self.lowered_by.retain(|reason| *reason != Lowered::Learned);
+            self.value /= IF_ORDINARY;
+        }
+        self.value = self
+            .value
+            .max(1.0 - (1.0 - self.value) * IF_CONFIRMED)
+            .min(1.0);
+    }
+
     /// Takes the lower of both values and the reasons of either.
     pub(super) fn join(&mut self, other: Self) {
         self.value = self.value.min(other.value);
@@ -46,6 +71,8 @@ pub enum Lowered {
     Loss(Loss),
     /// Limits are priors still, the network's own normal is hardly known.
     WarmUp,
+    /// The learned model takes it for ordinary.
+    Learned,
     /// The traffic changed lately, and the models' scores are calibrated anew.
     Drift,
 }
@@ -55,6 +82,7 @@ impl Lowered {
         match self {
             Self::Loss(loss) => format!("{}/{}", loss.stage(), loss.reason()),
             Self::WarmUp => "warm_up".to_owned(),
+            Self::Learned => "learned".to_owned(),
             Self::Drift => "drift".to_owned(),
         }
     }
@@ -64,6 +92,9 @@ impl Lowered {
 const AFTER_LOSS: f64 = 0.7;
 const IN_WARM_UP: f64 = 0.9;
 const IN_DRIFT: f64 = 0.7;
+/// Factor where the learned model disagrees, and what is left of the doubt where it agrees.
+const IF_ORDINARY: f64 = 0.8;
+const IF_CONFIRMED: f64 = 0.5;
 /// Time for which a loss counts.
 const LOSS_NS: u64 = 60 * SECOND_NS;
 /// Event time after which limits have met the network.
@@ -127,6 +158,11 @@ fn is_affected(detector: Detector, loss: Loss) -> bool {
         // Further incidents and profiles that found no room say nothing about this one.
         Loss::Profiles | Loss::Incidents | Loss::Outcomes => false,
     }
+}
+
+fn says(finding: &Finding, word: &str) -> bool {
+    let mut notes = finding.notes.iter();
+    notes.any(|note| note.name == LEARNED_NOTE && note.value == word)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::confidence::Confidence;
 use super::incident::{Case, Incident};
-use crate::detect::{Evidence, Family, Finding, MAX_SCORE, strength};
+use crate::detect::{Detector, Evidence, Family, Finding, MAX_SCORE, strength};
 use crate::features::MAX_COUNTED;
 
 /// Makes the sentence of an incident.
@@ -114,6 +114,10 @@ const COUNTED: &[Counted] = &[
     ),
 ];
 
+/// What the learned model alone says.
+const LEARNED: &str = "{sources} behaves as attacks do, most of all in {what} ({observed_2} where ordinary \
+     traffic has {expected_2}), {end}";
+
 fn strongest(incident: &Incident) -> Option<&Evidence> {
     incident.features.first()
 }
@@ -124,6 +128,9 @@ fn counted(incident: &Incident) -> Option<&'static Counted> {
 }
 
 fn sentence(incident: &Incident) -> &'static str {
+    if incident.detectors == [Detector::Learned] {
+        return LEARNED;
+    }
     // A number can be the strongest of other families, too.
     let may_differ = matches!(
         incident.found_as,

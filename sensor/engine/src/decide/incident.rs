@@ -196,13 +196,14 @@ impl Case {
             incident.window_ns = finding.window_ns;
         }
         incident.confidence.join(confidence);
+        incident.confidence.confirm(finding);
         incident.grades = incident.grades.with(finding.grades);
         self.is_excess |= finding.is_excess();
         // A name that nothing but the forest gives makes it no graver.
         incident.severity = incident.found_as.severity(incident.score);
         // What a rule with a reason found is no mere oddness.
-        if incident.found_as == Family::BehaviourAnomaly
-            && incident.detectors.iter().any(|d| *d != Detector::Models)
+        let is_model = |d: &Detector| matches!(d, Detector::Models | Detector::Learned);
+        if incident.found_as == Family::BehaviourAnomaly && !incident.detectors.iter().all(is_model)
         {
             incident.severity = Severity::Medium;
         }

@@ -5,7 +5,7 @@ use super::attribution::Attribution;
 use super::finding::Finding;
 use super::registry::Detectors;
 use crate::address::from_ip;
-use crate::features::{Answered, HostLook};
+use crate::features::{Answered, HostLook, PairVector};
 use crate::flow::{FlowSummary, FlowUpdate};
 
 impl Detectors {
@@ -18,6 +18,7 @@ impl Detectors {
         }
         self.scans.take_all(at_ns, updates);
         self.shapes.take_all(updates);
+        self.learned.take_all(at_ns, updates);
     }
 
     /// Takes what happened to flows within tunnels that anybody may write into. They are the doing of
@@ -37,6 +38,7 @@ impl Detectors {
             None => {
                 let (source, host) = (from_ip(flow.source), from_ip(flow.destination));
                 self.shapes.take_end(flow, source, host);
+                self.learned.take_end(flow);
             }
         }
     }
@@ -53,6 +55,26 @@ impl Detectors {
         self.floods
             .look(at_ns, look, answered, attribution, findings);
         self.volumes.look(at_ns, look, findings);
+    }
+
+    /// Judges what runs, at the end of all input.
+    pub(crate) fn finish(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        self.learned.finish(at_ns, findings);
+    }
+
+    /// Adds what the learned windows say of a finding.
+    pub(crate) fn weigh(&mut self, at_ns: u64, finding: &mut Finding) {
+        self.learned.weigh(at_ns, finding);
+    }
+
+    /// Windows beyond the most that are judged at one time.
+    pub(crate) const fn n_windows_skipped(&self) -> u64 {
+        self.learned.n_skipped()
+    }
+
+    /// Hands out windows judged since the last call, each with the sum of the learned model.
+    pub(crate) fn windows(&mut self) -> impl Iterator<Item = (PairVector, f32)> + '_ {
+        self.learned.emitted()
     }
 
     /// Takes what remote hosts did since the last look.

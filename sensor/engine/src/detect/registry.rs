@@ -15,6 +15,7 @@ use super::finding::Finding;
 use super::flood::FloodDetector;
 use super::grade::Grades;
 use super::lateral::LateralDetector;
+use super::learned::LearnedDetector;
 use super::scan::ScanDetector;
 use super::scan_rows::RowScanDetector;
 use super::shape::ShapeDetectors;
@@ -305,6 +306,10 @@ detectors! {
     fragments: FragmentsDetector, reads Samples, sheds ContentTables {
         /// IP fragments that no stack makes.
         Fragments: "fragments", proves SHAPE, page "detectors/fragments.md";
+    }
+    learned: LearnedDetector, reads Vectors, sheds ScanWindows {
+        /// Minutes of a pair or a source that are like attacks.
+        Learned: "learned", proves SHAPE, page "models/pair_windows.md";
     }
     + reads Vectors, sheds Baselines {
         /// The streaming models, calibrated and fused.

@@ -85,7 +85,7 @@ pub fn collect(
     })
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
     let (mut file, mut hash) = (File::open(path)?, Sha256::new());
     let mut chunk = vec![0; 1 << 16];
     loop {

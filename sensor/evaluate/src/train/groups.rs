@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::collect::Collected;
-
 /// Number of packets in common that is no chance; nor is a fifth of the smaller capture's.
 const ENOUGH: usize = 16;
 const LEAST: usize = 4;
@@ -18,12 +16,12 @@ pub struct Groups {
     pub is_composed: Vec<bool>,
 }
 
-pub fn find(captures: &[Collected]) -> Groups {
-    let sets: Vec<&BTreeSet<u64>> = captures.iter().map(|c| &c.fingerprints).collect();
-    let links = links(&sets);
+/// Finds the groups of captures by the fingerprints of their packets.
+pub fn find(sets: &[&BTreeSet<u64>]) -> Groups {
+    let links = links(sets);
     let n = sets.len();
     let is_composed: Vec<bool> = (0..n)
-        .map(|place| is_composed(place, &sets, &links))
+        .map(|place| is_composed(place, sets, &links))
         .collect();
     let left: Vec<usize> = (0..n).filter(|place| !is_composed[*place]).collect();
     let roots = components(&left, &links);
@@ -109,14 +107,8 @@ fn components(places: &[usize], links: &Links) -> Vec<(usize, usize)> {
 mod tests {
     use super::*;
 
-    fn capture(fingerprints: impl Iterator<Item = u64>) -> Collected {
-        Collected {
-            id: String::new(),
-            sha256: String::new(),
-            rows: Vec::new(),
-            fingerprints: fingerprints.collect(),
-            problems: Vec::new(),
-        }
+    fn capture(fingerprints: impl Iterator<Item = u64>) -> BTreeSet<u64> {
+        fingerprints.collect()
     }
 
     #[test]
@@ -131,7 +123,7 @@ mod tests {
             capture((0..990).chain(5_000..5_020)),
             capture(600..900),
         ];
-        let groups = find(&captures);
+        let groups = find(&captures.iter().collect::<Vec<_>>());
         assert_eq!(groups.is_composed, [false, false, false, true, true, false]);
         assert_eq!(groups.of, [0, 1, 2, 3, 3, 0]);
     }

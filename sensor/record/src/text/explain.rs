@@ -210,6 +210,7 @@ fn lowered(by: &Lowered) -> String {
             "less than ten minutes of traffic seen, limits are priors still".to_owned()
         }
         Lowered::Drift => "the traffic changed recently; scores are being recalibrated".to_owned(),
+        Lowered::Learned => "the learned model takes it for ordinary traffic".to_owned(),
         Lowered::Loss { stage, reason } => {
             format!("{stage} shed something within the minute before ({reason})")
         }
