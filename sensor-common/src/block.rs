@@ -5,19 +5,24 @@
 //! A bitmap comes first ([`prefilter`]); behind it a hash table of exact sources and one of
 //! prefixes ([`list`]), the latter asked once for each prefix length in use, longest first.
 
+pub mod known;
 pub mod list;
 pub mod prefilter;
 
 use crate::counters::Outcome;
 use crate::event::BLOCK_HIT_MASK;
 use crate::packet::Packet;
+use known::{KnownFlows, spared};
 use list::{Key, MAX_SHAPES, SHAPES_V6, SLOTS, ScopeSet, Shape, SourceBucket};
 use prefilter::{ALLOW_PLANES, BLOCK_PLANES, Plane, Site};
 
 /// Actions on packets that an entry covers. The values lie in map entries.
 pub const ACTION_NONE: u8 = 0;
 pub const ACTION_DROP: u8 = 1;
+/// Flows that go both ways ([`known`]) pass; the rest does up to a rate.
 pub const ACTION_RATE_LIMIT: u8 = 2;
+/// Flows that go both ways pass; the rest is dropped.
+pub const ACTION_QUARANTINE: u8 = 3;
 
 /// One entry: a source (or prefix) with one scope.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -80,7 +85,7 @@ pub struct Gate {
 }
 
 /// Changes with the meaning of anything in the lists' maps.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 const _: () = assert!(size_of::<Gate>() == 64);
 // SAFETY: integers; the size assertion rules padding out.
@@ -95,6 +100,8 @@ pub enum Ruling {
     Allowed,
     Drop,
     OverRate,
+    /// Begins something, and its source is in quarantine.
+    Quarantined,
 }
 
 /// Entry that a packet met, and the ruling.
@@ -128,6 +135,12 @@ pub trait BlockTable {
     fn prefixes(&mut self, bucket: u32) -> Option<&mut SourceBucket>;
     fn scopes(&mut self, index: u32) -> Option<&mut ScopeSet>;
     fn shape(&self, index: u32) -> Option<Shape>;
+    /// Bucket of the flows that go both ways; `None` where they are not followed.
+    fn known(&mut self, bucket: u32) -> Option<&mut KnownFlows>;
+    /// [`note_sent`], in a way that suits the table.
+    fn note_sent(&mut self, asked: &Asked<'_>);
+    /// [`spares`], in a way that suits the table.
+    fn spares(&mut self, asked: &Asked<'_>) -> u64;
     /// Adds to a counter that CPUs share.
     fn add(counter: &mut u64, amount: u64);
     /// The value, which the compiler does not know any more: what it does not know it can't turn
@@ -162,8 +175,10 @@ unsafe impl crate::Pod for Packed {}
 
 const PASS: u64 = 0;
 const ALLOWED: u64 = 1;
-const DROP: u64 = 2;
-const OVER_RATE: u64 = 3;
+/// One more than the action's number.
+const DROP: u64 = ACTION_DROP as u64 + 1;
+const OVER_RATE: u64 = ACTION_RATE_LIMIT as u64 + 1;
+const QUARANTINED: u64 = ACTION_QUARANTINE as u64 + 1;
 const TELL: u64 = 0x100;
 
 impl Packed {
@@ -190,6 +205,7 @@ impl Packed {
                 ALLOWED => Ruling::Allowed,
                 DROP => Ruling::Drop,
                 OVER_RATE => Ruling::OverRate,
+                QUARANTINED => Ruling::Quarantined,
                 _ => Ruling::Pass,
             },
             told: if self.tells() {
@@ -230,6 +246,30 @@ pub fn check<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Met {
         return Met::NOTHING;
     }
     table.search(asked).unpack(gate.enforce)
+}
+
+/// Takes note of what a packet that this host sends says of its flow; where anybody may have written its
+/// addresses, nothing.
+#[inline(always)]
+pub fn note_sent<T: BlockTable>(table: &mut T, asked: &Asked<'_>) {
+    if asked.packet.realm.is_untrusted() {
+        return;
+    }
+    let hash = known::hash_sent(asked.packet, asked.seed);
+    if let Some(flows) = table.known(known::bucket(hash)) {
+        let (packet, bytes, now_ns) = (asked.packet, asked.bytes, asked.now_ns);
+        known::note(flows, packet, bytes, now_ns, hash, T::opaque);
+    }
+}
+
+/// The actions ([`spared`]) that leave a packet of a listed source alone.
+#[inline(always)]
+pub fn spares<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> u64 {
+    let hash = known::hash_received(asked.packet, asked.seed);
+    match table.known(known::bucket(hash)) {
+        Some(flows) => known::spares(flows, asked.packet, asked.now_ns, hash, T::opaque),
+        None => spared::NONE,
+    }
 }
 
 /// True where the allow-list may hold the source.
@@ -303,8 +343,9 @@ pub fn search<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Packed {
     if may_allow(table, &gate, key) && table.is_allowed(source) {
         return Packed::new(ALLOWED);
     }
+    let spared = table.spares(asked);
     if gate.n_sources != 0 {
-        let found = look_at_source(table, asked, key);
+        let found = look_at_source(table, asked, key, spared);
         if !found.passes() {
             return found;
         }
@@ -321,6 +362,7 @@ pub fn search<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Packed {
         key,
         first_shape,
         n_shapes,
+        spared,
     };
     look_at_prefixes(table, asked, search)
 }
@@ -366,8 +408,9 @@ fn look_at_prefixes<T: BlockTable>(table: &mut T, asked: &Asked<'_>, search: Sea
         let found = match table.prefixes((at >> SLOT_BITS) as u32) {
             Some(bucket) => {
                 let entry = &mut bucket.entries[at as usize & (SLOTS - 1)];
-                let (met, scopes) = (rule(entry, asked, T::add), entry.scopes);
-                look_at_scopes(table, asked, met, scopes)
+                let met = rule(entry, asked, search.spared, T::add);
+                let scopes = entry.scopes;
+                look_at_scopes(table, asked, search.spared, (met, scopes))
             }
             None => break,
         };
@@ -384,6 +427,7 @@ struct Search {
     key: Key,
     first_shape: u32,
     n_shapes: u32,
+    spared: u64,
 }
 
 /// Position of a key that is in no bucket; else the bucket, and in the lowest bits the slot.
@@ -440,7 +484,12 @@ fn probe<T: BlockTable>(
 /// The source itself. A key has two buckets (cuckoo hashing, Pagh and Rodler 2001, with buckets of
 /// four).
 #[inline(always)]
-fn look_at_source<T: BlockTable>(table: &mut T, asked: &Asked<'_>, key: Key) -> Packed {
+fn look_at_source<T: BlockTable>(
+    table: &mut T,
+    asked: &Asked<'_>,
+    key: Key,
+    spared: u64,
+) -> Packed {
     let (one, other) = key.buckets(asked.seed, table.bucket_mask());
     let mut at = probe(table, one, key, T::sources);
     if at == NOWHERE {
@@ -454,8 +503,9 @@ fn look_at_source<T: BlockTable>(table: &mut T, asked: &Asked<'_>, key: Key) -> 
         return Packed::new(PASS);
     };
     let entry = &mut bucket.entries[at as usize & (SLOTS - 1)];
-    let (met, scopes) = (rule(entry, asked, T::add), entry.scopes);
-    look_at_scopes(table, asked, met, scopes)
+    let met = rule(entry, asked, spared, T::add);
+    let scopes = entry.scopes;
+    look_at_scopes(table, asked, spared, (met, scopes))
 }
 
 /// The narrower scopes, where the entry for the source as a whole let the packet pass.
@@ -463,8 +513,8 @@ fn look_at_source<T: BlockTable>(table: &mut T, asked: &Asked<'_>, key: Key) -> 
 fn look_at_scopes<T: BlockTable>(
     table: &mut T,
     asked: &Asked<'_>,
-    met: Packed,
-    scopes: u16,
+    spared: u64,
+    (met, scopes): (Packed, u16),
 ) -> Packed {
     if !met.passes() || scopes == 0 {
         return met;
@@ -474,7 +524,7 @@ fn look_at_scopes<T: BlockTable>(
     };
     let mut i = 0;
     while i < set.entries.len() {
-        let met = rule(&mut set.entries[i], asked, T::add);
+        let met = rule(&mut set.entries[i], asked, spared, T::add);
         if !met.passes() {
             return met;
         }
@@ -499,12 +549,22 @@ fn covers(entry: &BlockEntry, packet: &Packet, now_ns: u64) -> bool {
 /// Rules on a packet and counts it in the entry. The counters are shared between CPUs: `add` is
 /// the caller's way to add to one.
 #[inline(always)]
-fn rule(entry: &mut BlockEntry, asked: &Asked<'_>, add: impl Fn(&mut u64, u64)) -> Packed {
+fn rule(
+    entry: &mut BlockEntry,
+    asked: &Asked<'_>,
+    spared: u64,
+    add: impl Fn(&mut u64, u64),
+) -> Packed {
     let now_ns = asked.now_ns;
     if !covers(entry, asked.packet, now_ns) {
         return Packed::new(PASS);
     }
-    let what = if entry.action == ACTION_RATE_LIMIT {
+    // No branch for each action: the verifier would follow all that comes after once for each.
+    let action = entry.action as u64;
+    if spared >> (action & 63) & 1 != 0 {
+        return Packed::new(PASS);
+    }
+    if entry.action == ACTION_RATE_LIMIT {
         // Generic cell rate algorithm (ITU-T I.371): a token bucket in one number. Two CPUs may
         // race for it; the error is a packet, once.
         let start = if entry.spent_until_ns > now_ns {
@@ -512,15 +572,11 @@ fn rule(entry: &mut BlockEntry, asked: &Asked<'_>, add: impl Fn(&mut u64, u64)) 
         } else {
             now_ns
         };
-        if start - now_ns > entry.burst_ns {
-            OVER_RATE
-        } else {
+        if start - now_ns <= entry.burst_ns {
             entry.spent_until_ns = start + entry.packet_cost_ns;
             return Packed::new(PASS);
         }
-    } else {
-        DROP
-    };
+    }
     // The first, and then every so many.
     let tell = if entry.packets & BLOCK_HIT_MASK == 0 {
         TELL
@@ -530,7 +586,7 @@ fn rule(entry: &mut BlockEntry, asked: &Asked<'_>, add: impl Fn(&mut u64, u64)) 
     add(&mut entry.packets, 1);
     add(&mut entry.bytes, asked.bytes as u64);
     Packed {
-        what: what | tell,
+        what: (action + 1) | tell,
         origin: entry.origin,
     }
 }

@@ -96,6 +96,7 @@ table! {
         Dropped = "dropped": "packets dropped by a block entry",
         WouldDrop = "would_drop": "packets that a block entry would have dropped, were the sensor enforcing",
         RateLimited = "rate_limited": "packets above the rate of a block entry",
+        Quarantined = "quarantined": "packets of new flows of a source in quarantine",
         Allowed = "allowed": "packets of allow-listed sources that a block entry would have met",
         FlowStarted = "flow_started": "flows admitted to the cache",
         FlowEvicted = "flow_evicted": "flows evicted to make room, or closed and followed by another of the same ports; their records are sent",

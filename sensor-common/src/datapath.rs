@@ -250,14 +250,17 @@ where
             return (verdict, hit);
         }
         self.record::<S>(packet, way, arrival);
+        if way == Way::Egress {
+            self.note_sent(packet, Level::Outer, arrival);
+        }
         (verdict, self.notice(packet, arrival))
     }
 
     /// Begins with a packet within a tunnel, after [`Self::process`] took `outer`, which carries it.
     /// True where the tunnel is configured and its sender is to be looked for in the lists
     /// ([`Self::look_up_inner`], [`Self::rule_inner`]). Else anybody wrote its addresses: they are
-    /// neither looked for nor counted as hosts. [`Self::record_inner`], [`Self::count_inner`] and
-    /// [`Self::notice_inner`] are last.
+    /// neither looked for nor counted as hosts. [`Self::record_inner`], [`Self::count_inner`],
+    /// [`Self::note_inner`] and [`Self::notice_inner`] are last.
     ///
     /// Steps of their own, since the kernel has little stack.
     #[inline(always)]
@@ -327,6 +330,26 @@ where
             Share::NotAdmitted => InnerShare::NOT_ADMITTED,
             Share::Later | Share::Due | Share::Packet => InnerShare::PACKET,
         }
+    }
+
+    /// Takes note of a packet within a tunnel that this host sends. Last of its steps but one.
+    #[inline(always)]
+    pub fn note_inner(&mut self, packet: &Packet, way: Way, arrival: &Arrival) {
+        if way == Way::Egress {
+            self.note_sent(packet, Level::Inner, arrival);
+        }
+    }
+
+    /// Takes note of what this host sends, for its flow ([`block::known`]).
+    #[inline(always)]
+    fn note_sent(&mut self, packet: &Packet, level: Level, arrival: &Arrival) {
+        self.blocks.note_sent(&Asked {
+            packet,
+            level,
+            now_ns: arrival.now_ns,
+            bytes: arrival.bytes,
+            seed: self.settings.seed,
+        });
     }
 
     /// Counts a packet within a configured tunnel in the rows of its hosts; of any other there are none.
@@ -474,9 +497,10 @@ where
                 self.counters.event(Event::Allowed, 1, bytes as u64);
                 return Verdict::Pass;
             }
-            (Ruling::Drop | Ruling::OverRate, 0) => Event::WouldDrop,
+            (Ruling::Drop | Ruling::OverRate | Ruling::Quarantined, 0) => Event::WouldDrop,
             (Ruling::Drop, _) => Event::Dropped,
             (Ruling::OverRate, _) => Event::RateLimited,
+            (Ruling::Quarantined, _) => Event::Quarantined,
         };
         self.counters.event(event, 1, bytes as u64);
         if enforce == 0 {

@@ -5,6 +5,7 @@ use core::arch::asm;
 use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
 use sensor_common::Address;
+use sensor_common::block::known::{KnownFlows, spared};
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{self, Asked, BlockTable, Gate, Level, Packed};
 use sensor_common::limits::BLOCK_BUCKETS;
@@ -74,6 +75,21 @@ impl BlockTable for BlockMaps {
     }
 
     #[inline(always)]
+    fn known(&mut self, bucket: u32) -> Option<&mut KnownFlows> {
+        shared(&maps::KNOWN_FLOWS, bucket)
+    }
+
+    #[inline(always)]
+    fn note_sent(&mut self, asked: &Asked<'_>) {
+        sensor_note_sent(asked.now_ns, asked.bytes as u64, asked.level as u64);
+    }
+
+    #[inline(always)]
+    fn spares(&mut self, asked: &Asked<'_>) -> u64 {
+        sensor_spares(asked.now_ns, asked.level as u64)
+    }
+
+    #[inline(always)]
     fn add(counter: &mut u64, amount: u64) {
         // The target has no atomic read-modify-write in `core`.
         // SAFETY: a valid, aligned reference to a map value.
@@ -131,20 +147,8 @@ impl BlockTable for BlockMaps {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sensor_search_blocks(now_ns: u64, bytes: u64, level: u64) -> u64 {
-    let Some(Scratch { packet, inner, .. }) = maps::scratch() else {
+    let Some(asked) = asked(now_ns, bytes, level) else {
         return 0;
-    };
-    let (packet, level) = if level == Level::Outer as u64 {
-        (packet, Level::Outer)
-    } else {
-        (inner, Level::Inner)
-    };
-    let asked = Asked {
-        packet,
-        level,
-        now_ns,
-        bytes: bytes as u32,
-        seed: globals::seed(),
     };
     let found = block::search(&mut BlockMaps, &asked);
     if found.tells()
@@ -154,4 +158,42 @@ pub extern "C" fn sensor_search_blocks(now_ns: u64, bytes: u64, level: u64) -> u
         unsafe { (*last).origin = found.origin };
     }
     found.what
+}
+
+/// The packet at hand, of that level.
+#[inline(always)]
+fn asked<'a>(now_ns: u64, bytes: u64, level: u64) -> Option<Asked<'a>> {
+    let Scratch { packet, inner, .. } = maps::scratch()?;
+    let (packet, level) = if level == Level::Outer as u64 {
+        (packet, Level::Outer)
+    } else {
+        (inner, Level::Inner)
+    };
+    Some(Asked {
+        packet,
+        level,
+        now_ns,
+        bytes: bytes as u32,
+        seed: globals::seed(),
+    })
+}
+
+/// Takes note of the packet at hand, which this host sends.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sensor_note_sent(now_ns: u64, bytes: u64, level: u64) -> u64 {
+    if let Some(asked) = asked(now_ns, bytes, level) {
+        block::note_sent(&mut BlockMaps, &asked);
+    }
+    0
+}
+
+/// The actions that leave the packet at hand alone.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sensor_spares(now_ns: u64, level: u64) -> u64 {
+    match asked(now_ns, 0, level) {
+        Some(asked) => block::spares(&mut BlockMaps, &asked),
+        None => spared::NONE,
+    }
 }

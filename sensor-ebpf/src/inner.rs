@@ -9,7 +9,7 @@ use sensor_common::datapath::{InnerShare, Verdict};
 use sensor_common::event::Notice;
 use sensor_common::flow::Outer;
 
-use crate::blocklist::{BlockMaps, sensor_search_blocks};
+use crate::blocklist::{BlockMaps, sensor_note_sent, sensor_search_blocks};
 use crate::maps::Scratch;
 use crate::{globals, maps, tables};
 
@@ -37,6 +37,9 @@ pub fn inner(way: Way, arrival: &Arrival, verdict: Verdict, is_told: bool) -> By
     if result & PASSES != 0 {
         let share = sensor_record_inner(arrival.now_ns, bytes, ifindex, flags);
         sensor_count_inner(arrival.now_ns, bytes, share, flags);
+        if way == Way::Egress {
+            sensor_note_sent(arrival.now_ns, bytes, Level::Inner as u64);
+        }
         result = if is_told {
             0
         } else {

@@ -6,6 +6,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use sensor_common::Address;
+use sensor_common::block::known::KnownFlows;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{Gate, Packed};
 use sensor_common::counters::{Count, N_COUNTERS};
@@ -71,6 +72,10 @@ pub static BLOCK_SCOPES: Array<ScopeSet> = Array::with_max_entries(1, BPF_F_MMAP
 /// Prefix lengths in use.
 #[map]
 pub static BLOCK_SHAPES: Array<Shape> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Flows that go both ways.
+#[map]
+pub static KNOWN_FLOWS: Array<KnownFlows> = Array::with_max_entries(1, 0);
 
 /// Memory of one CPU.
 #[repr(C)]

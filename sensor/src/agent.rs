@@ -56,7 +56,7 @@ use snapshot::About;
 use socket::Answers;
 
 pub use interfaces::Choice;
-pub use orders::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope};
+pub use orders::{BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope};
 pub use recent::IncidentQuery;
 pub use reload::Reload;
 pub use screen::LogTail;

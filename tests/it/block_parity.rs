@@ -9,7 +9,9 @@ use sensor_capture::drive::Tables as _;
 use sensor_capture::kernel::{BlockArrays, LoadOptions, SharedArray};
 use sensor_capture::software::BlockSet;
 use sensor_common::Pod;
+use sensor_common::block::known::KnownFlows;
 use sensor_common::counters::Event;
+use sensor_common::limits::KNOWN_BUCKETS;
 use sensor_engine::{Scope, from_ip};
 use sensor_respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
 use sensor_tests::frames::{Dice, random_frame};
@@ -25,8 +27,8 @@ fn all<T: Pod>(array: &SharedArray<T>) -> Vec<T> {
         .collect()
 }
 
-/// Copies the kernel's arrays into plain memory.
-fn image(arrays: &BlockArrays, allowed: &[IpNet]) -> BlockSet {
+/// Copies the kernel's arrays into plain memory, beside the flows that are known there.
+fn image(arrays: &BlockArrays, allowed: &[IpNet], known: Vec<KnownFlows>) -> BlockSet {
     BlockSet {
         gate: arrays.gate.copy(0, 0).unwrap(),
         block_filter: all(&arrays.block_filter),
@@ -36,6 +38,7 @@ fn image(arrays: &BlockArrays, allowed: &[IpNet]) -> BlockSet {
         prefixes: all(&arrays.prefixes),
         scopes: all(&arrays.scopes),
         shapes: all(&arrays.shapes),
+        known,
         ..BlockSet::default()
     }
 }
@@ -84,7 +87,8 @@ fn request(dice: &mut Dice) -> Request {
             local_port: *dice.pick(&[0, 0, 53, 80, 443]),
         },
     };
-    let measure = match dice.below(3) {
+    let measure = match dice.below(4) {
+        1 => Measure::Quarantine,
         0 => Measure::RateLimit {
             packets_per_s: 1 + dice.below(30) as u32,
         },
@@ -99,7 +103,22 @@ fn request(dice: &mut Dice) -> Request {
             number: dice.roll(),
         },
         reason: Arc::from("test"),
+        is_proven: true,
     }
+}
+
+/// The frame with its ends the other way round, where they are in plain sight.
+fn answer(frame: &[u8]) -> Option<Vec<u8>> {
+    let (addresses, length) = match (frame.get(12..14)?, frame.get(14)?) {
+        ([0x08, 0x00], 0x45) => (26, 4),
+        ([0x86, 0xdd], _) => (22, 16),
+        _ => return None,
+    };
+    let mut frame = frame.to_vec();
+    let (ports, end) = (addresses + 2 * length, addresses + 2 * length + 4);
+    frame.get_mut(addresses..ports)?.rotate_left(length);
+    frame.get_mut(ports..end)?.rotate_left(2);
+    Some(frame)
 }
 
 fn agree_by(seed: u64, enforce: u32) {
@@ -119,6 +138,8 @@ fn agree_by(seed: u64, enforce: u32) {
     blocks.open_gate();
     let mut dice = Dice(seed);
     let (mut at_ns, mut n_hit) = (START, 0);
+    let mut known = vec![KnownFlows::default(); KNOWN_BUCKETS as usize];
+    let mut last = Vec::new();
     for _ in 0..40 {
         for _ in 0..dice.below(8) {
             match blocks.add(&request(&mut dice), at_ns) {
@@ -129,12 +150,23 @@ fn agree_by(seed: u64, enforce: u32) {
         if dice.below(3) == 0 {
             blocks.expire(at_ns);
         }
-        *twin.software.blocks() = image(&arrays, &allowed);
+        *twin.software.blocks() = image(&arrays, &allowed, known);
         for _ in 0..150 {
             at_ns += dice.below(20_000_000) as u64;
-            twin.feed(&Case::ingress(at_ns, random_frame(&mut dice)))
-                .unwrap();
+            // A frame, the same once more, or an answer.
+            let frame = match dice.below(4) {
+                0 => random_frame(&mut dice),
+                1 => answer(&last).unwrap_or_else(|| random_frame(&mut dice)),
+                2 => last.clone(),
+                _ => random_frame(&mut dice),
+            };
+            last.clone_from(&frame);
+            let case = Case::ingress(at_ns, frame);
+            let is_answer = dice.below(3) == 0;
+            let case = if is_answer { case.outgoing(1) } else { case };
+            twin.feed(&case).unwrap();
         }
+        known = std::mem::take(&mut twin.software.blocks().known);
         n_hit += compare(&arrays, twin.software.blocks());
     }
     twin.compare().unwrap();

@@ -13,6 +13,7 @@ use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_common::datapath::Verdict;
 use sensor_common::event::Kind;
+use sensor_common::limits::SCOPE_SETS;
 use sensor_common::packet::protocol;
 use sensor_engine::Scope;
 use sensor_respond::{Allowlist, BlockError, Blocklist, Measure, Origin, Request, parse_network};
@@ -60,6 +61,7 @@ fn request(target: &str, scope: Scope, measure: Measure, ttl_s: u64) -> Request 
         ttl: Duration::from_secs(ttl_s),
         origin: Origin::Operator { uid: 0 },
         reason: Arc::from("test"),
+        is_proven: true,
     }
 }
 
@@ -389,6 +391,92 @@ fn limits_the_rate_and_lets_a_second_through_at_once() {
     assert_eq!(lists.twin.kernel.event(Event::Dropped).packets, 0);
 }
 
+/// A segment or datagram between a client's port 4,000 and our port 80.
+fn between(source: &str, is_ours: bool, protocol: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let ports = if is_ours { (80, 4_000) } else { (4_000, 80) };
+    let (transport, sum_at) = match protocol {
+        protocol::UDP => (frames::udp(ports, payload), 6),
+        _ => (frames::tcp(ports, flags, payload), 16),
+    };
+    let ends = |ours: IpAddr| match (ours, source.parse().unwrap(), is_ours) {
+        (ours, theirs, true) => (ours, theirs),
+        (ours, theirs, false) => (theirs, ours),
+    };
+    if source.contains(':') {
+        let ours = Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 1);
+        let (IpAddr::V6(from), IpAddr::V6(to)) = ends(ours.into()) else {
+            panic!("{source}")
+        };
+        return ethernet(IPV6, &ipv6_between(protocol, [from, to], transport, sum_at));
+    }
+    let (IpAddr::V4(from), IpAddr::V4(to)) = ends(IpAddr::from([198, 51, 100, 1])) else {
+        panic!("{source}")
+    };
+    ipv4::packet(protocol, from.octets(), to.octets(), &transport)
+}
+
+/// Live sessions of an address that somebody else forges go on; nothing new comes in from it.
+#[test]
+fn flows_that_go_both_ways_pass_a_limit_and_a_quarantine() {
+    const ACK: u8 = 0x10;
+    let mut lists = lists();
+    let limit = Measure::RateLimit { packets_per_s: 1 };
+    let both = [protocol::TCP, protocol::UDP];
+    for (source, measure) in [
+        ("192.0.2.7", Measure::Quarantine),
+        ("192.0.2.8", limit),
+        ("2001:db8::7", Measure::Quarantine),
+        ("2001:db8::8", limit),
+    ] {
+        let arrives = |lists: &mut Lists, protocol, flags| {
+            let frame = between(source, false, protocol, flags, &[1; 8]);
+            lists.twin.run_ingress(&Case::ingress(NOW, frame)).unwrap()
+        };
+        let leaves = |lists: &mut Lists, protocol, flags, payload: &[u8]| {
+            let frame = between(source, true, protocol, flags, payload);
+            let case = Case::ingress(NOW, frame).outgoing(1);
+            lists.twin.run_egress(&case).unwrap();
+        };
+        lists.add(&request(source, ALL, measure, 60)).unwrap();
+        if measure == limit {
+            assert_eq!(arrives(&mut lists, protocol::TCP, SYN), Verdict::Pass);
+        }
+        for protocol in both {
+            assert_eq!(arrives(&mut lists, protocol, ACK), Verdict::Drop);
+        }
+        // A handshake that somebody forges brings no more than this about.
+        leaves(&mut lists, protocol::TCP, SYN | ACK, &[]);
+        leaves(&mut lists, protocol::TCP, ACK, &[]);
+        assert_eq!(arrives(&mut lists, protocol::TCP, ACK), Verdict::Drop);
+        for protocol in both {
+            leaves(&mut lists, protocol, ACK, b"answer");
+        }
+        for protocol in both {
+            for _ in 0..30 {
+                assert_eq!(
+                    arrives(&mut lists, protocol, ACK),
+                    Verdict::Pass,
+                    "{source}"
+                );
+            }
+        }
+        assert_eq!(arrives(&mut lists, protocol::TCP, SYN), Verdict::Drop);
+    }
+    let events = [Event::Quarantined, Event::RateLimited];
+    let counts = events.map(|event| lists.twin.kernel.event(event).packets);
+    assert_eq!(counts, [8, 8]);
+    assert_eq!(lists.packets("192.0.2.7"), 4);
+    // And a monitor says what it would do.
+    lists.blocks.state().enforce = 0;
+    lists.blocks.open_gate();
+    assert_eq!(
+        lists.sent("192.0.2.7", only(protocol::TCP, 80), NOW),
+        Verdict::Pass
+    );
+    assert_eq!(lists.twin.kernel.event(Event::WouldDrop).packets, 1);
+    assert_eq!(lists.packets("192.0.2.7"), 5);
+}
+
 #[test]
 fn the_allow_list_comes_first() {
     let mut lists = lists();
@@ -635,4 +723,40 @@ fn an_operators_block_is_neither_shortened_nor_renamed_by_an_automatic_one() {
     let mut all = lists.blocks.list();
     let last = all.find(|listed| listed.target.to_string().starts_with("198.51.100.9"));
     assert_eq!(last.unwrap().expires_ns, NOW + 300 * SECOND);
+}
+
+/// A forger has a quarter of the room for scopes, and takes none of the others'.
+#[test]
+fn entries_about_sources_never_proven_give_way_among_themselves() {
+    let mut lists = lists();
+    let limit = Measure::RateLimit { packets_per_s: 100 };
+    let web = only(protocol::TCP, 80);
+    let share = SCOPE_SETS / 4;
+    let asked = |n: u32, is_proven| Request {
+        scope: web,
+        is_proven,
+        target: IpAddr::V4(std::net::Ipv4Addr::from(0x0a00_0000 + n)).into(),
+        ..automatic("192.0.2.1", limit, 300 + u64::from(n) / 100)
+    };
+    for n in 0..100 {
+        lists.add(&asked(1_000_000 + n, true)).unwrap();
+    }
+    for n in 0..5 * share {
+        lists.add(&asked(n, false)).unwrap();
+    }
+    assert_eq!(lists.blocks.len() as u32, 100 + share);
+    let n_evicted = lists.blocks.take_evicted().len() as u32;
+    assert_eq!(n_evicted, 4 * share);
+    let real = lists.blocks.list().filter(|listed| {
+        let first: IpAddr = "10.15.66.64".parse().unwrap();
+        listed.target.addr() >= first
+    });
+    assert_eq!(real.count(), 100, "those proven real");
+    // A full table takes what is proven all the same, and an operator's word.
+    for n in 0..SCOPE_SETS {
+        lists.add(&asked(2_000_000 + n, true)).unwrap();
+    }
+    lists.block_only("192.0.2.99", web).unwrap();
+    assert_eq!(lists.sent("192.0.2.99", web, NOW), Verdict::Drop);
+    assert!(lists.blocks.len() as u32 <= SCOPE_SETS);
 }

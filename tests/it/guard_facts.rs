@@ -83,6 +83,7 @@ impl Sensor {
             ttl: Duration::from_secs(60),
             origin: Origin::Operator { uid: 0 },
             reason: Arc::from("test"),
+            is_proven: true,
         })
     }
 }

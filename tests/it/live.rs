@@ -110,43 +110,72 @@ fn detects_an_icmp_flood() {
     detects("hping3 -q --icmp -i u200 -c 15000 10.99.2.1", "icmp_flood");
 }
 
-/// Has the server serve the attacker once: its address is no forgery, so it may be dropped.
-pub(crate) fn serve_attacker(network: &Network) {
-    let _server = network.start("server", "iperf3 -s -1").unwrap();
-    let served = sensor_tests::wait_until(LIMIT, || {
-        network.run("attacker", "iperf3 -c 10.99.2.1 -n 1K").ok()
-    });
-    served.expect("the attacker was served");
-}
+/// A server that refuses every login.
+const LOGIN_SERVER: &str = "import socket
+listener = socket.create_server(('10.99.2.1', 21))
+while True:
+    there, _ = listener.accept()
+    there.settimeout(2)
+    try:
+        there.sendall(b'220 ready\\r\\n')
+        while (line := there.recv(200)):
+            is_user = line.startswith(b'USER')
+            there.sendall(b'331 password?\\r\\n' if is_user else b'530 Login incorrect.\\r\\n')
+    except OSError:
+        pass
+";
 
-pub(crate) fn wait_drop(sensor: &Running) -> serde_json::Value {
-    let is_drop = |v: &serde_json::Value| v["decision.action"] == "drop";
-    let decision = sensor.wait_for(LIMIT, is_drop);
-    decision.unwrap_or_else(|| panic!("no drop: {}", sensor.log()))
-}
+/// Somebody who guesses there.
+const GUESSER: &str = "import socket, time
+while True:
+    try:
+        there = socket.create_connection(('10.99.2.1', 21), timeout=1)
+        there.recv(200)
+        for _ in range(3):
+            for line in (b'USER root\\r\\n', b'PASS secret\\r\\n'):
+                there.sendall(line)
+                there.recv(200)
+        there.close()
+    except OSError:
+        time.sleep(0.2)
+";
 
+/// Guessing takes complete connections, and is told no: nobody does that in another's name.
 #[test]
-fn enforcement_drops_a_proven_attacker_and_spares_the_client() {
+fn enforcement_stops_a_guesser_and_spares_the_client() {
     let (network, mut sensor) = up("--mode enforce");
-    serve_attacker(&network);
-    let _flood = network
-        .start("attacker", "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1")
-        .unwrap();
-    let decision = wait_drop(&sensor);
+    let folder = std::env::temp_dir().join(format!("sensor-live-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).unwrap();
+        format!("python3 {}", folder.join(name).display())
+    };
+    let server = program("server.py", LOGIN_SERVER);
+    let _server = network.start("server", &server).unwrap();
+    let guesser = program("guesser.py", GUESSER);
+    let _guesser = network.start("attacker", &guesser).unwrap();
+    let is_stop = |v: &serde_json::Value| {
+        v["decision.action"] == "quarantine" || v["decision.action"] == "drop"
+    };
+    let decision = sensor.wait_for(LIMIT, is_stop);
+    let decision = decision.unwrap_or_else(|| panic!("not stopped: {}", sensor.log()));
     assert_eq!(decision["decision.target"], "10.99.2.2");
+    assert_eq!(decision["decision.port"], 21);
     assert_eq!(decision["decision.outcome"], "applied");
     assert_eq!(decision["guard"], "allowed");
-    let answered = network.run("client", "ping -c 3 -i 0.2 -W 2 10.99.1.1");
-    assert!(answered.is_ok(), "{answered:?}");
-    let ping = network.run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1");
-    assert!(ping.is_err(), "the attacker still gets answers");
+    for (host, target) in [("client", "10.99.1.1"), ("attacker", "10.99.2.1")] {
+        let answered = network.run(host, &format!("ping -c 3 -i 0.2 -W 2 {target}"));
+        assert!(answered.is_ok(), "{host}: {answered:?}");
+    }
+    let begin = "import socket; socket.create_connection(('10.99.2.1', 21), timeout=1)";
+    let begin = program("begin.py", begin);
+    assert!(network.run("attacker", &begin).is_err(), "he goes on");
     let summary = sensor.stop().unwrap();
-    assert!(
-        summary["events"]["dropped"].as_u64().unwrap() > 0,
-        "{summary}"
-    );
-    let ping = network.run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1");
-    assert!(ping.is_ok(), "the drop outlived the sensor: {ping:?}");
+    let stopped = ["dropped", "quarantined"].map(|event| summary["events"][event].as_u64());
+    assert!(stopped.iter().any(|n| *n > Some(0)), "{summary}");
+    let again = sensor_tests::wait_until(LIMIT, || network.run("attacker", &begin).ok());
+    assert!(again.is_some(), "the block outlived the sensor");
+    let _gone = std::fs::remove_dir_all(&folder);
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod fragments;
 mod full_disk;
 mod guard;
 mod guard_facts;
+mod harm;
 mod headers;
 mod interfaces;
 mod live;

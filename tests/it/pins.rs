@@ -9,10 +9,7 @@ use std::time::Duration;
 
 use sensor_tests::{Network, Running, needs_root, run, wait_until};
 
-use crate::live::{serve_attacker, wait_drop};
-
 const LIMIT: Duration = Duration::from_secs(20);
-const FLOOD: &str = "hping3 -q -S -p 80 -i u100 -c 60000 10.99.2.1";
 
 /// A mounted BPF file system with a configuration beside it.
 pub struct Bpffs(PathBuf);
@@ -66,6 +63,13 @@ impl Drop for Bpffs {
     }
 }
 
+/// Has the attacker blocked.
+fn block(sensor: &Running, ttl: &str) {
+    let blocked = sensor.ask(&format!("block add 10.99.2.2 --ttl {ttl}"));
+    let blocked = blocked.unwrap();
+    assert!(blocked.status.success(), "{blocked:?}");
+}
+
 fn answers(network: &Network, host: &str, server: &str) -> bool {
     network
         .run(host, &format!("ping -c 2 -i 0.2 -W 1 {server}"))
@@ -85,9 +89,7 @@ fn a_killed_agent_leaves_its_blocks_and_the_next_adopts_them() {
         "client-ingress",
     ];
     assert_eq!(bpffs.pins(), all, "{}", first.log());
-    serve_attacker(&network);
-    let _flood = network.start("attacker", FLOOD).unwrap();
-    wait_drop(&first);
+    block(&first, "10m");
     first.kill().unwrap();
 
     assert!(
@@ -354,11 +356,7 @@ fn blocks_of_a_killed_agent_end_in_time() {
     let bpffs = Bpffs::new("expire", "[engine.decide]\nttl = \"15s\"\n");
     let network = Network::new().unwrap();
     let mut sensor = Running::start(&network, &bpffs.arguments()).unwrap();
-    serve_attacker(&network);
-    let _flood = network
-        .start("attacker", "hping3 -q -S -p 80 -i u100 -c 20000 10.99.2.1")
-        .unwrap();
-    wait_drop(&sensor);
+    block(&sensor, "15s");
     sensor.kill().unwrap();
     assert!(
         !answers(&network, "attacker", "10.99.2.1"),
@@ -376,9 +374,7 @@ fn enforcement_stays_after_a_stop_where_configured() {
     let bpffs = Bpffs::new("keep", "keep_on_stop = true\n");
     let network = Network::new().unwrap();
     let mut sensor = Running::start(&network, &bpffs.arguments()).unwrap();
-    serve_attacker(&network);
-    let _flood = network.start("attacker", FLOOD).unwrap();
-    wait_drop(&sensor);
+    block(&sensor, "10m");
     sensor.stop().unwrap();
     assert_eq!(bpffs.pins().len(), 4);
     assert!(

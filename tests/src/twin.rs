@@ -207,7 +207,11 @@ impl Twin {
         }
     }
 
-    fn run_egress(&mut self, case: &Case) -> Result<Verdict> {
+    /// Gives an outgoing frame to the kernel alone.
+    ///
+    /// # Errors
+    /// When the kernel can't run the frame.
+    pub fn run_egress(&mut self, case: &Case) -> Result<Verdict> {
         let mut context = [0; SK_BUFF_BYTES];
         let at_ns = case.at_ns.to_ne_bytes();
         context[sk_buff::TSTAMP..sk_buff::TSTAMP + 8].copy_from_slice(&at_ns);

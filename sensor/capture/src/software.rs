@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use sensor_common::arrival::{Arrival, Way};
+use sensor_common::block::known::KnownFlows;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{self, Asked, BlockTable, Gate, Packed};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
@@ -208,6 +209,8 @@ pub struct BlockSet {
     pub prefixes: Vec<SourceBucket>,
     pub scopes: Vec<ScopeSet>,
     pub shapes: Vec<Shape>,
+    /// Flows that go both ways; none where no list is in force, as in a replay.
+    pub known: Vec<KnownFlows>,
     /// Origin of the hit that was last to be told.
     pub told: u64,
 }
@@ -241,6 +244,17 @@ impl BlockTable for BlockSet {
     }
     fn shape(&self, index: u32) -> Option<Shape> {
         self.shapes.get(index as usize).copied()
+    }
+    fn known(&mut self, bucket: u32) -> Option<&mut KnownFlows> {
+        self.known.get_mut(bucket as usize)
+    }
+    fn note_sent(&mut self, asked: &Asked<'_>) {
+        if !self.known.is_empty() {
+            block::note_sent(self, asked);
+        }
+    }
+    fn spares(&mut self, asked: &Asked<'_>) -> u64 {
+        block::spares(self, asked)
     }
     fn add(counter: &mut u64, amount: u64) {
         *counter += amount;
@@ -496,6 +510,7 @@ impl Software {
             let outer = Outer::of(packet);
             let share = path.record_inner::<Unshared>(&mut inner, &outer, way, arrival);
             path.count_inner::<Unshared>(&inner, way, arrival, share);
+            path.note_inner(&inner, way, arrival);
             if !is_told {
                 notice = path.notice_inner(&inner, arrival);
             }

@@ -1,11 +1,13 @@
 //! Decide stage: findings in, incidents and decisions out.
 
 mod confidence;
+mod crowd;
 mod decision;
 mod except;
 mod explain;
 mod incident;
 mod local;
+mod room;
 mod withheld;
 
 pub use self::confidence::{Confidence, Lowered};
@@ -19,9 +21,11 @@ pub use self::withheld::{NotDecided, Withheld};
 use sensor_common::{hash_address, mix};
 
 use self::confidence::Reliability;
+use self::crowd::Crowds;
 use self::decision::Decider;
 use self::explain::explain;
 use self::incident::Case;
+use self::room::Room;
 use crate::address::{Seeded, Table};
 use crate::config::{Config, DecideConfig, SECOND_NS};
 use crate::detect::{Entity, Family, Finding, Profile};
@@ -45,7 +49,9 @@ impl DecideEvent {
 #[derive(Debug)]
 pub(crate) struct DecideStage {
     config: DecideConfig,
-    cases: Table<(Family, Entity), Case>,
+    cases: Table<room::Key, Case>,
+    room: Room,
+    crowds: Crowds,
     decider: Decider,
     reliability: Reliability,
     /// Profiles of the window that is over, until its findings are taken.
@@ -65,6 +71,8 @@ impl DecideStage {
         Self {
             config: decide.clone(),
             cases: Table::with_hasher(Seeded(hash_seed)),
+            room: Room::new(decide.max_incidents, hash_seed),
+            crowds: Crowds::new(hash_seed),
             decider: Decider::new(decide, local, hash_seed),
             reliability: Reliability::default(),
             profiles: Vec::new(),
@@ -88,6 +96,7 @@ impl DecideStage {
             capacity: self.config.max_incidents as u64,
             n_shed: self.n_shed,
         });
+        self.crowds.tables(out);
         self.decider.tables(out);
     }
 
@@ -132,6 +141,14 @@ impl DecideStage {
         self.profiles = profiles;
     }
 
+    /// Notes findings that belong together before any of them is taken: whose victim is flooded from
+    /// addresses that somebody made up is known then, whatever their order.
+    pub(crate) fn note(&mut self, at_ns: u64, findings: &[Finding]) {
+        for finding in findings {
+            self.decider.note_spoofed(at_ns, finding);
+        }
+    }
+
     /// Takes a finding; the ledger tells the standing of those that it blames.
     pub(crate) fn take(
         &mut self,
@@ -140,17 +157,23 @@ impl DecideStage {
         ledger: &Ledger,
         out: &mut Vec<DecideEvent>,
     ) {
+        let is_open = self.cases.contains_key(&(finding.family, finding.entity));
+        let crowd = if is_open {
+            None
+        } else {
+            self.crowds.join(at_ns, finding, ledger)
+        };
+        let finding = crowd.as_ref().unwrap_or(finding);
         let key = (finding.family, finding.entity);
         let is_of_others = |case: &Case| case.is_of_others(finding);
-        if self.cases.get(&key).is_some_and(is_of_others)
-            && let Some(mut ended) = self.cases.swap_remove(&key)
-        {
-            out.push(DecideEvent::incident(ended.close()));
+        if self.cases.get(&key).is_some_and(is_of_others) {
+            self.end(&key, out);
         }
+        let is_proven = self.is_proven(at_ns, finding, ledger);
         if !self.cases.contains_key(&key) {
-            if self.cases.len() >= self.config.max_incidents {
+            if let Some(other) = self.room.must_go(is_proven) {
                 self.n_shed = self.n_shed.saturating_add(1);
-                return;
+                self.end(&other, out);
             }
             self.sequence = self.sequence.wrapping_add(1);
             let id = incident_id(self.sequence, finding);
@@ -167,6 +190,8 @@ impl DecideStage {
             .of_drift(finding)
             .of_learned(finding);
         case.take(at_ns, finding, confidence, self.config.n_listed);
+        let severity = case.incident().severity;
+        self.room.note(key, self.sequence, is_proven, severity);
         let decided = self.decider.decide(at_ns, case.incident(), finding, ledger);
         let made = decided.decisions.iter().map(|made| made.target);
         case.note(made, &decided.withheld, self.config.n_listed);
@@ -177,13 +202,32 @@ impl DecideStage {
         out.extend(decisions.map(DecideEvent::Decision));
     }
 
+    /// True where the addresses are there: hosts of ours, or sources that are proven real.
+    fn is_proven(&self, at_ns: u64, finding: &Finding, ledger: &Ledger) -> bool {
+        match finding.entity {
+            Entity::Victim(address) | Entity::Source(address) => {
+                self.decider.is_local(at_ns, &address) || ledger.is_real(&address)
+            }
+            Entity::Station(_) => false,
+        }
+    }
+
+    /// Closes an incident.
+    fn end(&mut self, key: &room::Key, out: &mut Vec<DecideEvent>) {
+        self.room.remove(key);
+        if let Some(mut ended) = self.cases.swap_remove(key) {
+            out.push(DecideEvent::incident(ended.close()));
+        }
+    }
+
     /// Closes what went quiet.
     pub(crate) fn tick(&mut self, at_ns: u64, out: &mut Vec<DecideEvent>) {
         self.reliability.note_time(at_ns);
-        let config = &self.config;
-        self.cases.retain(|_, case| {
+        let (config, room) = (&self.config, &mut self.room);
+        self.cases.retain(|key, case| {
             let is_open = !case.is_quiet(at_ns, config.close_ns);
             if !is_open {
+                room.remove(key);
                 out.push(DecideEvent::incident(case.close()));
             } else if let Some(incident) = case.publish(at_ns, config.update_ns) {
                 out.push(DecideEvent::incident(incident));
@@ -201,6 +245,7 @@ impl DecideStage {
             out.push(DecideEvent::incident(case.close()));
         }
         self.cases.clear();
+        self.room.clear();
     }
 }
 

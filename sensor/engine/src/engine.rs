@@ -491,6 +491,7 @@ impl Engine {
     }
 
     fn conclude(&mut self, at_ns: u64, findings: Vec<Finding>, out: &mut Vec<Output>) {
+        self.decide.note(at_ns, &findings);
         for mut finding in findings {
             if self.omit_detectors && finding.detector != Detector::Models {
                 continue;

@@ -66,7 +66,7 @@ pub struct Watcher {
     pub alarms: Vec<Alarm>,
     pub n_flows: u64,
     pub n_decisions: u64,
-    /// Decisions to drop packets.
+    /// Decisions to drop packets, at least those of new flows.
     pub n_drops: u64,
     scores: Scores,
     windows: Vec<PairVector>,
@@ -128,7 +128,7 @@ impl Listener for Watcher {
                 Output::FlowEnd(_) => self.n_flows += 1,
                 Output::Decision(decision) => {
                     self.n_decisions += 1;
-                    self.n_drops += u64::from(decision.action == Action::Drop);
+                    self.n_drops += u64::from(decision.action > Action::RateLimit);
                 }
                 Output::Score(score) => self.scores.take(&score),
                 Output::Window(window, _) => self.windows.push(*window),

@@ -41,6 +41,7 @@ impl From<sensor_engine::Action> for Action {
     fn from(action: sensor_engine::Action) -> Self {
         match action {
             sensor_engine::Action::Drop => Self::Drop,
+            sensor_engine::Action::Quarantine => Self::Quarantine,
             sensor_engine::Action::RateLimit => Self::Limit,
         }
     }

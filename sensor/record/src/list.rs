@@ -14,24 +14,26 @@ use crate::origin::Origin;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "action")]
 pub enum Measure {
+    /// Everything is dropped.
     Drop,
-    /// Lets through so many packets a second, and as many at once.
-    RateLimit {
-        packets_per_s: u32,
-    },
+    /// Flows that go both ways pass; nothing new does.
+    Quarantine,
+    /// Flows that go both ways pass, and of the rest so many packets a second, and as many at once.
+    RateLimit { packets_per_s: u32 },
 }
 
 impl Measure {
     pub const fn action(self) -> Action {
         match self {
             Self::Drop => Action::Drop,
+            Self::Quarantine => Action::Quarantine,
             Self::RateLimit { .. } => Action::Limit,
         }
     }
 
     pub const fn rate_packets_per_s(self) -> Option<u32> {
         match self {
-            Self::Drop => None,
+            Self::Drop | Self::Quarantine => None,
             Self::RateLimit { packets_per_s } => Some(packets_per_s),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sensor_common::block::list::{Key, MAX_SHAPES, SCOPES_PER_SOURCE, SHAPES_V6, ScopeSet, Shape};
 use sensor_common::block::prefilter::BLOCK_PLANES;
-use sensor_common::block::{ACTION_DROP, ACTION_NONE, ACTION_RATE_LIMIT, BlockEntry, Gate, LAYOUT};
+use sensor_common::block::{
+    ACTION_DROP, ACTION_NONE, ACTION_QUARANTINE, ACTION_RATE_LIMIT, BlockEntry, Gate, LAYOUT,
+};
 use sensor_common::limits::BLOCK_ENTRIES;
 use sensor_engine::{Scope, from_ip};
 
@@ -26,7 +28,14 @@ struct Note {
     expires_ns: u64,
     origin: Arc<Origin>,
     reason: Arc<str>,
+    is_proven: bool,
 }
+
+/// Part of the sets of scopes that entries about never proven sources share: whoever makes addresses up
+/// leaves room for entries about others.
+const UNPROVEN_SHARE: usize = 4;
+/// Entries that give way to one: each frees the set of scopes of one source, where that has no other.
+const MOST_EVICTED: usize = 16;
 
 type Name = (IpNet, Scope);
 
@@ -40,6 +49,7 @@ impl Note {
             let left = Duration::from_nanos(self.expires_ns.saturating_sub(now_ns));
             merged.ttl = merged.ttl.max(left);
         }
+        merged.is_proven |= self.is_proven;
         if self.origin.is_kept() && !request.origin.is_kept() {
             merged.measure = self.measure;
             merged.origin = Origin::clone(&self.origin);
@@ -62,6 +72,12 @@ pub struct Blocklist {
     /// Entries of each prefix length: IPv4, then IPv6, by the length as in IPv6.
     n_per_length: [[u32; 128]; 2],
     notes: BTreeMap<Name, Note>,
+    /// Entries by decisions, in the order in which they give way: those about never proven sources before
+    /// others, then by expiry.
+    automatic: BTreeSet<(bool, u64, Name)>,
+    n_unproven: usize,
+    /// Entries that gave way, for the caller to tell.
+    evicted: Vec<Listed>,
     /// Entries by time of expiry; one that was renewed or removed is still in here and passed over.
     expiry: BinaryHeap<Reverse<(u64, Name)>>,
 }
@@ -82,6 +98,9 @@ impl Blocklist {
             shapes: arrays.shapes,
             n_per_length: [[0; 128]; 2],
             notes: BTreeMap::new(),
+            automatic: BTreeSet::new(),
+            n_unproven: 0,
+            evicted: Vec::new(),
             expiry: BinaryHeap::new(),
         };
         (list.state.seed, list.state.layout) = (seed, LAYOUT);
@@ -135,13 +154,48 @@ impl Blocklist {
             expires_ns: entry.expires_ns,
             origin: Arc::new(Origin::Adopted { number }),
             reason: Arc::from(reason),
+            is_proven: true,
         };
         self.insert_note((target, scope), note);
     }
 
     fn insert_note(&mut self, name: Name, note: Note) {
+        self.forget_note(&name);
         self.expiry.push(Reverse((note.expires_ns, name)));
+        if matches!(*note.origin, Origin::Incident { .. }) {
+            self.automatic
+                .insert((note.is_proven, note.expires_ns, name));
+            self.n_unproven += usize::from(!note.is_proven);
+        }
         self.notes.insert(name, note);
+    }
+
+    fn forget_note(&mut self, name: &Name) {
+        let Some(note) = self.notes.remove(name) else {
+            return;
+        };
+        let place = (note.is_proven, note.expires_ns, *name);
+        if self.automatic.remove(&place) && !note.is_proven {
+            self.n_unproven = self.n_unproven.saturating_sub(1);
+        }
+    }
+
+    /// Takes out the entry by a decision that is first to give way; false where there is none.
+    fn evict(&mut self) -> bool {
+        let Some((_, _, (target, scope))) = self.automatic.first().copied() else {
+            return false;
+        };
+        match self.remove(&target, scope) {
+            Ok(listed) => self.evicted.push(listed),
+            // Not to be found: its note alone is left.
+            Err(_) => self.forget_note(&(target, scope)),
+        }
+        true
+    }
+
+    /// Entries that gave way since the last call.
+    pub fn take_evicted(&mut self) -> Vec<Listed> {
+        std::mem::take(&mut self.evicted)
     }
 
     fn table(&self, length: u8) -> &Table {
@@ -211,7 +265,25 @@ impl Blocklist {
         n_added
     }
 
+    /// Makes an entry; where there is no room, those by decisions give way.
     fn put(&mut self, request: &Request, now_ns: u64) -> Result<(), BlockError> {
+        let name = (canonical(&request.target), request.scope);
+        let share = self.scopes.len() / UNPROVEN_SHARE;
+        if !request.is_proven && !self.notes.contains_key(&name) && self.n_unproven >= share {
+            self.evict();
+        }
+        let mut done = self.try_put(request, now_ns);
+        for _ in 0..MOST_EVICTED {
+            let is_full = matches!(done, Err(BlockError::Full { .. }));
+            if !is_full || !self.evict() {
+                break;
+            }
+            done = self.try_put(request, now_ns);
+        }
+        done
+    }
+
+    fn try_put(&mut self, request: &Request, now_ns: u64) -> Result<(), BlockError> {
         let target = canonical(&request.target);
         let name = (target, request.scope);
         // Looked at as it was asked for: nothing bad is made good by what is there.
@@ -240,6 +312,7 @@ impl Blocklist {
             expires_ns: entry.expires_ns,
             origin: Arc::new(request.origin.clone()),
             reason: Arc::clone(&request.reason),
+            is_proven: request.is_proven,
         };
         self.insert_note(name, note);
         Ok(())
@@ -362,7 +435,7 @@ impl Blocklist {
         let listed = self
             .listed(&(target, scope))
             .ok_or(BlockError::NotListed { target })?;
-        self.notes.remove(&(target, scope));
+        self.forget_note(&(target, scope));
         self.take_out(&target, scope);
         self.open_gate();
         Ok(listed)
@@ -515,13 +588,16 @@ const fn scope_of(entry: &BlockEntry) -> Scope {
 }
 
 fn measure_of(entry: &BlockEntry) -> Measure {
-    if entry.action == ACTION_RATE_LIMIT {
-        let per_s = 1_000_000_000 / entry.packet_cost_ns.max(1);
-        return Measure::RateLimit {
-            packets_per_s: u32::try_from(per_s).unwrap_or(u32::MAX),
-        };
+    match entry.action {
+        ACTION_RATE_LIMIT => {
+            let per_s = 1_000_000_000 / entry.packet_cost_ns.max(1);
+            Measure::RateLimit {
+                packets_per_s: u32::try_from(per_s).unwrap_or(u32::MAX),
+            }
+        }
+        ACTION_QUARANTINE => Measure::Quarantine,
+        _ => Measure::Drop,
     }
-    Measure::Drop
 }
 
 fn family(target: &IpNet) -> usize {
@@ -557,6 +633,7 @@ fn entry_of(request: &Request, target: &IpNet, now_ns: u64) -> Result<BlockEntry
     }
     let (action, packet_cost_ns) = match request.measure {
         Measure::Drop => (ACTION_DROP, 0),
+        Measure::Quarantine => (ACTION_QUARANTINE, 0),
         Measure::RateLimit { packets_per_s } => {
             let cost = 1_000_000_000u32.checked_div(packets_per_s);
             let cost = cost.filter(|cost| *cost > 0);
@@ -572,7 +649,7 @@ fn entry_of(request: &Request, target: &IpNet, now_ns: u64) -> Result<BlockEntry
         packet_cost_ns: packet_cost_ns.into(),
         // As much at once as in a second, less the packet that is let through at no tokens.
         burst_ns: match request.measure {
-            Measure::Drop => 0,
+            Measure::Drop | Measure::Quarantine => 0,
             Measure::RateLimit { .. } => 1_000_000_000 - u64::from(packet_cost_ns),
         },
         origin: request.origin.number(),

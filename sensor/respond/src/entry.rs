@@ -21,6 +21,8 @@ pub struct Request {
     pub ttl: Duration,
     pub origin: Origin,
     pub reason: Arc<str>,
+    /// The source is proven real, or a person or a list names it: nobody made the address up.
+    pub is_proven: bool,
 }
 
 /// An entry of the block-list.

@@ -731,6 +731,13 @@ impl KernelRespond {
             &Origin::Sensor,
             "time to live is over",
         );
+        let evicted = self.blocks.take_evicted();
+        self.note_ended(
+            AuditAction::Remove,
+            &evicted,
+            &Origin::Sensor,
+            "no room: gave way to another",
+        );
         self.follow_host();
         self.read_again();
         let is_too_soon = self
@@ -823,6 +830,7 @@ impl KernelRespond {
             scope: decision.scope,
             measure: match decision.action {
                 Action::Drop => Measure::Drop,
+                Action::Quarantine => Measure::Quarantine,
                 Action::RateLimit => Measure::RateLimit { packets_per_s },
             },
             ttl: Duration::from_secs(decision.ttl_s.into()),
@@ -831,6 +839,7 @@ impl KernelRespond {
                 decision_id: decision.id.clone(),
             },
             reason: Arc::from(decision.reason.as_str()),
+            is_proven: decision.is_proven,
         }
     }
 }

@@ -176,6 +176,7 @@ impl Saved {
                 ttl,
                 origin: block.origin.clone(),
                 reason: Arc::from(block.reason.as_str()),
+                is_proven: true,
             })
         };
         self.blocks.iter().filter_map(request).collect()

@@ -14,7 +14,7 @@ use super::orders::{BlockAdd, BlockList, MAX_TARGETS, Order, OrderScope};
 use super::socket::protocol::Answer;
 use sensor_capture::kernel::monotonic_ns;
 use sensor_respond::{
-    BlockError, Guarded, KernelRespond, Listed, Measure, Network, Origin, Request, Respond as _,
+    BlockError, Guarded, KernelRespond, Listed, Network, Origin, Request, Respond as _,
 };
 
 /// Entries of one answer.
@@ -81,10 +81,7 @@ fn block_add(
         "" => Arc::from("by hand"),
         given => Arc::from(given),
     };
-    let measure = match add.rate_packets_per_s {
-        Some(packets_per_s) => Measure::RateLimit { packets_per_s },
-        None => Measure::Drop,
-    };
+    let measure = add.measure()?;
     let request = |target: &Network| Request {
         target: target.0,
         scope: add.scope.scope(),
@@ -92,6 +89,7 @@ fn block_add(
         ttl: Duration::from_secs(add.ttl_s),
         origin: by.clone(),
         reason: Arc::clone(&reason),
+        is_proven: true,
     };
     let requests: Vec<Request> = add.targets.iter().map(request).collect();
     let (n_added, refused) = respond.load_bulk(&requests);

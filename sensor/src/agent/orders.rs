@@ -6,7 +6,7 @@ use sensor_engine::Scope;
 use sensor_record::Reason;
 use serde::{Deserialize, Serialize};
 
-use sensor_respond::Network;
+use sensor_respond::{Measure, Network};
 
 /// Targets of one order: more come in several.
 pub const MAX_TARGETS: usize = 1_000;
@@ -17,13 +17,49 @@ pub const MAX_TARGETS: usize = 1_000;
 pub struct BlockAdd {
     pub targets: Vec<Network>,
     pub ttl_s: u64,
-    /// Lets through so many packets a second; without, none.
+    /// Action; without, a limit where there is a rate, else a drop.
+    #[serde(default)]
+    pub action: Option<BlockAction>,
+    /// New packets a second that a limit lets pass.
     #[serde(default)]
     pub rate_packets_per_s: Option<u32>,
     #[serde(default)]
     pub scope: OrderScope,
     #[serde(default)]
     pub reason: Reason,
+}
+
+/// Action of an entry that a person asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockAction {
+    /// Drop everything.
+    Drop,
+    /// Drop what is new; flows that go both ways go on.
+    Quarantine,
+    /// Let --rate packets per second of what is new pass; flows that go both ways go on.
+    Limit,
+}
+
+impl BlockAdd {
+    /// The measure that is asked for.
+    ///
+    /// # Errors
+    /// When the action and the rate don't go together.
+    pub fn measure(&self) -> Result<Measure, String> {
+        let limit = |packets_per_s| Measure::RateLimit { packets_per_s };
+        match (self.action, self.rate_packets_per_s) {
+            (None | Some(BlockAction::Drop), None) => Ok(Measure::Drop),
+            (Some(BlockAction::Quarantine), None) => Ok(Measure::Quarantine),
+            (None | Some(BlockAction::Limit), Some(rate)) => Ok(limit(rate)),
+            (Some(BlockAction::Limit), None) => {
+                Err("a limit needs a rate: say --rate PACKETS_PER_S".to_owned())
+            }
+            (Some(BlockAction::Drop | BlockAction::Quarantine), Some(_)) => {
+                Err("a rate goes with a limit: leave it out, or say --action limit".to_owned())
+            }
+        }
+    }
 }
 
 /// Part of a source's traffic that is meant; 0 is any.

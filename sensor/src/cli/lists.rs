@@ -22,7 +22,7 @@ use super::ask::{print_lines, protocol};
 use super::client::Reach;
 use super::out::{note, say, say_table};
 use crate::agent::protocol::Request;
-use crate::agent::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
+use crate::agent::{BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
 use sensor_respond::{Network, parse_network};
 
 /// Part of a source's traffic that is blocked.
@@ -71,6 +71,7 @@ enum BlockCommand {
     /// dropped.
     #[command(
         after_help = "Example: sensor block add 203.0.113.0/24 --ttl 1day --port 22\n\
+        Example: sensor block add 203.0.113.9 --action quarantine --ttl 10min\n\
         Example: sensor block add --file drop.txt --ttl 12h"
     )]
     Add {
@@ -83,7 +84,10 @@ enum BlockCommand {
         /// Time until the entry expires, for example 90s, 1h or 2days.
         #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
         ttl: Duration,
-        /// Packets per second to let through instead of none.
+        /// Action on their packets; limit if a rate is given, else drop.
+        #[arg(long, value_enum)]
+        action: Option<BlockAction>,
+        /// New packets per second that a limit lets pass; flows that go both ways go on beside them.
         #[arg(long, value_name = "PACKETS_PER_S")]
         rate: Option<u32>,
         /// Reason, at most 512 bytes; shown in the list and in the audit log.
@@ -122,6 +126,7 @@ impl Block {
                 mut targets,
                 file,
                 ttl,
+                action,
                 rate,
                 reason,
                 scope,
@@ -136,10 +141,12 @@ impl Block {
                 let add = BlockAdd {
                     targets,
                     ttl_s: ttl.as_secs(),
+                    action,
                     rate_packets_per_s: rate,
                     scope: scope.scope()?.unwrap_or_default(),
                     reason,
                 };
+                add.measure().map_err(anyhow::Error::msg)?;
                 block_add(&self.reach, &add, n_bad)
             }
             BlockCommand::Del { target, scope } => {

@@ -55,7 +55,7 @@ fn main() -> Result<()> {
     let count = |event: &str| summary["events"][event].as_u64().unwrap_or(0);
     println!(
         "packets dropped in the kernel:    {:>8}",
-        count("dropped") + count("rate_limited")
+        count("dropped") + count("quarantined") + count("rate_limited")
     );
     println!("incidents: {}", summary["incidents"]);
     Ok(())

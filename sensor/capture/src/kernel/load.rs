@@ -437,7 +437,7 @@ impl drive::Tables for Kernel {
 }
 
 /// Entries of each map, or bytes of a ring. Those not named here have one.
-fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32); 15] {
+fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32); 16] {
     [
         ("FLOWS", n_cpus * n_buckets),
         ("FLOW_OUTERS", n_outers),
@@ -454,6 +454,7 @@ fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32
         ("BLOCK_PREFIXES", limits::BLOCK_BUCKETS),
         ("BLOCK_SCOPES", limits::SCOPE_SETS),
         ("BLOCK_SHAPES", N_SHAPES),
+        ("KNOWN_FLOWS", limits::KNOWN_BUCKETS),
     ]
 }
 

@@ -27,7 +27,7 @@ use super::shared::SharedArray;
 
 /// Maps of the lists. Their meaning has a version of its own ([`LAYOUT`]), so that blocks outlive an
 /// upgrade.
-const LISTS: [&str; 8] = [
+const LISTS: [&str; 9] = [
     "GATE",
     "BLOCK_FILTER",
     "ALLOW_FILTER",
@@ -36,6 +36,7 @@ const LISTS: [&str; 8] = [
     "BLOCK_PREFIXES",
     "BLOCK_SCOPES",
     "BLOCK_SHAPES",
+    "KNOWN_FLOWS",
 ];
 /// Maps of all that is counted: for the very same program only.
 const COUNTS: [&str; 9] = [

@@ -8,17 +8,24 @@ use sensor_common::{Address, mix};
 
 use super::explain::reason;
 use super::incident::Incident;
-use super::local::{HostNetworks, Locals};
+use super::local::{HostNetworks, LocalBy, Locals};
+use super::room::UNPROVEN_SHARE;
 use super::withheld::{NotDecided, Withheld};
-use crate::address::{Seeded, Table, from_ip, to_ip};
+use crate::address::{from_ip, to_ip};
 use crate::config::{DecideConfig, SECOND_NS};
-use crate::detect::{Family, Finding, MaxResponse, Severity};
+use crate::detect::{Detector, Entity, Family, Finding, Grades, MaxResponse, Severity};
+use crate::features::bounded::{Bounded, Priority};
+use crate::features::ledger::ServiceKey;
 use crate::features::{Ledger, TableUse};
 
 /// Action on a source's packets, from the weakest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
+    /// Flows that go both ways pass, and the rest up to a rate.
     RateLimit,
+    /// Flows that go both ways pass, and nothing new.
+    Quarantine,
+    /// Nothing passes.
     Drop,
 }
 
@@ -26,6 +33,7 @@ impl Action {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Drop => "drop",
+            Self::Quarantine => "quarantine",
             Self::RateLimit => "rate_limit",
         }
     }
@@ -47,18 +55,49 @@ pub struct Decision {
     pub scope: Scope,
     pub ttl_s: u32,
     pub reason: String,
+    /// The address is proven real: nobody can have made it up.
+    pub is_proven: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Decider {
     config: DecideConfig,
-    /// Source, when it was last acted on, and how.
-    made: Table<Address, (u64, Action)>,
+    /// Sources that were acted on, those proven real apart from the others.
+    proven: Bounded<Address, Made>,
+    unproven: Bounded<Address, Made>,
+    /// Victims of floods from addresses that somebody made up, by protocol, and when that was last seen.
+    spoofed: Bounded<(Address, u8), Seen>,
     locals: Locals,
-    /// Sources that gave way.
-    n_shed: u64,
     sequence: u64,
 }
+
+/// Action on a source, and its time.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    at_ns: u64,
+    action: Action,
+}
+
+impl Priority for Made {
+    fn priority(&self) -> u64 {
+        self.at_ns
+    }
+}
+
+/// Time of something.
+#[derive(Clone, Copy, Debug)]
+struct Seen(u64);
+
+impl Priority for Seen {
+    fn priority(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Victims of floods from made-up addresses that are remembered, and for how long: such a flood is told
+/// once a second while it goes on.
+const MAX_SPOOFED: usize = 1_024;
+const SPOOFED_NS: u64 = 2 * SECOND_NS;
 
 /// Decisions on the sources of a finding.
 #[derive(Debug, Default)]
@@ -72,9 +111,14 @@ impl Decider {
     pub(super) fn new(config: &DecideConfig, local: &[IpNet], hash_seed: u64) -> Self {
         Self {
             config: config.clone(),
-            made: Table::with_hasher(Seeded(hash_seed)),
+            proven: Bounded::new("acted_on_sources", config.max_decisions, hash_seed),
+            unproven: Bounded::new(
+                "acted_on_unproven_sources",
+                config.max_decisions / UNPROVEN_SHARE,
+                hash_seed,
+            ),
+            spoofed: Bounded::new("spoofed_victims", MAX_SPOOFED, hash_seed),
             locals: Locals::new(local, hash_seed),
-            n_shed: 0,
             sequence: 0,
         }
     }
@@ -96,13 +140,37 @@ impl Decider {
     }
 
     pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(TableUse {
-            table: "acted_on_sources",
-            n_entries: self.made.len() as u64,
-            capacity: self.config.max_decisions as u64,
-            n_shed: self.n_shed,
-        });
+        out.push(self.proven.usage());
+        out.push(self.unproven.usage());
+        out.push(self.spoofed.usage());
         out.push(self.locals.usage());
+    }
+
+    /// True where the address is known to be local.
+    pub(super) fn is_local(&self, at_ns: u64, address: &Address) -> bool {
+        let by = self.locals.of(at_ns, address);
+        by.is_some_and(|by| by != LocalBy::Unknown)
+    }
+
+    /// Remembers the victim of a flood from addresses that somebody made up.
+    pub(super) fn note_spoofed(&mut self, at_ns: u64, finding: &Finding) {
+        if finding.is_spoofed
+            && let Entity::Victim(victim) = finding.entity
+        {
+            let key = (victim, finding.protocol);
+            self.spoofed.get_or_insert_with(key, || Seen(at_ns)).0 = at_ns;
+        }
+    }
+
+    /// True for what one source does to a victim that is flooded from made-up addresses: his may be one
+    /// of them. What stands out of the whole by its share is seen by the rates of hosts.
+    fn is_of_spoofed_flood(&self, at_ns: u64, finding: &Finding) -> bool {
+        let Entity::Victim(victim) = finding.entity else {
+            return false;
+        };
+        let seen = self.spoofed.get(&(victim, finding.protocol));
+        finding.detector != Detector::HostRates
+            && seen.is_some_and(|seen| at_ns.saturating_sub(seen.0) < SPOOFED_NS)
     }
 
     /// Decides on the sources that a finding names, each with a decision or the reason for none. The
@@ -115,27 +183,28 @@ impl Decider {
         ledger: &Ledger,
     ) -> Decided {
         let mut decided = Decided::default();
-        if let Some(reason) = self.withheld(incident, finding) {
+        if let Some(reason) = self.withheld(incident, finding, ledger) {
             let source = None;
             decided.withheld.push(NotDecided { source, reason });
             return decided;
         }
-        let most = finding.family.max_response();
         for source in &finding.sources {
             let address = from_ip(*source);
-            // A shape is what busy clients show, too; who was never proven real may be somebody
-            // else's address; and a good peer of before is not cut off.
-            let may_drop = finding.grades.is_proof()
-                && ledger.is_real(&address)
-                && !ledger.is_peer(finding.first_ns, &address);
-            let (action, scope) = match most {
-                MaxResponse::Drop if may_drop => (Action::Drop, Scope::default()),
-                MaxResponse::DropToService if may_drop => (Action::Drop, service_of(finding)),
-                _ => (Action::RateLimit, service_of(finding)),
+            let is_proven = ledger.is_real(&address);
+            let may_stop = is_proven && !ledger.is_peer(finding.first_ns, &address);
+            let action = if may_stop {
+                strongest(incident, finding)
+            } else {
+                Action::RateLimit
             };
-            match self.may_act(at_ns, &address, source, action) {
+            let may_act = if !is_proven && self.is_of_spoofed_flood(at_ns, finding) {
+                Err(Withheld::Spoofed)
+            } else {
+                self.may_act(at_ns, source, is_proven, action)
+            };
+            match may_act {
                 Ok(()) => {
-                    let made = self.make(incident, finding, (action, scope), *source);
+                    let made = self.make(incident, finding, action, (*source, is_proven));
                     decided.decisions.push(made);
                 }
                 Err(reason) => decided.withheld.push(NotDecided {
@@ -147,10 +216,15 @@ impl Decider {
         decided
     }
 
-    /// Reason for no decision on any source: they are spoofed, the family is reported only, or it is
-    /// only worth a look.
-    fn withheld(&self, incident: &Incident, finding: &Finding) -> Option<Withheld> {
-        if finding.family == Family::ServiceDown {
+    /// Reason for no decision on any source: they are spoofed, the family is reported only, the service is
+    /// down for everybody, or it is only worth a look.
+    fn withheld(
+        &self,
+        incident: &Incident,
+        finding: &Finding,
+        ledger: &Ledger,
+    ) -> Option<Withheld> {
+        if finding.family == Family::ServiceDown || is_down(finding, ledger) {
             Some(Withheld::ServiceDown)
         } else if finding.family.max_response() == MaxResponse::None {
             Some(Withheld::ReportOnly)
@@ -169,30 +243,32 @@ impl Decider {
     fn may_act(
         &mut self,
         at_ns: u64,
-        address: &Address,
         source: &IpAddr,
+        is_proven: bool,
         action: Action,
     ) -> Result<(), Withheld> {
+        let address = from_ip(*source);
         let is_broadcast = matches!(source, IpAddr::V4(v4) if v4.is_broadcast());
         let is_never = source.is_unspecified() || source.is_loopback() || source.is_multicast();
         if is_broadcast || is_never {
             return Err(Withheld::SpecialAddress);
         }
-        if let Some(by) = self.locals.of(at_ns, address) {
+        if let Some(by) = self.locals.of(at_ns, &address) {
             return Err(Withheld::Local(by));
         }
         let again_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS / 2);
-        if let Some((last_ns, made)) = self.made.get(address)
-            && at_ns.saturating_sub(*last_ns) < again_ns
-            && *made >= action
-        {
+        let is_made =
+            |made: &Made| at_ns.saturating_sub(made.at_ns) < again_ns && made.action >= action;
+        let before = [self.proven.get(&address), self.unproven.get(&address)];
+        if before.into_iter().flatten().any(is_made) {
             return Err(Withheld::InForce);
         }
-        if self.made.len() >= self.config.max_decisions {
-            self.made.swap_remove_index(0);
-            self.n_shed = self.n_shed.saturating_add(1);
-        }
-        self.made.insert(*address, (at_ns, action));
+        let table = if is_proven {
+            &mut self.proven
+        } else {
+            &mut self.unproven
+        };
+        *table.get_or_insert_with(address, || Made { at_ns, action }) = Made { at_ns, action };
         Ok(())
     }
 
@@ -200,8 +276,8 @@ impl Decider {
         &mut self,
         incident: &Incident,
         finding: &Finding,
-        (action, scope): (Action, Scope),
-        target: IpAddr,
+        action: Action,
+        (target, is_proven): (IpAddr, bool),
     ) -> Decision {
         self.sequence = self.sequence.wrapping_add(1);
         let hash = mix(finding.first_ns, self.sequence, 1);
@@ -210,24 +286,58 @@ impl Decider {
             incident_id: incident.id.clone(),
             action,
             target,
-            scope,
+            scope: service_of(finding),
             ttl_s: self.config.ttl_s,
             reason: format!("{}: {}", finding.family.label(), reason(finding, target)),
+            is_proven,
         }
     }
 
     /// Forgets what was decided on sources within a network: what a person ended is no longer in force.
     pub(super) fn release(&mut self, network: &IpNet) {
-        self.made
-            .retain(|address, _| !network.contains(&to_ip(address)));
+        for table in [&mut self.proven, &mut self.unproven] {
+            table.retain(|address, _| !network.contains(&to_ip(address)));
+        }
     }
 
     pub(super) fn forget(&mut self, at_ns: u64) {
         let ttl_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS);
-        self.made
-            .retain(|_, (last_ns, _)| at_ns.saturating_sub(*last_ns) < ttl_ns);
+        for table in [&mut self.proven, &mut self.unproven] {
+            table.retain(|_, made| at_ns.saturating_sub(made.at_ns) < ttl_ns);
+        }
+        self.spoofed
+            .retain(|_, seen| at_ns.saturating_sub(seen.0) < SPOOFED_NS);
         self.locals.forget(at_ns);
     }
+}
+
+/// The strongest action that the evidence carries against a source that is proven real. A shape is what
+/// busy clients show, too, and what takes no connection may have been sent in its name. Two kinds of
+/// proof that don't hang on each other, an outcome and a content, carry a drop.
+fn strongest(incident: &Incident, finding: &Finding) -> Action {
+    let takes_connections =
+        finding.family.max_response() == MaxResponse::Drop && finding.protocol == protocol::TCP;
+    if !takes_connections || !finding.grades.is_proof() {
+        return Action::RateLimit;
+    }
+    if incident.grades.has(Grades::OUTCOME.with(Grades::CONTENT)) {
+        Action::Drop
+    } else {
+        Action::Quarantine
+    }
+}
+
+/// True where the service that a finding is about answers nobody: whoever tries it again and again does
+/// what clients do.
+fn is_down(finding: &Finding, ledger: &Ledger) -> bool {
+    let ([host], [port]) = (finding.destinations.as_slice(), finding.ports.as_slice()) else {
+        return false;
+    };
+    ledger.is_down(&ServiceKey {
+        host: from_ip(*host),
+        port: *port,
+        protocol: finding.protocol,
+    })
 }
 
 /// The protocol of the abuse, and its port where it is of one.
@@ -245,10 +355,9 @@ fn service_of(finding: &Finding) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::super::incident::Case;
-    use super::super::local::LocalBy;
     use super::*;
     use crate::decide::Confidence;
-    use crate::detect::{Detector, Entity, Evidence, Family, Grades};
+    use crate::detect::Evidence;
     use crate::tests::{T0, ip};
 
     #[test]
@@ -260,7 +369,7 @@ mod tests {
         );
         let acts = |decider: &mut Decider, address| {
             let source = to_ip(&address);
-            let acted = decider.may_act(1_000 * SECOND_NS, &address, &source, Action::Drop);
+            let acted = decider.may_act(1_000 * SECOND_NS, &source, true, Action::Drop);
             acted.is_ok()
         };
         assert!(acts(&mut decider, one) && acts(&mut decider, other));
@@ -353,7 +462,7 @@ mod tests {
         let unknown = why(flood, proof, &|_, decider| decider.set_host(None));
         assert_eq!(unknown, one(Withheld::Local(LocalBy::Unknown)));
         let again = why(flood, proof, &|_, decider| {
-            assert_eq!(decider.may_act(T0, &ip(1), &source, Action::Drop), Ok(()));
+            assert_eq!(decider.may_act(T0, &source, true, Action::Drop), Ok(()));
         });
         assert_eq!(again, one(Withheld::InForce));
         let nobodys = "255.255.255.255".parse().unwrap();
@@ -375,12 +484,18 @@ mod tests {
         assert_eq!(decided(&stranger, flood, Grades::SHAPE), limited);
         assert_eq!(decided(&real, flood, Grades::SHAPE), limited);
         assert_eq!(decided(&stranger, flood, proof), limited);
-        let dropped = Some((Action::Drop, Scope::default()));
-        assert_eq!(decided(&real, flood, proof), dropped);
+        // A flood's packets may be sent in the name of somebody real.
+        let twice = proof.with(Grades::CONTENT);
+        assert_eq!(decided(&real, flood, twice), limited);
         assert_eq!(decided(&peer, flood, proof), limited);
         let guessing = Family::BruteForce;
+        let stopped = Some((Action::Quarantine, service));
+        assert_eq!(decided(&real, guessing, proof), stopped);
         let dropped = Some((Action::Drop, service));
-        assert_eq!(decided(&real, guessing, proof), dropped);
+        assert_eq!(decided(&real, guessing, twice), dropped);
+        assert_eq!(decided(&stranger, guessing, twice), limited);
+        assert_eq!(decided(&peer, guessing, twice), limited);
+        assert_eq!(decided(&real, Family::HttpFlood, twice), limited);
         // What is only worth a look, and what is the service's own failure.
         assert_eq!(decided(&real, guessing, Grades::SHAPE), None);
         assert_eq!(decided(&real, Family::ServiceDown, Grades::OUTCOME), None);
@@ -389,21 +504,21 @@ mod tests {
     #[test]
     fn a_stronger_proof_leads_to_a_stronger_action_at_once() {
         let mut decider = Decider::new(&DecideConfig::default(), &[], 0);
-        let (address, source) = (ip(1), to_ip(&ip(1)));
+        let source = to_ip(&ip(1));
         assert_eq!(
-            decider.may_act(T0, &address, &source, Action::RateLimit),
+            decider.may_act(T0, &source, false, Action::RateLimit),
             Ok(())
         );
         assert_eq!(
-            decider.may_act(T0 + 1, &address, &source, Action::RateLimit),
+            decider.may_act(T0 + 1, &source, false, Action::RateLimit),
             Err(Withheld::InForce)
         );
         assert_eq!(
-            decider.may_act(T0 + 2, &address, &source, Action::Drop),
+            decider.may_act(T0 + 2, &source, false, Action::Drop),
             Ok(())
         );
         assert_eq!(
-            decider.may_act(T0 + 3, &address, &source, Action::RateLimit),
+            decider.may_act(T0 + 3, &source, false, Action::RateLimit),
             Err(Withheld::InForce)
         );
     }

@@ -114,7 +114,7 @@ const COUNTED: &[Counted] = &[
     ),
 ];
 
-/// What the learned model alone says.
+/// Sentence of the learned model alone.
 const LEARNED: &str = "{sources} behaves as attacks do, most of all in {what} ({observed_2} where ordinary \
      traffic has {expected_2}), {end}";
 

@@ -29,11 +29,11 @@ impl Severity {
 pub enum MaxResponse {
     /// No response: the incident is reported only.
     None,
-    /// The source's packets are limited to a rate.
+    /// New flows of the source are limited to a rate, at the protocol and port of the incident. The
+    /// packets of a scan or a flood can be sent in anybody's name, also in that of somebody real.
     RateLimit,
-    /// The source's packets to the port of the incident are dropped.
-    DropToService,
-    /// All packets of the source are dropped.
+    /// The source's packets to the protocol and port of the incident are dropped: it took connections to
+    /// do it, which nobody completes in another's name.
     Drop,
 }
 
@@ -43,8 +43,7 @@ impl MaxResponse {
         match self {
             Self::None => "none",
             Self::RateLimit => "rate limit",
-            Self::DropToService => "drop, to the service",
-            Self::Drop => "drop",
+            Self::Drop => "drop, to the service",
         }
     }
 }
@@ -124,39 +123,39 @@ const GOT: &str = "{victim} got {observed} {what} (usual: up to {expected}) from
 
 families! {
     /// SYNs that lead to no connection.
-    SynFlood: "syn_flood", "T1499.001", FLOOD, Drop, Victim, GOT;
+    SynFlood: "syn_flood", "T1499.001", FLOOD, RateLimit, Victim, GOT;
     /// TCP segments that belong to no connection.
-    AckFlood: "ack_flood", "T1499.001", FLOOD, Drop, Victim, GOT;
+    AckFlood: "ack_flood", "T1499.001", FLOOD, RateLimit, Victim, GOT;
     /// UDP datagrams that are never answered.
-    UdpFlood: "udp_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    UdpFlood: "udp_flood", "T1498.001", FLOOD, RateLimit, Victim, GOT;
     /// ICMP messages, echo requests above all.
-    IcmpFlood: "icmp_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    IcmpFlood: "icmp_flood", "T1498.001", FLOOD, RateLimit, Victim, GOT;
     /// IP fragments that belong to no conversation.
-    FragmentFlood: "fragment_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    FragmentFlood: "fragment_flood", "T1498.001", FLOOD, RateLimit, Victim, GOT;
     /// Answers of abused servers to questions that were never asked.
     // A reflector is itself abused, and its address may be a resolver that is needed.
     Reflection: "reflection", "T1498.002", FLOOD, RateLimit, Victim, GOT;
     /// Web requests in short sessions, one after the other.
-    HttpFlood: "http_flood", "T1499.002", FLOOD, Drop, Victim, GOT;
+    HttpFlood: "http_flood", "T1499.002", FLOOD, RateLimit, Victim, GOT;
     /// Web connections that are kept open and say next to nothing.
-    SlowHttp: "slow_http", "T1499.002", FLOOD, Drop, Victim, GOT;
+    SlowHttp: "slow_http", "T1499.002", FLOOD, RateLimit, Victim, GOT;
     /// Ports of a host, tried one after the other.
-    PortScan: "port_scan", "T1046", always!(Medium), Drop, Source,
+    PortScan: "port_scan", "T1046", always!(Medium), RateLimit, Source,
         "{sources} tried {n_ports} ports of {victim}, {observed} in the judged window where \
          {expected} would be many, {end}";
     /// Hosts, tried one after the other on one port or by echo.
-    HostSweep: "host_sweep", "T1018", always!(Medium), Drop, Source,
+    HostSweep: "host_sweep", "T1018", always!(Medium), RateLimit, Source,
         "{sources} tried port {port} on {n_hosts} hosts, {observed} of them without success where \
          {expected} would be many, {end}";
     /// Addresses of the link, asked for one after the other.
-    ArpSweep: "arp_sweep", "T1018", always!(Medium), Drop, Source,
+    ArpSweep: "arp_sweep", "T1018", always!(Medium), RateLimit, Source,
         "{station} asked by ARP for {observed} addresses within a minute, most of which nobody has, \
          {end}";
     /// A station that speaks for addresses of others.
     ArpSpoof: "arp_spoof", "T1557.002", always!(High), None, Source,
         "{station} speaks for {victim} as if it were its own address ({evidence}), {end}";
     /// Passwords, guessed.
-    BruteForce: "brute_force", "T1110", always!(High), DropToService, Source,
+    BruteForce: "brute_force", "T1110", always!(High), Drop, Source,
         "{sources} had {observed} {what} with port {port} of {victim} where {expected} would be \
          many, {end}";
     /// Contacts with an address outside, as regular as a clock.
@@ -165,11 +164,11 @@ families! {
         "{sources} called port {port} of {victim} {contacts} times, about every {period} s: {regular} % of \
          the intervals are alike where {by_chance} % would be by chance, {end}";
     /// Data carried in the names of DNS questions.
-    DnsTunnel: "dns_tunnel", "T1071.004", always!(High), Drop, Source,
+    DnsTunnel: "dns_tunnel", "T1071.004", always!(High), RateLimit, Source,
         "{sources} asked for {observed} different names below {note} that carry data ({evidence}), \
          {end}";
     /// Data carried in ICMP echoes.
-    IcmpTunnel: "icmp_tunnel", "T1095", always!(High), Drop, Source,
+    IcmpTunnel: "icmp_tunnel", "T1095", always!(High), RateLimit, Source,
         "{sources} exchanges data in ICMP echoes with {victim} ({evidence}), {end}";
     /// Much more sent to one address outside than ever before.
     Exfiltration: "exfiltration", "T1048", UPLOAD, None, Source,
@@ -248,8 +247,11 @@ pub fn families_markdown() -> String {
         ATT&CK; a detector may name a more exact one. A severity holds from its score on. The \
         response is the strongest that the sensor takes by itself, and only where sources are not \
         spoofed, are not local and the score reaches `engine.decide.min_score`. It is no more than a \
-        rate limit unless an outcome or a content proves the abuse, the source is proven real and it \
-        was no good peer before; nothing is done for an incident of low severity.\n\n\
+        rate limit unless an outcome or a content proves the abuse, it took TCP connections, which \
+        nobody completes in another's name, and the source was no good peer before; then it is a \
+        quarantine, which drops what is new and lets flows that go both ways go on, and a drop only \
+        where an outcome and a content prove the abuse. Nothing is done for an incident of low \
+        severity, nor while the service is down for everybody.\n\n\
         | family | meaning | technique | severity from score | strongest response |\n\
         |---|---|---|---|---|\n",
     );

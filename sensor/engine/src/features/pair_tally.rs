@@ -98,7 +98,7 @@ impl Counts {
         self.peers = self.peers.union(other.peers);
     }
 
-    /// What is left of these counts without others that are part of them.
+    /// Rest of these counts without others that are part of them.
     pub(crate) fn without(&self, part: &Self) -> Self {
         let mut rest = *self;
         for (value, part) in rest.values.iter_mut().zip(part.values) {

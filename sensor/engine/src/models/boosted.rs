@@ -35,7 +35,7 @@ pub struct Boosted {
     right: Vec<u32>,
     /// Sum before the first tree: log odds of the rows.
     base: f32,
-    /// What sums mean, by data that no part of the trees has seen.
+    /// Meaning of sums by data that no part of the trees has seen.
     pub scale: Calibration,
     pub about: BoostedAbout,
 }

@@ -1,4 +1,4 @@
-//! What a model of windows would have said, alarm by alarm, held against labels and detectors.
+//! Judgement of a model of windows, alarm by alarm, held against labels and detectors.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -54,7 +54,7 @@ pub struct GroupFigures {
     pub beyond: usize,
     pub n_false: usize,
     pub benign_hours: f64,
-    /// What was found beyond: capture and attack.
+    /// Attacks found beyond: capture and attack.
     pub found: Vec<String>,
     /// Captures with false incidents.
     pub wrong: Vec<String>,
@@ -331,7 +331,7 @@ impl GroupFigures {
     }
 }
 
-/// What sums mean, by windows that the trees have not seen; a capture's ordinary windows weigh as much as
+/// Meaning of sums by windows that the trees have not seen; a capture's ordinary windows weigh as much as
 /// another's.
 fn calibrate(captures: &[Windows], sums: &[Vec<f32>], alarm: Alarm) -> Calibration {
     let (mut benign, mut attack): (Vec<(f32, f64)>, Vec<f32>) = Default::default();

@@ -47,7 +47,7 @@ pub struct Windows {
     pub sha256: String,
     pub source: String,
     pub windows: Vec<Window>,
-    /// What the detectors found in the same run, the learned model switched off.
+    /// Alarms of the detectors in the same run, the learned model switched off.
     pub score: CaptureScore,
     pub fingerprints: BTreeSet<u64>,
     pub problems: Vec<String>,

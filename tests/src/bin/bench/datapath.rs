@@ -167,6 +167,7 @@ fn request(address: u32, length: u8) -> Result<Request> {
         ttl: Duration::from_secs(3600),
         origin: Origin::Config,
         reason: Arc::from("benchmark"),
+        is_proven: true,
     })
 }
 
