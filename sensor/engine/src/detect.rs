@@ -2,6 +2,7 @@
 
 mod attribution;
 mod content;
+mod control;
 mod exfiltration;
 mod family;
 mod finding;

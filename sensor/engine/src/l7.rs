@@ -5,7 +5,9 @@
 //! a segment is not seen.
 
 pub(crate) mod arp;
+pub(crate) mod call;
 pub mod dns;
+pub(crate) mod dns_answers;
 pub(crate) mod facts;
 pub(crate) mod fieldbus;
 pub(crate) mod http;

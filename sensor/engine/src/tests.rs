@@ -21,6 +21,12 @@ pub(crate) fn ip(last: u16) -> Address {
     v4_mapped(u32::from_ne_bytes([10, 0, high, low]))
 }
 
+/// A finding of a detector.
+pub(crate) fn finding_of_scan() -> crate::Finding {
+    let (detector, family) = (crate::Detector::Scan, Family::PortScan);
+    crate::Finding::new(detector, family, crate::Entity::Source(ip(1)), T0)
+}
+
 pub(crate) fn row(address: Address, toward: HostSide, from: HostSide) -> HostRow {
     HostRow {
         address,

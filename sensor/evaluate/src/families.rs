@@ -234,14 +234,14 @@ pub const KINDS: &[Kind] = &[
     kind(
         &["c2_"],
         Group::Beacon,
-        &["beacon"],
+        &["beacon", "suspect_call"],
         &["behaviour_anomaly", "exfiltration"],
     ),
     kind(
         &["beacon"],
         Group::Beacon,
         &["beacon"],
-        &["behaviour_anomaly"],
+        &["behaviour_anomaly", "suspect_call"],
     ),
     kind(
         &["dga"],
@@ -258,8 +258,26 @@ pub const KINDS: &[Kind] = &[
     kind(
         &["malware"],
         Group::Malware,
-        &["beacon", "behaviour_anomaly", "host_sweep"],
+        &["beacon", "behaviour_anomaly", "host_sweep", "suspect_call"],
         &["port_scan", "exfiltration"],
+    ),
+    kind(
+        &["miner"],
+        Group::Malware,
+        &["suspect_call"],
+        &["beacon", "behaviour_anomaly"],
+    ),
+    kind(
+        &["web_shell"],
+        Group::Other,
+        &["web_shell"],
+        &["behaviour_anomaly", "brute_force"],
+    ),
+    kind(
+        &["dcsync"],
+        Group::Lateral,
+        &["lateral_movement"],
+        &["behaviour_anomaly"],
     ),
     kind(
         &["sqli"],

@@ -55,8 +55,7 @@ pub struct ShapeConfig {
     pub alike_sessions: f64,
     /// Maximum coefficient of variation of the packet counts of similar sessions.
     pub alike: f64,
-    /// Number of regular contacts with one external service; twice as many at periods from 20 s,
-    /// three times as many from 120 s.
+    /// Minimum number of regular contacts with one service.
     pub beacon_contacts: u32,
     /// Ports of web servers.
     pub web_ports: Vec<u16>,
@@ -90,7 +89,7 @@ impl Default for ShapeConfig {
             password_sessions: 12.0,
             alike_sessions: 25.0,
             alike: 0.35,
-            beacon_contacts: 10,
+            beacon_contacts: 20,
             web_ports: vec![
                 80, 81, 443, 591, 3000, 5000, 8000, 8008, 8080, 8081, 8088, 8443, 8888,
             ],

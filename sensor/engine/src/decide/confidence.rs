@@ -197,4 +197,30 @@ mod tests {
         reliability.note_restored();
         assert_eq!(reliability.of(6, Detector::Models), Confidence::FULL);
     }
+
+    #[test]
+    fn the_learned_model_takes_confidence_and_gives_half_of_it_back() {
+        let said = |word: &str| {
+            let mut finding = crate::tests::finding_of_scan();
+            finding.notes.push(crate::note::Note {
+                name: LEARNED_NOTE,
+                value: word.to_owned(),
+            });
+            finding
+        };
+        let doubted = Confidence::FULL.of_learned(&said(DISAGREES));
+        assert_eq!(doubted.lowered_by, [Lowered::Learned]);
+        assert_eq!(doubted.value, IF_ORDINARY);
+        let mut confirmed = doubted.clone();
+        confirmed.confirm(&said(DISAGREES));
+        assert_eq!(confirmed, doubted);
+        confirmed.confirm(&said(AGREES));
+        assert_eq!(confirmed, Confidence::FULL);
+        let mut after_loss = Confidence {
+            value: AFTER_LOSS,
+            lowered_by: vec![Lowered::Loss(Loss::Flows)],
+        };
+        after_loss.confirm(&said(AGREES));
+        assert!(after_loss.value > AFTER_LOSS && after_loss.value < 1.0);
+    }
 }

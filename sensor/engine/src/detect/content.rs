@@ -70,7 +70,10 @@ impl Detectors {
         }
         match Kind::of(sample.head.kind) {
             Some(Kind::Arp) => self.take_arp(&seen),
-            Some(Kind::Dns) => self.take_dns(&seen, sample.payload),
+            Some(Kind::Dns) => {
+                self.take_dns(&seen, sample.payload);
+                self.control.take_sample(&seen);
+            }
             Some(Kind::Control | Kind::Tcp) => self.take_stream(&seen),
             Some(Kind::Icmp) => {
                 self.icmp_tunnel.take(&seen);
@@ -80,7 +83,8 @@ impl Detectors {
                 self.take_neighbour(&seen);
                 self.extensions.take(&seen);
             }
-            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Udp | Kind::Fragment) | None => {}
+            Some(Kind::Udp) => self.control.take_sample(&seen),
+            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Fragment) | None => {}
         }
     }
 
@@ -120,6 +124,7 @@ impl Detectors {
             self.replies.take(seen, login);
         }
         self.injection.take(seen);
+        self.control.take_sample(seen);
         match seen.service_port() {
             // Two bytes of length, where a segment begins with a message.
             53 => self.take_dns(seen, seen.sample.payload.get(2..).unwrap_or_default()),

@@ -202,6 +202,13 @@ families! {
     CraftedFragments: "crafted_fragments", "T1211", always!(Medium), None, Source,
         "{sources} sent {observed} datagrams to {victim} in fragments that no stack makes ({evidence}), \
          {end}";
+    /// Calls that ordinary programs don't make.
+    // Who calls is a host of the site.
+    SuspectCall: "suspect_call", "T1071", always!(Medium), None, Source,
+        "{sources} called port {port} of {victim} as ordinary programs don't: {note}, {end}";
+    /// A page that one client alone drives, by POST.
+    WebShell: "web_shell", "T1505.003", always!(Medium), None, Source,
+        "{sources} sent {observed} requests by POST to a page of {victim} that nobody else asks for, {end}";
 }
 
 impl Family {

@@ -18,6 +18,7 @@ impl Detectors {
         }
         self.scans.take_all(at_ns, updates);
         self.shapes.take_all(updates);
+        self.control.take_all(updates);
         self.learned.take_all(at_ns, updates);
     }
 

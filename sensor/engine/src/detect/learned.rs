@@ -256,3 +256,6 @@ fn finding(model: &Boosted, vector: &PairVector, sum: f32) -> Finding {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

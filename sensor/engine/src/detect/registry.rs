@@ -10,6 +10,7 @@ use super::content::{
     FieldbusDetector, FragmentsDetector, IcmpTunnelDetector, InjectionDetector, MqttDetector,
     NdSpoofDetector, RepliesDetector,
 };
+use super::control::ControlDetector;
 use super::exfiltration::ExfiltrationDetector;
 use super::finding::Finding;
 use super::flood::FloodDetector;
@@ -248,8 +249,6 @@ detectors! {
         Echoes: "echoes", proves SHAPE, page "detectors/echoes.md";
         /// Answers that nobody asked for.
         Reflection: "reflection", proves SHAPE OUTCOME, page "detectors/reflection.md";
-        /// Contacts as regular as a clock.
-        Beacon: "beacon", proves SHAPE, page "detectors/beacon.md";
     }
     arp_spoof: ArpSpoofDetector, reads Samples, sheds ContentTables {
         /// Stations that speak for addresses of others.
@@ -306,6 +305,12 @@ detectors! {
     fragments: FragmentsDetector, reads Samples, sheds ContentTables {
         /// IP fragments that no stack makes.
         Fragments: "fragments", proves SHAPE, page "detectors/fragments.md";
+    }
+    control: ControlDetector, reads Flows, sheds ContentTables {
+        /// Contacts as regular as a clock.
+        Beacon: "beacon", proves SHAPE, page "detectors/beacon.md";
+        /// Clues in the first packets of calls.
+        Clues: "clues", proves SHAPE, page "detectors/clues.md";
     }
     learned: LearnedDetector, reads Vectors, sheds ScanWindows {
         /// Minutes of a pair or a source that are like attacks.

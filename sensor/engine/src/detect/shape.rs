@@ -2,7 +2,6 @@
 //! at the one that an update has just changed. Nothing is walked through.
 
 mod attempts;
-mod beacon;
 mod datagrams;
 mod echoes;
 mod passwords;
@@ -19,7 +18,7 @@ use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ShapeConfig};
 use crate::features::TableUse;
-use crate::features::pair::{Pair, PairKey, Pairs, is_established};
+use crate::features::pair::{Pair, PairKey, Pairs};
 use crate::features::victim::{Kind, Victims};
 use crate::flow::{FlowSummary, FlowUpdate, Progress};
 use crate::slot_index::BATCH;
@@ -38,7 +37,6 @@ pub(crate) struct ShapeDetectors {
     auth_ports: Vec<u16>,
     pairs: Pairs,
     victims: Victims,
-    beacons: beacon::Beacons,
     findings: Vec<Finding>,
     /// Pairs with many open connections: time alone makes them suspicious.
     watched: Vec<PairKey>,
@@ -56,7 +54,6 @@ impl Detect for ShapeDetectors {
             auth_ports: auth_ports.clone(),
             pairs: Pairs::new(config.max_pairs, hash_seed),
             victims: Victims::new(config.max_victims, hash_seed),
-            beacons: beacon::Beacons::new(config.max_pairs / 4, hash_seed),
             findings: Vec::new(),
             watched: Vec::new(),
             forgot_ns: 0,
@@ -71,7 +68,6 @@ impl Detect for ShapeDetectors {
     fn tables(&self, out: &mut Vec<TableUse>) {
         self.pairs.tables(out);
         self.victims.tables(out);
-        self.beacons.tables(out);
     }
 
     /// Hands out what was found since the last call.
@@ -82,7 +78,6 @@ impl Detect for ShapeDetectors {
             self.forgot_ns = at_ns;
             self.pairs.forget(at_ns);
             self.victims.forget(at_ns);
-            self.beacons.forget(at_ns);
         }
     }
 }
@@ -149,11 +144,6 @@ impl ShapeDetectors {
 
     pub(crate) fn take_end(&mut self, flow: &FlowSummary, source: Address, host: Address) {
         let config = &self.config;
-        let is_login = self.auth_ports.contains(&flow.destination_port);
-        if flow.protocol == protocol::TCP && is_established(flow) && !is_login {
-            let finding = self.beacons.take(config, flow, source, host);
-            self.findings.extend(finding);
-        }
         let Some((key, pair)) = self.pairs.end(flow, source, host) else {
             return;
         };

@@ -54,7 +54,7 @@ pub struct Calibration {
 }
 
 /// Windows in a row that speak together.
-const RUN: usize = 3;
+const RUN: usize = 6;
 
 /// Sums of the latest windows of one pair or source, overlapping as they do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -64,15 +64,15 @@ pub struct Run {
 }
 
 impl Run {
-    /// Takes the sum of the next window. Returns what the run says: its mean, held towards zero so that one
-    /// window must be twice as sure as many.
+    /// Takes the sum of the next window. Returns what the run says: its mean with two windows of zero beside, so
+    /// that one alone must be more than twice as sure as six.
     pub fn take(&mut self, sum: f32) -> f32 {
         self.sums.rotate_right(1);
         self.sums[0] = sum;
         self.n = (self.n + 1).min(RUN as u8);
         let n = usize::from(self.n);
         let whole: f32 = self.sums.iter().take(n).sum();
-        whole / (n as f32 + 1.0)
+        whole / (n as f32 + 2.0)
     }
 
     /// Begins anew, after a silence.

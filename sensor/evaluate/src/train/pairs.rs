@@ -38,7 +38,7 @@ impl Default for Plan {
 /// Rows of one capture, content and kind; of more, every nth.
 const MAX_ROWS: usize = 240;
 /// Weight of a capture's rows of one content, at most.
-const MAX_WEIGHT: f32 = 40.0;
+const MAX_WEIGHT: f32 = 120.0;
 /// Nanoseconds of an hour.
 const HOUR_NS: f64 = 3.6e12;
 

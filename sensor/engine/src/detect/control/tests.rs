@@ -1,0 +1,232 @@
+use sensor_common::event::{EventHead, Sample};
+use sensor_common::v4_mapped;
+
+use super::*;
+use crate::detect::Family;
+use crate::flow::{Delta, Progress};
+use crate::tests::{T0, ip};
+use sensor_common::Address;
+
+const OUTSIDE: Address = v4_mapped(u32::from_ne_bytes([203, 0, 113, 7]));
+
+struct Site {
+    detector: ControlDetector,
+    findings: Vec<Finding>,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self {
+            detector: ControlDetector::new(&Config::default()),
+            findings: Vec::new(),
+        }
+    }
+
+    /// One answered exchange as a flow of its own, or within one that goes on.
+    fn call(
+        &mut self,
+        ends: (Address, Address, u16, u8),
+        at_ms: u64,
+        bytes: [u64; 2],
+        is_new: bool,
+    ) {
+        let at_ns = T0 + at_ms * 1_000_000;
+        let packets = |bytes: u64| Delta {
+            packets: 4,
+            bytes,
+            ..Delta::default()
+        };
+        self.detector.take_all(&[FlowUpdate {
+            source: ends.0,
+            destination: ends.1,
+            source_port: 40_000,
+            destination_port: ends.2,
+            protocol: ends.3,
+            is_claimed: false,
+            has_fragments: false,
+            forward: packets(bytes[0]),
+            backward: packets(bytes[1]),
+            n_forward: 4,
+            n_backward: 4,
+            is_attempt: true,
+            is_one_way: false,
+            is_stray: false,
+            is_new,
+            progress: Progress::Established,
+            has_progressed: is_new,
+            first_ns: at_ns,
+            last_ns: at_ns,
+        }]);
+        self.detector.tick(at_ns, &mut self.findings);
+    }
+
+    fn say(
+        &mut self,
+        ends: (Address, Address, u16, u8),
+        kind: Kind,
+        payload: &[u8],
+        is_answer: bool,
+    ) {
+        let mut head = EventHead {
+            at_ns: T0,
+            kind: kind as u8,
+            payload_bytes: payload.len() as u32,
+            ..EventHead::default()
+        };
+        let packet = &mut head.packet;
+        packet.protocol = ends.3;
+        (packet.source, packet.destination) = if is_answer {
+            (ends.1, ends.0)
+        } else {
+            (ends.0, ends.1)
+        };
+        (packet.source_port, packet.destination_port) = if is_answer {
+            (ends.2, 40_000)
+        } else {
+            (40_000, ends.2)
+        };
+        let sample = Sample {
+            head: &head,
+            payload,
+        };
+        self.detector.take_sample(&Seen {
+            at_ns: T0,
+            sample: &sample,
+            is_answer,
+        });
+        self.detector.tick(T0, &mut self.findings);
+    }
+
+    fn families(&self) -> Vec<Family> {
+        self.findings.iter().map(|finding| finding.family).collect()
+    }
+}
+
+/// Interval with up to half of it as jitter, the same every time.
+fn jitter(n: u64, period_ms: u64) -> u64 {
+    let part = sensor_common::mix(n, 1, 2) % 1_000;
+    n * period_ms + part * period_ms / 2_000
+}
+
+const BARE: &[u8] = b"GET /a HTTP/1.1\r\nHost: 203.0.113.7\r\nUser-Agent: x\r\n\r\n";
+const NAMED: &[u8] = b"GET /a HTTP/1.1\r\nHost: api.example.org\r\nUser-Agent: x\r\n\r\n";
+
+#[test]
+fn timers_to_a_bare_address_outside_are_beacons_by_connection_and_within_one() {
+    for is_new in [true, false] {
+        let (mut site, ends) = (Site::new(), (ip(1), OUTSIDE, 80, protocol::TCP));
+        for n in 0..40 {
+            site.say(ends, Kind::Tcp, BARE, false);
+            site.call(ends, jitter(n, 60_000), [420, 900], is_new || n == 0);
+        }
+        assert!(!site.findings.is_empty(), "new flows: {is_new}");
+        assert!(
+            site.families()
+                .iter()
+                .all(|family| *family == Family::Beacon)
+        );
+        let told = &site.findings[0];
+        assert!(
+            told.notes[0].value.contains("no name in the call"),
+            "{told:?}"
+        );
+        assert!(!told.grades.is_proof());
+    }
+}
+
+#[test]
+fn datagrams_on_an_odd_port_outside_are_a_beacon_and_ntp_is_none() {
+    let (mut site, ends) = (Site::new(), (ip(1), OUTSIDE, 4_444, protocol::UDP));
+    for n in 0..40 {
+        site.call(ends, jitter(n, 5_000), [90, 120], true);
+    }
+    assert!(site.families().contains(&Family::Beacon));
+    let (mut site, ends) = (Site::new(), (ip(1), OUTSIDE, 1_123, protocol::UDP));
+    let mut question = [0u8; 48];
+    question[0] = 0x23;
+    site.say(ends, Kind::Udp, &question, false);
+    for n in 0..60 {
+        site.call(ends, jitter(n, 64_000), [90, 90], true);
+    }
+    assert_eq!(site.families(), []);
+}
+
+#[test]
+fn polls_by_name_health_checks_and_monitoring_are_silent() {
+    let mut site = Site::new();
+    let other = v4_mapped(u32::from_ne_bytes([198, 51, 100, 9]));
+    let api = (ip(1), other, 443, protocol::TCP);
+    let checked = |n: u16| (ip(2), ip(100 + n), 8_080, protocol::TCP);
+    let shared = |n: u16| (ip(10 + n), OUTSIDE, 8_883, protocol::TCP);
+    for n in 0..60 {
+        site.say(api, Kind::Tcp, NAMED, false);
+        site.call(api, n * 30_000, [420, 900], true);
+        for host in 0..4u16 {
+            site.call(checked(host), n * 5_000 + u64::from(host), [300, 200], true);
+        }
+        for source in 0..4u16 {
+            site.call(
+                shared(source),
+                n * 60_000 + u64::from(source),
+                [60, 60],
+                n == 0,
+            );
+        }
+    }
+    assert_eq!(site.families(), []);
+}
+
+#[test]
+fn clues_tell_pools_at_once_and_remote_administration_by_its_sum() {
+    let mut site = Site::new();
+    let pool = br#"{"id":1,"method":"mining.subscribe","params":[]}"#;
+    site.say(
+        (ip(1), OUTSIDE, 9_999, protocol::TCP),
+        Kind::Tcp,
+        pool,
+        false,
+    );
+    assert_eq!(site.families(), [Family::SuspectCall]);
+    assert!(site.findings[0].grades.is_proof());
+    let ends = (ip(1), ip(2), 445, protocol::TCP);
+    let mut pipe = vec![0, 0, 0, 90, 0xfe, b'S', b'M', b'B'];
+    pipe.extend(b"s\0v\0c\0c\0t\0l\0");
+    site.say(ends, Kind::Tcp, &pipe, false);
+    site.say(ends, Kind::Tcp, &pipe, false);
+    assert_eq!(
+        site.families(),
+        [Family::SuspectCall, Family::LateralMovement]
+    );
+    assert!(
+        !site.findings[1].grades.is_proof(),
+        "one kind is what administrators do"
+    );
+}
+
+#[test]
+fn a_page_that_one_client_posts_code_to_is_a_shell_and_a_form_is_none() {
+    let ends = (ip(1), ip(9), 80, protocol::TCP);
+    let post = |body: &str| {
+        format!("POST /up/x.php HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: x\r\n\r\n{body}")
+    };
+    let code = "Zp3kQ9vXw1LmT7aBcR5yUeN8sHdJ2fGo4iKxPqWzVtYl0MnEr6SuAjDhFgCbOkIv9Q2w7X5z3==";
+    let form =
+        "name=a+person&street=the+long+road+to+nowhere+and+back&town=a+town&order=none&order=none";
+    let mut site = Site::new();
+    for _ in 0..8 {
+        site.say(ends, Kind::Tcp, post(form).as_bytes(), false);
+    }
+    assert_eq!(site.families(), []);
+    for _ in 0..8 {
+        site.say(ends, Kind::Tcp, post(code).as_bytes(), false);
+    }
+    assert_eq!(site.families(), [Family::WebShell]);
+    // Somebody else asks for the page: it is one of the site's.
+    let mut site = Site::new();
+    let other = (ip(3), ip(9), 80, protocol::TCP);
+    for _ in 0..8 {
+        site.say(other, Kind::Tcp, post(form).as_bytes(), false);
+        site.say(ends, Kind::Tcp, post(code).as_bytes(), false);
+    }
+    assert_eq!(site.families(), []);
+}
