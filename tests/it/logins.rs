@@ -23,26 +23,29 @@ enum Way {
     Back([u8; 4], [u8; 4]),
 }
 
-const OUT: Way = Way::Out(CLIENT, SERVER);
-const BACK: Way = Way::Back(CLIENT, SERVER);
 /// A connection: handshake, what both say in turn, beginning with the client, and its end.
 fn session(at_us: u64, ports: (u16, u16), turns: &[&[u8]]) -> Vec<Frame> {
+    session_of(CLIENT, at_us, ports, turns)
+}
+
+fn session_of(client: [u8; 4], at_us: u64, ports: (u16, u16), turns: &[&[u8]]) -> Vec<Frame> {
+    let (out, back) = (Way::Out(client, SERVER), Way::Back(client, SERVER));
     let mut frames: Vec<Vec<u8>> = vec![
-        tcp(OUT, ports, SYN, b""),
-        tcp(BACK, ports, SYN_ACK, b""),
-        tcp(OUT, ports, ACK, b""),
+        tcp(out, ports, SYN, b""),
+        tcp(back, ports, SYN_ACK, b""),
+        tcp(out, ports, ACK, b""),
     ];
     for (n, turn) in turns.iter().enumerate() {
-        let (way, other) = if n % 2 == 0 { (OUT, BACK) } else { (BACK, OUT) };
+        let (way, other) = if n % 2 == 0 { (out, back) } else { (back, out) };
         if !turn.is_empty() {
             frames.push(tcp(way, ports, PSH_ACK, turn));
             frames.push(tcp(other, ports, ACK, b""));
         }
     }
     frames.extend([
-        tcp(OUT, ports, FIN_ACK, b""),
-        tcp(BACK, ports, FIN_ACK, b""),
-        tcp(OUT, ports, ACK, b""),
+        tcp(out, ports, FIN_ACK, b""),
+        tcp(back, ports, FIN_ACK, b""),
+        tcp(out, ports, ACK, b""),
     ]);
     let at = |(n, frame)| (at_us + n as u64 * 1_000, frame);
     frames.into_iter().enumerate().map(at).collect()
@@ -56,38 +59,150 @@ fn detectors(name: &str, frames: &[Frame]) -> (Vec<String>, String) {
     (families(&output), text)
 }
 
-#[test]
-fn refused_ftp_logins_are_found() {
-    // One long connection, so that the number of sessions says nothing.
+/// An FTP connection in which these passwords are refused.
+fn ftp_refusals(at_us: u64, port: u16, passwords: &[String], last: &[u8]) -> Vec<Frame> {
+    let lines: Vec<Vec<u8>> = passwords
+        .iter()
+        .map(|password| format!("PASS {password}\r\n").into_bytes())
+        .collect();
     let mut turns: Vec<&[u8]> = vec![b"", b"220 ready\r\n"];
-    for _ in 0..15 {
+    for line in &lines {
         turns.extend([
             b"USER root\r\n".as_slice(),
             b"331 password?\r\n",
-            b"PASS secret\r\n",
+            line,
             b"530 Login incorrect.\r\n",
         ]);
     }
-    let (families, text) = detectors("ftp", &session(START_US, (40_000, 21), &turns));
+    if let Some(place) = turns.last_mut() {
+        *place = last;
+    }
+    session(at_us, (port, 21), &turns)
+}
+
+fn words(n: usize) -> Vec<String> {
+    (0..n).map(|n| format!("secret{n}")).collect()
+}
+
+const REFUSED: &[u8] = b"530 Login incorrect.\r\n";
+
+#[test]
+fn refused_ftp_logins_are_found() {
+    // One long connection, so that the number of sessions says nothing.
+    let (families, text) = detectors("ftp", &ftp_refusals(START_US, 40_000, &words(15), REFUSED));
     assert_eq!(families, ["brute_force"]);
     assert!(
         text.contains("refused_logins") && text.contains("replies"),
         "{text}"
     );
+    assert!(!text.contains(r#""severity":"critical""#), "{text}");
 }
 
 #[test]
-fn ssh_guessing_is_found_on_any_port() {
-    let frames: Vec<Frame> = (0..30)
+fn one_guess_in_ten_seconds_is_found() {
+    let frames: Vec<Frame> = (0..40)
         .flat_map(|n| {
-            let ports = (40_000 + n as u16, 902);
-            let turns: [&[u8]; 2] = [b"SSH-2.0-libssh2_1.10\r\n", b"SSH-2.0-OpenSSH_9.6\r\n"];
-            session(START_US + n * 400_000, ports, &turns)
+            let at_us = START_US + n * 10_000_000;
+            ftp_refusals(at_us, 40_000 + n as u16, &[format!("secret{n}")], REFUSED)
         })
         .collect();
-    let (families, text) = detectors("ssh", &frames);
+    assert_eq!(found("slow-ftp", &frames), ["brute_force"]);
+}
+
+#[test]
+fn a_login_that_succeeds_after_guesses_is_critical() {
+    let frames = ftp_refusals(START_US, 40_000, &words(20), b"230 welcome\r\n");
+    let (families, text) = detectors("break-in", &frames);
     assert_eq!(families, ["brute_force"]);
-    assert!(text.contains("ssh_connections"), "{text}");
+    assert!(text.contains(r#""severity":"critical""#), "{text}");
+    assert!(text.contains("a password was found"), "{text}");
+}
+
+#[test]
+fn a_saved_password_that_is_not_right_any_more_raises_nothing() {
+    for (name, gap_us) in [("saved-minute", 60_000_000), ("saved-second", 1_000_000)] {
+        let frames: Vec<Frame> = (0..60)
+            .flat_map(|n| {
+                let at_us = START_US + n * gap_us;
+                ftp_refusals(at_us, 40_000 + n as u16, &["old".to_owned()], REFUSED)
+            })
+            .collect();
+        assert_eq!(found(name, &frames), [] as [&str; 0]);
+    }
+}
+
+/// An SSH connection up to SSH_MSG_NEWKEYS, then messages of these sizes in turn, beginning with the
+/// client.
+fn ssh(client: [u8; 4], at_us: u64, ports: (u16, u16), sizes: &[usize]) -> Vec<Frame> {
+    let sealed: Vec<Vec<u8>> = sizes.iter().map(|n| vec![0xe5; *n]).collect();
+    let new_keys = [0, 0, 0, 12, 10, 21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let (lists, reply) = (vec![20; 900], vec![31; 500]);
+    let mut first = new_keys.to_vec();
+    first.extend(&sealed[0]);
+    let mut turns: Vec<&[u8]> = vec![
+        b"SSH-2.0-libssh_0.10\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        &lists,
+        &lists,
+        &reply[..48],
+        &reply,
+        &first,
+    ];
+    turns.extend(sealed.iter().skip(1).map(Vec::as_slice));
+    session_of(client, at_us, ports, &turns)
+}
+
+/// Service, no method, a password; each answered.
+const SSH_REFUSED: &[usize] = &[44, 44, 60, 52, 84, 52];
+/// Service, no method, a key, a session, a command and its output.
+const SSH_ACCEPTED: &[usize] = &[44, 44, 60, 52, 308, 28, 112, 256, 176, 72, 44, 124];
+
+fn ssh_logins(gap_us: u64, port: u16, sizes: &[usize]) -> Vec<Frame> {
+    (0..40)
+        .flat_map(|n| {
+            ssh(
+                CLIENT,
+                START_US + n * gap_us,
+                (40_000 + n as u16, port),
+                sizes,
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn ssh_guessing_is_found_by_sizes_on_any_port_and_automation_is_not() {
+    for port in [22, 902] {
+        for (rate, gap_us) in [("fast", 400_000), ("slow", 10_000_000)] {
+            let name = format!("ssh-{port}-{rate}");
+            let (families, text) = detectors(&name, &ssh_logins(gap_us, port, SSH_REFUSED));
+            assert_eq!(families, ["brute_force"], "{name}");
+            assert!(text.contains("refused_logins"), "{text}");
+            let name = format!("ssh-loop-{port}-{rate}");
+            let (_, text) = detectors(&name, &ssh_logins(gap_us, port, SSH_ACCEPTED));
+            let is_loud = |line: &&str| {
+                line.contains(r#""kind":"incident""#) && !line.contains(r#""severity":"low""#)
+            };
+            assert_eq!(text.lines().find(is_loud), None, "{name}");
+            assert!(!text.contains(r#""kind":"decision""#), "{text}");
+        }
+    }
+}
+
+#[test]
+fn guesses_that_many_sources_share_are_one_incident_and_nobody_is_blocked_for_it() {
+    let mut frames: Vec<Frame> = (0..60u64)
+        .flat_map(|n| {
+            let client = [198, 51, 100, 10 + (n % 20) as u8];
+            let at_us = START_US + n * 1_500_000;
+            ssh(client, at_us, (40_000 + n as u16, 22), SSH_REFUSED)
+        })
+        .collect();
+    frames.sort_by_key(|(at_us, _)| *at_us);
+    let (families, text) = detectors("ssh-shared", &frames);
+    assert_eq!(families, ["brute_force"]);
+    assert!(text.contains("refused_clients"), "{text}");
+    assert!(!text.contains(r#""kind":"decision""#), "{text}");
 }
 
 #[test]

@@ -257,6 +257,21 @@ fn addresses_within_a_tunnel_that_anybody_may_write_into_are_never_decided_on() 
 }
 
 #[test]
+fn ssh_guesses_of_one_ipv6_address_are_found_and_the_address_is_decided_on() {
+    let replayed = Replayed::new("ipv6_ssh_guess_one_address.pcap.zst");
+    let guesser = "2001:db8:bad:1::1";
+    let opened = replayed.opened();
+    assert!(!opened.is_empty());
+    for (family, sources) in opened {
+        assert_eq!(
+            (family.as_str(), sources),
+            ("brute_force", vec![guesser.into()])
+        );
+    }
+    assert_eq!(replayed.targets(), [guesser]);
+}
+
+#[test]
 fn flows_are_read_through_pppoe_and_hsr() {
     for name in ["pppoe.pcap", "hsr.pcap"] {
         let replayed = Replayed::new(name);

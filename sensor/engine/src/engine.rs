@@ -366,6 +366,7 @@ impl Engine {
         // Whose addresses prove nothing is no evidence against them.
         if !packet.realm.is_untrusted() {
             self.detectors.take_sample(sample, is_answer);
+            note_logins(&mut self.detectors, &mut self.ledger, sample.head.at_ns);
         }
         if !self.omit_flows {
             self.facts.take(sample, is_answer);
@@ -496,6 +497,9 @@ impl Engine {
             if self.omit_detectors && finding.detector != Detector::Models {
                 continue;
             }
+            if self.detectors.is_refuted(&finding) {
+                continue;
+            }
             weigh(&self.ledger, &mut finding);
             self.detectors.weigh(at_ns, &mut finding);
             // Nothing is learned from it in either case.
@@ -556,6 +560,15 @@ impl Engine {
     }
 }
 
+/// Tells the ledger what came of logins.
+fn note_logins(detectors: &mut Detectors, ledger: &mut Ledger, at_ns: u64) {
+    for (client, is_accepted) in detectors.login_outcomes() {
+        if !is_accepted {
+            ledger.note_refused_login(client, at_ns);
+        }
+    }
+}
+
 /// Activity of addresses since the last look.
 #[derive(Debug, Default)]
 struct Looks {
@@ -597,6 +610,7 @@ impl Downstream<'_> {
                 let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
                 self.ledger.take_end(summary, source, host);
                 self.detectors.take_end(summary);
+                note_logins(self.detectors, self.ledger, summary.last_ns);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
                 if !self.omit_flows {
                     let mut summary = summary.clone();

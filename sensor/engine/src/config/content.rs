@@ -339,7 +339,7 @@ impl Default for FragmentsConfig {
     }
 }
 
-/// Password guessing by reply codes: logins that a service refuses.
+/// Password guessing by what comes of logins: refusals are held against acceptances.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RepliesConfig {
@@ -347,24 +347,26 @@ pub struct RepliesConfig {
     #[serde(rename = "half_window", with = "Time::<1>")]
     #[schemars(extend("x-former" = "half_ns", "x-minimum" = "1s"))]
     pub half_ns: u64,
-    /// Half of the long detection window; it requires three times as many refusals.
+    /// Half of the long detection window; it requires three times as many refusals of hidden secrets.
     #[serde(rename = "slow_half_window", with = "Time::<1>")]
     #[schemars(extend("x-former" = "slow_half_ns", "x-minimum" = "1s"))]
     pub slow_half_ns: u64,
-    /// Number of logins of one client that one service refuses within a window.
+    /// Number of logins of one client with hidden secrets that one service refuses within a window. A
+    /// program with a saved password that is not right any more tries again once in half a minute.
     #[schemars(range(min = 1))]
     pub refused: u32,
-    /// Number of HTTP logins of one client that one service refuses within a window. A browser is
-    /// refused once before it asks for the password.
+    /// Number of distinct secrets of one client that one service refuses within a window, where the
+    /// protocol shows them. A person gives up earlier.
     #[schemars(range(min = 1))]
-    pub refused_http: u32,
-    /// Number of SSH connections of one client to one service within the short window; the outcome
-    /// of a login is encrypted.
-    #[schemars(range(min = 1))]
-    pub ssh_banners: u32,
-    /// Minimum share of refused logins.
-    pub refused_share: f64,
-    /// Maximum number of pairs of client and service tracked, 200 bytes each.
+    pub secrets: u32,
+    /// Number of clients that are refused more than once by one service which never accepts them, and
+    /// guess together.
+    #[schemars(range(min = 2))]
+    pub shared_sources: u32,
+    /// Number of refusals of all of them within two minutes; twice as many in the long window.
+    #[schemars(range(min = 2))]
+    pub shared_refused: u32,
+    /// Maximum number of pairs of client and service tracked, 300 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
     pub max_pairs: usize,
 }
@@ -375,9 +377,9 @@ impl Default for RepliesConfig {
             half_ns: 30 * SECOND_NS,
             slow_half_ns: 600 * SECOND_NS,
             refused: 10,
-            refused_http: 20,
-            ssh_banners: 20,
-            refused_share: 0.8,
+            secrets: 8,
+            shared_sources: 5,
+            shared_refused: 20,
             max_pairs: 16_384,
         }
     }

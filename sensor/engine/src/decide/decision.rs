@@ -232,7 +232,10 @@ impl Decider {
             Some(Withheld::Spoofed)
         } else if finding.sources.is_empty() {
             Some(Withheld::NoSource)
-        } else if finding.score < self.config.min_score || incident.severity == Severity::Low {
+        } else if finding.score < self.config.min_score
+            || incident.severity == Severity::Low
+            || finding.is_collective()
+        {
             Some(Withheld::NotProven)
         } else {
             None

@@ -102,6 +102,12 @@ const COUNTED: &[Counted] = &[
         "SYN-ACKs in a minute to handshakes that it never began",
     ),
     words("short_sessions", "short sessions"),
+    words("refused_logins", "refused logins"),
+    sentence_of(
+        "login_after_refusals",
+        "{sources} logged in to port {port} of {victim} after {observed} refused guesses: a password \
+         was found, {end}",
+    ),
     sentence_of(
         "mail_servers",
         "{sources}, which accepts no mail itself, spoke to {observed} mail servers within a minute \
@@ -134,7 +140,7 @@ fn sentence(incident: &Incident) -> &'static str {
     // A number can be the strongest of other families, too.
     let may_differ = matches!(
         incident.found_as,
-        Family::HostSweep | Family::BehaviourAnomaly
+        Family::HostSweep | Family::BehaviourAnomaly | Family::BruteForce
     );
     let own = counted(incident).and_then(|counted| counted.sentence);
     own.filter(|_| may_differ)

@@ -33,7 +33,6 @@ pub(crate) use self::replies::RepliesDetector;
 use super::registry::Detectors;
 use crate::l7::arp::Arp;
 use crate::l7::dns;
-use crate::l7::login::Login;
 use crate::l7::nd::NeighbourMessage;
 
 /// A sample with the time it was taken.
@@ -83,7 +82,10 @@ impl Detectors {
                 self.take_neighbour(&seen);
                 self.extensions.take(&seen);
             }
-            Some(Kind::Udp) => self.control.take_sample(&seen),
+            Some(Kind::Udp) => {
+                self.replies.take(&seen);
+                self.control.take_sample(&seen);
+            }
             Some(Kind::FlowStarted | Kind::BlockHit | Kind::Fragment) | None => {}
         }
     }
@@ -120,9 +122,7 @@ impl Detectors {
         if packet.protocol != protocol::TCP {
             return;
         }
-        if let Some(login) = Login::read(seen.sample.payload, packet.source_port) {
-            self.replies.take(seen, login);
-        }
+        self.replies.take(seen);
         self.injection.take(seen);
         self.control.take_sample(seen);
         match seen.service_port() {

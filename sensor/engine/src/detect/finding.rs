@@ -125,6 +125,19 @@ const EXCESS: f64 = 10.0;
 const LIMIT: f64 = 5.0;
 
 impl Finding {
+    /// True where sources did together what each is blamed for alone otherwise: what one of them did is
+    /// too little to act on it.
+    pub(crate) fn is_collective(&self) -> bool {
+        match self.entity {
+            Entity::Victim(_) => !self.family.is_of_victim() && self.n_sources > 1,
+            // The network that they share.
+            Entity::Source(address) => {
+                self.n_sources > 1 && !self.sources.contains(&crate::address::to_ip(&address))
+            }
+            Entity::Station(_) => false,
+        }
+    }
+
     /// True where a flood's shape alone is beyond what any honest client does. Rates of host rows are
     /// far above by their limits.
     pub(crate) fn is_excess(&self) -> bool {

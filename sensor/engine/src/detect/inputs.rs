@@ -1,10 +1,14 @@
 //! Inputs of detectors: each is a call with its type, so that the list of detectors costs a packet
 //! nothing. Packet samples are in [`super::content`].
 
+use sensor_common::Address;
+
+use super::Detector;
 use super::attribution::Attribution;
 use super::finding::Finding;
 use super::registry::Detectors;
 use crate::address::from_ip;
+use crate::features::ledger::ServiceKey;
 use crate::features::{Answered, HostLook, PairVector};
 use crate::flow::{FlowSummary, FlowUpdate};
 
@@ -40,6 +44,7 @@ impl Detectors {
                 let (source, host) = (from_ip(flow.source), from_ip(flow.destination));
                 self.shapes.take_end(flow, source, host);
                 self.learned.take_end(flow);
+                self.replies.take_end(flow, source, host);
             }
         }
     }
@@ -86,6 +91,28 @@ impl Detectors {
         findings: &mut Vec<Finding>,
     ) {
         self.row_scans.look(at_ns, looks, findings);
+    }
+
+    /// Takes out what came of logins: clients, and whether they were accepted.
+    pub(crate) fn login_outcomes(&mut self) -> impl Iterator<Item = (Address, bool)> + '_ {
+        self.replies.outcomes()
+    }
+
+    /// True where a finding of a shape is about logins that the service is known to accept.
+    pub(crate) fn is_refuted(&self, finding: &Finding) -> bool {
+        let ([source], [host], [port]) = (
+            finding.sources.as_slice(),
+            finding.destinations.as_slice(),
+            finding.ports.as_slice(),
+        ) else {
+            return false;
+        };
+        let service = ServiceKey {
+            host: from_ip(*host),
+            port: *port,
+            protocol: finding.protocol,
+        };
+        finding.detector == Detector::Brute && self.replies.is_accepted(from_ip(*source), service)
     }
 
     /// Memory of the scan windows by capacity, without the sets in them.

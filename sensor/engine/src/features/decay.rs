@@ -70,6 +70,11 @@ impl Spread {
     pub(crate) fn clear(&mut self) {
         self.0 = 0;
     }
+
+    /// Values of either.
+    pub(crate) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 #[cfg(test)]

@@ -201,6 +201,14 @@ impl Ledger {
         ledger
     }
 
+    /// Notes that a service refused a login: the connection served nothing, and makes no peer.
+    pub(crate) fn note_refused_login(&mut self, source: Address, at_ns: u64) {
+        let known = self.sources.get_or_insert_with(source, Source::default);
+        known.n_used = known.n_used.saturating_sub(1);
+        known.is_long = false;
+        known.last_ns = known.last_ns.max(at_ns);
+    }
+
     /// Takes updates one after the other.
     pub(crate) fn take_all(&mut self, updates: &[FlowUpdate]) {
         for batch in updates.chunks(BATCH) {
@@ -440,6 +448,16 @@ mod tests {
         assert!(ledger.is_peer(T0 + PEER_NS, &ip(1)));
         ledger.note_used(ip(2), T0, T0 + LONG_NS, true);
         assert!(ledger.is_peer(T0 + LONG_NS, &ip(2)));
+    }
+
+    #[test]
+    fn refused_logins_make_no_peer() {
+        let mut ledger = Ledger::new(1);
+        for n in 0..20 {
+            ledger.note_used(ip(1), T0 + n, T0 + n, n == 9);
+            ledger.note_refused_login(ip(1), T0 + n);
+        }
+        assert!(!ledger.is_peer(T0 + PEER_NS, &ip(1)));
     }
 
     #[test]

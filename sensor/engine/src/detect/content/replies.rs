@@ -1,54 +1,88 @@
-//! Guessing of passwords, told by the service's own words: it refuses a client again and again.
+//! Guessing of passwords, told by what came of each login: refusals that no honest client collects.
+//!
+//! Refusals are held against acceptances by Wald's sequential test, for each client and service, and for
+//! each IPv6 network of 64 bits. A client that repeats one saved password is no guesser, so that guesses
+//! are secrets that differ, or, where they are hidden, refusals faster than programs try again.
+
+mod campaign;
+mod network;
+mod tally;
 
 use sensor_common::Address;
-use sensor_common::packet::protocol;
 
+use self::campaign::{Campaign, Shared};
+use self::network::{Network, network_of};
+use self::tally::{Guesses, Of, Tally};
 use super::Seen;
-use super::draft::{Span, draft};
+use super::draft::{Number, Span, draft};
 use super::paned_window::PanedWindow;
 use crate::address::to_ip;
 use crate::config::{Config, RepliesConfig};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
-use crate::detect::finding::{Entity, Finding, poisson_score};
+use crate::detect::finding::{Entity, Finding, MAX_SCORE, poisson_score};
 use crate::detect::grade::Grades;
 use crate::features::bounded::{Bounded, Priority, TableUse};
-use crate::l7::login::{Login, Service};
+use crate::features::ledger::ServiceKey;
+use crate::flow::{EndReason, FlowSummary};
+use crate::l7::login::{Ended, Message, Outcome, Service, Talk};
 use crate::note::Note;
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Half {
-    n_refused: u32,
-    n_accepted: u32,
-    n_banners: u32,
-}
+/// Conversations followed, 160 bytes each.
+const MAX_TALKS: usize = 16_384;
+/// Services whose refusals of many sources are added up, up to 30 kB each.
+const MAX_SERVICES: usize = 512;
+/// Hosts whose own refusals are counted.
+const MAX_HOSTS: usize = 4_096;
 
+/// Refusals that a host gave.
 #[derive(Clone, Debug, Default)]
-struct Pair {
-    short: PanedWindow<Half>,
-    long: PanedWindow<Half>,
-    service: Option<Service>,
-}
+struct Given(PanedWindow<u32>);
 
-impl Priority for Pair {
+impl Priority for Given {
     fn priority(&self) -> u64 {
-        u64::from(self.long.now.n_refused) + u64::from(self.short.now.n_banners)
+        u64::from(self.0.now) + u64::from(self.0.before)
     }
 }
 
-/// Client and the service that it logs in to.
+/// Ends of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Ends {
+    key: Key,
+    port: u16,
+}
+
+/// Client, or its network, and the service that it logs in to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     client: Address,
-    server: Address,
-    port: u16,
+    service: ServiceKey,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Following {
+    talk: Talk,
+    last_ns: u64,
+}
+
+impl Priority for Following {
+    fn priority(&self) -> u64 {
+        self.last_ns
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct RepliesDetector {
     config: RepliesConfig,
-    pairs: Bounded<Key, Pair>,
+    talks: Bounded<Ends, Following>,
+    clients: Bounded<Key, Tally>,
+    networks: Bounded<Key, Network>,
+    campaigns: Bounded<ServiceKey, Campaign>,
+    /// Refusals that a host gave, as a service: who is in between repeats what its clients say.
+    hosts: Bounded<Address, Given>,
+    /// Clients, and whether they were accepted, since this was last taken.
+    outcomes: Vec<(Address, bool)>,
 }
 
 impl Detect for RepliesDetector {
@@ -58,7 +92,12 @@ impl Detect for RepliesDetector {
         let (config, hash_seed) = (&config.content.replies, config.hash_seed);
         Self {
             config: config.clone(),
-            pairs: Bounded::new("login_pairs", config.max_pairs, hash_seed),
+            talks: Bounded::new("login_talks", MAX_TALKS, hash_seed),
+            clients: Bounded::new("login_pairs", config.max_pairs, hash_seed),
+            networks: Bounded::new("login_networks", config.max_pairs / 4, hash_seed),
+            campaigns: Bounded::new("login_services", MAX_SERVICES, hash_seed),
+            hosts: Bounded::new("login_hosts", MAX_HOSTS, hash_seed),
+            outcomes: Vec::new(),
         }
     }
 
@@ -67,135 +106,284 @@ impl Detect for RepliesDetector {
     }
 
     fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.pairs.usage());
+        out.push(self.talks.usage());
+        out.push(self.clients.usage());
+        out.push(self.networks.usage());
+        out.push(self.campaigns.usage());
+        out.push(self.hosts.usage());
     }
 
     fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
-        for (key, pair) in self.pairs.iter_mut() {
-            let service = pair.service;
-            let windows = [
-                (config.half_ns, 1, &mut pair.short),
-                (config.slow_half_ns, 3, &mut pair.long),
-            ];
-            for (half_ns, times, window) in windows {
-                if !window.is_due(at_ns, half_ns) {
-                    continue;
-                }
-                let Some((name, n, limit)) = judge(config, times, service, window) else {
-                    window.judged();
-                    continue;
-                };
-                window.reported(at_ns);
-                let span = Span {
-                    window_ns: 2 * half_ns,
-                    first_ns: window.first_ns,
-                    last_ns: window.last_ns,
-                };
-                let expected = f64::from(limit) / 10.0;
-                let score = poisson_score(f64::from(n), expected);
-                let numbers = [(name, f64::from(n), expected, 1.0)];
-                let entity = Entity::Source(key.client);
-                let label = service.map_or("ssh", Service::label);
-                findings.push(Finding {
-                    sources: vec![to_ip(&key.client)],
-                    n_sources: 1,
-                    destinations: vec![to_ip(&key.server)],
-                    n_destinations: 1,
-                    ports: vec![key.port],
-                    n_ports: 1,
-                    protocol: protocol::TCP,
-                    grades: if name == "ssh_connections" {
-                        Grades::SHAPE
-                    } else {
-                        Detector::Replies.grades()
-                    },
-                    notes: vec![Note {
-                        name: "network.protocol",
-                        value: label.to_owned(),
-                    }],
-                    ..draft(
-                        Detector::Replies,
-                        Family::BruteForce,
-                        entity,
-                        span,
-                        score,
-                        &numbers,
-                    )
-                });
-                break;
+        for (key, campaign) in self.campaigns.iter_mut() {
+            if let Some(shared) = campaign.judge(at_ns, config) {
+                findings.push(of_many(key, campaign.service, &shared));
             }
         }
-        let half_ns = config.slow_half_ns;
-        self.pairs
-            .retain(|_, pair| !pair.long.is_stale(at_ns, half_ns));
+        let (campaigns, hosts) = (&self.campaigns, &self.hosts);
+        for (key, tally) in self.clients.iter_mut() {
+            if let Some(mut guesses) = tally.judge(at_ns, Of::Client, config) {
+                let given = hosts.get(&key.client).map_or(0, |given| given.priority());
+                // A proxy passes on what its clients guess, and the refusals.
+                guesses.is_weak |= given.saturating_mul(2) >= u64::from(guesses.n_refused);
+                let campaign = campaigns.get(&key.service);
+                let is_shared = campaign.is_some_and(|one| one.is_on(at_ns, config));
+                let entity = if is_shared {
+                    Entity::Victim(key.service.host)
+                } else {
+                    Entity::Source(key.client)
+                };
+                findings.push(of_one(key, entity, tally.service, (&guesses, config)));
+            }
+        }
+        for (key, network) in self.networks.iter_mut() {
+            let tally = &mut network.tally;
+            if let Some(guesses) = tally.judge(at_ns, Of::Network, config) {
+                let entity = Entity::Source(key.client);
+                findings.push(Finding {
+                    sources: network.refused.iter().map(to_ip).collect(),
+                    n_sources: guesses.n_addresses.round() as u64,
+                    ..of_one(key, entity, tally.service, (&guesses, config))
+                });
+            }
+        }
+        self.clients.retain(|_, one| !one.is_stale(at_ns, config));
+        self.networks
+            .retain(|_, one| !one.tally.is_stale(at_ns, config));
+        self.hosts
+            .retain(|_, one| !one.0.is_stale(at_ns, config.slow_half_ns));
+        self.campaigns.retain(|_, one| !one.is_stale(at_ns, config));
     }
 }
 
 impl RepliesDetector {
-    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, login: Login) {
-        let packet = &seen.sample.head.packet;
-        let is_to_server = !seen.is_answer;
-        // Both sides of an SSH session begin with a banner; the client's counts.
-        if (login == Login::SshBanner) != is_to_server {
+    /// Takes a segment or datagram of a client or of its service.
+    pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>) {
+        let head = seen.sample.head;
+        let message = Message {
+            payload: seen.sample.payload,
+            n_bytes: head.payload_bytes,
+            is_answer: seen.is_answer,
+            at_ns: seen.at_ns,
+        };
+        let ends = Ends::of(seen);
+        let known = self.talks.get_mut(&ends);
+        let (service, outcome) = if let Some(following) = known {
+            following.last_ns = seen.at_ns;
+            let talk = &mut following.talk;
+            (talk.service, talk.take(&message))
+        } else {
+            let Some(service) = Service::of(&message, ends.key.service.port) else {
+                return;
+            };
+            let mut talk = Talk::new(service);
+            let outcome = talk.take(&message);
+            if talk.is_open() {
+                let last_ns = seen.at_ns;
+                self.talks
+                    .get_or_insert_with(ends, || Following { talk, last_ns });
+            }
+            (service, outcome)
+        };
+        if let Some(outcome) = outcome {
+            self.note(seen.at_ns, ends.key, service, (outcome, 1));
+        }
+    }
+
+    /// Takes the end of a connection: some services refuse by it.
+    pub(in crate::detect) fn take_end(
+        &mut self,
+        flow: &FlowSummary,
+        client: Address,
+        server: Address,
+    ) {
+        if flow.end_reason == EndReason::ActiveTimeout {
             return;
         }
-        let key = if is_to_server {
-            Key {
-                client: packet.source,
-                server: packet.destination,
-                port: packet.destination_port,
-            }
-        } else {
-            Key {
-                client: packet.destination,
-                server: packet.source,
-                port: packet.source_port,
-            }
+        let service = ServiceKey {
+            host: server,
+            port: flow.destination_port,
+            protocol: flow.protocol,
         };
-        let config = &self.config;
-        let pair = self.pairs.get_or_insert_with(key, Pair::default);
-        if let Login::Refused(service) | Login::Accepted(service) = login {
-            pair.service = Some(service);
+        let key = Key { client, service };
+        let port = flow.source_port;
+        let Some(mut following) = self.talks.take(&Ends { key, port }) else {
+            return;
+        };
+        const PSH: usize = 3;
+        let ended = Ended {
+            n_asked: flow.forward.n_flags[PSH],
+            n_answered: flow.backward.n_flags[PSH],
+        };
+        let talk = &mut following.talk;
+        if let Some((secret, n)) = talk.end(ended) {
+            let service = talk.service;
+            self.note(flow.last_ns, key, service, (Outcome::Refused(secret), n));
         }
-        for half in [
-            pair.short.at(seen.at_ns, config.half_ns),
-            pair.long.at(seen.at_ns, config.slow_half_ns),
-        ] {
-            let n = match login {
-                Login::Refused(_) => &mut half.n_refused,
-                Login::Accepted(_) => &mut half.n_accepted,
-                Login::SshBanner => &mut half.n_banners,
+    }
+
+    fn note(&mut self, at_ns: u64, key: Key, service: Service, outcome: (Outcome, u32)) {
+        let config = &self.config;
+        let address = sensor_common::hash_address(&key.client, 1);
+        let tally = self.clients.get_or_insert_with(key, Tally::default);
+        tally.service = Some(service);
+        tally.take(at_ns, address, outcome, config);
+        if !sensor_common::is_v4(&key.client) {
+            let whole = Key {
+                client: network_of(&key.client),
+                ..key
             };
-            *n = n.saturating_add(1);
+            let network = self.networks.get_or_insert_with(whole, Network::default);
+            network.tally.service = Some(service);
+            network.tally.take(at_ns, address, outcome, config);
+            network.take(key.client, outcome.0);
+        }
+        if outcome.0 != Outcome::Accepted {
+            let host = key.service.host;
+            let given = self.hosts.get_or_insert_with(host, Given::default);
+            let n = given.0.at(at_ns, config.slow_half_ns);
+            *n = n.saturating_add(outcome.1);
+        }
+        let campaign = self
+            .campaigns
+            .get_or_insert_with(key.service, Campaign::default);
+        campaign.service = Some(service);
+        campaign.take(at_ns, key.client, outcome, config);
+        self.outcomes
+            .push((key.client, outcome.0 == Outcome::Accepted));
+    }
+
+    /// Takes out what came of logins: clients, and whether they were accepted.
+    pub(in crate::detect) fn outcomes(&mut self) -> std::vec::Drain<'_, (Address, bool)> {
+        self.outcomes.drain(..)
+    }
+
+    /// True where the service is known to accept most of the client's logins.
+    pub(in crate::detect) fn is_accepted(&self, client: Address, service: ServiceKey) -> bool {
+        let tally = self.clients.get(&Key { client, service });
+        tally.is_some_and(Tally::is_accepted)
+    }
+}
+
+impl Ends {
+    fn of(seen: &Seen<'_>) -> Self {
+        let packet = &seen.sample.head.packet;
+        let (from, to) = (
+            (packet.source, packet.source_port),
+            (packet.destination, packet.destination_port),
+        );
+        let ((client, port), (host, service_port)) = if seen.is_answer {
+            (to, from)
+        } else {
+            (from, to)
+        };
+        let service = ServiceKey {
+            host,
+            port: service_port,
+            protocol: packet.protocol,
+        };
+        Self {
+            key: Key { client, service },
+            port,
         }
     }
 }
 
-/// Name, number and limit of what is too much.
-fn judge(
-    config: &RepliesConfig,
-    times: u32,
+/// Finding of what one client, or one network, guesses.
+fn of_one(
+    key: &Key,
+    entity: Entity,
     service: Option<Service>,
-    window: &PanedWindow<Half>,
-) -> Option<(&'static str, u32, u32)> {
-    let (now, before) = (&window.now, &window.before);
-    let n_refused = now.n_refused.saturating_add(before.n_refused);
-    let n_accepted = now.n_accepted.saturating_add(before.n_accepted);
-    let limit = match service {
-        Some(Service::Http) => config.refused_http,
-        _ => config.refused,
-    };
-    let limit = limit.saturating_mul(times);
-    let share = f64::from(n_refused) / f64::from(n_refused.saturating_add(n_accepted).max(1));
-    if n_refused >= limit && share >= config.refused_share {
-        return Some(("refused_logins", n_refused, limit));
+    (guesses, config): (&Guesses, &RepliesConfig),
+) -> Finding {
+    // A tenth of the limit is what an honest client may show.
+    let expected = f64::from(guesses.limit) / 10.0;
+    let n_refused = f64::from(guesses.n_refused);
+    let mut numbers = vec![("refused_logins", n_refused, expected, 1.0)];
+    let of_secrets = poisson_score(guesses.n_secrets, f64::from(config.secrets) / 10.0);
+    let mut score = poisson_score(f64::from(guesses.n_hidden), expected).max(of_secrets);
+    if let Some(n_before) = guesses.broken_in {
+        // Nothing is left to doubt: what guessing is for was reached.
+        numbers.insert(0, ("login_after_refusals", f64::from(n_before), 0.0, 1.0));
+        score = MAX_SCORE;
     }
-    let n_banners = now.n_banners.saturating_add(before.n_banners);
-    // A machine that is administered by SSH is connected to now and then all day: short window only.
-    (times == 1 && n_banners >= config.ssh_banners).then_some((
-        "ssh_connections",
-        n_banners,
-        config.ssh_banners,
-    ))
+    if guesses.n_secrets > 0.0 {
+        numbers.push(("distinct_secrets", guesses.n_secrets.round(), 1.0, 0.0));
+    }
+    let span = Span {
+        window_ns: guesses.window_ns,
+        first_ns: guesses.first_ns,
+        last_ns: guesses.last_ns,
+    };
+    let grades = if guesses.is_weak {
+        Grades::SHAPE
+    } else {
+        grades_of(service)
+    };
+    Finding {
+        sources: vec![to_ip(&key.client)],
+        n_sources: 1,
+        grades,
+        ..at_service(&key.service, entity, service, (span, score), &numbers)
+    }
+}
+
+/// Finding of what many clients guess together: all are named, and nothing is done for it to any.
+fn of_many(key: &ServiceKey, service: Option<Service>, shared: &Shared) -> Finding {
+    let expected = f64::from(shared.limit) / 10.0;
+    let n_refused = f64::from(shared.n_refused);
+    let numbers = [
+        ("refused_logins", n_refused, expected, 1.0),
+        ("refused_clients", shared.sources.len() as f64, 1.0, 0.0),
+    ];
+    let span = Span {
+        window_ns: shared.window_ns,
+        first_ns: shared.first_ns,
+        last_ns: shared.last_ns,
+    };
+    let score = poisson_score(n_refused, expected);
+    let entity = Entity::Victim(key.host);
+    Finding {
+        sources: shared.sources.iter().map(to_ip).collect(),
+        n_sources: shared.sources.len() as u64,
+        grades: grades_of(service),
+        ..at_service(key, entity, service, (span, score), &numbers)
+    }
+}
+
+/// An encrypted reply is told by its size: its content is not known.
+fn grades_of(service: Option<Service>) -> Grades {
+    match service {
+        Some(Service::Ssh) => Grades::SHAPE.with(Grades::OUTCOME),
+        _ => Detector::Replies.grades(),
+    }
+}
+
+fn at_service(
+    key: &ServiceKey,
+    entity: Entity,
+    service: Option<Service>,
+    (span, score): (Span, f64),
+    numbers: &[Number],
+) -> Finding {
+    let label = service.map_or("unknown", Service::label);
+    Finding {
+        destinations: vec![to_ip(&key.host)],
+        n_destinations: 1,
+        ports: vec![key.port],
+        n_ports: 1,
+        protocol: key.protocol,
+        notes: vec![Note {
+            name: "network.protocol",
+            value: label.to_owned(),
+        }],
+        ..draft(
+            Detector::Replies,
+            Family::BruteForce,
+            entity,
+            span,
+            score,
+            numbers,
+        )
+    }
 }
