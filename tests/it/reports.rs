@@ -272,6 +272,22 @@ fn ssh_guesses_of_one_ipv6_address_are_found_and_the_address_is_decided_on() {
 }
 
 #[test]
+fn a_program_that_logs_in_for_each_query_is_no_guesser() {
+    let replayed = Replayed::new("mysql_one_login_per_s.pcap.zst");
+    assert_eq!(replayed.opened(), []);
+    assert_eq!(replayed.targets(), [] as [&str; 0]);
+}
+
+#[test]
+fn guesses_through_the_addresses_of_a_network_are_its_own_and_it_is_decided_on() {
+    let replayed = Replayed::new("ipv6_ssh_guess_rotating_in_64.pcap.zst");
+    let opened = replayed.opened();
+    assert!(!opened.is_empty());
+    assert!(opened.iter().all(|(family, _)| family == "brute_force"));
+    assert_eq!(replayed.targets(), ["2001:db8:bad:1::/64"]);
+}
+
+#[test]
 fn flows_are_read_through_pppoe_and_hsr() {
     for name in ["pppoe.pcap", "hsr.pcap"] {
         let replayed = Replayed::new(name);

@@ -193,7 +193,7 @@ impl DecideStage {
         let severity = case.incident().severity;
         self.room.note(key, self.sequence, is_proven, severity);
         let decided = self.decider.decide(at_ns, case.incident(), finding, ledger);
-        let made = decided.decisions.iter().map(|made| made.target);
+        let made = decided.decisions.iter().map(|made| made.target.addr());
         case.note(made, &decided.withheld, self.config.n_listed);
         if let Some(incident) = case.publish(at_ns, self.config.update_ns) {
             out.push(DecideEvent::incident(incident));

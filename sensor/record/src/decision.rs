@@ -1,12 +1,12 @@
 //! Decision about a source, and its outcome.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::head::Head;
+use crate::network::Network;
 use crate::rule::Rule;
 
 /// Action on the packets of a source.
@@ -262,7 +262,7 @@ pub struct Decision {
     pub action: Action,
     /// Source that it is about
     #[serde(rename = "decision.target")]
-    pub target: IpAddr,
+    pub target: Network,
     /// IP protocol that it is limited to; 0 is any
     #[serde(rename = "decision.protocol", default)]
     pub protocol: u8,
@@ -296,7 +296,7 @@ impl Decision {
             id: decision.id.clone(),
             incident_id: decision.incident_id.clone(),
             action: decision.action.into(),
-            target: decision.target,
+            target: Network(decision.target),
             protocol: decision.scope.protocol,
             port: decision.scope.local_port,
             ttl_s: decision.ttl_s.into(),

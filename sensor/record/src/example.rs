@@ -164,7 +164,7 @@ pub fn decision() -> Decision {
         id: "d000003-00000000000000ff".to_owned(),
         incident_id: INCIDENT.to_owned(),
         action: Action::Drop,
-        target: SOURCE,
+        target: Network(SOURCE.into()),
         protocol: 6,
         port: 22,
         ttl_s: 300,

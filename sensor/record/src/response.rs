@@ -1,13 +1,11 @@
 //! Response to the sources of an incident: what was done, or the rule by which nothing was.
 
-use std::net::IpAddr;
-
 use schemars::JsonSchema;
 use sensor_engine::{LocalBy, NotDecided, Withheld};
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Action, Decision, OutcomeWord};
-use crate::network::Shown;
+use crate::network::{Network, Shown};
 use crate::rule::Rule;
 
 /// Response to one source, or the reason for none.
@@ -20,7 +18,7 @@ pub struct Response {
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    pub target: Option<IpAddr>,
+    pub target: Option<Network>,
     /// Identifier of the decision, where there was one
     #[serde(
         rename = "decision.id",
@@ -88,7 +86,7 @@ impl From<&NotDecided> for Response {
             Withheld::InForce => (Rule::InForce, None),
         };
         Self {
-            target: one.source,
+            target: one.source.map(|source| Network(source.into())),
             decision_id: None,
             action: None,
             outcome: OutcomeWord::Withheld,

@@ -362,7 +362,7 @@ fn decision() -> impl Strategy<Value = Decision> {
             head,
             id: text.clone(),
             reason: text,
-            target,
+            target: crate::network::Network(sensor_engine::canonical(&target.into())),
             ttl_s,
             outcome,
             ..example::decision()

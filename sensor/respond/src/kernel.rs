@@ -826,7 +826,7 @@ impl KernelRespond {
     fn request(&self, decision: &Decision) -> Request {
         let packets_per_s = self.options.rate_limit_packets_per_s;
         Request {
-            target: IpNet::from(decision.target),
+            target: decision.target,
             scope: decision.scope,
             measure: match decision.action {
                 Action::Drop => Measure::Drop,

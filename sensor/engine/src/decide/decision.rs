@@ -51,7 +51,8 @@ pub struct Decision {
     pub id: String,
     pub incident_id: String,
     pub action: Action,
-    pub target: IpAddr,
+    /// An address, or the network of 64 bits whose addresses take turns.
+    pub target: IpNet,
     pub scope: Scope,
     pub ttl_s: u32,
     pub reason: String,
@@ -188,6 +189,16 @@ impl Decider {
             decided.withheld.push(NotDecided { source, reason });
             return decided;
         }
+        if finding.is_collective() {
+            match self.decide_network(at_ns, (incident, finding), ledger) {
+                Ok(made) => decided.decisions.push(made),
+                Err(reason) => decided.withheld.push(NotDecided {
+                    source: finding.network().map(|whole| IpAddr::V6(whole.network())),
+                    reason,
+                }),
+            }
+            return decided;
+        }
         for source in &finding.sources {
             let address = from_ip(*source);
             let is_proven = ledger.is_real(&address);
@@ -204,7 +215,8 @@ impl Decider {
             };
             match may_act {
                 Ok(()) => {
-                    let made = self.make(incident, finding, action, (*source, is_proven));
+                    let target = (IpNet::from(*source), *source);
+                    let made = self.make(incident, finding, action, (target, is_proven));
                     decided.decisions.push(made);
                 }
                 Err(reason) => decided.withheld.push(NotDecided {
@@ -232,14 +244,40 @@ impl Decider {
             Some(Withheld::Spoofed)
         } else if finding.sources.is_empty() {
             Some(Withheld::NoSource)
-        } else if finding.score < self.config.min_score
-            || incident.severity == Severity::Low
-            || finding.is_collective()
-        {
+        } else if finding.score < self.config.min_score || incident.severity == Severity::Low {
             Some(Withheld::NotProven)
         } else {
             None
         }
+    }
+
+    /// Decides on a network whose addresses take turns: only with proof, where those that were named are
+    /// real, most that are known of it take part, and none of it is a peer or may be a host of ours.
+    fn decide_network(
+        &mut self,
+        at_ns: u64,
+        (incident, finding): (&Incident, &Finding),
+        ledger: &Ledger,
+    ) -> Result<Decision, Withheld> {
+        let (Some(network), Some(named)) = (finding.network(), finding.sources.last()) else {
+            return Err(Withheld::NotProven);
+        };
+        let (target, whole) = (IpNet::V6(network), IpAddr::V6(network.network()));
+        let are_real = finding
+            .sources
+            .iter()
+            .all(|source| ledger.is_real(&from_ip(*source)));
+        let (n_known, has_peer) = ledger.within(finding.first_ns, &network);
+        let has_others = has_peer || n_known > finding.n_sources.saturating_mul(2);
+        let action = strongest(incident, finding);
+        if action == Action::RateLimit || !are_real || has_others {
+            return Err(Withheld::NotProven);
+        }
+        if let Some(by) = self.locals.within(&target) {
+            return Err(Withheld::Local(by));
+        }
+        self.may_act(at_ns, &whole, true, action)?;
+        Ok(self.make(incident, finding, action, ((target, *named), true)))
     }
 
     /// Lets a source be acted on that is not yet, or not as strongly.
@@ -280,7 +318,7 @@ impl Decider {
         incident: &Incident,
         finding: &Finding,
         action: Action,
-        (target, is_proven): (IpAddr, bool),
+        ((target, source), is_proven): ((IpNet, IpAddr), bool),
     ) -> Decision {
         self.sequence = self.sequence.wrapping_add(1);
         let hash = mix(finding.first_ns, self.sequence, 1);
@@ -291,7 +329,7 @@ impl Decider {
             target,
             scope: service_of(finding),
             ttl_s: self.config.ttl_s,
-            reason: format!("{}: {}", finding.family.label(), reason(finding, target)),
+            reason: format!("{}: {}", finding.family.label(), reason(finding, source)),
             is_proven,
         }
     }

@@ -158,6 +158,19 @@ impl Locals {
         (!self.knows_all_seen(at_ns)).then_some(LocalBy::Unknown)
     }
 
+    /// Tells why a network may hold local addresses; `None`: it holds none that is known.
+    pub(super) fn within(&self, network: &IpNet) -> Option<LocalBy> {
+        let overlaps = |own: &&IpNet| own.contains(network) || network.contains(*own);
+        if let Some(own) = self.networks.iter().find(overlaps) {
+            return Some(LocalBy::Network(*own));
+        }
+        let was_seen = |address: &Address| network.contains(&to_ip(address));
+        self.seen
+            .keys()
+            .any(was_seen)
+            .then_some(LocalBy::SeenLeaving)
+    }
+
     fn network_of(&self, address: IpAddr) -> Option<IpNet> {
         let one = IpNet::from(address);
         let n = self

@@ -155,7 +155,7 @@ families! {
     ArpSpoof: "arp_spoof", "T1557.002", always!(High), None, Source,
         "{station} speaks for {victim} as if it were its own address ({evidence}), {end}";
     /// Passwords, guessed.
-    BruteForce: "brute_force", "T1110", FLOOD, DropToService, Source,
+    BruteForce: "brute_force", "T1110", FLOOD, Drop, Source,
         "{sources} had {observed} {what} with port {port} of {victim} where {expected} would be \
          many, {end}";
     /// Contacts with an address outside, as regular as a clock.

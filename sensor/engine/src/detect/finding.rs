@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv6Net};
 use sensor_common::Address;
 
 use super::family::Family;
 use super::grade::Grades;
 use super::registry::Detector;
-use crate::address::Mac;
+use crate::address::{Mac, to_ip};
 use crate::note::Note;
 
 /// Entity that a finding is about and that incidents are grouped by.
@@ -125,6 +126,24 @@ const EXCESS: f64 = 10.0;
 const LIMIT: f64 = 5.0;
 
 impl Finding {
+    /// The network of 64 bits that its sources share, where it blames them as one.
+    pub(crate) fn network(&self) -> Option<Ipv6Net> {
+        let Entity::Source(address) = self.entity else {
+            return None;
+        };
+        let IpAddr::V6(v6) = to_ip(&address) else {
+            return None;
+        };
+        let network = Ipv6Net::new(v6, 64).ok()?;
+        let is_shared = network.network() == v6
+            && !self.sources.contains(&IpAddr::V6(v6))
+            && self
+                .sources
+                .iter()
+                .all(|source| IpNet::V6(network).contains(source));
+        is_shared.then_some(network)
+    }
+
     /// True where sources did together what each is blamed for alone otherwise: what one of them did is
     /// too little to act on it.
     pub(crate) fn is_collective(&self) -> bool {
@@ -132,7 +151,7 @@ impl Finding {
             Entity::Victim(_) => !self.family.is_of_victim() && self.n_sources > 1,
             // The network that they share.
             Entity::Source(address) => {
-                self.n_sources > 1 && !self.sources.contains(&crate::address::to_ip(&address))
+                self.n_sources > 1 && !self.sources.contains(&to_ip(&address))
             }
             Entity::Station(_) => false,
         }

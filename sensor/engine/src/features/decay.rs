@@ -63,10 +63,6 @@ impl Spread {
         64.0 * (64.0 / f64::from(n_zero)).ln()
     }
 
-    pub(crate) const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
     pub(crate) fn clear(&mut self) {
         self.0 = 0;
     }

@@ -4,11 +4,13 @@
 //! *dropped* (answered, and nothing came of it), *refused* (RST) or *silent*. Failures of a service that
 //! never answered anybody since they began are the service's; successes speak for a client.
 
+use ipnet::{IpNet, Ipv6Net};
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
 use super::bounded::{Bounded, Priority, TableUse};
 use super::pair::{is_bare, is_established};
+use crate::address::to_ip;
 use crate::config::SECOND_NS;
 use crate::flow::{EndReason, FlowSummary, FlowUpdate, Progress};
 use crate::slot_index::BATCH;
@@ -173,6 +175,16 @@ impl Ledger {
                 known.n_used >= PEER_USED && known.first_used_ns.saturating_add(PEER_NS) <= at_ns;
             known.is_long || is_old
         })
+    }
+
+    /// Number of known sources in a network, and whether one of them is a peer of before.
+    pub(crate) fn within(&self, at_ns: u64, network: &Ipv6Net) -> (u64, bool) {
+        let network = IpNet::V6(*network);
+        let all = self.sources.iter().map(|(source, _)| source);
+        all.filter(|source| network.contains(&to_ip(source)))
+            .fold((0, false), |(n, has_peer), source| {
+                (n + 1, has_peer || self.is_peer(at_ns, source))
+            })
     }
 
     /// True where clients failed in a row and the service answered nobody since: it is down, or never

@@ -21,7 +21,7 @@ struct Row {
     /// True for a message that nothing but this service knows.
     is_own: fn(&Message<'_>) -> bool,
     read: Read,
-    /// What a reply says without a question before it.
+    /// Worth of a reply without a question before it.
     evident: Evident,
 }
 
@@ -110,7 +110,7 @@ impl Service {
     }
 }
 
-/// What came of one login.
+/// Result of one login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Refused(Secret),

@@ -119,7 +119,7 @@ fn two_senders(n: u32, sent: impl Fn(u32) -> ([u32; 2], u16)) -> Vec<Output> {
 
 fn reasons(out: &[Output]) -> Vec<(std::net::IpAddr, &str)> {
     let decided = out.iter().filter_map(|output| match output {
-        Output::Decision(decision) => Some((decision.target, decision.reason.as_str())),
+        Output::Decision(decision) => Some((decision.target.addr(), decision.reason.as_str())),
         _ => None,
     });
     decided.collect()

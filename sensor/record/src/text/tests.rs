@@ -21,7 +21,7 @@ fn incident() -> Incident {
 
 fn decision(target: [u8; 4], outcome: Outcome) -> Record {
     Decision {
-        target: target.into(),
+        target: crate::network::Network(std::net::IpAddr::from(target).into()),
         protocol: 0,
         port: 0,
         outcome,

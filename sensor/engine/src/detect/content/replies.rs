@@ -29,6 +29,8 @@ use crate::flow::{EndReason, FlowSummary};
 use crate::l7::login::{Ended, Message, Outcome, Service, Talk};
 use crate::note::Note;
 
+/// Position of PSH in the counts of flags.
+const PSH: usize = 3;
 /// Conversations followed, 160 bytes each.
 const MAX_TALKS: usize = 16_384;
 /// Services whose refusals of many sources are added up, up to 30 kB each.
@@ -96,7 +98,7 @@ impl Detect for RepliesDetector {
             clients: Bounded::new("login_pairs", config.max_pairs, hash_seed),
             networks: Bounded::new("login_networks", config.max_pairs / 4, hash_seed),
             campaigns: Bounded::new("login_services", MAX_SERVICES, hash_seed),
-            hosts: Bounded::new("login_hosts", MAX_HOSTS, hash_seed),
+            hosts: Bounded::new("login_victims", MAX_HOSTS, hash_seed),
             outcomes: Vec::new(),
         }
     }
@@ -210,7 +212,6 @@ impl RepliesDetector {
         let Some(mut following) = self.talks.take(&Ends { key, port }) else {
             return;
         };
-        const PSH: usize = 3;
         let ended = Ended {
             n_asked: flow.forward.n_flags[PSH],
             n_answered: flow.backward.n_flags[PSH],

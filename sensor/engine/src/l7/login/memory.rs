@@ -1,4 +1,4 @@
-//! What readers of logins share: a message, what it says, and what is remembered between two.
+//! Values that readers of logins share: a message, its word on a login, and the memory between two.
 
 /// First bytes of a segment or datagram, with its length on the wire.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub(crate) enum Secret {
     Shown(u64),
 }
 
-/// What one message says about a login.
+/// Word of one message about a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Tried(Secret),
@@ -27,7 +27,7 @@ pub(crate) enum Said {
     Accepted,
 }
 
-/// What a reader remembers of a connection.
+/// Memory of a reader about a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     /// Hash of the account named last.
@@ -55,7 +55,7 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold)
 }
 
-/// What follows `word`, in any case of letters.
+/// Rest of a line that begins with `word`, in any case of letters.
 pub(crate) fn after<'a>(line: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     let (head, rest) = line.split_at_checked(word.len())?;
     head.eq_ignore_ascii_case(word).then_some(rest)

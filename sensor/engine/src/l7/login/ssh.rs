@@ -40,7 +40,7 @@ const REFUSED_ANSWERS: std::ops::RangeInclusive<u64> = 4..=6;
 
 const NEWKEYS: u8 = 21;
 
-/// What a flow record tells of a connection that ended.
+/// Counts in the flow record of a connection that ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
     /// Segments that each side pushed.
@@ -187,7 +187,7 @@ mod tests {
         n_answered: 9,
     };
 
-    /// What is said of a connection with these messages after the keys, positive from the client, and
+    /// Word on a connection with these messages after the keys, positive from the client, and
     /// how many refusals it ends with. Answers below zero come after `delay_ns`.
     fn judged(sizes: &[i32], delay_ns: u64) -> (Option<Said>, u32) {
         let mut exchange = Exchange::default();

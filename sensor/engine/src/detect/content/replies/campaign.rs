@@ -67,7 +67,7 @@ pub(super) struct Campaign {
     short: PanedWindow<Crowd>,
     long: PanedWindow<Crowd>,
     pub service: Option<Service>,
-    /// When it was last found.
+    /// Time at which it was last found.
     found_ns: Option<u64>,
 }
 

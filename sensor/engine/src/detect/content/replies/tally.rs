@@ -52,7 +52,7 @@ impl Priority for Tally {
     }
 }
 
-/// What is too much.
+/// Guesses above what an honest client shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Guesses {
     pub n_refused: u32,
@@ -204,7 +204,7 @@ fn share(window: &PanedWindow<Half>, times: u32, config: &RepliesConfig) -> f64 
         + f64::from(n_hidden) / f64::from(limit.max(1))
 }
 
-/// What one login adds to the logarithm of the likelihood ratio.
+/// Addition of one login to the logarithm of the likelihood ratio.
 fn step(is_accepted: bool) -> f64 {
     if is_accepted {
         ((1.0 - GUESSER) / (1.0 - HONEST)).ln()
