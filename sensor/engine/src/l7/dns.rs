@@ -8,6 +8,7 @@ pub(crate) mod record {
     pub const NS: u16 = 2;
     pub const SOA: u16 = 6;
     pub const PTR: u16 = 12;
+    pub const TXT: u16 = 16;
     pub const AAAA: u16 = 28;
     pub const SVCB: u16 = 64;
     pub const HTTPS: u16 = 65;
@@ -64,7 +65,7 @@ pub(crate) fn type_name(number: u16) -> String {
         10 => "NULL",
         record::PTR => "PTR",
         15 => "MX",
-        16 => "TXT",
+        record::TXT => "TXT",
         25 => "KEY",
         record::AAAA => "AAAA",
         33 => "SRV",

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use super::Seen;
 use super::paned_window::PanedWindow;
 use crate::address::Mac;
-use crate::config::{ArpSweepConfig, Config};
+use crate::config::{ArpSweepConfig, Config, SECOND_NS};
 use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Evidence, Finding, p_value, poisson_score};
+use crate::detect::grade::Grades;
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::sketch::Distinct;
 use crate::l7::arp::{Arp, Operation};
@@ -21,7 +22,15 @@ const NAMED: usize = 16;
 struct Half {
     asked: Distinct,
     answered: Distinct,
+    n_asked: u32,
 }
+
+/// Questions for each address from which a station asks for what it needs and not for who is there: a
+/// system asks three times (RFC 4861 10; Linux does so for ARP, too), a sweep goes on to the next address,
+/// and comes back once. Who asks round after round polls hosts that are off, or passes on what is for them.
+const PER_ADDRESS: u32 = 5;
+/// Time after which a poller has begun its next round.
+const ROUND_NS: u64 = 20 * SECOND_NS;
 
 #[derive(Clone, Debug, Default)]
 struct Station {
@@ -67,51 +76,89 @@ impl Detect for ArpSweepDetector {
             if !station.window.is_due(at_ns, config.half_ns) {
                 continue;
             }
-            let window = &mut station.window;
-            let asked = window.now.asked.union_len(&window.before.asked);
-            let answered = window.now.answered.union_len(&window.before.answered);
-            if asked < config.addresses || answered.saturating_mul(2) > asked {
-                window.judged();
+            let Some(judged) = judge(config, at_ns, &station.window) else {
+                station.window.judged();
                 continue;
+            };
+            findings.push(finding(config, mac, station, &judged));
+            if judged.is_early {
+                station.window.waits(at_ns);
+            } else {
+                station.window.reported(at_ns);
             }
-            let evidence = [
-                ("addresses_asked", asked, config.addresses, 0.9),
-                ("addresses_answered", answered, asked / 2, 0.1),
-            ];
-            let score = poisson_score(f64::from(asked), f64::from(config.addresses) / 10.0);
-            findings.push(Finding {
-                detector: Detector::ArpSweep,
-                family: Family::ArpSweep,
-                entity: Entity::Station(*mac),
-                window_ns: 2 * config.half_ns,
-                first_ns: window.first_ns,
-                last_ns: window.last_ns,
-                score,
-                p_value: p_value(score),
-                grades: Detector::ArpSweep.grades(),
-                features: evidence
-                    .map(|(name, observed, expected, share)| Evidence {
-                        name,
-                        observed: f64::from(observed),
-                        expected: f64::from(expected) / 10.0,
-                        share,
-                    })
-                    .to_vec(),
-                notes: Vec::new(),
-                sources: station.sender.into_iter().collect(),
-                n_sources: 1,
-                is_spoofed: false,
-                destinations: station.named.clone(),
-                n_destinations: u64::from(asked),
-                ports: Vec::new(),
-                n_ports: 0,
-                protocol: 0,
-            });
-            window.reported(at_ns);
         }
         let half_ns = config.half_ns;
         self.stations
             .retain(|_, station| !station.window.is_stale(at_ns, half_ns));
+    }
+}
+
+struct Judged {
+    asked: u32,
+    answered: u32,
+    /// Nobody who polls asks like that.
+    is_proven: bool,
+    /// It may yet turn out to poll.
+    is_early: bool,
+}
+
+fn judge(config: &ArpSweepConfig, at_ns: u64, window: &PanedWindow<Half>) -> Option<Judged> {
+    let asked = window.now.asked.union_len(&window.before.asked);
+    let answered = window.now.answered.union_len(&window.before.answered);
+    if asked < config.addresses || answered.saturating_mul(2) > asked {
+        return None;
+    }
+    let n_asked = window.now.n_asked.saturating_add(window.before.n_asked);
+    let is_persistent = n_asked >= asked.saturating_mul(PER_ADDRESS);
+    // Who asks but once needs no waiting for.
+    let is_repeated = n_asked >= asked.saturating_mul(2);
+    let is_early = is_repeated && at_ns.saturating_sub(window.first_ns) < ROUND_NS;
+    Some(Judged {
+        asked,
+        answered,
+        is_proven: !is_persistent && !is_early,
+        is_early,
+    })
+}
+
+fn finding(config: &ArpSweepConfig, mac: &Mac, station: &Station, judged: &Judged) -> Finding {
+    let (asked, answered) = (judged.asked, judged.answered);
+    let evidence = [
+        ("addresses_asked", asked, config.addresses, 0.9),
+        ("addresses_answered", answered, asked / 2, 0.1),
+    ];
+    let score = poisson_score(f64::from(asked), f64::from(config.addresses) / 10.0);
+    Finding {
+        detector: Detector::ArpSweep,
+        family: Family::ArpSweep,
+        entity: Entity::Station(*mac),
+        window_ns: 2 * config.half_ns,
+        first_ns: station.window.first_ns,
+        last_ns: station.window.last_ns,
+        score,
+        p_value: p_value(score),
+        grades: if judged.is_proven {
+            Detector::ArpSweep.grades()
+        } else {
+            Grades::SHAPE
+        },
+        features: evidence
+            .map(|(name, observed, expected, share)| Evidence {
+                name,
+                observed: f64::from(observed),
+                expected: f64::from(expected) / 10.0,
+                share,
+            })
+            .to_vec(),
+        notes: Vec::new(),
+        sources: station.sender.into_iter().collect(),
+        n_sources: 1,
+        is_spoofed: false,
+        destinations: station.named.clone(),
+        n_destinations: u64::from(asked),
+        ports: Vec::new(),
+        n_ports: 0,
+        protocol: 0,
     }
 }
 
@@ -142,6 +189,7 @@ impl ArpSweepDetector {
         }
         let half = station.window.at(seen.at_ns, half_ns);
         half.asked.insert(u64::from(u32::from(arp.target)));
+        half.n_asked = half.n_asked.saturating_add(1);
         let target = IpAddr::V4(arp.target);
         if station.named.len() < NAMED && !station.named.contains(&target) {
             station.named.push(target);

@@ -25,6 +25,30 @@ struct Half {
     missing: Distinct,
     found: Distinct,
     n_missing: u32,
+    searched: Labels,
+}
+
+/// Labels that were looked for alone or under another name: the search list of a resolver (RFC 1535)
+/// tries a host's name in every domain that it knows. One bit for each of 1,024 hashes.
+#[derive(Clone, Debug, Default)]
+struct Labels([u64; 16]);
+
+impl Labels {
+    const fn place(hash: u64) -> (usize, u64) {
+        ((hash >> 60) as usize, 1 << (hash >> 54 & 63))
+    }
+
+    fn insert(&mut self, hash: u64) {
+        let (at, bit) = Self::place(hash);
+        if let Some(word) = self.0.get_mut(at) {
+            *word |= bit;
+        }
+    }
+
+    fn has(&self, hash: u64) -> bool {
+        let (at, bit) = Self::place(hash);
+        self.0.get(at).is_some_and(|word| word & bit != 0)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -133,18 +157,29 @@ impl Detect for DgaDetector {
 }
 
 impl DgaDetector {
+    fn hash_of(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = self.hash.build_hasher();
+        hasher.write(bytes);
+        hasher.finish()
+    }
+
     pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, message: &dns::Message) {
         let is_missing = message.rcode == NX_DOMAIN;
         if !message.is_response || !(is_missing || message.rcode == NO_ERROR) {
             return;
         }
         // Reverse lookups of addresses without a name say nothing.
-        let Some(split) = split(message.name.as_bytes()) else {
+        let name = message.name.as_bytes();
+        let split = split(name);
+        let zone = split.map(|split| self.hash_of(split.zone));
+        // A host's name alone, or in a domain.
+        let host = split.map_or(name, |split| split.below);
+        let host = (!host.is_empty() && !host.contains(&b'.')).then(|| self.hash_of(host));
+        let owned = split.and_then(|split| split.zone.split(|byte| *byte == b'.').next());
+        let owned = owned.map(|label| self.hash_of(label));
+        if zone.is_none() && host.is_none() {
             return;
-        };
-        let mut hasher = self.hash.build_hasher();
-        hasher.write(split.zone);
-        let zone = hasher.finish();
+        }
         let packet = &seen.sample.head.packet;
         let client = self
             .clients
@@ -163,11 +198,16 @@ impl DgaDetector {
             client.short.at(seen.at_ns, config.half_ns),
             client.long.at(seen.at_ns, config.slow_half_ns),
         ] {
-            if is_missing {
+            if let Some(host) = host.filter(|_| is_missing) {
+                half.searched.insert(host);
+            }
+            let Some(zone) = zone else { continue };
+            let is_searched = owned.is_some_and(|label| half.searched.has(label));
+            if !is_missing {
+                half.found.insert(zone);
+            } else if !is_searched {
                 half.missing.insert(zone);
                 half.n_missing = half.n_missing.saturating_add(1);
-            } else {
-                half.found.insert(zone);
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::detect::Detect;
 use crate::detect::Detector;
 use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Evidence, Finding, p_value, poisson_score};
+use crate::detect::grade::Grades;
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::sketch::Distinct;
 use crate::l7::dns::{self, record};
@@ -28,11 +29,26 @@ struct Half {
     names: Distinct,
     n_questions: u32,
     n_rare: u32,
+    /// Of types that nobody looks up by a made-up name: neither addresses nor text.
+    n_odd: u32,
     information: f64,
     name_bytes: u64,
     answer_bytes: u64,
     n_answers: u32,
+    /// Answers that hold records, and their bytes beyond the question.
+    n_found: u32,
+    found_bytes: u64,
 }
+
+/// Bytes of information of the longest hash that is looked up as a name (SHA-256, by those who ask for
+/// the reputation of files and addresses), and a little.
+const HASH_BYTES: f64 = 34.0;
+/// Bytes that such an answer has beyond its question: a few records, and where the zone is served.
+const VERDICT_BYTES: f64 = 160.0;
+/// Share of questions of odd types, from which they are no look-ups.
+const ODD: f64 = 0.25;
+/// Bytes of a message's header, and of a question beside its name.
+const HEADER_BYTES: u64 = 12 + 6;
 
 #[derive(Clone, Debug)]
 struct Zone {
@@ -123,9 +139,15 @@ impl DnsTunnelDetector {
             let key = (head.packet.destination, zone_hash);
             if let Some(zone) = self.zones.get_mut(&key) {
                 let bytes = u64::from(head.payload_bytes);
+                let asked = HEADER_BYTES + message.name.as_bytes().len() as u64;
+                let is_found = message.rcode == dns::NO_ERROR && message.n_answers > 0;
                 for half in [&mut zone.short.now, &mut zone.long.now] {
                     half.answer_bytes += bytes;
                     half.n_answers = half.n_answers.saturating_add(1);
+                    if is_found {
+                        half.n_found = half.n_found.saturating_add(1);
+                        half.found_bytes += bytes.saturating_sub(asked);
+                    }
                 }
             }
             return;
@@ -156,6 +178,8 @@ impl DnsTunnelDetector {
             half.n_rare = half
                 .n_rare
                 .saturating_add(u32::from(is_rare(message.record)));
+            let is_odd = is_rare(message.record) && message.record != record::TXT;
+            half.n_odd = half.n_odd.saturating_add(u32::from(is_odd));
             half.information += information;
             half.name_bytes += split.below.len() as u64;
         }
@@ -190,6 +214,8 @@ struct Judged {
     distinct_share: f64,
     rare_share: f64,
     answer_bytes: f64,
+    /// Names or answers hold more than look-ups do.
+    is_proven: bool,
 }
 
 /// A long window needs `times` as many names as a short one.
@@ -213,7 +239,13 @@ fn judge(config: &DnsTunnelConfig, times: u32, now: &Half, before: &Half) -> Opt
     if n_names < limit || distinct_share < config.distinct_share {
         return None;
     }
+    let sum = |of: fn(&Half) -> f64| of(now) + of(before);
+    let found = sum(|half| f64::from(half.n_found)).max(1.0);
+    let is_proven = information > HASH_BYTES
+        || sum(|half| half.found_bytes as f64) / found > VERDICT_BYTES
+        || sum(|half| f64::from(half.n_odd)) >= ODD * n;
     Some(Judged {
+        is_proven,
         n_names,
         limit,
         name_bytes: (now.name_bytes + before.name_bytes) as f64 / n,
@@ -250,7 +282,12 @@ fn finding(
         last_ns,
         score,
         p_value: p_value(score),
-        grades: Detector::DnsTunnel.grades(),
+        // Whoever looks up hashes shows the same shape.
+        grades: if judged.is_proven {
+            Detector::DnsTunnel.grades()
+        } else {
+            Grades::SHAPE
+        },
         features: evidence
             .map(|(name, observed, expected, share)| Evidence {
                 name,

@@ -59,6 +59,11 @@ impl<T: Default> PanedWindow<T> {
         self.has_grown = false;
     }
 
+    /// Reported, and to be judged again though nothing comes.
+    pub(crate) fn waits(&mut self, at_ns: u64) {
+        self.reported_ns = at_ns;
+    }
+
     pub(crate) fn is_stale(&self, at_ns: u64, half_ns: u64) -> bool {
         at_ns.saturating_sub(self.begun_ns) >= 2 * half_ns
     }
