@@ -13,6 +13,7 @@ mod interfaces;
 mod lists;
 mod local;
 mod metrics;
+mod mutes;
 mod notify;
 mod orders;
 mod printer;
@@ -121,6 +122,16 @@ pub struct GivenFeedback {
     pub reply: Reply<Feedback>,
 }
 
+/// An incident to mute until a time, or no longer, with who wants it.
+#[derive(Debug)]
+pub struct GivenMute {
+    pub incident_id: String,
+    /// None: it is muted no longer.
+    pub exception: Option<sensor_engine::Exception>,
+    pub by: Origin,
+    pub reply: Reply<()>,
+}
+
 /// Orders to the engine thread, carried out between two ticks.
 #[derive(Debug)]
 pub enum Ask {
@@ -135,6 +146,8 @@ pub enum Ask {
     Order(Box<GivenOrder>),
     /// A person says what an incident was.
     Feedback(Box<GivenFeedback>),
+    /// A person does not want to hear of an incident's kind, or again.
+    Mute(Box<GivenMute>),
     /// A configuration was read again.
     Reload(Box<Reload>),
 }

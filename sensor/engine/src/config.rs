@@ -510,6 +510,9 @@ pub struct DecideConfig {
     #[serde(rename = "update_interval", with = "Time::<1>")]
     #[schemars(extend("x-former" = "update_ns"))]
     pub update_ns: u64,
+    /// Budget of alarms of all families: incidents above low severity in 24 hours. Above it, an
+    /// incident that rests on the shape of traffic alone stays low.
+    pub alarms_per_day: u32,
     /// Maximum number of addresses and ports listed per incident.
     #[schemars(range(min = 1))]
     pub n_listed: usize,
@@ -532,6 +535,7 @@ impl Default for DecideConfig {
         Self {
             close_ns: 30 * SECOND_NS,
             update_ns: SECOND_NS,
+            alarms_per_day: 20,
             n_listed: 100,
             max_incidents: 4_096,
             min_score: 6.0,

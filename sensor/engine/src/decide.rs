@@ -1,8 +1,10 @@
 //! Decide stage: findings in, incidents and decisions out.
 
+mod budget;
 mod confidence;
 mod crowd;
 mod decision;
+mod ended;
 mod except;
 mod explain;
 mod incident;
@@ -20,9 +22,11 @@ pub use self::withheld::{NotDecided, Withheld};
 
 use sensor_common::{hash_address, mix};
 
+use self::budget::Budget;
 use self::confidence::Reliability;
 use self::crowd::Crowds;
 use self::decision::Decider;
+use self::ended::Ended;
 use self::explain::explain;
 use self::incident::Case;
 use self::room::Room;
@@ -52,6 +56,8 @@ pub(crate) struct DecideStage {
     cases: Table<room::Key, Case>,
     room: Room,
     crowds: Crowds,
+    ended: Ended,
+    budget: Budget,
     decider: Decider,
     reliability: Reliability,
     /// Profiles of the window that is over, until its findings are taken.
@@ -73,6 +79,8 @@ impl DecideStage {
             cases: Table::with_hasher(Seeded(hash_seed)),
             room: Room::new(decide.max_incidents, hash_seed),
             crowds: Crowds::new(hash_seed),
+            ended: Ended::new(decide.max_incidents, hash_seed),
+            budget: Budget::new(),
             decider: Decider::new(decide, local, hash_seed),
             reliability: Reliability::default(),
             profiles: Vec::new(),
@@ -96,12 +104,28 @@ impl DecideStage {
             capacity: self.config.max_incidents as u64,
             n_shed: self.n_shed,
         });
+        out.push(TableUse {
+            table: "ended_incidents",
+            n_entries: self.ended.len() as u64,
+            capacity: self.ended.capacity() as u64,
+            n_shed: self.ended.n_shed,
+        });
         self.crowds.tables(out);
         self.decider.tables(out);
     }
 
     pub(crate) fn n_open(&self) -> usize {
         self.cases.len()
+    }
+
+    /// Incidents above low severity that a day may have, of all families.
+    pub(crate) const fn alarm_budget(&self) -> u32 {
+        self.config.alarms_per_day
+    }
+
+    /// Incidents above low severity that were opened in the last 24 hours, by family.
+    pub(crate) fn n_alarms_of_day(&self) -> std::collections::BTreeMap<Family, u64> {
+        self.budget.by_family()
     }
 
     /// Remembers an address that packets left from: on a host that does not forward it is local.
@@ -175,11 +199,11 @@ impl DecideStage {
                 self.n_shed = self.n_shed.saturating_add(1);
                 self.end(&other, out);
             }
-            self.sequence = self.sequence.wrapping_add(1);
-            let id = incident_id(self.sequence, finding);
-            let mut known = self.profiles.iter();
-            let profile = known.find(|profile| (profile.found_as, profile.entity) == key);
-            self.cases.insert(key, Case::new(id, finding, profile));
+            let case = match self.ended.take(at_ns, &key, finding) {
+                Some(case) => case,
+                None => self.open(key, finding),
+            };
+            self.cases.insert(key, case);
         }
         let Some(case) = self.cases.get_mut(&key) else {
             return;
@@ -190,6 +214,10 @@ impl DecideStage {
             .of_drift(finding)
             .of_learned(finding);
         case.take(at_ns, finding, confidence, self.config.n_listed);
+        let is_spent = self.budget.n_spent() >= u64::from(self.config.alarms_per_day);
+        if case.alarms(is_spent) {
+            self.budget.note(at_ns, case.incident().family);
+        }
         let severity = case.incident().severity;
         self.room.note(key, self.sequence, is_proven, severity);
         let decided = self.decider.decide(at_ns, case.incident(), finding, ledger);
@@ -217,26 +245,43 @@ impl DecideStage {
         self.room.remove(key);
         if let Some(mut ended) = self.cases.swap_remove(key) {
             out.push(DecideEvent::incident(ended.close()));
+            self.ended.keep(*key, ended);
         }
+    }
+
+    /// Opens an incident with the finding.
+    fn open(&mut self, key: (Family, Entity), finding: &Finding) -> Case {
+        self.sequence = self.sequence.wrapping_add(1);
+        let id = incident_id(self.sequence, finding);
+        let mut known = self.profiles.iter();
+        let profile = known.find(|profile| (profile.found_as, profile.entity) == key);
+        Case::new(id, finding, profile)
     }
 
     /// Closes what went quiet.
     pub(crate) fn tick(&mut self, at_ns: u64, out: &mut Vec<DecideEvent>) {
         self.reliability.note_time(at_ns);
-        let (config, room) = (&self.config, &mut self.room);
-        self.cases.retain(|key, case| {
-            let is_open = !case.is_quiet(at_ns, config.close_ns);
-            if !is_open {
-                room.remove(key);
+        self.budget.pass(at_ns);
+        let config = &self.config;
+        let mut quiet = Vec::new();
+        for (key, case) in &mut self.cases {
+            if case.is_quiet(at_ns, config.close_ns) {
                 out.push(DecideEvent::incident(case.close()));
+                quiet.push(*key);
             } else if let Some(incident) = case.publish(at_ns, config.update_ns) {
                 out.push(DecideEvent::incident(incident));
             }
-            is_open
-        });
+        }
+        for key in quiet {
+            self.room.remove(&key);
+            if let Some(case) = self.cases.shift_remove(&key) {
+                self.ended.keep(key, case);
+            }
+        }
         if at_ns.saturating_sub(self.forgot_ns) >= FORGET_NS {
             self.forgot_ns = at_ns;
             self.decider.forget(at_ns);
+            self.ended.forget(at_ns);
         }
     }
 

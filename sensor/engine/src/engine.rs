@@ -11,7 +11,7 @@ use crate::address::from_ip;
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
 use crate::decide::{
-    DecideEvent, DecideStage, Decision, ExceptionUse, Exceptions, HostNetworks, Incident,
+    DecideEvent, DecideStage, Decision, Exception, ExceptionUse, Exceptions, HostNetworks, Incident,
 };
 use crate::detect::{
     Attribution, Detector, Detectors, Entity, Feedback, Finding, Learned, Profiles, Score, Scoring,
@@ -78,6 +78,16 @@ pub enum Input<'a> {
     /// can't be read. Without this input, those of the configuration are local, and without any,
     /// whoever was seen leaving.
     HostNetworks(Option<&'a HostNetworks>),
+    /// An incident that a person muted: findings of its kind are counted and not made into incidents, until
+    /// the exception's end.
+    Mute {
+        incident: &'a str,
+        exception: &'a Exception,
+    },
+    /// End of that.
+    Unmute {
+        incident: &'a str,
+    },
     /// Blocks that a person ended: the next finding on a source within is acted on at once.
     Released {
         network: IpNet,
@@ -237,6 +247,11 @@ impl Engine {
                 self.scoring.take_feedback(at_ns, &entity, feedback);
             }
             Input::HostNetworks(host) => self.decide.set_host(host),
+            Input::Mute {
+                incident,
+                exception,
+            } => self.exceptions.mute(incident, exception),
+            Input::Unmute { incident } => self.exceptions.unmute(incident),
             Input::Released { network } => self.decide.release(&network),
             Input::FlowTick => self.tick(at_ns, out),
         }
@@ -325,6 +340,8 @@ impl Engine {
         let mut stats = self.stats.clone();
         stats.n_flows = self.flows.len() as u64;
         stats.n_incidents_open = self.decide.n_open() as u64;
+        stats.alarm_budget = self.decide.alarm_budget();
+        stats.n_alarms_of_day = self.decide.n_alarms_of_day();
         stats.n_flow_bytes = self.flows.n_bytes() as u64;
         stats.n_host_bytes = (self.local.n_bytes() + self.remote.n_bytes()) as u64;
         stats.n_scan_bytes = self.detectors.n_scan_bytes() as u64;

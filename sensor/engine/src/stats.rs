@@ -1,5 +1,8 @@
 //! Counts of the whole engine.
 
+use std::collections::BTreeMap;
+
+use crate::detect::Family;
 use crate::losses::Losses;
 
 /// Counts for metrics and the summary.
@@ -11,6 +14,10 @@ pub struct Stats {
     pub n_findings: u64,
     pub n_incidents_open: u64,
     pub n_incidents: u64,
+    /// Incidents above low severity that were opened in the last 24 hours, by family.
+    pub n_alarms_of_day: BTreeMap<Family, u64>,
+    /// Budget of those, of all families.
+    pub alarm_budget: u32,
     pub n_decisions: u64,
     pub n_samples: u64,
     /// Vectors scored, and those that nothing was learned from.

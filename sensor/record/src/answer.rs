@@ -58,13 +58,19 @@ pub struct Status {
     pub drifts: u64,
     /// Kinds of subjects whose scores are being recalibrated
     pub models_adapting: u64,
-    /// Exceptions of the configuration
+    /// Exceptions of the configuration, and muted incidents
     #[serde(default)]
     pub exceptions: Vec<Exception>,
     /// Number of incidents opened, by family
     pub incidents: Counts,
     /// Number of incidents that are open
     pub incidents_open: u64,
+    /// Number of incidents above low severity opened in the last 24 hours, by family
+    #[serde(default)]
+    pub alarms_of_day: Counts,
+    /// Budget of those of all families: above it, what rests on shape alone stays low
+    #[serde(default)]
+    pub alarm_budget: u64,
     /// Number of incidents that gave way to newer ones
     pub incidents_forgotten: u64,
     /// Number of block entries
@@ -123,6 +129,13 @@ pub struct Exception {
     pub until: Option<Timestamp>,
     /// True after its end: findings are made into incidents again
     pub expired: bool,
+    /// Incident that a person muted by it; of the configuration without
+    #[serde(
+        rename = "incident.id",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub incident_id: Option<String>,
 }
 
 impl Exception {
@@ -134,6 +147,7 @@ impl Exception {
             last: (used.last_ns > 0).then_some(Timestamp(used.last_ns)),
             until: used.exception.until_ns.map(Timestamp),
             expired: used.exception.is_expired(at_ns),
+            incident_id: used.incident.clone(),
         }
     }
 }

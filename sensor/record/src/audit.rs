@@ -27,6 +27,9 @@ pub enum AuditAction {
     Restore,
     Adopt,
     Feedback,
+    /// Findings of an incident's kind are made into no incidents for a while
+    Mute,
+    Unmute,
     /// A saved allow-list that could not be read is done without
     AcceptLoss,
 }

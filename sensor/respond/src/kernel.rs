@@ -336,6 +336,21 @@ impl KernelRespond {
         self.note(AuditAction::Feedback, about);
     }
 
+    /// Writes down that a person muted an incident, with the reason, or ended that.
+    pub fn note_mute(&mut self, is_muted: bool, by: Origin, reason: String) {
+        let about = About {
+            origin: Some(by),
+            reason: Some(reason),
+            ..About::default()
+        };
+        let action = if is_muted {
+            AuditAction::Mute
+        } else {
+            AuditAction::Unmute
+        };
+        self.note(action, about);
+    }
+
     fn note(&mut self, action: AuditAction, about: About) {
         if let Some(audit) = &mut self.audit {
             audit.note(&AuditLine {

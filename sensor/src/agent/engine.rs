@@ -26,7 +26,7 @@ use super::printer::Lines;
 use super::priority;
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks};
-use super::{Ask, GivenFeedback, GivenOrder, Reload, Reply, lists};
+use super::{Ask, GivenFeedback, GivenMute, GivenOrder, Reload, Reply, lists};
 use crate::checkpoint::Checkpoint;
 use crate::conditions;
 use crate::config::Settings;
@@ -146,6 +146,10 @@ impl EngineThread {
                 Ok(())
             }
             Ask::Feedback(given) => self.take_feedback(*given),
+            Ask::Mute(given) => {
+                self.mute(*given);
+                Ok(())
+            }
             Ask::Reload(reload) => self.reload(&reload),
         }
     }
@@ -179,6 +183,31 @@ impl EngineThread {
         let names = names.collect::<Vec<_>>().join(", ");
         let mode = self.settings.respond.mode.label();
         self.notify.ready(&format!("{mode} mode on {names}"));
+    }
+
+    fn mute(&mut self, given: GivenMute) {
+        let GivenMute {
+            incident_id,
+            exception,
+            by,
+            reply,
+        } = given;
+        let at_ns = self.kernel.now_ns();
+        let incident = incident_id.as_str();
+        let input = match &exception {
+            Some(exception) => Input::Mute {
+                incident,
+                exception,
+            },
+            None => Input::Unmute { incident },
+        };
+        self.pipeline.feed(at_ns, input);
+        let reason = exception.as_ref().map_or("", |muted| &muted.reason);
+        let reason = format!("{incident} {reason}").trim_end().to_owned();
+        let is_muted = exception.is_some();
+        self.pipeline.respond.note_mute(is_muted, by, reason);
+        // Whoever asked may have gone.
+        let _gone = reply.send(());
     }
 
     fn take_feedback(&mut self, given: GivenFeedback) -> Result<()> {

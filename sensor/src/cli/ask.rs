@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
-use clap::Args;
 use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
 use sensor_engine::Family;
 use sensor_record::answer::{self, Load, TopFlow, TopHost, TopRows, TopWhat};
 use sensor_record::text::{Table, end};
 use sensor_record::unit::{bits, count, duration};
-use sensor_record::{Incident, Severity, Timestamp, Zone, escape, json, mostly_not_ip};
+use sensor_record::{
+    Incident, Name, Reason, Severity, Timestamp, Zone, escape, json, mostly_not_ip,
+};
 use serde::Serialize;
 
 use super::client::{Client, Reach};
@@ -93,6 +95,11 @@ fn print_status(status: &answer::Status) -> Result<()> {
         status.incidents_open,
         status.blocks,
     )?;
+    say!(
+        "alarms in the last 24 h: {} of {} (above low severity)",
+        status.alarms_of_day.values().sum::<u64>(),
+        status.alarm_budget,
+    )?;
     print_guard(&status.guard)?;
     print_exceptions(&status.exceptions)?;
     let packets = status.ingress.packets.saturating_add(status.egress.packets);
@@ -156,8 +163,12 @@ fn print_output(name: &str, output: &answer::Output) -> Result<()> {
 fn print_exceptions(exceptions: &[answer::Exception]) -> Result<()> {
     for exception in exceptions {
         let state = if exception.expired { " (expired)" } else { "" };
+        let what = match &exception.incident_id {
+            Some(id) => format!("muted incident {}", escape(id)),
+            None => "exception".to_owned(),
+        };
         say!(
-            "  exception \"{}\"{state}: {} findings",
+            "  {what} \"{}\"{state}: {} findings",
             escape(&exception.reason),
             exception.findings,
         )?;
@@ -399,9 +410,13 @@ fn talks(rows: &[TopFlow]) -> Table {
 #[derive(Args)]
 #[command(
     after_help = "Example: sensor incidents --severity high --since 1day\n\
-    Example: sensor incidents --host 192.0.2.0/24 --family port_scan --json"
+    Example: sensor incidents --host 192.0.2.0/24 --family port_scan --json\n\
+    Example: sensor incidents mute 000007 --for 7days --reason 'our own scanner'",
+    args_conflicts_with_subcommands = true
 )]
 pub struct Incidents {
+    #[command(subcommand)]
+    change: Option<Change>,
     /// Network or address of a source or a victim.
     #[arg(long, value_name = "ADDRESS|NETWORK")]
     host: Option<Network>,
@@ -424,6 +439,64 @@ pub struct Incidents {
     reach: Reach,
 }
 
+/// Change of what is told.
+#[derive(Subcommand)]
+enum Change {
+    /// Mute an incident's kind by its source or about its victim: findings are counted and open no
+    /// incident. `sensor status` lists what is muted.
+    Mute {
+        /// Identifier of the incident, a unique beginning of one, its number, or `last`.
+        id: Name,
+        /// Time until it is told again, 90 days at most.
+        #[arg(long = "for", default_value = "1day", value_parser = humantime::parse_duration)]
+        time: Duration,
+        /// Reason, for those who ask later.
+        #[arg(long, default_value = "")]
+        reason: Reason,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// End that an incident is muted.
+    Unmute {
+        /// Identifier of the incident, or its number.
+        id: Name,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+impl Change {
+    fn execute(self) -> Result<ExitCode> {
+        match self {
+            Self::Mute {
+                id,
+                time,
+                reason,
+                reach,
+            } => {
+                let for_s = time.as_secs();
+                let request = Request::Mute { id, for_s, reason };
+                let muted: answer::Exception = reach.connect()?.ask(&request)?;
+                if reach.json {
+                    say!("{}", json::line(&muted))?;
+                } else {
+                    let until = muted.until.map(|until| Zone::local().second(until));
+                    say!(
+                        "{} is muted until {}: {}",
+                        escape(&muted.incident_id.unwrap_or_default()),
+                        until.unwrap_or_default(),
+                        escape(&muted.reason),
+                    )?;
+                }
+            }
+            Self::Unmute { id, reach } => {
+                let _done: answer::Done = reach.connect()?.ask(&Request::Unmute { id })?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 fn severity(text: &str) -> Result<Severity, String> {
     let mut all = Severity::ALL.into_iter();
     let found = all.find(|severity| severity.label() == text);
@@ -441,6 +514,9 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 
 impl Incidents {
     pub fn execute(self) -> Result<ExitCode> {
+        if let Some(change) = self.change {
+            return change.execute();
+        }
         let query = IncidentQuery {
             host: self.host,
             family: self

@@ -61,9 +61,25 @@ fn all_in(network: &IpNet, addresses: &[IpAddr]) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExceptionUse {
     pub exception: Exception,
+    /// Incident that a person muted by it; none: it is of the configuration.
+    pub incident: Option<String>,
     pub n_findings: u64,
     /// Event time of the last of them; 0: none yet.
     pub last_ns: u64,
+}
+
+/// Incidents that may be muted at a time.
+const MAX_MUTED: usize = 1_000;
+
+impl ExceptionUse {
+    fn new(exception: &Exception, incident: Option<String>) -> Self {
+        Self {
+            exception: exception.clone(),
+            incident,
+            n_findings: 0,
+            last_ns: 0,
+        }
+    }
 }
 
 /// The exceptions of a site, with their use.
@@ -77,20 +93,39 @@ impl Exceptions {
         new
     }
 
-    /// Takes another list; those that stay keep their counts.
+    /// Takes another list; those that stay keep their counts, and muted incidents stay muted.
     pub(crate) fn configure(&mut self, exceptions: &[Exception]) {
         let mut known = std::mem::take(&mut self.0);
         for exception in exceptions {
-            let at = known.iter().position(|used| used.exception == *exception);
+            let is_same =
+                |used: &ExceptionUse| used.incident.is_none() && used.exception == *exception;
+            let at = known.iter().position(is_same);
             self.0.push(match at {
                 Some(at) => known.swap_remove(at),
-                None => ExceptionUse {
-                    exception: exception.clone(),
-                    n_findings: 0,
-                    last_ns: 0,
-                },
+                None => ExceptionUse::new(exception, None),
             });
         }
+        self.0
+            .extend(known.into_iter().filter(|used| used.incident.is_some()));
+    }
+
+    /// Mutes what an incident is about. The oldest that was muted gives way where there are too many.
+    pub(crate) fn mute(&mut self, incident: &str, exception: &Exception) {
+        self.unmute(incident);
+        let mut muted = self.0.iter().filter(|used| used.incident.is_some());
+        if muted.clone().count() >= MAX_MUTED
+            && let Some(oldest) = muted.next().and_then(|used| used.incident.clone())
+        {
+            self.unmute(&oldest);
+        }
+        let incident = Some(incident.to_owned());
+        self.0.push(ExceptionUse::new(exception, incident));
+    }
+
+    /// Ends that an incident is muted.
+    pub(crate) fn unmute(&mut self, incident: &str) {
+        self.0
+            .retain(|used| used.incident.as_deref() != Some(incident));
     }
 
     /// Counts a finding for the first exception that covers it; its reason.
@@ -116,6 +151,27 @@ mod tests {
     use crate::config::SECOND_NS;
     use crate::detect::Entity;
     use crate::tests::{T0, ip};
+
+    #[test]
+    fn an_incident_is_muted_until_its_end_or_until_a_person_ends_that() {
+        let mut exceptions = Exceptions::default();
+        let muted = Exception {
+            family: Some(Family::HostSweep),
+            source: Some(IpNet::from(to_ip(&ip(1)))),
+            until_ns: Some(T0 + SECOND_NS),
+            ..Exception::default()
+        };
+        exceptions.mute("1", &muted);
+        exceptions.configure(&[]);
+        assert!(exceptions.take(T0, &scan()).is_some());
+        assert!(exceptions.take(T0 + SECOND_NS, &scan()).is_none());
+        exceptions.unmute("1");
+        assert!(exceptions.take(T0, &scan()).is_none());
+        for n in 0..2 * MAX_MUTED {
+            exceptions.mute(&n.to_string(), &muted);
+        }
+        assert_eq!(exceptions.uses().len(), MAX_MUTED);
+    }
 
     /// A scan of two hosts' SSH ports by one source.
     fn scan() -> Finding {

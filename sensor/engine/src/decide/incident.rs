@@ -83,6 +83,8 @@ pub(super) struct Case {
     has_changed: bool,
     /// A finding's shape alone was beyond what any honest client does.
     is_excess: bool,
+    /// It was counted as an alarm.
+    is_alarm: bool,
 }
 
 impl Case {
@@ -132,6 +134,7 @@ impl Case {
             published_ns: None,
             has_changed: true,
             is_excess: false,
+            is_alarm: false,
         };
         if let Some(profile) = profile {
             case.add(profile);
@@ -238,6 +241,29 @@ impl Case {
             Some(NotDecided { source, reason })
         });
         self.incident.not_decided = told.collect();
+    }
+
+    /// Decides whether it becomes an alarm now: it is above low for the first time. Where the budget of
+    /// alarms is spent, what rests on shape alone stays low.
+    pub(super) fn alarms(&mut self, is_spent: bool) -> bool {
+        if self.is_alarm || self.incident.severity == Severity::Low {
+            return false;
+        }
+        self.is_alarm = !is_spent || self.incident.grades.is_proof();
+        if !self.is_alarm {
+            self.incident.severity = Severity::Low;
+        }
+        self.is_alarm
+    }
+
+    /// Time of the last finding.
+    pub(super) const fn found_ns(&self) -> u64 {
+        self.finding_ns
+    }
+
+    /// Time of the first packet that was found.
+    pub(super) const fn opened_ns(&self) -> u64 {
+        self.incident.start_ns
     }
 
     /// True where it is over and other sources did what was found now: that is an incident of their

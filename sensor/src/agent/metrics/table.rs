@@ -280,6 +280,20 @@ const FAMILIES: &[Family] = &[
         "Incidents that are open",
         |now, out| out.add(&[], now.engine.n_incidents_open as f64),
     ),
+    gauge(
+        "sensor_decide_day_alarms",
+        "Incidents above low severity that were opened in the last 24 hours, by family",
+        |now, out| {
+            for (family, n) in &now.engine.n_alarms_of_day {
+                out.add(&[("family", family.label())], *n as f64);
+            }
+        },
+    ),
+    gauge(
+        "sensor_decide_day_alarm_budget",
+        "Incidents above low severity in 24 hours from which on those of shape alone stay low",
+        |now, out| out.add(&[], f64::from(now.engine.alarm_budget)),
+    ),
     counter(
         "sensor_decide_incidents_total",
         "Incidents opened, by family and by their severity then",
@@ -687,6 +701,7 @@ mod tests {
     #[test]
     fn exceptions_of_one_reason_are_one_series() {
         let used = |reason: &str, until_ns, n_findings| ExceptionUse {
+            incident: None,
             exception: sensor_engine::Exception {
                 until_ns,
                 reason: reason.to_owned(),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_record::answer::{
-    Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load, Output, Queue, Served, Status,
-    Ticks, Top,
+    Done, Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load, Output, Queue, Served,
+    Status, Ticks, Top,
 };
 use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp, health};
 use tokio::sync::{oneshot, watch};
@@ -18,7 +18,7 @@ use crate::agent::search::FlowQuery;
 use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
-use crate::agent::{Ask, GivenFeedback, GivenOrder};
+use crate::agent::{Ask, GivenFeedback, GivenMute, GivenOrder, mutes};
 use crate::queue::{Gauge, Sender};
 use crate::stream::Health;
 use sensor_capture::kernel::TableReader;
@@ -92,6 +92,14 @@ impl Answers {
                 let given = self.feedback(id.as_str(), feedback, uid).await?;
                 Ok(Answer::Feedback(Box::new(given)))
             }
+            Request::Mute { id, for_s, reason } => {
+                let muted = self.mute(id.as_str(), for_s, reason.as_str(), uid).await?;
+                Ok(Answer::Muted(Box::new(muted)))
+            }
+            Request::Unmute { id } => {
+                self.unmute(id.as_str(), uid).await?;
+                Ok(Answer::Done(Done {}))
+            }
             Request::BlockAdd(add) => self.order(Order::BlockAdd(add), uid).await,
             Request::BlockDel(del) => self.order(Order::BlockDel(del), uid).await,
             Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,
@@ -109,6 +117,60 @@ impl Answers {
     fn account(&self, id: &str) -> Result<Account, Refusal> {
         let found = self.recent.account(id);
         found.map_err(|missing| Refusal::new(Code::NotFound, missing.to_string()))
+    }
+
+    /// Mutes what an incident is about.
+    async fn mute(
+        &self,
+        id: &str,
+        for_s: u64,
+        reason: &str,
+        uid: u32,
+    ) -> Result<Exception, Refusal> {
+        let account = self.account(id)?;
+        let incident_id = account.id().to_owned();
+        let made = mutes::exception(&account, Timestamp::now().0, for_s, reason);
+        let exception = made.map_err(|why| Refusal::new(Code::Refused, why))?;
+        let muted = Exception {
+            reason: exception.reason.clone(),
+            findings: 0,
+            last: None,
+            until: exception.until_ns.map(Timestamp),
+            expired: false,
+            incident_id: Some(incident_id.clone()),
+        };
+        self.set_muted(incident_id, Some(exception), uid).await?;
+        Ok(muted)
+    }
+
+    /// Ends that an incident is muted.
+    async fn unmute(&self, id: &str, uid: u32) -> Result<(), Refusal> {
+        let known = self.status().exceptions;
+        let mut muted = known.iter().filter_map(|known| known.incident_id.clone());
+        let found = muted.find(|known| known == id || sensor_record::has_number(known, id));
+        let Some(incident_id) = found else {
+            let message = format!("incident {id} is not muted");
+            return Err(Refusal::new(Code::NotFound, message));
+        };
+        self.set_muted(incident_id, None, uid).await
+    }
+
+    async fn set_muted(
+        &self,
+        incident_id: String,
+        exception: Option<sensor_engine::Exception>,
+        uid: u32,
+    ) -> Result<(), Refusal> {
+        let by = Origin::Operator { uid };
+        let given = |reply| {
+            Ask::Mute(Box::new(GivenMute {
+                incident_id,
+                exception,
+                by,
+                reply,
+            }))
+        };
+        self.ask(given).await
     }
 
     /// Tells the engine what a person says of an incident's entity.
@@ -214,6 +276,12 @@ fn status(now: &Snapshot) -> Status {
             .collect(),
         incidents: now.incidents(),
         incidents_open: engine.n_incidents_open,
+        alarms_of_day: engine
+            .n_alarms_of_day
+            .iter()
+            .map(|(family, n)| (family.label().into(), *n))
+            .collect(),
+        alarm_budget: u64::from(engine.alarm_budget),
         incidents_forgotten: 0,
         blocks: now.n_blocks as u64,
         guard: guard(&now.guard),

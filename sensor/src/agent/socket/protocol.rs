@@ -9,10 +9,10 @@
 use std::fmt;
 
 use sensor_record::answer::{
-    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
+    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done, Exception,
     Explanation, Flows, LossAccepted, Status, Top,
 };
-use sensor_record::{Feedback, Incident, Name, Said, json};
+use sensor_record::{Feedback, Incident, Name, Reason, Said, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,6 +46,16 @@ pub enum Request {
         id: Name,
         #[serde(alias = "opinion")]
         feedback: Said,
+    },
+    /// Findings of an incident's kind, by its sources or about its victims, are made into no incidents.
+    Mute {
+        id: Name,
+        for_s: u64,
+        #[serde(default)]
+        reason: Reason,
+    },
+    Unmute {
+        id: Name,
     },
     BlockAdd(BlockAdd),
     BlockDel(BlockDel),
@@ -84,6 +94,8 @@ impl Request {
             | Self::BlockList(_)
             | Self::AllowList => true,
             Self::Feedback { .. }
+            | Self::Mute { .. }
+            | Self::Unmute { .. }
             | Self::BlockAdd(_)
             | Self::BlockDel(_)
             | Self::BlockFlush
@@ -117,6 +129,7 @@ pub enum Answer {
     Incidents(Vec<Incident>),
     Explanation(Box<Explanation>),
     Feedback(Box<Feedback>),
+    Muted(Box<Exception>),
     BlockAdded(BlockAdded),
     BlockRemoved(BlockRemoved),
     BlockListed(BlockListed),
