@@ -54,6 +54,7 @@ mod shapes;
 mod site;
 mod socket;
 mod state;
+mod strays;
 mod verifier;
 
 fn main() -> std::process::ExitCode {

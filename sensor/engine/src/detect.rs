@@ -15,6 +15,7 @@ mod profile;
 mod registry;
 mod scan;
 mod scan_rows;
+mod scan_walk;
 mod scoring;
 mod shape;
 mod volume;

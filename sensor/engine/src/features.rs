@@ -14,6 +14,7 @@ mod pair_tally;
 mod pair_windows;
 mod schema;
 pub(crate) mod sketch;
+pub(crate) mod stray;
 mod subjects;
 pub(crate) mod victim;
 

@@ -665,6 +665,7 @@ fn update(
         backward,
         n_forward: sent.packets,
         n_backward: got.packets,
+        n_flags: sent.n_flags,
         is_attempt: is_attempt(key.protocol, &sent),
         is_stray: key.protocol == protocol::TCP
             && sent.n_flags[SYN] + sent.n_flags[RST] == 0

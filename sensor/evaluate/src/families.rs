@@ -161,6 +161,32 @@ pub const KINDS: &[Kind] = &[
         &["ack_flood"],
         &["syn_flood", "volume_anomaly"],
     ),
+    kind(&["rst_flood"], Group::Flood, &["rst_flood"], &["ack_flood"]),
+    kind(&["fin_flood"], Group::Flood, &["fin_flood"], &["ack_flood"]),
+    kind(
+        &["gre_flood"],
+        Group::Flood,
+        &["gre_flood"],
+        &["protocol_flood"],
+    ),
+    kind(
+        &["esp_flood"],
+        Group::Flood,
+        &["esp_flood"],
+        &["protocol_flood"],
+    ),
+    kind(
+        &["sctp_flood"],
+        Group::Flood,
+        &["sctp_flood"],
+        &["protocol_flood"],
+    ),
+    kind(
+        &["igmp_flood"],
+        Group::Flood,
+        &["igmp_flood"],
+        &["protocol_flood"],
+    ),
     kind(
         &["fragment"],
         Group::Flood,

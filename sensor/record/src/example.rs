@@ -410,6 +410,17 @@ fn outputs() -> BTreeMap<Cow<'static, str>, Output> {
     BTreeMap::from([(Cow::Borrowed("stdout"), output)])
 }
 
+fn exception() -> Exception {
+    Exception {
+        reason: "our own scanner".to_owned(),
+        findings: 4,
+        last: Some(START),
+        until: Some(Timestamp(1_798_761_600_000_000_000)),
+        expired: false,
+        incident_id: Some("000002-5b1d6d9f0c3a8e71".to_owned()),
+    }
+}
+
 pub fn status() -> Status {
     let load = |packets, bytes| Load {
         packets,
@@ -440,14 +451,7 @@ pub fn status() -> Status {
         flows_ended: 900,
         drifts: 1,
         models_adapting: 0,
-        exceptions: vec![Exception {
-            reason: "our own scanner".to_owned(),
-            findings: 4,
-            last: Some(START),
-            until: Some(Timestamp(1_798_761_600_000_000_000)),
-            expired: false,
-            incident_id: Some("000002-5b1d6d9f0c3a8e71".to_owned()),
-        }],
+        exceptions: vec![exception()],
         incidents: counts(&[("port_scan", 1)]),
         incidents_open: 1,
         alarms_of_day: counts(&[("port_scan", 1)]),

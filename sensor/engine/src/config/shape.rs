@@ -22,14 +22,21 @@ pub struct ShapeConfig {
     /// Number of echo requests of many sources to one host.
     pub scattered_echoes: f64,
     /// Number of TCP flows of many sources to one host that begin without a handshake and are reset
-    /// or unanswered.
+    /// or unanswered, and of packets as in `stray_packets`.
     pub scattered_stray: f64,
+    /// Number of packets of one source to one host that belong to no conversation: resets, and
+    /// packets of an IP protocol that the host does not answer; five times as many of IGMP.
+    pub stray_packets: f64,
     /// Minimum number of sources of a distributed attack.
     pub scattered_sources: f64,
     /// Number of short web sessions of one source with one host. A browser reuses its connections.
     pub web_sessions: f64,
+    /// Number of requests of one source to one web server over connections that stay; six times as many
+    /// to any other service, whose clients are programs.
+    pub web_requests: f64,
     /// Number of nearly silent web connections of one source to one host that are open at the same
-    /// time. A browser opens six.
+    /// time. A browser opens six. Eight of any service that send piece after piece and are never
+    /// answered are enough; six times as many that are answered, for other services than the web.
     pub web_open: u32,
     /// Number of unanswered UDP flows of one source to few ports of one host; 1.6 times as many to
     /// port 53.
@@ -76,8 +83,10 @@ impl Default for ShapeConfig {
             scattered_datagrams: 300.0,
             scattered_echoes: 150.0,
             scattered_stray: 200.0,
+            stray_packets: 100.0,
             scattered_sources: 30.0,
             web_sessions: 25.0,
+            web_requests: 250.0,
             web_open: 16,
             datagram_flows: 25.0,
             echoes: 40.0,

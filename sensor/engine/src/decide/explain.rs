@@ -94,6 +94,14 @@ const COUNTED: &[Counted] = &[
     ),
     words("echo_requests", "echo requests in 5 s"),
     words(
+        "requests_in_kept_connections",
+        "requests in 5 s over connections that stay",
+    ),
+    words(
+        "packets_of_no_conversation",
+        "packets in 5 s that belong to no conversation",
+    ),
+    words(
         "unasked_answers",
         "answers of amplifying services in 5 s that it never asked for",
     ),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::features::stray::StrayKind;
+
 /// Severity of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -209,12 +211,43 @@ families! {
     /// A page that one client alone drives, by POST.
     WebShell: "web_shell", "T1505.003", always!(Medium), None, Source,
         "{sources} sent {observed} requests by POST to a page of {victim} that nobody else asks for, {end}";
+    /// TCP resets that belong to no connection.
+    RstFlood: "rst_flood", "T1499.001", FLOOD, Drop, Victim, GOT;
+    /// TCP segments with FIN, or without a flag, that belong to no connection.
+    FinFlood: "fin_flood", "T1499.001", FLOOD, Drop, Victim, GOT;
+    /// IGMP messages beyond what group membership needs.
+    IgmpFlood: "igmp_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    /// GRE packets that carry no readable packet and are never answered.
+    GreFlood: "gre_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    /// ESP packets that are never answered.
+    EspFlood: "esp_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    /// SCTP messages that set up no association.
+    SctpFlood: "sctp_flood", "T1499.001", FLOOD, Drop, Victim, GOT;
+    /// Packets of another IP protocol that the host does not speak.
+    ProtocolFlood: "protocol_flood", "T1498.001", FLOOD, Drop, Victim, GOT;
+    /// Requests or messages to a service other than the web, over few connections.
+    RequestFlood: "request_flood", "T1499.002", FLOOD, Drop, Victim, GOT;
+    /// Connections to a service other than the web that are kept open and say next to nothing.
+    ConnectionExhaustion: "connection_exhaustion", "T1499.002", FLOOD, Drop, Victim, GOT;
 }
 
 impl Family {
     /// Name, as in the output contract.
     pub const fn label(self) -> &'static str {
         self.row().label
+    }
+
+    /// Flood of packets of no conversation.
+    pub(crate) const fn of_stray(kind: StrayKind) -> Self {
+        match kind {
+            StrayKind::Reset => Self::RstFlood,
+            StrayKind::Fin => Self::FinFlood,
+            StrayKind::Igmp => Self::IgmpFlood,
+            StrayKind::Gre => Self::GreFlood,
+            StrayKind::Esp => Self::EspFlood,
+            StrayKind::Sctp => Self::SctpFlood,
+            StrayKind::Other(_) => Self::ProtocolFlood,
+        }
     }
 
     /// MITRE ATT&CK technique (enterprise matrix).

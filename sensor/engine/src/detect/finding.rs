@@ -125,6 +125,12 @@ const EXCESS: f64 = 10.0;
 /// Limits over what is expected, in the detectors of shapes.
 const LIMIT: f64 = 5.0;
 
+/// Number of requests over connections that stay.
+pub(crate) const REQUESTS: &str = "requests_in_kept_connections";
+/// Packets in 5 s of a protocol that stays without an answer beyond which that is no report, mirror or
+/// tunnel whose other half goes another way.
+const SILENT: f64 = 50_000.0;
+
 impl Finding {
     /// The network of 64 bits that its sources share, where it blames them as one.
     pub(crate) fn network(&self) -> Option<Ipv6Net> {
@@ -160,9 +166,18 @@ impl Finding {
     /// True where a flood's shape alone is beyond what any honest client does. Rates of host rows are
     /// far above by their limits.
     pub(crate) fn is_excess(&self) -> bool {
-        let strongest = self.features.first();
-        let is_above = strongest.is_some_and(|e| e.observed >= EXCESS * LIMIT * e.expected);
-        self.family.is_of_victim() && (self.detector == Detector::HostRates || is_above)
+        let observed = |least: &dyn Fn(&Evidence) -> f64| {
+            let strongest = self.features.first();
+            strongest.is_some_and(|evidence| evidence.observed >= least(evidence))
+        };
+        let is_beyond = match self.detector {
+            Detector::HostRates => true,
+            Detector::Strays => observed(&|_| SILENT),
+            // Proxies and programs ask as often, and are served.
+            Detector::Web if self.features.first().is_some_and(|e| e.name == REQUESTS) => false,
+            _ => observed(&|evidence| EXCESS * LIMIT * evidence.expected),
+        };
+        self.family.is_of_victim() && is_beyond
     }
 }
 

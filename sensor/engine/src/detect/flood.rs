@@ -25,6 +25,8 @@ const PLAIN: f64 = 3.0;
 const CRAFTED_SHARE: f64 = 0.01;
 /// Times the limit up to which reports and media are no flood, whatever a host usually gets.
 const ONE_WAY: f64 = 10.0;
+/// Share of datagrams that a receiver answers: one in fifty, as QUIC does with offloads.
+const ANSWERED: f64 = 0.02;
 /// Time beyond a look's own that looks may be apart and be one after the other.
 const SILENCE_NS: u64 = 50_000_000;
 
@@ -93,6 +95,8 @@ struct Reading {
     prior_pps: f64,
     /// Answered as conversations are.
     is_answered: bool,
+    /// Nothing is learnt from what nobody answers: a flood that grows slowly would become usual.
+    is_learnt: bool,
     /// Many flows or many sources: no transfer looks like this.
     is_dispersed: bool,
 }
@@ -185,7 +189,7 @@ impl FloodDetector {
             }
             if let Some(finding) = gauge.judge(at_ns, quantity, look, &reading, config, attribution)
             {
-                findings.push(with_reflection(finding, answered));
+                findings.push(named(finding, quantity, answered));
             }
         }
         if is_second {
@@ -210,49 +214,78 @@ fn read(
         // Who completes a handshake sends an ACK for every SYN at least. A host that opens as many
         // connections as come in is no victim.
         Quantity::Syn => Reading {
-            pps: rate(n),
-            prior_pps: config.syn_pps,
-            is_answered: is_completing(look, answered) || is_client_refused(look),
             is_dispersed: true,
+            ..reading(
+                rate(n),
+                config.syn_pps,
+                is_completing(look, answered) || is_client_refused(look),
+            )
         },
         // A receiver acknowledges: one packet in two, with coalescing one in fifty. Silence counts
         // only from a host that was ever heard.
         Quantity::Ack => Reading {
-            pps: rate(n) - answered.tcp_pps,
-            prior_pps: config.ack_pps,
-            is_answered: share(from.n_ack, 0.01) && !share(from.n_rst, 0.3),
             is_dispersed: share(from.n_rst, 0.3) || (has_sent && share(toward.n_new_flows, 0.2)),
+            ..reading(
+                rate(n) - answered.tcp_pps,
+                config.ack_pps,
+                share(from.n_ack, 0.01) && !share(from.n_rst, 0.3),
+            )
         },
         // Groups answer nothing, and reports and media get no answer: they are judged where they are
-        // far more than a site has of them.
-        Quantity::Udp => Reading {
-            pps: rate(n) - answered.udp_pps - answered.one_way_pps.min(ONE_WAY * config.udp_pps),
-            prior_pps: config.udp_pps,
-            is_answered: share(from.n_udp, 0.01) || is_group(&look.address),
-            is_dispersed: share(toward.n_new_flows, 0.05),
-        },
+        // far more than a site has of them. What the host sends beside its known conversations counts
+        // as an answer to what comes in beside those.
+        Quantity::Udp => {
+            let excused = answered.udp_pps + answered.one_way_pps.min(ONE_WAY * config.udp_pps);
+            let pps = rate(n) - excused;
+            let back_pps = rate(from.n_udp as f64) - answered.udp_back_pps;
+            Reading {
+                is_dispersed: share(toward.n_new_flows, 0.05),
+                ..reading(
+                    pps,
+                    config.udp_pps,
+                    back_pps >= ANSWERED * pps || is_group(&look.address),
+                )
+            }
+        }
         // Errors that answer the host's own packets are no flood (it scans, or its peer is down).
-        Quantity::Icmp => Reading {
-            pps: rate(n),
-            prior_pps: config.icmp_pps,
-            is_answered: share(from.n_udp + from.n_syn, 0.3) && !share(from.n_icmp, 0.5),
-            is_dispersed: true,
-        },
+        Quantity::Icmp => {
+            let is_error = share(from.n_udp + from.n_syn, 0.3) && !share(from.n_icmp, 0.5);
+            Reading {
+                is_learnt: is_error || share(from.n_icmp, 0.5),
+                is_dispersed: true,
+                ..reading(rate(n), config.icmp_pps, is_error)
+            }
+        }
         // No conversation excuses fragments that no stack makes.
         Quantity::Fragment => Reading {
-            pps: rate(n),
-            prior_pps: config.fragment_pps,
-            is_answered: (answered.has_fragments || share(from.n_fragments, 0.05))
-                && !share(toward.n_bad_fragments, CRAFTED_SHARE),
             is_dispersed: share(toward.n_new_flows, 0.05),
+            ..reading(
+                rate(n),
+                config.fragment_pps,
+                (answered.has_fragments || share(from.n_fragments, 0.05))
+                    && !share(toward.n_bad_fragments, CRAFTED_SHARE),
+            )
         },
-        // A tunnel (ESP, GRE) goes both ways, and so does the end of connections.
+        // A tunnel (ESP, GRE) goes both ways, and so does the end of connections. The flow stage says
+        // what the packets are.
         Quantity::Other => Reading {
-            pps: rate(n),
-            prior_pps: config.ack_pps,
-            is_answered: share(from.n_other(), 0.05),
-            is_dispersed: share(toward.n_new_flows, 0.2),
+            is_dispersed: share(toward.n_new_flows, 0.2) && answered.stray.is_some(),
+            ..reading(
+                rate(n) - answered.other_pps,
+                config.ack_pps,
+                share(from.n_other(), 0.05),
+            )
         },
+    }
+}
+
+const fn reading(pps: f64, prior_pps: f64, is_answered: bool) -> Reading {
+    Reading {
+        pps,
+        prior_pps,
+        is_answered,
+        is_learnt: is_answered,
+        is_dispersed: false,
     }
 }
 
@@ -281,7 +314,14 @@ fn is_client_refused(look: &HostLook) -> bool {
     is_mostly_syn && has_options && from.n_rst.saturating_mul(2) >= toward.n_syn
 }
 
-fn with_reflection(mut finding: Finding, answered: &Answered) -> Finding {
+/// Names a finding by what the flow stage knows of the packets.
+fn named(mut finding: Finding, quantity: Quantity, answered: &Answered) -> Finding {
+    if quantity == Quantity::Other
+        && let Some(kind) = answered.stray
+    {
+        finding.family = Family::of_stray(kind);
+        finding.protocol = kind.protocol();
+    }
     let reflected =
         answered.reflected_pps >= 1000.0 && answered.reflected_pps > 0.5 * answered.one_way_udp_pps;
     if finding.family == Family::UdpFlood && reflected {
@@ -300,7 +340,9 @@ impl Gauge {
         config: &FloodConfig,
         before: (f64, f64),
     ) {
-        self.sum += reading.pps.max(0.0) * look.elapsed_s;
+        if reading.is_learnt {
+            self.sum += reading.pps.max(0.0) * look.elapsed_s;
+        }
         if reading.pps < self.limit(reading, config) || reading.is_answered {
             self.n_high = 0;
             return;

@@ -231,6 +231,8 @@ detectors! {
     scans: ScanDetector, reads Flows, sheds ScanWindows {
         /// Ports and hosts that one source tried in vain.
         Scan: "scan", proves SHAPE OUTCOME, page "detectors/scan.md";
+        /// First contacts of one source that fail where others succeed.
+        ScanWalk: "scan_walk", proves SHAPE OUTCOME, page "detectors/scan.md";
     }
     row_scans: RowScanDetector, reads Rows, sheds HostTables {
         /// Ports that one source tried, where flows were not admitted.
@@ -249,6 +251,8 @@ detectors! {
         Echoes: "echoes", proves SHAPE, page "detectors/echoes.md";
         /// Answers that nobody asked for.
         Reflection: "reflection", proves SHAPE OUTCOME, page "detectors/reflection.md";
+        /// Packets of no conversation.
+        Strays: "strays", proves SHAPE OUTCOME, page "detectors/strays.md";
     }
     arp_spoof: ArpSpoofDetector, reads Samples, sheds ContentTables {
         /// Stations that speak for addresses of others.

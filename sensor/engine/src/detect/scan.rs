@@ -3,6 +3,8 @@
 //! Only the initiator is ever blamed, and for TCP an initiator is one who was seen to ask. Answers
 //! (SYN-ACK, RST, ICMP errors) are attempts of nobody.
 
+use std::collections::VecDeque;
+
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
@@ -11,8 +13,9 @@ use super::Detector;
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use super::grade::Grades;
+use super::scan_walk::Walks;
 use super::windows::{Window, Windows};
-use crate::address::to_ip;
+use crate::address::{from_ip, to_ip};
 use crate::config::{Config, SECOND_NS, ScanConfig};
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::{FlowUpdate, Progress, is_never_answered};
@@ -57,7 +60,16 @@ pub(crate) struct ScanDetector {
     slow_hosts: Windows<Group>,
     /// Hosts that accept mail, and when they last did.
     mail_hosts: Bounded<Address, MailHost>,
+    walks: Walks,
+    /// Host, source and time of the last scans found, the oldest first.
+    last_scans: VecDeque<(Address, Address, u64)>,
 }
+
+/// Scans remembered, and for how long, to see who scans the same host at the same time; and the number of
+/// such from which most of them are forged (nmap: decoys).
+const MAX_LAST_SCANS: usize = 256;
+const TOGETHER_NS: u64 = 30 * SECOND_NS;
+const DECOYS: usize = 4;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct MailHost {
@@ -106,6 +118,8 @@ impl Detect for ScanDetector {
             slow_ports: slow_table("scan_slow_port_windows"),
             slow_hosts: slow_table("scan_slow_host_windows"),
             mail_hosts: Bounded::new("mail_hosts", MAX_MAIL_HOSTS, hash_seed),
+            walks: Walks::new(hash_seed),
+            last_scans: VecDeque::new(),
         }
     }
 
@@ -119,10 +133,12 @@ impl Detect for ScanDetector {
         out.push(self.slow_ports.usage());
         out.push(self.slow_hosts.usage());
         out.push(self.mail_hosts.usage());
+        self.walks.tables(out);
     }
 
     /// Judges every window that grew.
     fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
+        let n_before = findings.len();
         let (config, mail_hosts) = (&self.config, &self.mail_hosts);
         let (mut of_ports_told, mut of_hosts_told) = (Vec::new(), Vec::new());
         self.ports.judge(at_ns, findings, |group, window| {
@@ -143,6 +159,11 @@ impl Detect for ScanDetector {
             .iter()
             .for_each(|group| self.slow_hosts.restart(group));
         self.tick_slow(at_ns, findings);
+        for finding in findings.get(n_before..).unwrap_or_default() {
+            self.walks.restart(&finding.entity.address());
+        }
+        self.walks.tick(at_ns, findings);
+        self.weigh_decoys(at_ns, findings.get_mut(n_before..).unwrap_or_default());
     }
 }
 
@@ -199,6 +220,7 @@ impl ScanDetector {
         });
         if (failed || succeeded) && update.protocol == protocol::TCP {
             self.take_slow(at_ns, update);
+            self.walks.take(at_ns, update);
         }
     }
 
@@ -220,6 +242,35 @@ impl ScanDetector {
                 window.note_host(host);
                 is_due
             });
+        }
+    }
+
+    /// Lowers what is said of sources that scan one host together: whoever scans may have forged the
+    /// others, and none of them can be told from it.
+    fn weigh_decoys(&mut self, at_ns: u64, findings: &mut [Finding]) {
+        let is_scan = |finding: &Finding| {
+            finding.family == Family::PortScan && finding.destinations.len() == 1
+        };
+        let host_of = |finding: &Finding| finding.destinations.first().map(|host| from_ip(*host));
+        self.last_scans
+            .retain(|(.., last_ns)| at_ns.saturating_sub(*last_ns) < TOGETHER_NS);
+        for finding in findings.iter().filter(|finding| is_scan(finding)) {
+            let (Some(host), source) = (host_of(finding), finding.entity.address()) else {
+                continue;
+            };
+            self.last_scans
+                .retain(|(known, by, _)| (*known, *by) != (host, source));
+            if self.last_scans.len() >= MAX_LAST_SCANS {
+                self.last_scans.pop_front();
+            }
+            self.last_scans.push_back((host, source, at_ns));
+        }
+        for finding in findings.iter_mut().filter(|finding| is_scan(finding)) {
+            let host = host_of(finding);
+            let together = self.last_scans.iter();
+            if together.filter(|(known, ..)| Some(*known) == host).count() >= DECOYS {
+                finding.grades = Grades::SHAPE;
+            }
         }
     }
 

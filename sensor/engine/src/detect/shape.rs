@@ -6,6 +6,7 @@ mod datagrams;
 mod echoes;
 mod passwords;
 mod reflection;
+mod strays;
 mod web;
 
 use sensor_common::Address;
@@ -19,6 +20,7 @@ use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ShapeConfig};
 use crate::features::TableUse;
 use crate::features::pair::{Pair, PairKey, Pairs};
+use crate::features::stray::Strays;
 use crate::features::victim::{Kind, Victims};
 use crate::flow::{FlowSummary, FlowUpdate, Progress};
 use crate::slot_index::BATCH;
@@ -37,6 +39,7 @@ pub(crate) struct ShapeDetectors {
     auth_ports: Vec<u16>,
     pairs: Pairs,
     victims: Victims,
+    strays: Strays,
     findings: Vec<Finding>,
     /// Pairs with many open connections: time alone makes them suspicious.
     watched: Vec<PairKey>,
@@ -54,6 +57,7 @@ impl Detect for ShapeDetectors {
             auth_ports: auth_ports.clone(),
             pairs: Pairs::new(config.max_pairs, hash_seed),
             victims: Victims::new(config.max_victims, hash_seed),
+            strays: Strays::new(config.max_victims, hash_seed),
             findings: Vec::new(),
             watched: Vec::new(),
             forgot_ns: 0,
@@ -68,6 +72,7 @@ impl Detect for ShapeDetectors {
     fn tables(&self, out: &mut Vec<TableUse>) {
         self.pairs.tables(out);
         self.victims.tables(out);
+        self.strays.tables(out);
     }
 
     /// Hands out what was found since the last call.
@@ -78,6 +83,7 @@ impl Detect for ShapeDetectors {
             self.forgot_ns = at_ns;
             self.pairs.forget(at_ns);
             self.victims.forget(at_ns);
+            self.strays.forget(at_ns);
         }
     }
 }
@@ -88,7 +94,10 @@ impl ShapeDetectors {
         for batch in updates.chunks(BATCH) {
             self.pairs.fetch(batch);
             self.victims.fetch(batch);
-            batch.iter().for_each(|update| self.take(update));
+            for update in batch {
+                self.take(update);
+                self.take_stray(update);
+            }
         }
     }
 
@@ -96,7 +105,8 @@ impl ShapeDetectors {
         let config = &self.config;
         if is_followed(update) {
             let (key, pair) = self.pairs.take(update);
-            if pair.n_open >= config.web_open && !pair.is_watched && !update.is_claimed {
+            let may_be_kept = key.protocol == protocol::TCP && !update.is_claimed;
+            if may_be_kept && pair.n_open >= web::watched_from(config) && !pair.is_watched {
                 pair.is_watched = self.watched.len() < MAX_WATCHED;
                 if pair.is_watched {
                     self.watched.push(key);
@@ -106,6 +116,7 @@ impl ShapeDetectors {
             if is_due(pair.reported_ns, update.last_ns) {
                 let finding = match key.protocol {
                     protocol::TCP if is_vain => attempts::judge(config, &key, pair),
+                    protocol::TCP => web::judge_requests(config, &key, pair),
                     protocol::UDP if is_vain => datagrams::judge(config, &key, pair),
                     protocol::ICMP | protocol::ICMPV6 => echoes::judge(config, &key, pair),
                     _ => None,
@@ -134,6 +145,23 @@ impl ShapeDetectors {
         note(&mut self.findings, finding, &mut reported_ns);
         if let Some(place) = victim.reported_ns.get_mut(kind as usize) {
             *place = reported_ns;
+        }
+    }
+
+    /// Takes packets of no conversation.
+    fn take_stray(&mut self, update: &FlowUpdate) {
+        let Some((kind, pair, victim)) = self.strays.take(update) else {
+            return;
+        };
+        let (config, findings) = (&self.config, &mut self.findings);
+        let (source, host) = (&update.source, &update.destination);
+        if is_due(pair.reported_ns, pair.last_ns) {
+            let finding = strays::judge(config, (source, host), kind, pair);
+            note(findings, finding, &mut pair.reported_ns);
+        }
+        if is_due(victim.reported_ns, victim.last_ns) {
+            let finding = strays::judge_scattered(config, host, kind, victim);
+            note(findings, finding, &mut victim.reported_ns);
         }
     }
 
@@ -166,7 +194,7 @@ impl ShapeDetectors {
             let Some(pair) = pairs.get_mut(key) else {
                 return false;
             };
-            if pair.n_open < config.web_open {
+            if pair.n_open < web::watched_from(config) {
                 pair.is_watched = false;
                 return false;
             }

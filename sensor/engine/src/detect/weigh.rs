@@ -17,6 +17,14 @@ pub(crate) fn weigh(ledger: &Ledger, finding: &mut Finding) {
     if !finding.sources.is_empty() && sources.all(|source| ledger.is_real(&source)) {
         finding.grades = finding.grades.with(Grades::TWO_WAY);
     }
+    // A peer of before whose connections or tunnels were cut off sends on for a while.
+    let mut sources = finding.sources.iter().map(|source| from_ip(*source));
+    if finding.detector == Detector::Strays
+        && !finding.sources.is_empty()
+        && sources.all(|source| ledger.is_peer(finding.first_ns, &source))
+    {
+        finding.grades = Grades::SHAPE.with(Grades::TWO_WAY);
+    }
     let is_vain = finding.detector == Detector::Attempts && finding.protocol == protocol::TCP;
     let is_outage = is_vain
         && finding.family != Family::AckFlood

@@ -4,6 +4,7 @@ use sensor_common::Address;
 use sensor_common::packet::protocol;
 
 use super::bounded::{Bounded, Priority, TableUse};
+use super::stray::{N_KINDS, StrayKind};
 use crate::config::SECOND_NS;
 use crate::flow::{FlowUpdate, Progress};
 use crate::slot_index::BATCH;
@@ -13,6 +14,12 @@ use crate::slot_index::BATCH;
 pub struct Answered {
     pub tcp_pps: f64,
     pub udp_pps: f64,
+    /// As those, of the other protocols but ICMP.
+    pub other_pps: f64,
+    /// UDP packets a second from the host in such flows.
+    pub udp_back_pps: f64,
+    /// Kind that most packets of no conversation are of, but resets.
+    pub stray: Option<StrayKind>,
     /// A two-way flow of the host carries fragments, of any protocol. Its later fragments have no ports
     /// and look like another flow.
     pub has_fragments: bool,
@@ -36,6 +43,8 @@ const LEAST_NS: u64 = SECOND_NS / 2;
 struct Host {
     now: [u64; N_COUNTS],
     last: Answered,
+    /// Packets of no conversation by kind.
+    strays: [(u64, Option<StrayKind>); N_KINDS],
     is_fragmented: bool,
     total: u64,
 }
@@ -60,7 +69,10 @@ const ASKED: usize = 4;
 const ESTABLISHED: usize = 5;
 const NEVER_ANSWERED: usize = 6;
 const OTHER: usize = 7;
-const N_COUNTS: usize = 8;
+const UDP_BACK: usize = 8;
+/// Of ICMP only fragments are asked for.
+const FRAGMENTED: usize = 9;
+const N_COUNTS: usize = 10;
 
 impl AnsweredTraffic {
     pub(crate) fn new(capacity: usize, hash_seed: u64) -> Self {
@@ -96,13 +108,18 @@ impl AnsweredTraffic {
             (protocol::UDP, Progress::Established) => UDP,
             (protocol::UDP, _) if update.is_one_way => NEVER_ANSWERED,
             (protocol::UDP, _) => ONE_WAY_UDP,
-            // Of those that are neither (ESP, GRE) only fragments are asked for.
-            (_, Progress::Established) if update.has_fragments => OTHER,
+            (protocol::TCP, _) => usize::MAX,
+            (protocol::ICMP | protocol::ICMPV6, progress) => {
+                let is_two_way = progress == Progress::Established && update.has_fragments;
+                if is_two_way { FRAGMENTED } else { usize::MAX }
+            }
+            (_, Progress::Established) => OTHER,
             _ => usize::MAX,
         };
         if slot != usize::MAX {
             self.add(update, slot);
         }
+        self.take_stray(update);
         if update.protocol == protocol::TCP && update.is_attempt {
             let established = update.has_progressed && update.progress == Progress::Established;
             if update.is_new || established {
@@ -112,6 +129,20 @@ impl AnsweredTraffic {
                 host.now[ASKED] += u64::from(update.is_new);
                 host.now[ESTABLISHED] += u64::from(established);
             }
+        }
+    }
+
+    fn take_stray(&mut self, update: &FlowUpdate) {
+        let kind = StrayKind::of(update).filter(|kind| *kind != StrayKind::Reset);
+        let Some(kind) = kind else { return };
+        let host = self
+            .hosts
+            .get_or_insert_with(update.destination, Host::default);
+        let [n, _] = kind.count(update);
+        host.total = host.total.saturating_add(n);
+        if let Some((count, latest)) = host.strays.get_mut(kind.index()) {
+            *count = count.saturating_add(n);
+            *latest = Some(kind);
         }
     }
 
@@ -129,10 +160,16 @@ impl AnsweredTraffic {
         if slot == NEVER_ANSWERED {
             return;
         }
+        if slot == UDP {
+            host.count(UDP_BACK, update.backward.packets);
+        }
         host.is_fragmented |= update.has_fragments;
         // The initiator receives, too; it isn't worth a new row.
         if let Some(host) = self.hosts.get_mut(&update.source) {
             host.count(slot, update.backward.packets);
+            if slot == UDP {
+                host.count(UDP_BACK, update.forward.packets);
+            }
             host.is_fragmented |= update.has_fragments;
         }
     }
@@ -154,6 +191,9 @@ impl AnsweredTraffic {
             host.last = Answered {
                 tcp_pps: rate(TCP),
                 udp_pps: rate(UDP),
+                other_pps: rate(OTHER),
+                udp_back_pps: rate(UDP_BACK),
+                stray: most(&host.strays),
                 has_fragments: host.is_fragmented,
                 one_way_pps: rate(NEVER_ANSWERED),
                 one_way_udp_pps: rate(ONE_WAY_UDP),
@@ -161,12 +201,20 @@ impl AnsweredTraffic {
                 asked_per_s: rate(ASKED),
                 established_per_s: rate(ESTABLISHED),
             };
-            host.total = host.now.iter().sum();
+            let strays = host.strays.iter().map(|(n, _)| n);
+            host.total = host.now.iter().chain(strays).sum();
             host.now = [0; N_COUNTS];
+            host.strays = [(0, None); N_KINDS];
             host.is_fragmented = false;
         }
         self.hosts.retain(|_, host| host.total > 0);
     }
+}
+
+/// Kind with the most packets.
+fn most(strays: &[(u64, Option<StrayKind>); N_KINDS]) -> Option<StrayKind> {
+    let seen = strays.iter().filter(|(n, _)| *n > 0);
+    seen.max_by_key(|(n, _)| *n).and_then(|(_, kind)| *kind)
 }
 
 impl Host {

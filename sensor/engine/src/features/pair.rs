@@ -45,7 +45,12 @@ pub(crate) mod fast {
     pub const SESSIONS: usize = 6;
     /// First frames of attempts that carry no more than a header without options.
     pub const BARE: usize = 7;
-    pub const N: usize = 8;
+    /// Segments with PSH from the source on connections: requests or messages, each the end of what a
+    /// program wrote. Their bytes; and segments with PSH back.
+    pub const REQUESTS: usize = 8;
+    pub const REQUEST_BYTES: usize = 9;
+    pub const REPLIES: usize = 10;
+    pub const N: usize = 11;
 }
 
 /// Positions in the slow counts: sessions that ended young, their packets and the squares.
@@ -74,7 +79,8 @@ pub(crate) struct Pair {
     /// Bytes that the source sent and got on connections not over, roughly.
     pub open_sent: u64,
     pub open_got: u64,
-    /// Segments with data that came back on them, roughly.
+    /// Segments with data that the source sent, and that came back on them, roughly.
+    pub open_asks: u64,
     pub open_answers: u64,
     /// Time at which the present burst began.
     pub since_ns: u64,
@@ -113,7 +119,8 @@ impl Pair {
         self.fast.add(fast::PACKETS, update.forward.packets as f32);
         self.fast.add(fast::BYTES, update.forward.bytes as f32);
         self.fast.add(fast::ANSWERS, update.backward.packets as f32);
-        if update.is_new && update.is_attempt {
+        let asks = update.protocol != protocol::TCP || update.n_flags[SYN] > 0;
+        if update.is_new && update.is_attempt && asks {
             self.begin(update);
         }
         if update.has_progressed {
@@ -129,8 +136,17 @@ impl Pair {
         if update.progress == Progress::Established {
             self.open_sent = self.open_sent.saturating_add(update.forward.bytes);
             self.open_got = self.open_got.saturating_add(update.backward.bytes);
-            let answers = update.backward.n_flags[PSH];
+            let (asks, answers) = (update.forward.n_flags[PSH], update.backward.n_flags[PSH]);
+            self.open_asks = self.open_asks.saturating_add(asks);
             self.open_answers = self.open_answers.saturating_add(answers);
+            self.fast.add(fast::REQUESTS, asks as f32);
+            self.fast
+                .add(fast::REQUEST_BYTES, update.forward.bytes as f32);
+            self.fast.add(fast::REPLIES, answers as f32);
+            if self.votes == 0 {
+                // It was not seen to begin.
+                self.port = update.destination_port;
+            }
         }
     }
 
@@ -190,6 +206,7 @@ impl Pair {
             self.n_open -= 1;
             self.open_sent -= self.open_sent / u64::from(n_open);
             self.open_got -= self.open_got / u64::from(n_open);
+            self.open_asks -= self.open_asks / u64::from(n_open);
             self.open_answers -= self.open_answers / u64::from(n_open);
         }
         if !is_session {
@@ -246,6 +263,7 @@ pub(crate) fn is_established(flow: &FlowSummary) -> bool {
 }
 
 /// Positions in the counts of flags.
+const SYN: usize = 0;
 const RST: usize = 2;
 const PSH: usize = 3;
 const ACK: usize = 4;

@@ -29,6 +29,10 @@ pub(crate) mod slow {
     pub const N: usize = 1;
 }
 
+/// Positions in the counts of flags.
+const SYN: usize = 0;
+const FIN: usize = 1;
+
 /// Source ports of UDP services that answer more than they are asked (US-CERT TA14-017A and its
 /// updates): QOTD, chargen, DNS, TFTP, portmap, NTP, NetBIOS, SNMP, CLDAP, ISAKMP, RIP, MSSQL,
 /// SSDP, WS-Discovery, NAT-T, SIP, CoAP, ARMS, Memcached, and others.
@@ -173,7 +177,10 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn of(update: &FlowUpdate) -> Option<Self> {
         match update.protocol {
-            protocol::TCP if update.is_attempt => Some(Self::Attempt),
+            protocol::TCP if update.is_attempt => {
+                // What begins without a SYN is a packet of no conversation (`features::stray`).
+                (update.n_flags[SYN] > 0).then_some(Self::Attempt)
+            }
             // Nothing but SYN-ACKs, with RSTs back at most.
             protocol::TCP => {
                 let sent = &update.forward.n_flags;
@@ -183,8 +190,9 @@ impl Kind {
                 if is_syn_ack {
                     return (update.progress != Progress::Established).then_some(Self::Unasked);
                 }
-                let is_stray =
-                    update.has_progressed && update.progress.has_failed() && update.is_stray;
+                let is_fin = update.n_flags[FIN] == update.n_forward;
+                let is_vain = update.has_progressed && update.progress.has_failed();
+                let is_stray = is_vain && update.is_stray && !is_fin;
                 is_stray.then_some(Self::Stray)
             }
             // Between a service and itself is how servers talk: NTP peers, DNS forwarders of old.

@@ -88,6 +88,9 @@ pub struct FlowUpdate {
     /// Packets since the flow began.
     pub n_forward: u64,
     pub n_backward: u64,
+    /// Packets from the initiator since the flow began, by control bit, in the order of
+    /// [`Delta::n_flags`].
+    pub n_flags: [u64; 5],
     /// The initiator was seen to ask: a SYN without ACK, or a first packet of another protocol.
     pub is_attempt: bool,
     /// Nobody answers, for that is how it works: groups, broadcasts, reports, media.

@@ -1,8 +1,9 @@
-//! Denial of a web server by requests: many short sessions, or many connections that are kept open
-//! and say next to nothing.
+//! Denial of a service by its clients: many short web sessions, many requests or messages over few
+//! connections, or many connections that are kept open and say next to nothing.
 
 use super::{Detector, Evidence, Family, Finding, evidence, of_pair};
 use crate::config::ShapeConfig;
+use crate::detect::finding::REQUESTS;
 use crate::detect::grade::Grades;
 use crate::features::pair::{Pair, PairKey, fast};
 
@@ -30,6 +31,61 @@ pub(super) fn judge_sessions(config: &ShapeConfig, key: &PairKey, pair: &Pair) -
     ))
 }
 
+/// Bytes of a request or message up to which it is none of an upload.
+const REQUEST_BYTES: f64 = 1_500.0;
+/// Share of requests that are answered: a stream that is only acknowledged asks for nothing.
+const REPLIED: f64 = 0.3;
+/// Seconds that it lasts: a page with all that belongs to it was fetched by then.
+const LASTS_S: f64 = 3.0;
+/// Times the limit of the web for services whose clients are programs: databases, caches, brokers.
+const PROGRAM_TIMES: f64 = 6.0;
+
+/// Many requests over connections that stay.
+pub(super) fn judge_requests(config: &ShapeConfig, key: &PairKey, pair: &Pair) -> Option<Finding> {
+    let requests = pair.fast.get(fast::REQUESTS);
+    let is_web = config.web_ports.contains(&pair.port);
+    let limit = if is_web {
+        config.web_requests
+    } else {
+        PROGRAM_TIMES * config.web_requests
+    };
+    let is_flood = requests >= limit
+        && pair.fast.get(fast::REQUEST_BYTES) <= REQUEST_BYTES * requests
+        && pair.fast.get(fast::REPLIES) >= REPLIED * requests
+        && pair.age_s() >= LASTS_S;
+    if !is_flood {
+        return None;
+    }
+    let family = if is_web {
+        Family::HttpFlood
+    } else {
+        Family::RequestFlood
+    };
+    let features = vec![
+        evidence(REQUESTS, requests, limit),
+        Evidence {
+            name: "bytes_per_request",
+            observed: pair.fast.get(fast::REQUEST_BYTES) / requests,
+            expected: REQUEST_BYTES,
+            share: 0.0,
+        },
+    ];
+    Some(of_pair(Detector::Web, family, key, pair, features))
+}
+
+/// Connections that never end what they began to ask, from which on they are too many: a browser opens
+/// six to a server.
+const UNENDED: u32 = 8;
+/// Segments on each of them: who waits for an answer has asked in one, or a few at once.
+const PIECES: u64 = 2;
+/// Times the limit of the web for services whose clients keep pools of connections.
+const POOL_TIMES: u32 = 6;
+
+/// Open connections from which a pair is looked at every second.
+pub(super) fn watched_from(config: &ShapeConfig) -> u32 {
+    UNENDED.min(config.web_open)
+}
+
 /// Many connections that stay.
 pub(super) fn judge_open(
     config: &ShapeConfig,
@@ -37,19 +93,27 @@ pub(super) fn judge_open(
     key: &PairKey,
     pair: &mut Pair,
 ) -> Option<Finding> {
-    if pair.n_open < config.web_open || !config.web_ports.contains(&pair.port) {
+    let n_open = u64::from(pair.n_open);
+    let is_web = config.web_ports.contains(&pair.port);
+    // Who waits for a message asked for it and was answered; who never ends a request is not.
+    let is_unanswered = pair.open_answers < n_open / 2;
+    let is_unended = is_unanswered && pair.open_asks >= PIECES * n_open;
+    let limit = match (is_web, is_unended) {
+        (_, true) => watched_from(config),
+        (true, false) => config.web_open,
+        (false, false) => POOL_TIMES * config.web_open,
+    };
+    if pair.n_open < limit {
         return None;
     }
     let n_kept = pair.n_kept(at_ns);
-    let n_open = u64::from(pair.n_open);
     let is_silent =
         pair.open_sent <= NEARLY_SILENT * n_open && pair.open_got <= NEARLY_SILENT * n_open;
-    if !is_silent || n_kept < config.web_open {
+    if !is_silent || n_kept < limit {
         return None;
     }
-    let (observed, limit) = (f64::from(n_kept), f64::from(config.web_open));
     let features = vec![
-        evidence("open_connections", observed, limit),
+        evidence("open_connections", f64::from(n_kept), f64::from(limit)),
         Evidence {
             name: "bytes_sent_per_connection",
             observed: pair.open_sent as f64 / n_open as f64,
@@ -57,12 +121,16 @@ pub(super) fn judge_open(
             share: 0.0,
         },
     ];
-    // Who waits for a message asked for it and was answered; who never ends a request is not.
-    let grades = if pair.open_answers < n_open / 2 {
+    let grades = if is_unanswered && (is_web || is_unended) {
         Grades::SHAPE.with(Grades::OUTCOME)
     } else {
         Grades::SHAPE
     };
-    let finding = of_pair(Detector::Web, Family::SlowHttp, key, pair, features);
+    let family = if is_web {
+        Family::SlowHttp
+    } else {
+        Family::ConnectionExhaustion
+    };
+    let finding = of_pair(Detector::Web, family, key, pair, features);
     Some(Finding { grades, ..finding })
 }
