@@ -38,7 +38,7 @@ fn each(n: u64, gap_us: u64, packet: impl Fn(u64) -> Vec<u8>) -> Vec<Frame> {
     (0..n).map(|i| (START_US + i * gap_us, packet(i))).collect()
 }
 
-/// What a host that knows no such protocol says, once a second.
+/// Errors of a host that knows no such protocol, one a second.
 fn unreachable(of: &[Frame], code: u8) -> Vec<Frame> {
     let mut said_us = 0;
     let mut errors = Vec::new();

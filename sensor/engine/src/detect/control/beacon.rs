@@ -203,7 +203,7 @@ impl Beacons {
     }
 }
 
-/// What surroundings say, in points of a decimal power each: reasoned, not fitted.
+/// Words of the surroundings, in points of a decimal power each: reasoned, not fitted.
 struct Points {
     sum: i32,
     reasons: Vec<&'static str>,

@@ -44,7 +44,7 @@ pub(super) struct Call<'a> {
     pub payload: &'a [u8],
 }
 
-/// What a pair's calls had.
+/// Properties of a pair's calls.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pair {
     clues: Clues,
@@ -246,7 +246,7 @@ fn is_dense(body: &[u8]) -> bool {
     entropy >= expected.min(5.2)
 }
 
-/// What clues together say.
+/// Verdict of all clues together.
 struct Verdict {
     family: Family,
     score: f64,

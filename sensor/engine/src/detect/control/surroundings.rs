@@ -1,4 +1,4 @@
-//! What is usual around a call: who else calls the host, whether its name was asked for, who else offers the port,
+//! Surroundings of a call: who else calls the host, whether its name was asked for, who else offers the port,
 //! how long the source is known.
 
 use sensor_common::Address;
@@ -11,7 +11,7 @@ use crate::flow::FlowUpdate;
 /// Hosts called, names given and sources; ports with those that offer them; timers by source and port.
 const MAX_HOSTS: usize = 16_384;
 const MAX_PORTS: usize = 4_096;
-/// What was seen is forgotten after a day.
+/// Time after which a sighting is forgotten: a day.
 const FORGET_NS: u64 = 86_400 * SECOND_NS;
 /// Time for which a source must be known before a peer of it is new to it.
 const KNOWN_NS: u64 = 1_800 * SECOND_NS;
