@@ -393,12 +393,15 @@ where
             return self.afford(Some(Kind::BlockHit), origin, arrival);
         }
         let age = packet.age();
-        let kind = event::kind(packet, age >> Age::DEPTH_SHIFT, arrival.bytes);
-        match age & Age::MASK {
-            Age::OLD => self.afford(event::late_kind(packet), 0, arrival),
-            Age::FIRST => self.begun(packet, kind, arrival),
-            _ => self.afford(kind, 0, arrival),
+        // Nearly all are old, and of no further interest.
+        if age == Age::OLD {
+            return self.afford(event::late_kind(packet), 0, arrival);
         }
+        let kind = event::kind(packet, age >> Age::DEPTH_SHIFT, arrival.bytes);
+        if age & Age::MASK == Age::FIRST {
+            return self.begun(packet, kind, arrival);
+        }
+        self.afford(kind, 0, arrival)
     }
 
     /// The first packet of a flow: a sample that says so, else the event of its start where that is
