@@ -78,10 +78,19 @@ pub struct Gate {
     pub seed: u64,
     /// [`LAYOUT`] of who wrote the lists.
     pub layout: u32,
-    pub reserved: u32,
+    /// 1: a person stopped the enforcement, whatever an agent says (`sensor panic`).
+    pub stopped: u32,
     /// Kernel monotonic time at which an agent last looked at the flows, for the same.
     pub looked_ns: u64,
     pub more_reserved: [u32; 2],
+}
+
+impl Gate {
+    /// True where packets are dropped: by mode, and by no person's stop.
+    #[inline(always)]
+    pub const fn enforces(&self) -> bool {
+        self.enforce != 0 && self.stopped == 0
+    }
 }
 
 /// Changes with the meaning of anything in the lists' maps.
@@ -110,7 +119,7 @@ pub struct Met {
     pub ruling: Ruling,
     /// Origin of the entry, where this hit is one to be told.
     pub told: Option<u64>,
-    /// Copy of [`Gate`]'s.
+    /// [`Gate::enforces`].
     pub enforce: u32,
 }
 
@@ -245,7 +254,7 @@ pub fn check<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Met {
     if is_empty || !may_list(table, &gate, Key::of(&asked.packet.source)) {
         return Met::NOTHING;
     }
-    table.search(asked).unpack(gate.enforce)
+    table.search(asked).unpack(u32::from(gate.enforces()))
 }
 
 /// Takes note of what a packet that this host sends says of its flow; where anybody may have written its

@@ -193,7 +193,7 @@ where
     pub fn drops_at_once<P: Frame + ?Sized>(&mut self, frame: &P, arrival: &Arrival) -> bool {
         let blocks = &mut self.blocks;
         let gate = blocks.gate();
-        if gate.n_sources == 0 || gate.enforce == 0 {
+        if gate.n_sources == 0 || !gate.enforces() {
             return false;
         }
         let key = |Halves { high, low }| Key { high, low };
@@ -302,7 +302,7 @@ where
         found: Packed,
         arrival: &Arrival,
     ) -> (Verdict, Notice) {
-        let enforce = self.blocks.gate().enforce;
+        let enforce = u32::from(self.blocks.gate().enforces());
         self.rule(inner, found.unpack(enforce), arrival)
     }
 

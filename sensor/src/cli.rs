@@ -13,11 +13,13 @@ mod help;
 mod lists;
 mod logs;
 mod out;
+mod panic;
 mod replay;
 mod run;
 mod site;
 mod sources;
 mod train;
+mod undo;
 
 use std::process::ExitCode;
 
@@ -72,6 +74,10 @@ enum Command {
     Block(lists::Block),
     /// Show and change the allow-list: addresses that are never blocked.
     Allow(lists::Allow),
+    /// Take back what a decision did.
+    Undo(undo::Undo),
+    /// Stop the enforcement at once, with or without a running agent.
+    Panic(panic::Panic),
     /// Check and show the configuration.
     Config(config::Config),
     /// Print a completion script for a shell.
@@ -104,6 +110,8 @@ pub fn main() -> ExitCode {
         Command::Feedback(feedback) => feedback.execute(),
         Command::Block(block) => block.execute(),
         Command::Allow(allow) => allow.execute(),
+        Command::Undo(undo) => undo.execute(),
+        Command::Panic(panic) => panic.execute(),
         Command::Config(config) => config.execute(),
         Command::Completions(completions) => completions.execute(Cli::command()),
         Command::Man(man) => man.execute(Cli::command()),

@@ -136,3 +136,35 @@ fn a_fact_that_cannot_be_read_any_more_keeps_what_was_known() {
         assert!(sensor.respond.guard_state().missing.is_none());
     }
 }
+
+#[test]
+fn undo_takes_back_what_one_decision_did_and_no_more() {
+    needs_root();
+    let mut sensor = Sensor::new(None);
+    let by = Origin::Operator { uid: 0 };
+    let decided = |target: &str, id: &str| Request {
+        target: parse_network(target).unwrap(),
+        scope: Scope::default(),
+        measure: Measure::Quarantine,
+        ttl: Duration::from_secs(60),
+        origin: Origin::Incident {
+            incident_id: "000001-aa".to_owned(),
+            decision_id: id.to_owned(),
+        },
+        reason: Arc::from("test"),
+        is_proven: true,
+    };
+    let requests = [
+        decided("198.51.100.7", "d000001-ff"),
+        decided("198.51.100.8", "d000002-ee"),
+    ];
+    for request in &requests {
+        sensor.respond.block(request).unwrap();
+    }
+    assert!(sensor.respond.undo("d000003-dd", &by).is_err());
+    let gone = sensor.respond.undo("d000001-ff", &by).unwrap();
+    let gone: Vec<String> = gone.iter().map(|one| one.target.to_string()).collect();
+    assert_eq!(gone, ["198.51.100.7/32"]);
+    assert_eq!(sensor.respond.n_entries(), 1);
+    assert!(sensor.respond.undo("d000001-ff", &by).is_err());
+}

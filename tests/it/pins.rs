@@ -350,6 +350,48 @@ fn every_map_is_pinned_or_holds_nothing() {
     );
 }
 
+/// A person stops everything, whatever became of the agent, and lets it go on.
+#[test]
+fn panic_stops_the_enforcement_with_and_without_an_agent() {
+    needs_root();
+    let bpffs = Bpffs::new("panic", "");
+    let network = Network::new().unwrap();
+    let mut sensor = Running::start(&network, &bpffs.arguments()).unwrap();
+    block(&sensor, "10m");
+    assert!(!answers(&network, "attacker", "10.99.2.1"));
+    let panic = |more: &str| {
+        let binary = sensor_tests::binary().unwrap();
+        let line = format!(
+            "{} panic {more} --config {}",
+            binary.display(),
+            bpffs.config().display()
+        );
+        network.run("server", &line).unwrap();
+    };
+    panic("");
+    assert!(
+        answers(&network, "attacker", "10.99.2.1"),
+        "still enforcing"
+    );
+    let told = wait_until(LIMIT, || {
+        sensor.log().contains("sensor panic").then_some(())
+    });
+    assert!(told.is_some(), "{}", sensor.log());
+    // The agent writes its state every second, and doesn't take the word back.
+    assert!(answers(&network, "attacker", "10.99.2.1"), "taken back");
+    panic("--end");
+    let again = wait_until(LIMIT, || {
+        (!answers(&network, "attacker", "10.99.2.1")).then_some(())
+    });
+    assert!(again.is_some(), "enforcement never went on");
+    sensor.kill().unwrap();
+    panic("");
+    assert!(
+        answers(&network, "attacker", "10.99.2.1"),
+        "without an agent"
+    );
+}
+
 #[test]
 fn blocks_of_a_killed_agent_end_in_time() {
     needs_root();

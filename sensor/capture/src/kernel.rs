@@ -19,6 +19,6 @@ pub use attach::{
 pub use clock::{ClockReading, ClockStep, monotonic_ns, process_monotonic_ns};
 pub use life::{Trouble, rename};
 pub use load::{BlockArrays, BlockMaps, Kernel, LoadOptions, random};
-pub use pin::{Adopted, Pins, is_pinned, unknown_maps};
+pub use pin::{Adopted, Pins, is_pinned, set_stopped, unknown_maps};
 pub use shared::SharedArray;
 pub use tables::TableReader;

@@ -193,6 +193,19 @@ impl Blocklist {
         true
     }
 
+    /// Entries that a decision made.
+    pub fn of_decision(&self, id: &str) -> Vec<(IpNet, Scope)> {
+        let is_of = |note: &Note| matches!(&*note.origin, Origin::Incident { decision_id, .. } if decision_id == id);
+        let of_id = self.notes.iter().filter(|(_, note)| is_of(note));
+        of_id.map(|(name, _)| *name).collect()
+    }
+
+    /// True where a person stopped the enforcement.
+    pub fn is_stopped(&self) -> bool {
+        let stopped = self.gate.copy::<u32>(0, offset_of!(Gate, stopped));
+        stopped.unwrap_or_default() != 0
+    }
+
     /// Entries that gave way since the last call.
     pub fn take_evicted(&mut self) -> Vec<Listed> {
         std::mem::take(&mut self.evicted)
@@ -227,12 +240,18 @@ impl Blocklist {
         &mut self.state
     }
 
+    /// Writes the state. A person's stop is not the agent's to take back.
+    fn write_gate(&mut self) {
+        self.state.stopped = u32::from(self.is_stopped());
+        self.gate.write(0, self.state);
+    }
+
     /// Lets the kernel see the present state.
     pub fn open_gate(&mut self) {
         self.state.n_sources = self.sources.len() as u32;
         self.state.n_prefixes = self.prefixes.len() as u32;
         self.state.block_planes = self.filter.used();
-        self.gate.write(0, self.state);
+        self.write_gate();
     }
 
     /// Makes an entry, or renews the one with the same target and scope.
@@ -383,7 +402,7 @@ impl Blocklist {
             0 => self.state.n_shapes_v4 = n as u32,
             _ => self.state.n_shapes_v6 = n as u32,
         }
-        self.gate.write(0, self.state);
+        self.write_gate();
     }
 
     fn scoped(&self, set: usize, i: usize) -> BlockEntry {

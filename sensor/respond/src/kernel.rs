@@ -1,5 +1,7 @@
 //! The response in the kernel: the lists under the guard.
 
+mod stop;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -73,6 +75,8 @@ pub struct KernelRespond {
     waiting: Option<Saved>,
     /// Protected networks for which the kernel's allow-list has no room.
     n_unlisted: usize,
+    /// A person stopped the enforcement.
+    is_stopped: bool,
     audit: Option<Audit>,
     store: Option<Store>,
     /// Cause that keeps what was saved from being read: until a person repairs it or does without, it
@@ -148,6 +152,7 @@ impl KernelRespond {
             store: options.store.clone(),
             damaged: None,
             read_at: Instant::now(),
+            is_stopped: false,
             options,
             blocks,
             allowlist,
@@ -486,27 +491,6 @@ impl KernelRespond {
         (n_added, refused)
     }
 
-    /// Takes a source off the block-list: one scope of it, or, without, all.
-    ///
-    /// # Errors
-    /// [`BlockError::NotListed`].
-    pub fn unblock(
-        &mut self,
-        target: &IpNet,
-        scope: Option<Scope>,
-        by: &Origin,
-    ) -> Result<Vec<Listed>, BlockError> {
-        let scopes = scope.map_or_else(|| self.blocks.scopes_of(target), |scope| vec![scope]);
-        if scopes.is_empty() {
-            return Err(BlockError::NotListed { target: *target });
-        }
-        let remove = |scope: &Scope| self.blocks.remove(target, *scope);
-        let removed = scopes.iter().map(remove).collect::<Result<Vec<_>, _>>()?;
-        info!(target = %Shown(target), ?by, "block removed");
-        self.note_ended(AuditAction::Remove, &removed, by, "asked for");
-        Ok(removed)
-    }
-
     /// Takes everybody off the block-list.
     pub fn flush(&mut self, by: &Origin) -> usize {
         let gone = self.blocks.flush(|_, _| true);
@@ -734,6 +718,7 @@ impl KernelRespond {
     /// Once a second or so: entries that the kernel no longer honours go, changes of the host's
     /// addresses are taken over, and what is kept over restarts is saved if it changed.
     pub fn tick(&mut self) {
+        self.follow_stop();
         let over = self.blocks.expire(monotonic_ns());
         for listed in &over {
             info!(target = %Shown(&listed.target), packets = listed.packets, "block expired");
@@ -816,7 +801,7 @@ impl KernelRespond {
 
     /// Outcome of a request to block.
     fn outcome(&self, done: &Result<(), BlockError>) -> Outcome {
-        match (done, self.options.mode) {
+        match (done, self.mode()) {
             (Ok(()), Mode::Enforce) => Outcome::Applied,
             (Ok(()), Mode::Monitor) => Outcome::Monitored,
             (Err(BlockError::Protected { reason, .. }), _) => Outcome::Refused {
@@ -861,7 +846,11 @@ impl KernelRespond {
 
 impl Respond for KernelRespond {
     fn mode(&self) -> Mode {
-        self.options.mode
+        if self.is_stopped {
+            Mode::Monitor
+        } else {
+            self.options.mode
+        }
     }
 
     fn carry_out(&mut self, decision: &Decision) -> Outcome {

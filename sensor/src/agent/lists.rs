@@ -40,6 +40,11 @@ pub fn carry_out(
             let removed = all(&removed);
             Ok(Answer::BlockRemoved(BlockRemoved { removed }))
         }
+        Order::Undo(id) => {
+            let removed = respond.undo(id.as_str(), by)?;
+            let removed = all(&removed);
+            Ok(Answer::BlockRemoved(BlockRemoved { removed }))
+        }
         Order::BlockList(which) => Ok(Answer::BlockListed(block_list(respond, &which, head))),
         Order::BlockFlush => {
             let n_removed = respond.flush(by) as u64;

@@ -3,7 +3,7 @@
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sensor_engine::Scope;
-use sensor_record::Reason;
+use sensor_record::{Name, Reason};
 use serde::{Deserialize, Serialize};
 
 use sensor_respond::{Measure, Network};
@@ -130,6 +130,8 @@ pub enum Order {
     BlockDel(BlockDel),
     BlockList(BlockList),
     BlockFlush,
+    /// Takes back what a decision did, by its identifier.
+    Undo(Name),
     AllowAdd {
         network: Network,
         /// Also where there are doubts.
@@ -147,7 +149,9 @@ impl Order {
             Self::BlockDel(del) => vec![del.target.0],
             Self::AllowDel(network) => vec![network.0],
             Self::BlockFlush => vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
-            Self::BlockAdd(_)
+            // Whoever it was about may be decided on again, if it goes on.
+            Self::Undo(_)
+            | Self::BlockAdd(_)
             | Self::BlockList(_)
             | Self::AllowAdd { .. }
             | Self::AllowAcceptLoss

@@ -278,7 +278,7 @@ fn block_list(reach: &Reach, list: &BlockListed) -> Result<()> {
     say!("{n} of {} entries, {mode} mode", list.of)
 }
 
-fn report(reach: &Reach, entries: &[Entry], what: &str) -> Result<ExitCode> {
+pub fn report(reach: &Reach, entries: &[Entry], what: &str) -> Result<ExitCode> {
     if reach.json {
         print_lines(entries)?;
     } else {

@@ -12,6 +12,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
+use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -331,6 +332,31 @@ impl Drop for Pins {
 /// Tells if anything is pinned for an instance, by this sensor or another.
 pub fn is_pinned(bpffs: &Path, instance: &str) -> bool {
     fs::read_dir(folder(bpffs, instance)).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Stops the enforcement of what is pinned for an instance, or lets it go on, without its agent; how
+/// many lists that were.
+///
+/// # Errors
+/// Where nothing is pinned, or the kernel refuses.
+pub fn set_stopped(bpffs: &Path, instance: &str, is_stopped: bool) -> Result<usize> {
+    let folder = folder(bpffs, instance);
+    let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut n = 0;
+    for entry in entries.flatten() {
+        let path = entry.path().join("GATE");
+        if !path.exists() {
+            continue;
+        }
+        let map = MapData::from_pin(&path).with_context(|| path.display().to_string())?;
+        let mut gate = SharedArray::<Gate>::new(&map, 1, true)?;
+        gate.put(0, offset_of!(Gate, stopped), u32::from(is_stopped));
+        n += 1;
+    }
+    if n == 0 {
+        bail!("no lists are pinned below {}", folder.display());
+    }
+    Ok(n)
 }
 
 /// Names of a program's maps that this module does not know, and so would not be pinned.

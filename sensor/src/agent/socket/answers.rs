@@ -104,6 +104,7 @@ impl Answers {
             Request::BlockDel(del) => self.order(Order::BlockDel(del), uid).await,
             Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,
             Request::BlockFlush => self.order(Order::BlockFlush, uid).await,
+            Request::Undo { id } => self.order(Order::Undo(id), uid).await,
             Request::AllowAdd { network, force } => {
                 let order = Order::AllowAdd { network, force };
                 self.order(order, uid).await

@@ -61,6 +61,10 @@ pub enum Request {
     BlockDel(BlockDel),
     BlockList(BlockList),
     BlockFlush,
+    /// Takes back what a decision did.
+    Undo {
+        id: Name,
+    },
     AllowAdd {
         network: Network,
         /// Also where it is very wide, or ends blocks.
@@ -99,6 +103,7 @@ impl Request {
             | Self::BlockAdd(_)
             | Self::BlockDel(_)
             | Self::BlockFlush
+            | Self::Undo { .. }
             | Self::AllowAdd { .. }
             | Self::AllowDel { .. }
             | Self::AllowAcceptLoss => false,
