@@ -80,6 +80,12 @@ fn ftp_refusals(at_us: u64, port: u16, passwords: &[String], last: &[u8]) -> Vec
     session(at_us, (port, 21), &turns)
 }
 
+/// The first incident above low in the output of a replay.
+fn loud(text: &str) -> Option<&str> {
+    text.lines()
+        .find(|line| line.contains(r#""kind":"incident""#) && !line.contains(r#""severity":"low""#))
+}
+
 fn words(n: usize) -> Vec<String> {
     (0..n).map(|n| format!("secret{n}")).collect()
 }
@@ -106,7 +112,11 @@ fn one_guess_in_ten_seconds_is_found() {
             ftp_refusals(at_us, 40_000 + n as u16, &[format!("secret{n}")], REFUSED)
         })
         .collect();
-    assert_eq!(found("slow-ftp", &frames), ["brute_force"]);
+    let (_, text) = detectors("slow-ftp", &frames);
+    assert!(
+        loud(&text).is_some_and(|line| line.contains("brute_force")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -119,7 +129,7 @@ fn a_login_that_succeeds_after_guesses_is_critical() {
 }
 
 #[test]
-fn a_saved_password_that_is_not_right_any_more_raises_nothing() {
+fn a_saved_password_that_is_not_right_any_more_raises_nothing_above_low() {
     for (name, gap_us) in [("saved-minute", 60_000_000), ("saved-second", 1_000_000)] {
         let frames: Vec<Frame> = (0..60)
             .flat_map(|n| {
@@ -127,7 +137,9 @@ fn a_saved_password_that_is_not_right_any_more_raises_nothing() {
                 ftp_refusals(at_us, 40_000 + n as u16, &["old".to_owned()], REFUSED)
             })
             .collect();
-        assert_eq!(found(name, &frames), [] as [&str; 0]);
+        let (_, text) = detectors(name, &frames);
+        assert_eq!(loud(&text), None, "{name}");
+        assert!(!text.contains(r#""kind":"decision""#), "{text}");
     }
 }
 
@@ -176,14 +188,17 @@ fn ssh_guessing_is_found_by_sizes_on_any_port_and_automation_is_not() {
         for (rate, gap_us) in [("fast", 400_000), ("slow", 10_000_000)] {
             let name = format!("ssh-{port}-{rate}");
             let (families, text) = detectors(&name, &ssh_logins(gap_us, port, SSH_REFUSED));
-            assert_eq!(families, ["brute_force"], "{name}");
-            assert!(text.contains("refused_logins"), "{text}");
+            assert!(
+                families.iter().any(|family| family == "brute_force"),
+                "{name}: {families:?}"
+            );
+            assert!(
+                text.contains("refused_logins") && loud(&text).is_some(),
+                "{text}"
+            );
             let name = format!("ssh-loop-{port}-{rate}");
             let (_, text) = detectors(&name, &ssh_logins(gap_us, port, SSH_ACCEPTED));
-            let is_loud = |line: &&str| {
-                line.contains(r#""kind":"incident""#) && !line.contains(r#""severity":"low""#)
-            };
-            assert_eq!(text.lines().find(is_loud), None, "{name}");
+            assert_eq!(loud(&text), None, "{name}");
             assert!(!text.contains(r#""kind":"decision""#), "{text}");
         }
     }
