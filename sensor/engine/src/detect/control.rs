@@ -129,7 +129,9 @@ impl ControlDetector {
 /// Conversations that a client began, which may be calls.
 fn is_call(update: &FlowUpdate) -> bool {
     let is_ported = matches!(update.protocol, protocol::TCP | protocol::UDP);
-    is_ported && update.is_attempt && !update.is_one_way && update.destination_port != 0
+    // A client that resets what it began, all within one look, is no longer told from one that only resets.
+    let has_begun = update.is_attempt || (update.is_new && update.forward.n_flags[0] > 0);
+    is_ported && has_begun && !update.is_one_way && update.destination_port != 0
 }
 
 #[cfg(test)]
