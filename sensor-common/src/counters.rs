@@ -109,6 +109,7 @@ table! {
         SampleOverBudget = "sample_over_budget": "events and samples above the budget of their kind",
         Decapsulated = "decapsulated": "packets within a tunnel that were counted as packets of a flow of their own",
         NotDecapsulated = "not_decapsulated": "packets on the port or of the protocol of a tunnel that hold no tunnel or no IP packet: the outer flow alone counts",
+        CountedElsewhere = "counted_elsewhere": "packets that were counted at another interface on their way, and not again",
     }
 }
 

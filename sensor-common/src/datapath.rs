@@ -256,6 +256,16 @@ where
         (verdict, self.notice(packet, arrival))
     }
 
+    /// Takes a packet that was counted at another interface: the interface's own totals are all that it
+    /// adds to.
+    #[inline(always)]
+    pub fn count_elsewhere(&mut self, packet: &Packet, way: Way, arrival: &Arrival) {
+        let (segments, bytes) = (arrival.segments as u64, arrival.bytes as u64);
+        self.counters.outcome(way, packet.outcome, segments, bytes);
+        self.counters
+            .event(Event::CountedElsewhere, segments, bytes);
+    }
+
     /// Begins with a packet within a tunnel, after [`Self::process`] took `outer`, which carries it.
     /// True where the tunnel is configured and its sender is to be looked for in the lists
     /// ([`Self::look_up_inner`], [`Self::rule_inner`]). Else anybody wrote its addresses: they are

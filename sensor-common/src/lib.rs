@@ -8,6 +8,7 @@
 pub mod arrival;
 pub mod block;
 pub mod counters;
+pub mod crossing;
 pub mod datapath;
 pub mod event;
 pub mod flow;

@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch)]
 
 mod blocklist;
+mod crossing;
 mod events;
 mod frame;
 mod globals;
@@ -52,7 +53,14 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
     };
     let skb = ctx.skb.skb;
     // SAFETY: the context is the kernel's own; the verifier rewrites these loads.
-    let (segments, bytes, ifindex) = unsafe { ((*skb).gso_segs, (*skb).wire_len, (*skb).ifindex) };
+    let (segments, bytes, ifindex, came_in) = unsafe {
+        (
+            (*skb).gso_segs,
+            (*skb).wire_len,
+            (*skb).ifindex,
+            (*skb).ingress_ifindex,
+        )
+    };
     let now_ns = if globals::frames_tell_time() {
         // SAFETY: as above.
         unsafe { (*skb).tstamp }
@@ -68,7 +76,8 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
         ifindex,
         cpu: tables::cpu() as u16,
     };
-    let _verdict = run(&frame, &SkbPayload(&ctx), Way::Egress, &arrival, scratch);
+    let payload = SkbPayload(&ctx);
+    let _verdict = run(&frame, &payload, (Way::Egress, came_in), &arrival, scratch);
     #[cfg(feature = "kernel-log")]
     log::packet(&ctx, Way::Egress, _verdict);
     TC_ACT_UNSPEC
@@ -104,7 +113,8 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
     }
     let (start, end) = frame::bounds(ctx);
     let frame = LinearFrame::new(start, end);
-    let verdict = run(&frame, &XdpPayload(ctx), Way::Ingress, &arrival, scratch);
+    let payload = XdpPayload(ctx);
+    let verdict = run(&frame, &payload, (Way::Ingress, 0), &arrival, scratch);
     #[cfg(feature = "kernel-log")]
     log::packet(ctx, Way::Ingress, verdict);
     match verdict {
@@ -117,13 +127,19 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
 fn run<P: Payload>(
     frame: &LinearFrame,
     payload: &P,
-    way: Way,
+    (way, came_in): (Way, u32),
     arrival: &Arrival,
     scratch: &mut Scratch,
 ) -> Verdict {
     parse(frame, &globals::Tunnels, &mut scratch.packet);
     // SAFETY: the pointer of the reference above, which is not used any more; as below.
     let scratch = unsafe { &mut *globals::barrier(scratch) };
+    if crossing::was_counted(&scratch.packet, way, arrival, came_in) {
+        let mut datapath = tables::datapath(arrival.cpu as u32);
+        datapath.count_elsewhere(&scratch.packet, way, arrival);
+        return Verdict::Pass;
+    }
+    crossing::note(&scratch.packet, way, arrival);
     if scratch.packet.may_carry_packet() {
         parse_inner(frame, &mut scratch.packet, &mut scratch.inner);
     }

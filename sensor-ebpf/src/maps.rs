@@ -10,6 +10,7 @@ use sensor_common::block::known::KnownFlows;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
 use sensor_common::block::{Gate, Packed};
 use sensor_common::counters::{Count, N_COUNTERS};
+use sensor_common::crossing::INTERFACE_SLOTS;
 use sensor_common::datapath::{Admission, TunnelPeer};
 use sensor_common::event::{Budgets, EventRecord, Notice};
 use sensor_common::flow::{Bucket, Outer, Outers};
@@ -27,6 +28,12 @@ pub static FLOW_OUTERS: Array<Outers> = Array::with_max_entries(1, BPF_F_MMAPABL
 /// Tunnels that are configured.
 #[map]
 pub static TUNNEL_PEERS: Array<TunnelPeer> = Array::with_max_entries(1, 0);
+/// Flags of interfaces ([`sensor_common::crossing`]), written by the agent.
+#[map]
+pub static INTERFACES: Array<u32> = Array::with_max_entries(INTERFACE_SLOTS + 1, 0);
+/// Marks of packets that may cross another interface: a run for each CPU.
+#[map]
+pub static CROSSED: Array<u32> = Array::with_max_entries(1, 0);
 /// Rows of local addresses, then of remote ones: a run for each CPU.
 #[map]
 pub static HOSTS_LOCAL: Array<HostRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);

@@ -57,7 +57,7 @@ pub fn datapath(cpu: u32) -> KernelDatapath {
     reason = "the entry is the kernel's memory, not part of the handle `map`"
 )]
 #[inline(always)]
-fn own<T>(map: &Array<T>, cpu: u32, rows: u32, hash: u64) -> Option<&mut T> {
+pub fn own<T>(map: &Array<T>, cpu: u32, rows: u32, hash: u64) -> Option<&mut T> {
     let index = cpu * rows + (hash as u32 & (rows - 1));
     let entry = map.get_ptr_mut(index)?;
     // SAFETY: the kernel's own pointer to a map value. This CPU is its only writer, with bottom

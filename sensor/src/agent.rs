@@ -8,6 +8,7 @@
 //!                 shell: signals, clients
 //! ```
 
+mod crossing;
 mod engine;
 mod interfaces;
 mod lists;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, needs_root};
+use sensor_tests::{Network, Running, needs_program, needs_root, wait_until};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -44,8 +44,8 @@ fn scanned(network: &Network, sensor: &Running, from: (&str, &str), to: &str) ->
 fn a_router_acts_on_an_attacker_outside_and_not_on_a_host_inside() {
     let network = routed();
     let mut sensor = Running::start(&network, "").unwrap();
-    let told = sensor.lines(|v| v["event.action"] == "local_networks");
-    let told = told.first().map(|v| v["local"].clone()).unwrap_or_default();
+    let told = sensor.wait_for(LIMIT, |v| v["event.action"] == "local_networks");
+    let told = told.map(|v| v["local"].clone()).unwrap_or_default();
     assert_eq!(told["known"], true, "{told}");
     assert_eq!(told["forwards"], true, "{told}");
     let networks: Vec<&str> = told["networks"]
@@ -76,4 +76,83 @@ fn a_router_acts_on_an_attacker_outside_and_not_on_a_host_inside() {
     sensor.stop().unwrap();
     let decided = sensor.lines(|v| v["kind"] == "decision" && v["decision.target"] == INNER);
     assert!(decided.is_empty(), "{decided:?}");
+}
+
+/// Flows of two hosts, of a protocol.
+fn flows(sensor: &Running, host: &str, protocol: &str) -> Vec<Value> {
+    let question = format!("flows --network {host} --protocol {protocol} --json");
+    let output = sensor.ask(&question).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+fn packets(flow: &Value) -> [u64; 2] {
+    ["source.packets", "destination.packets"].map(|key| flow[key].as_u64().unwrap_or_default())
+}
+
+#[test]
+fn a_packet_that_crosses_two_interfaces_is_counted_once() {
+    let network = routed();
+    let mut sensor = Running::start(&network, "").unwrap();
+    network
+        .run("client", "ping -c 20 -i 0.05 -W 2 198.51.100.7")
+        .unwrap();
+    let found = wait_until(LIMIT, || {
+        let all = flows(&sensor, OUTER, "icmp");
+        all.iter().any(|flow| packets(flow)[1] >= 20).then_some(all)
+    });
+    let found = found.unwrap_or_else(|| panic!("{:?}", flows(&sensor, OUTER, "icmp")));
+    let [flow] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(packets(flow), [20, 20], "{flow}");
+    assert_eq!(flow["source.ip"], INNER, "{flow}");
+    // Both ways it left by one interface after it had come in by the other.
+    let summary = sensor.stop().unwrap();
+    let events = &summary["events"];
+    assert_eq!(events["counted_elsewhere"], 40, "{summary}");
+    // The interfaces' own totals have it twice.
+    let of = |way: &str| summary[way]["packets"].as_u64().unwrap();
+    assert!(of("ingress") >= 40 && of("egress") >= 40, "{summary}");
+}
+
+#[test]
+fn networks_with_the_same_addresses_lose_nothing_on_two_interfaces() {
+    let network = routed();
+    let sensor = Running::start(&network, "").unwrap();
+    // The same ends on both sides; the router's own address takes them in.
+    let line = "hping3 -q --udp -s 5000 -k -p 9 -i u20000 -c 30 -a 10.99.1.2 10.99.1.1";
+    network
+        .run("server", "sysctl -q -w net.ipv4.conf.all.rp_filter=0")
+        .unwrap();
+    for host in ["client", "attacker"] {
+        // Nobody answers, which hping takes for a failure.
+        let _unanswered = network.run(host, line);
+    }
+    let counted = wait_until(LIMIT, || {
+        let all = flows(&sensor, INNER, "udp");
+        let sent: u64 = all.iter().map(|flow| packets(flow)[0]).sum();
+        (sent >= 60).then_some(sent)
+    });
+    let all = || flows(&sensor, INNER, "udp");
+    assert_eq!(counted, Some(60), "{:?}", all());
+}
+
+#[test]
+fn a_translated_connection_is_two_flows_with_both_directions() {
+    needs_program("iptables");
+    let network = routed();
+    let rule = "iptables -t nat -A POSTROUTING -o attacker -j MASQUERADE";
+    network.run("server", rule).unwrap();
+    let sensor = Running::start(&network, "").unwrap();
+    network
+        .run("client", "ping -c 20 -i 0.05 -W 2 198.51.100.7")
+        .unwrap();
+    let found = wait_until(LIMIT, || {
+        let all = flows(&sensor, OUTER, "icmp");
+        let whole = all.iter().filter(|flow| packets(flow) == [20, 20]).count();
+        (whole == 2).then_some(())
+    });
+    assert!(found.is_some(), "{:?}", flows(&sensor, OUTER, "icmp"));
 }

@@ -27,8 +27,9 @@ impl Screen {
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
         let line = format!(
-            "tty > {}; stty cols {width} rows {height}; exec {} run --iface client --iface attacker \
-             --mode enforce --yes",
+            "echo $$ > {}; tty > {}; stty cols {width} rows {height}; exec {} run --iface client \
+             --iface attacker --mode enforce --yes",
+            folder.join("pid").display(),
             folder.join("tty").display(),
             binary().unwrap().display()
         );
@@ -95,6 +96,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        // A sensor whose terminal is gone goes on.
+        if let Ok(process) = fs::read_to_string(self.folder.join("pid")) {
+            let _gone = run(Command::new("kill").args(["-s", "KILL", process.trim()]));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
@@ -120,7 +125,8 @@ fn the_live_view_is_usable_at_80_columns_and_shows_all_at_200() {
     screen.shows("incidents");
     screen.shows("1 of ");
     screen.press("4");
-    screen.shows("limit 10.99.2.2 (tcp port 80) for 300 s: carried out");
+    screen.shows("limit 10.99.2.2 (tcp");
+    screen.shows("for 300 s: carried out");
     screen.press("3");
     screen.shows("10.99.2.2");
     screen.shows("s left");

@@ -2,6 +2,7 @@
 
 mod attach;
 mod clock;
+mod crossing;
 mod gaps;
 pub mod interface;
 mod life;
@@ -17,6 +18,7 @@ pub use attach::{
     take_off_left_over, wait_until_free,
 };
 pub use clock::{ClockReading, ClockStep, monotonic_ns, process_monotonic_ns};
+pub use crossing::{InterfaceFlags, crossings};
 pub use life::{Trouble, rename};
 pub use load::{BlockArrays, BlockMaps, Kernel, LoadOptions, random};
 pub use pin::{Adopted, Pins, is_pinned, set_stopped, unknown_maps};

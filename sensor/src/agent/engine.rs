@@ -19,6 +19,7 @@ use sensor_record::{
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::crossing::Crossing;
 use super::interfaces::{Choice, Standing, Watch};
 use super::local::LocalNetworks;
 use super::notify::Notify;
@@ -381,6 +382,7 @@ struct Looks {
     watch: Watch,
     drive: Drive,
     local: LocalNetworks,
+    crossing: Crossing,
     /// Events of this tick, to be put out.
     events: Vec<Record>,
     ticks: Ticks,
@@ -400,6 +402,7 @@ impl Looks {
             drive: Drive::new(conditions::pace(&thread.settings.tick)),
             thread,
             local: LocalNetworks::default(),
+            crossing: Crossing::default(),
             ticks: Ticks::new()?,
             events: Vec::new(),
             n_lines_shed: 0,
@@ -430,6 +433,10 @@ impl Looks {
         self.thread.follow_clock()?;
         let at_ns = self.thread.kernel.now_ns();
         self.follow_networks(at_ns)?;
+        let EngineThread {
+            kernel, interfaces, ..
+        } = &mut self.thread;
+        self.crossing.follow(kernel, interfaces);
         let is_flow_tick = self.feed(at_ns);
         let EngineThread {
             kernel,

@@ -361,6 +361,10 @@ impl Watch {
             if !probation.is_open() {
                 continue;
             }
+            // Of packets that were counted at another interface it reports none.
+            if kernel.interfaces.has_left(standing.at.ifindex) {
+                probation.see(Way::Egress);
+            }
             // An interface that is gone took its programs along.
             let Ok(interface) = Interface::open(&standing.at.interface) else {
                 continue;

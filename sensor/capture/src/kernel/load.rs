@@ -10,6 +10,7 @@ use sensor_common::block::Gate;
 use sensor_common::block::list::{N_SHAPES, ScopeSet, Shape, SourceBucket};
 use sensor_common::block::prefilter::{ALLOW_WORDS, BLOCK_WORDS};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
+use sensor_common::crossing::MARKS_PER_CPU;
 use sensor_common::datapath::{self, ADMIT_WINDOW_SHIFT, Events, TunnelPeer};
 use sensor_common::event::{EventHead, Sample};
 use sensor_common::flow::{Flow, SentFlow};
@@ -18,6 +19,7 @@ use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
 
 use super::clock::{Clock, ClockReading, ClockStep, monotonic_ns};
+use super::crossing::InterfaceFlags;
 use super::gaps::Gaps;
 use super::links::Links;
 use super::pin::{Adopted, Pins, Stamps};
@@ -117,6 +119,8 @@ pub struct Kernel {
     pub(super) links: HashMap<u32, Links>,
     /// Pins of links and maps, if they are pinned.
     pub pins: Option<Pins>,
+    /// Flags of the interfaces that packets cross.
+    pub interfaces: InterfaceFlags,
     /// Parts of a run before that go on.
     pub adopted: Adopted,
     /// Copies that the kernel kept tearing, and were given up.
@@ -243,7 +247,9 @@ impl Kernel {
             local: Sequences::new(local.len()),
             remote: Sequences::new(remote.len()),
         };
+        let interfaces = InterfaceFlags::take(&mut ebpf)?;
         Ok(Self {
+            interfaces,
             ebpf,
             #[cfg(feature = "kernel-log")]
             told,
@@ -437,11 +443,12 @@ impl drive::Tables for Kernel {
 }
 
 /// Entries of each map, or bytes of a ring. Those not named here have one.
-fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32); 16] {
+fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32); 17] {
     [
         ("FLOWS", n_cpus * n_buckets),
         ("FLOW_OUTERS", n_outers),
         ("TUNNEL_PEERS", limits::MAX_TUNNEL_PEERS),
+        ("CROSSED", n_cpus * MARKS_PER_CPU),
         ("HOSTS_LOCAL", n_cpus * limits::LOCAL_ROWS_PER_CPU),
         ("HOSTS_REMOTE", n_cpus * limits::REMOTE_ROWS_PER_CPU),
         ("FLOW_RING", limits::FLOW_RING_BYTES),

@@ -52,7 +52,14 @@ const COUNTS: [&str; 9] = [
     "BUDGETS",
 ];
 /// Maps that hold nothing from one packet to the next.
-const PASSING: [&str; 4] = ["SCRATCH", "EVENT_SCRATCH", "FOUND", "TUNNEL_PEERS"];
+const PASSING: [&str; 6] = [
+    "SCRATCH",
+    "EVENT_SCRATCH",
+    "FOUND",
+    "TUNNEL_PEERS",
+    "INTERFACES",
+    "CROSSED",
+];
 
 /// Hashes of the maps' layouts and capacities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
