@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 use sensor_common::limits::{ALLOW_ENTRIES, BLOCK_ENTRIES};
-use sensor_engine::{Action, Decision, Scope, TableUse};
+use sensor_engine::{Action, Decision, TableUse};
 use sensor_record::{About, AuditAction, AuditLine, Feedback, Outcome, Rule, Sensor, Timestamp};
 use tracing::{error, info, warn};
 
