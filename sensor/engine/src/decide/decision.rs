@@ -273,7 +273,7 @@ impl Decider {
         if action == Action::RateLimit || !are_real || has_others {
             return Err(Withheld::NotProven);
         }
-        if let Some(by) = self.locals.within(&target) {
+        if let Some(by) = self.locals.within(at_ns, &target) {
             return Err(Withheld::Local(by));
         }
         self.may_act(at_ns, &whole, true, action)?;

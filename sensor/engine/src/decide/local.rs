@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use sensor_common::{Address, is_v4};
 
-use crate::address::{Seeded, Table, to_ip};
+use crate::address::{Seeded, Table, from_ip, to_ip};
 use crate::config::SECOND_NS;
 use crate::features::TableUse;
 
@@ -158,17 +158,22 @@ impl Locals {
         (!self.knows_all_seen(at_ns)).then_some(LocalBy::Unknown)
     }
 
-    /// Tells why a network may hold local addresses; `None`: it holds none that is known.
-    pub(super) fn within(&self, network: &IpNet) -> Option<LocalBy> {
+    /// Tells why a network may hold local addresses; `None`: it holds none.
+    pub(super) fn within(&self, at_ns: u64, network: &IpNet) -> Option<LocalBy> {
         let overlaps = |own: &&IpNet| own.contains(network) || network.contains(*own);
         if let Some(own) = self.networks.iter().find(overlaps) {
             return Some(LocalBy::Network(*own));
         }
-        let was_seen = |address: &Address| network.contains(&to_ip(address));
-        self.seen
-            .keys()
-            .any(was_seen)
-            .then_some(LocalBy::SeenLeaving)
+        if self.is_unknown() {
+            return Some(LocalBy::Unknown);
+        }
+        if !self.trusts_seen(&from_ip(network.addr())) {
+            return None;
+        }
+        if self.seen.keys().any(|seen| network.contains(&to_ip(seen))) {
+            return Some(LocalBy::SeenLeaving);
+        }
+        (!self.knows_all_seen(at_ns)).then_some(LocalBy::Unknown)
     }
 
     fn network_of(&self, address: IpAddr) -> Option<IpNet> {
@@ -206,7 +211,6 @@ impl Locals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::from_ip;
 
     const T0: u64 = 1_000 * SECOND_NS;
 
@@ -230,6 +234,27 @@ mod tests {
             forwards_v4: true,
             forwards_v6: true,
         }
+    }
+
+    #[test]
+    fn a_network_is_local_where_one_address_of_it_is_or_may_be() {
+        let whole: IpNet = "2001:db8:1::/64".parse().unwrap();
+        let other: IpNet = "2001:db8:2::/64".parse().unwrap();
+        let mut locals = Locals::new(&[], 0);
+        assert_eq!(locals.within(T0, &whole), None);
+        locals.note_seen(T0, from_ip("2001:db8:1::7".parse().unwrap()));
+        assert_eq!(locals.within(T0, &whole), Some(LocalBy::SeenLeaving));
+        assert_eq!(locals.within(T0, &other), None);
+        for n in 0..MAX_SEEN as u32 {
+            locals.note_seen(T0, from_ip(IpAddr::from(n.to_be_bytes())));
+        }
+        assert_eq!(locals.within(T0, &other), Some(LocalBy::Unknown));
+        assert_eq!(locals.within(T0 + SEEN_NS, &other), None);
+        locals.set_host(None);
+        assert_eq!(locals.within(T0, &other), Some(LocalBy::Unknown));
+        locals.set_host(Some(&router()));
+        assert_eq!(locals.within(T0, &whole), by("2001:db8:1::/64"));
+        assert_eq!(locals.within(T0, &other), None);
     }
 
     #[test]
