@@ -64,7 +64,8 @@ impl StrayKind {
     /// Of segments the outcome is known a second later. Resets of a service to its clients answer
     /// somebody who borrowed the victim's address, or come late.
     fn of_segments(update: &FlowUpdate) -> Option<Self> {
-        if !update.progress.has_failed() {
+        // The later fragments of a segment have neither its ports nor its control bits.
+        if !update.progress.has_failed() || update.has_fragments {
             return None;
         }
         let (sent, flags) = (update.n_forward, &update.n_flags);
