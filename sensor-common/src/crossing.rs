@@ -49,27 +49,21 @@ mod tests {
     use super::*;
 
     fn packet(source: u32, destination: u32) -> Packet {
-        Packet {
-            source: [0, 0, u32::MAX.to_be() << 16, source],
-            destination: [0, 0, u32::MAX.to_be() << 16, destination],
-            source_port: 40_000,
-            destination_port: 443,
-            protocol: 6,
-            ..Packet::default()
-        }
+        let mut packet = Packet::default();
+        packet.source = [0, 0, u32::MAX.to_be() << 16, source];
+        packet.destination = [0, 0, u32::MAX.to_be() << 16, destination];
+        (packet.source_port, packet.destination_port) = (40_000, 443);
+        packet.protocol = 6;
+        packet
     }
 
     #[test]
     fn a_mark_is_of_the_ends_and_the_direction() {
         let of = |packet: &Packet| mark(packet, 7);
         let there = packet(1, 2);
-        let back = Packet {
-            source: there.destination,
-            destination: there.source,
-            source_port: there.destination_port,
-            destination_port: there.source_port,
-            ..there
-        };
+        let mut back = there;
+        (back.source, back.destination) = (there.destination, there.source);
+        (back.source_port, back.destination_port) = (there.destination_port, there.source_port);
         let translated = packet(3, 2);
         let marks = [there, back, translated].map(|packet| of(&packet));
         assert!(marks[0] != marks[1] && marks[0] != marks[2] && marks[1] != marks[2]);
