@@ -444,6 +444,9 @@ pub struct Incidents {
 enum Change {
     /// Mute an incident's kind by its source or about its victim: findings are counted and open no
     /// incident. `sensor status` lists what is muted.
+    #[command(
+        after_help = "Example: sensor incidents mute 000007 --for 7days --reason 'our own scanner'"
+    )]
     Mute {
         /// Identifier of the incident, a unique beginning of one, its number, or `last`.
         id: Name,
@@ -457,6 +460,7 @@ enum Change {
         reach: Reach,
     },
     /// End that an incident is muted.
+    #[command(after_help = "Example: sensor incidents unmute 000007")]
     Unmute {
         /// Identifier of the incident, or its number.
         id: Name,
