@@ -369,8 +369,12 @@ fn strongest(incident: &Incident, finding: &Finding) -> Action {
 }
 
 /// True where the service that a finding is about answers nobody: whoever tries it again and again does
-/// what clients do.
+/// what clients do. Datagrams far beyond what any client sends are a flood all the same; connections
+/// are not, as the clients of a balancer or a pool try again at any rate.
 fn is_down(finding: &Finding, ledger: &Ledger) -> bool {
+    if finding.protocol != protocol::TCP && finding.is_excess() {
+        return false;
+    }
     let ([host], [port]) = (finding.destinations.as_slice(), finding.ports.as_slice()) else {
         return false;
     };
