@@ -43,7 +43,7 @@ fn counts(port: u16, turns: &[&[u8]]) -> [usize; 3] {
 }
 
 #[test]
-fn lines_tell_what_was_tried_and_what_came_of_it() {
+fn lines_of_transfer_and_mail_tell_what_was_tried_and_what_came_of_it() {
     let ftp: &[&[u8]] = &[
         b"<220 ready\r\n",
         b">USER root\r\n",
@@ -94,6 +94,10 @@ fn lines_tell_what_was_tried_and_what_came_of_it() {
         b"<-ERR no such message\r\n",
     ];
     assert_eq!(counts(50_110, pop3), [1, 1, 1]);
+}
+
+#[test]
+fn lines_of_mailboxes_terminals_and_stores_tell_what_was_tried_and_what_came_of_it() {
     let imap: &[&[u8]] = &[
         b"<* OK ready\r\n",
         b">a1 LOGIN ann x\r\n",
