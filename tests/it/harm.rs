@@ -79,7 +79,7 @@ fn floods(at_us: u64) -> Vec<Frame> {
     (0..10_000).map(syn).collect()
 }
 
-/// Logins that the server refuses, three a connection.
+/// Logins that the server refuses, three a connection, each with another password.
 fn guesses(at_us: u64) -> Vec<Frame> {
     let says = |from, to, text: &[u8]| ipv4::tcp(from, to, PSH_ACK, text);
     let guess = |n: u64| {
@@ -90,10 +90,11 @@ fn guesses(at_us: u64) -> Vec<Frame> {
             tcp(client, server, ACK, 0, 0),
             says(server, client, b"220 ready\r\n"),
         ];
-        for _ in 0..3 {
+        for i in 0..3 {
+            let secret = format!("PASS secret{n}-{i}\r\n");
             frames.push(says(client, server, b"USER root\r\n"));
             frames.push(says(server, client, b"331 password?\r\n"));
-            frames.push(says(client, server, b"PASS secret\r\n"));
+            frames.push(says(client, server, secret.as_bytes()));
             frames.push(says(server, client, b"530 Login incorrect.\r\n"));
         }
         frames.push(tcp(client, server, FIN_ACK, 0, 0));

@@ -360,9 +360,10 @@ fn score_windows(truth: &Truth, alarms: &[Alarm]) -> Windows {
         let Some(last) = alarm.snapshots.last() else {
             continue;
         };
-        let span = (last.start_ns / WINDOW_NS, last.end_ns / WINDOW_NS);
+        let spans = alarm.stretches.iter();
+        let spans = spans.map(|(start, end)| (start / WINDOW_NS, end / WINDOW_NS));
         for address in last.sources.iter().chain(&last.destinations) {
-            named.entry(*address).or_default().push(span);
+            named.entry(*address).or_default().extend(spans.clone());
         }
     }
     let mut windows = Windows::default();

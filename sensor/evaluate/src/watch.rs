@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sensor_common::Address;
-use sensor_engine::{Action, Config, Engine, Incident, Input, Output, PairVector, from_ip};
+use sensor_engine::{Action, Config, Engine, Incident, Input, Output, PairVector, State, from_ip};
 
 use super::roc::Scores;
 use super::truth::{Mac, Truth};
@@ -27,11 +27,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn of(at_ns: u64, incident: &Incident) -> Self {
+    fn of(at_ns: u64, incident: &Incident, since_ns: u64) -> Self {
         let addresses = |ips: &[std::net::IpAddr]| ips.iter().map(|ip| from_ip(*ip)).collect();
         Self {
             at_ns,
-            start_ns: incident.start_ns,
+            start_ns: since_ns,
             end_ns: incident.end_ns,
             sources: addresses(&incident.sources),
             destinations: addresses(&incident.destinations),
@@ -56,6 +56,35 @@ pub struct Alarm {
     pub last: Incident,
     pub opened_ns: u64,
     pub snapshots: Vec<Snapshot>,
+    /// Times from a beginning, or from being reopened, to its end: first and last.
+    pub stretches: Vec<(u64, u64)>,
+}
+
+impl Alarm {
+    fn opened(at_ns: u64, incident: Incident) -> Self {
+        Self {
+            opened_ns: at_ns,
+            snapshots: vec![Snapshot::of(at_ns, &incident, incident.start_ns)],
+            stretches: vec![(incident.start_ns, incident.end_ns)],
+            last: incident,
+        }
+    }
+
+    /// Takes the time of what is published now, and returns when that stretch began: nothing was
+    /// found between the end of an incident and its being reopened.
+    fn stretch(&mut self, incident: &Incident) -> u64 {
+        let begin = incident.end_ns.saturating_sub(incident.window_ns);
+        match self.stretches.last_mut() {
+            Some((start, end)) if self.last.state != State::Closed || begin <= *end => {
+                *end = incident.end_ns.max(*end);
+                *start
+            }
+            _ => {
+                self.stretches.push((begin, incident.end_ns));
+                begin
+            }
+        }
+    }
 }
 
 /// Collects what the engine says.
@@ -88,9 +117,10 @@ impl Watcher {
     }
 
     fn note(&mut self, at_ns: u64, incident: Incident) {
-        let snapshot = Snapshot::of(at_ns, &incident);
         let known = self.by_id.get(&incident.id).copied();
         if let Some(alarm) = known.and_then(|index| self.alarms.get_mut(index)) {
+            let since_ns = alarm.stretch(&incident);
+            let snapshot = Snapshot::of(at_ns, &incident, since_ns);
             alarm.last = incident;
             let n = alarm.snapshots.len();
             // A long incident that names nobody new: its first word and its latest are enough.
@@ -108,11 +138,7 @@ impl Watcher {
             return;
         }
         self.by_id.insert(incident.id.clone(), self.alarms.len());
-        self.alarms.push(Alarm {
-            last: incident,
-            opened_ns: at_ns,
-            snapshots: vec![snapshot],
-        });
+        self.alarms.push(Alarm::opened(at_ns, incident));
     }
 }
 
