@@ -127,12 +127,14 @@ while True:
 
 /// Somebody who guesses there.
 const GUESSER: &str = "import socket, time
+n = 0
 while True:
     try:
         there = socket.create_connection(('10.99.2.1', 21), timeout=1)
         there.recv(200)
         for _ in range(3):
-            for line in (b'USER root\\r\\n', b'PASS secret\\r\\n'):
+            n += 1
+            for line in (b'USER root\\r\\n', b'PASS secret%d\\r\\n' % n):
                 there.sendall(line)
                 there.recv(200)
         there.close()
