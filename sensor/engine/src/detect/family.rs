@@ -150,7 +150,7 @@ families! {
         "{sources} tried port {port} on {n_hosts} hosts, {observed} of them without success where \
          {expected} would be many, {end}";
     /// Addresses of the link, asked for one after the other.
-    ArpSweep: "arp_sweep", "T1018", always!(Medium), RateLimit, Source,
+    ArpSweep: "arp_sweep", "T1018", always!(Medium), None, Source,
         "{station} asked by ARP for {observed} addresses within a minute, most of which nobody has, \
          {end}";
     /// A station that speaks for addresses of others.
