@@ -25,7 +25,7 @@ fn incidents(name: &str, mut frames: Vec<Frame>) -> Vec<(String, String)> {
         .filter(|record: &serde_json::Value| record["kind"] == "incident")
         .map(|record| {
             let word = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
-            (word("incident.family"), word("incident.severity"))
+            (word("incident.family"), word("severity"))
         })
         .collect();
     found.sort();
@@ -116,7 +116,7 @@ fn floods_of_many_sources_are_found_below_every_limit_of_one() {
     is_found_as("resets", each(2_000, 20 * MS, reset), "rst_flood");
     let fin = |i| tcp((from(i), port(i)), server, FIN_ACK, 0, 0);
     is_found_as("fins", each(2_000, 20 * MS, fin), "fin_flood");
-    for (protocol, family) in [(47, "gre_flood"), (50, "esp_flood"), (132, "sctp_flood")] {
+    for (protocol, family) in [(50, "esp_flood"), (132, "sctp_flood"), (47, "gre_flood")] {
         let mut frames = each(2_000, 20 * MS, |i| raw(protocol, from(i), i));
         frames.extend(unreachable(&frames, 2));
         is_found_as(&format!("{protocol}-many"), frames, family);
