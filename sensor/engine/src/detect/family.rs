@@ -250,6 +250,20 @@ impl Family {
         }
     }
 
+    /// True for floods of packets of no conversation.
+    pub(crate) const fn is_of_stray(self) -> bool {
+        matches!(
+            self,
+            Self::RstFlood
+                | Self::FinFlood
+                | Self::IgmpFlood
+                | Self::GreFlood
+                | Self::EspFlood
+                | Self::SctpFlood
+                | Self::ProtocolFlood
+        )
+    }
+
     /// MITRE ATT&CK technique (enterprise matrix).
     pub const fn technique(self) -> &'static str {
         self.row().technique

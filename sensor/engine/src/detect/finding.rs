@@ -171,6 +171,8 @@ impl Finding {
             strongest.is_some_and(|evidence| evidence.observed >= least(evidence))
         };
         let is_beyond = match self.detector {
+            // Packets a second.
+            Detector::HostRates if self.family.is_of_stray() => observed(&|_| SILENT / 5.0),
             Detector::HostRates => true,
             Detector::Strays => observed(&|_| SILENT),
             // Proxies and programs ask as often, and are served.

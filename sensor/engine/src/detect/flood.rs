@@ -320,6 +320,8 @@ fn named(mut finding: Finding, quantity: Quantity, answered: &Answered) -> Findi
         && let Some(kind) = answered.stray
     {
         finding.family = Family::of_stray(kind);
+        // How a protocol of one direction looks, and one whose answers go another way.
+        finding.grades = Grades::SHAPE;
         finding.protocol = kind.protocol();
     }
     let reflected =

@@ -41,7 +41,10 @@ pub(super) fn judge(
     if packets < limit || is_scan(kind, stray) || !has_failed && stray.age_s() < LASTS_S {
         return None;
     }
-    let grades = if has_failed {
+    // Nothing answers a reset, and who closes connections that the other side forgot is told so:
+    // balancers and pools do that by the hundred.
+    let is_proof = has_failed && !matches!(kind, StrayKind::Reset | StrayKind::Fin);
+    let grades = if is_proof {
         Detector::Strays.grades()
     } else {
         Grades::SHAPE
@@ -84,9 +87,10 @@ pub(super) fn judge_scattered(
 ) -> Option<Finding> {
     let packets = stray.counts.get(count::PACKETS);
     let n_sources = stray.sources.len();
+    let has_failed = stray.counts.get(count::FAILED) >= FAILED * packets;
     let is_flood = packets >= config.scattered_stray
         && n_sources >= config.scattered_sources
-        && stray.counts.get(count::FAILED) >= FAILED * packets;
+        && (has_failed || stray.age_s() >= LASTS_S);
     if !is_flood {
         return None;
     }
@@ -100,7 +104,11 @@ pub(super) fn judge_scattered(
         first_ns: stray.since_ns,
         last_ns: stray.last_ns,
     };
-    Some(scattered.finding(features(stray, config.scattered_stray)))
+    let mut finding = scattered.finding(features(stray, config.scattered_stray));
+    if !has_failed {
+        finding.grades = Grades::SHAPE;
+    }
+    Some(finding)
 }
 
 /// One source that tries many ports.
