@@ -194,9 +194,9 @@ fn backscatter_and_late_segments_stay_low_at_most() {
     // A service answers thousands that somebody made up, of which some are ours.
     let answer = |i| tcp((SOURCE, 443), (SERVER, port(i * 7)), RST_ACK, 0, 0);
     is_at_most_low("backscatter", each(4_000, 5 * MS, answer));
-    // A balancer resets and closes a hundred connections that idled for a minute.
+    // A balancer resets and closes four hundred connections that idled for a minute.
     let mut frames = Vec::new();
-    for i in 0..100u64 {
+    for i in 0..400u64 {
         let (client, server) = ((SOURCE, port(i)), (SERVER, 8_080));
         frames.extend(session(START_US + i * 20 * MS, client, server, false));
         let end_us = START_US + 70 * S + i * 100;

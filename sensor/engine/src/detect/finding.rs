@@ -177,6 +177,8 @@ impl Finding {
             Detector::Strays => observed(&|_| SILENT),
             // Proxies and programs ask as often, and are served.
             Detector::Web if self.features.first().is_some_and(|e| e.name == REQUESTS) => false,
+            // Pools keep connections by the hundred, too, which were answered once.
+            _ if matches!(self.family, Family::SlowHttp | Family::ConnectionExhaustion) => false,
             _ => observed(&|evidence| EXCESS * LIMIT * evidence.expected),
         };
         self.family.is_of_victim() && is_beyond
