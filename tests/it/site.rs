@@ -47,14 +47,13 @@ fn lines(output: &Output) -> Vec<serde_json::Value> {
     lines.collect::<Result<_, _>>().expect("JSON lines")
 }
 
-/// Sources of port scans.
-
 /// True for scans found by the windows that are configured; the random walk has no thresholds.
 fn is_by_windows(incident: &serde_json::Value) -> bool {
     let mut by = incident["detectors"].as_array().into_iter().flatten();
     incident["incident.family"] == "port_scan" && by.any(|detector| detector == "scan")
 }
 
+/// Sources of port scans.
 fn scanners(lines: &[serde_json::Value]) -> BTreeSet<String> {
     let scans = lines.iter().filter(|v| is_by_windows(v));
     let sources = scans.filter_map(|v| v["source.ips"].as_array());
