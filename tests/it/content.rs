@@ -81,10 +81,12 @@ fn arp_poisoning_is_found_by_taken_addresses() {
     let output = replay(&[&path]);
     assert_eq!(families(&output), ["arp_spoof"]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        text.contains(r#""source.mac":"02-00-00-00-00-42""#),
-        "{text}"
-    );
+    for part in [
+        r#""source.mac":"02-00-00-00-00-42""#,
+        r#""destination.mac":"02-00-00-00-00-"#,
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
 }
 
 #[test]

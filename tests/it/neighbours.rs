@@ -104,6 +104,7 @@ fn neighbour_spoofing_is_found_by_what_it_takes_over() {
     let text = String::from_utf8_lossy(&output.stdout);
     for part in [
         r#""source.mac":"02-00-00-00-00-42""#,
+        r#""destination.mac":"02-00-00-00-00-"#,
         r#""detectors":["nd_spoof"]"#,
         r#""severity":"high""#,
         "fe80::ff:fe00:1",

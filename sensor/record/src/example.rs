@@ -105,6 +105,7 @@ pub fn incident() -> Incident {
         n_sources: 1,
         is_spoofed: false,
         source_mac: Some(Mac([0, 0, 0x5e, 0, 0x53, 0x23])),
+        destination_mac: Some(Mac([0, 0, 0x5e, 0, 0x53, 0x24])),
         destinations: vec![VICTIM],
         n_destinations: 1,
         ports: vec![1, 2, 3, 4, 5, 6],

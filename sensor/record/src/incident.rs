@@ -187,6 +187,13 @@ pub struct Incident {
         skip_serializing_if = "Option::is_none"
     )]
     pub source_mac: Option<Mac>,
+    /// Station on the link that an address was taken from
+    #[serde(
+        rename = "destination.mac",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub destination_mac: Option<Mac>,
     /// Addresses that it is done to, 100 at most
     #[serde(rename = "destination.ips")]
     pub destinations: Vec<IpAddr>,
@@ -302,6 +309,7 @@ impl Incident {
             n_sources: i.n_sources,
             is_spoofed: i.is_spoofed,
             source_mac: i.source_mac.map(Mac),
+            destination_mac: i.destination_mac.map(Mac),
             destinations: i.destinations.clone(),
             n_destinations: i.n_destinations,
             ports: i.ports.clone(),

@@ -142,7 +142,7 @@ fn the_contract_s_fields_are_there() {
             "incident",
             "incident.id incident.state incident.family event.start event.end source.ips \
              source.count source.spoofed destination.ips destination.ips.count destination.ports \
-             destination.ports.count source.mac score severity threat.technique.id explanation \
+             destination.ports.count source.mac destination.mac score severity threat.technique.id explanation \
              detectors response",
         ),
         (

@@ -190,6 +190,7 @@ mod tests {
             sources: vec![to_ip(&ip(1))],
             n_sources: 1,
             is_spoofed: false,
+            destination_mac: None,
             destinations: vec![to_ip(&ip(2)), to_ip(&ip(3))],
             n_destinations: 2,
             ports: vec![22],

@@ -42,6 +42,8 @@ pub struct Incident {
     pub is_spoofed: bool,
     /// Link-layer address of the source, where the behaviour is on the link.
     pub source_mac: Option<Mac>,
+    /// Link-layer address of the station that an address was taken from, the latest.
+    pub destination_mac: Option<Mac>,
     pub destinations: Vec<IpAddr>,
     pub n_destinations: u64,
     pub ports: Vec<u16>,
@@ -105,6 +107,7 @@ impl Case {
                 n_sources: 0,
                 is_spoofed: finding.is_spoofed,
                 source_mac: finding.entity.station(),
+                destination_mac: None,
                 destinations: Vec::new(),
                 n_destinations: 0,
                 ports: Vec::new(),
@@ -172,6 +175,7 @@ impl Case {
         incident.end_ns = incident.end_ns.max(finding.last_ns);
         // One look that found attributed is enough: spoofed means that none was ever seen.
         incident.is_spoofed &= finding.is_spoofed;
+        incident.destination_mac = finding.destination_mac.or(incident.destination_mac);
         incident.n_sources = incident
             .n_sources
             .max(finding.n_sources)

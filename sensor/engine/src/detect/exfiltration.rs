@@ -250,6 +250,7 @@ fn finding(
         sources: vec![to_ip(source)],
         n_sources: 1,
         is_spoofed: false,
+        destination_mac: None,
         destinations: vec![to_ip(peer)],
         n_destinations: 1,
         ports: vec![upload.port],

@@ -81,6 +81,8 @@ pub struct Finding {
     pub sources: Vec<IpAddr>,
     pub n_sources: u64,
     pub is_spoofed: bool,
+    /// Station that an address was taken from, where the behaviour is on the link.
+    pub destination_mac: Option<Mac>,
     pub destinations: Vec<IpAddr>,
     pub n_destinations: u64,
     pub ports: Vec<u16>,
@@ -111,6 +113,7 @@ impl Finding {
             sources: Vec::new(),
             n_sources: 0,
             is_spoofed: false,
+            destination_mac: None,
             destinations: Vec::new(),
             n_destinations: 0,
             ports: Vec::new(),

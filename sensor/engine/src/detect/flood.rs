@@ -438,6 +438,7 @@ impl Gauge {
             },
             sources: attributed.sources.iter().map(to_ip).collect(),
             is_spoofed,
+            destination_mac: None,
             destinations: vec![to_ip(&look.address)],
             n_destinations: 1,
             ports: Vec::new(),

@@ -219,6 +219,7 @@ impl Mover {
             sources: vec![to_ip(source)],
             n_sources: 1,
             is_spoofed: false,
+            destination_mac: None,
             destinations: self.entered.iter().map(|(host, ..)| to_ip(host)).collect(),
             n_destinations: self.entered.len() as u64,
             n_ports: ports.len() as u64,

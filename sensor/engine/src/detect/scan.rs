@@ -527,6 +527,7 @@ fn finding(family: Family, source: &Address, window: &Window, evidence: Evidence
         sources: vec![to_ip(source)],
         n_sources: 1,
         is_spoofed: false,
+        destination_mac: None,
         destinations: Vec::new(),
         n_destinations: 0,
         ports: Vec::new(),

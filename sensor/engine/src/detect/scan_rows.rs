@@ -131,6 +131,7 @@ impl Source {
             sources: vec![to_ip(&look.address)],
             n_sources: 1,
             is_spoofed: false,
+            destination_mac: None,
             destinations: Vec::new(),
             n_destinations: 0,
             ports: Vec::new(),

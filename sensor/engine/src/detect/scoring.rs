@@ -501,6 +501,7 @@ fn finding(
         n_sources: sources.len() as u64,
         sources,
         is_spoofed: false,
+        destination_mac: None,
         n_destinations: destinations.len() as u64,
         destinations,
         n_ports: ports.len() as u64,

@@ -275,6 +275,7 @@ fn of_pair(
         sources: vec![to_ip(&key.source)],
         n_sources: 1,
         is_spoofed: false,
+        destination_mac: None,
         destinations: vec![to_ip(&key.host)],
         n_destinations: 1,
         ports: if has_port {
@@ -320,6 +321,7 @@ impl Scattered<'_> {
             sources: Vec::new(),
             n_sources: self.n_sources as u64,
             is_spoofed: true,
+            destination_mac: None,
             destinations: vec![to_ip(self.host)],
             n_destinations: 1,
             ports: if has_port {

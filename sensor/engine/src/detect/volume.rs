@@ -163,6 +163,7 @@ fn finding(
         sources: Vec::new(),
         n_sources: 0,
         is_spoofed: false,
+        destination_mac: None,
         destinations: vec![to_ip(&look.address)],
         n_destinations: 1,
         ports: Vec::new(),

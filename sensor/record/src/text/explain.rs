@@ -87,6 +87,9 @@ fn who(incident: &Incident) -> String {
         let hosts = list(&incident.destinations, incident.n_destinations);
         let _infallible = write!(told, " to {hosts}");
     }
+    if let Some(mac) = incident.destination_mac {
+        let _infallible = write!(told, " of station {mac}");
+    }
     if incident.n_ports > 0 {
         let ports = list(&incident.ports, incident.n_ports);
         let _infallible = write!(told, ", ports {ports}");

@@ -14,6 +14,7 @@ fn incident() -> Incident {
     Incident {
         response: Vec::new(),
         source_mac: None,
+        destination_mac: None,
         found_as: None,
         ..example::incident()
     }

@@ -69,6 +69,8 @@ struct Station {
     unasked: Vec<Timed>,
     /// Unasked answers for an address that another station held.
     taken: Vec<Timed>,
+    /// Station that held the last address which it claimed.
+    displaced: Option<Mac>,
     requests: Vec<Timed>,
     pairs: Vec<Pair>,
     suspicion: Option<Suspicion>,
@@ -175,6 +177,10 @@ impl ArpSpoofDetector {
         if is_unasked && is_taken {
             note(&mut station.taken, arp.sender, at_ns, config.window_ns);
         }
+        let holder = previous.map(|claim| claim.holder);
+        station.displaced = holder
+            .filter(|mac| *mac != arp.sender_mac)
+            .or(station.displaced);
         let n_changes = self
             .claims
             .get(&arp.sender)
@@ -377,6 +383,7 @@ fn finding(config: &ArpSpoofConfig, mac: &Mac, station: &Station, suspicion: Sus
         sources: Vec::new(),
         n_sources: 1,
         is_spoofed: true,
+        destination_mac: station.displaced,
         n_destinations: suspicion.addresses.len() as u64,
         destinations: suspicion.addresses,
         ports: Vec::new(),

@@ -154,6 +154,7 @@ fn finding(config: &ArpSweepConfig, mac: &Mac, station: &Station, judged: &Judge
         sources: station.sender.into_iter().collect(),
         n_sources: 1,
         is_spoofed: false,
+        destination_mac: None,
         destinations: station.named.clone(),
         n_destinations: u64::from(asked),
         ports: Vec::new(),

@@ -141,6 +141,7 @@ impl Detect for DgaDetector {
                     sources: vec![to_ip(address)],
                     n_sources: 1,
                     is_spoofed: false,
+                    destination_mac: None,
                     destinations: vec![to_ip(&client.server)],
                     n_destinations: 1,
                     ports: vec![53],

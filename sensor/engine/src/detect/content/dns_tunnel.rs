@@ -309,6 +309,7 @@ fn finding(
         sources: vec![to_ip(client)],
         n_sources: 1,
         is_spoofed: false,
+        destination_mac: None,
         destinations: Vec::new(),
         n_destinations: 1,
         ports: vec![53],

@@ -61,6 +61,8 @@ struct Station {
     last_ns: u64,
     /// Addresses of others that it claimed unasked.
     taken: Vec<Address>,
+    /// Station that held the last address which it claimed.
+    displaced: Option<Mac>,
     n_taken: u32,
     suspicion: Option<Suspicion>,
     reported_ns: u64,
@@ -244,6 +246,9 @@ impl NdSpoofDetector {
         claim.last_ns = at_ns;
         let n_changes = claim.n_changes;
         let station = self.station(at_ns, mac);
+        if has_changed {
+            station.displaced = Some(previous.holder);
+        }
         let was_taken = station.taken.contains(&address);
         if has_changed && n_changes >= self.config.changes {
             self.suspect(mac, "changes_of_holder", n_changes, vec![address]);
@@ -403,6 +408,7 @@ fn spoof(config: &NdSpoofConfig, mac: &Mac, station: &Station, suspicion: &Suspi
         // Its address is what it lies about.
         n_sources: 1,
         is_spoofed: true,
+        destination_mac: station.displaced,
         n_destinations: suspicion.addresses.len() as u64,
         destinations: addresses(&suspicion.addresses),
         protocol: sensor_common::packet::protocol::ICMPV6,
