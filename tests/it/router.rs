@@ -156,3 +156,46 @@ fn a_translated_connection_is_two_flows_with_both_directions() {
     });
     assert!(found.is_some(), "{:?}", flows(&sensor, OUTER, "icmp"));
 }
+
+/// The server as a bridge between the networks of the client and the attacker, with an address of its own.
+fn bridged() -> Network {
+    needs_root();
+    let network = Network::new().unwrap();
+    for (host, line) in [
+        ("server", "ip link add br0 type bridge"),
+        ("server", "ip link set client master br0"),
+        ("server", "ip link set attacker master br0"),
+        ("server", "ip address add 10.99.3.1/24 dev br0"),
+        ("server", "ip link set br0 up"),
+        ("client", "ip address add 10.99.3.2/24 dev eth0"),
+        ("attacker", "ip address add 10.99.3.3/24 dev eth0"),
+    ] {
+        network.run(host, line).unwrap();
+    }
+    network
+}
+
+#[test]
+fn a_bridge_and_its_ports_count_a_packet_once() {
+    let network = bridged();
+    let mut sensor = Running::start(&network, "--iface br0").unwrap();
+    for whom in ["10.99.3.3", "10.99.3.1"] {
+        let line = format!("ping -c 20 -i 0.05 -W 2 {whom}");
+        network.run("client", &line).unwrap();
+        let found = wait_until(LIMIT, || {
+            let all = flows(&sensor, whom, "icmp");
+            all.iter().any(|flow| packets(flow)[1] >= 20).then_some(all)
+        });
+        let found = found.unwrap_or_else(|| panic!("{whom}: {:?}", flows(&sensor, whom, "icmp")));
+        let [flow] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(packets(flow), [20, 20], "{flow}");
+        assert_eq!(flow["source.ip"], "10.99.3.2", "{flow}");
+    }
+    // Between the ports each packet left by one after it had come in by the other; those to the bridge
+    // itself came in by a port first, and left by one last. Neighbour discovery crosses them as well.
+    let summary = sensor.stop().unwrap();
+    let n = summary["events"]["counted_elsewhere"].as_u64().unwrap();
+    assert!((80..120).contains(&n), "{summary}");
+}
