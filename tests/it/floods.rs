@@ -16,23 +16,13 @@ fn network() -> Network {
     Network::new().unwrap()
 }
 
-fn mac(network: &Network, host: &str, device: &str) -> Vec<u8> {
-    let line = format!("cat /sys/class/net/{device}/address");
-    let text = network.run(host, &line).unwrap().stdout;
-    let text = String::from_utf8(text).unwrap();
-    let bytes = text.trim().split(':');
-    bytes
-        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
-        .collect()
-}
-
 /// Frames of the attacker to the server: an Ethernet header before each packet.
 fn to_server(
     network: &Network,
     mut packet: impl FnMut(u64) -> Vec<u8> + Send + 'static,
 ) -> impl FnMut(u64) -> Vec<u8> + Send + 'static {
-    let mut head = mac(network, "server", "attacker");
-    head.extend(mac(network, "attacker", "eth0"));
+    let mut head = network.mac("server", "attacker").unwrap();
+    head.extend(network.mac("attacker", "eth0").unwrap());
     head.extend(IPV6.to_be_bytes());
     move |n| [head.as_slice(), &packet(n)].concat()
 }

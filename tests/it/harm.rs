@@ -411,19 +411,10 @@ impl Drop for Session {
     }
 }
 
-fn mac(network: &Network, host: &str, device: &str) -> Vec<u8> {
-    let line = format!("cat /sys/class/net/{device}/address");
-    let text = String::from_utf8(network.run(host, &line).unwrap().stdout).unwrap();
-    let bytes = text.trim().split(':');
-    bytes
-        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
-        .collect()
-}
-
 /// SYNs to every port in turn, in the name of the client, from where the attacker is.
 fn forge(network: &Network, rate: u64, n: u64) -> Sender {
-    let mut head = mac(network, "server", "attacker");
-    head.extend(mac(network, "attacker", "eth0"));
+    let mut head = network.mac("server", "attacker").unwrap();
+    head.extend(network.mac("attacker", "eth0").unwrap());
     let frame = move |n: u64| {
         let target = ([10, 99, 1, 1], 1 + (n % 60_000) as u16);
         let mut frame = tcp(([10, 99, 1, 2], 40_000), target, SYN, 0, 0);

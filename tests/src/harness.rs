@@ -63,10 +63,15 @@ pub fn needs_root() {
     }
 }
 
+/// True where a program is installed.
+pub fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
 /// Skips the test where a program is not installed.
 pub fn needs_program(name: &str) {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|folder| folder.join(name).is_file()) {
+    if !has_program(name) {
         skip(format!("needs {name}, which is not in PATH"));
     }
 }

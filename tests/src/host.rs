@@ -126,6 +126,19 @@ impl Network {
         ))
     }
 
+    /// Link-layer address of an interface.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn mac(&self, host: &str, device: &str) -> Result<Vec<u8>> {
+        let line = format!("cat /sys/class/net/{device}/address");
+        let output = self.run(host, &line)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let bytes = text.trim().split(':');
+        let bytes: Result<Vec<u8>, _> = bytes.map(|byte| u8::from_str_radix(byte, 16)).collect();
+        bytes.with_context(|| format!("{device}: {text}"))
+    }
+
     /// A counter of an interface, e.g. `rx_packets`.
     ///
     /// # Errors

@@ -32,6 +32,8 @@ usage: cargo xtask COMMAND [ARGS]
                          docs/benchmarks.md
   lab [--latency RUNS]   the demo: an attack, found and dropped, in network namespaces; or how
                          long it takes from an attack's start to its block
+  drill [--runs N]       attacks by real tools and forged packets against a guarded server: how
+                         fast each is stopped, and that nobody else is; --help tells more
   range --out DIR        labelled captures of real programs in network namespaces; --help tells
                          more, docs/range.md all
   help                   this text
@@ -74,7 +76,7 @@ fn dispatch(name: &str, args: &[String]) -> Option<Result> {
         "ci" => ci::command(),
         "fuzz" => fuzz::command(args),
         "tidy" => tidy::check(),
-        "lab" => run::tests_program(name, args),
+        "lab" | "drill" => run::tests_program(name, args),
         "range" => range::command(args),
         "bench" => bench::command(args),
         "help" | "--help" | "-h" => {
