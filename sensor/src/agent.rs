@@ -35,6 +35,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use sensor_deliver::Deliveries;
 use sensor_record::{Feedback, Said, Sensor};
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
@@ -72,6 +73,8 @@ pub use talkers::{TopOrder, TopQuery};
 const N_ASKS: usize = 64;
 /// For the outputs, once the engine has ended.
 const LAST_WRITES: Duration = Duration::from_secs(1);
+/// For the sinks after that: what is not delivered by then stays in their spools.
+const LAST_DELIVERIES: Duration = Duration::from_secs(1);
 
 /// Parts that the agent is started with: everything is loaded and attached.
 pub struct Setup {
@@ -175,12 +178,17 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let mut targets = targets(&settings.output, format, reopened);
     let folder = settings.respond.state_of_instance();
     targets.extend(folder.map(|folder| Target::Incidents(folder.join("incidents.jsonl"))));
+    let sinks = Arc::new(deliveries(&settings));
+    if !sinks.is_empty() {
+        targets.push(Target::Sinks(Arc::clone(&sinks)));
+    }
     let (sink, printers) = Lines::open(targets, recent.clone())?;
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
         queues: sink.gauges().chain([asks.gauge().clone()]).collect(),
         outputs: sink.healths().chain([setup.log.health()]).collect(),
+        sinks: Arc::clone(&sinks),
     });
     let guard = setup.respond.guard_state();
     let interfaces: Arc<[Standing]> = setup.attachments.iter().map(Standing::of).collect();
@@ -212,6 +220,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
             answers: answers.clone(),
             formats,
             reopen,
+            sinks: Arc::clone(&sinks),
             set_filter: setup.set_filter,
         };
         tokio::select! {
@@ -226,7 +235,9 @@ pub fn run(mut setup: Setup) -> Result<()> {
     stop.store(true, Ordering::Relaxed);
     // A full queue wakes the thread as well.
     let _woken = asks.send(Ask::Stop);
-    join(engine).and(printers.finish(Instant::now() + LAST_WRITES))
+    let ended = join(engine).and(printers.finish(Instant::now() + LAST_WRITES));
+    sinks.end(Instant::now() + LAST_DELIVERIES);
+    ended
 }
 
 /// A pipeline that goes on with what an earlier run learned.
@@ -245,6 +256,14 @@ fn pipeline(
         checkpoint.load(|bytes| pipeline.restore(bytes));
     }
     (pipeline, checkpoint)
+}
+
+/// Sinks that the settings ask for. Their spools are in the folder of state.
+fn deliveries(settings: &Settings) -> Deliveries {
+    let folder = settings.respond.state_of_instance();
+    folder.map_or_else(Deliveries::default, |folder| {
+        Deliveries::start(&settings.sink, &folder.join("sinks"))
+    })
 }
 
 /// Outputs that the settings ask for.

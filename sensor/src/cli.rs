@@ -16,6 +16,7 @@ mod out;
 mod panic;
 mod replay;
 mod run;
+mod sinks;
 mod site;
 mod sources;
 mod train;
@@ -78,6 +79,8 @@ enum Command {
     Undo(undo::Undo),
     /// Stop the enforcement at once, with or without a running agent.
     Panic(panic::Panic),
+    /// List and test the systems that records are delivered to.
+    Sinks(sinks::Sinks),
     /// Check and show the configuration.
     Config(config::Config),
     /// Print a completion script for a shell.
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Allow(allow) => allow.execute(),
         Command::Undo(undo) => undo.execute(),
         Command::Panic(panic) => panic.execute(),
+        Command::Sinks(sinks) => sinks.execute(),
         Command::Config(config) => config.execute(),
         Command::Completions(completions) => completions.execute(Cli::command()),
         Command::Man(man) => man.execute(Cli::command()),

@@ -69,6 +69,11 @@ impl Health {
         error.clone()
     }
 
+    /// Counts a line that was handed on.
+    pub fn hand_on(&self) {
+        self.n_written.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts lines that never came to be written.
     pub fn lose(&self, n: u64) {
         self.n_lost.fetch_add(n, Ordering::Relaxed);

@@ -95,6 +95,9 @@ pub struct Status {
     /// Outputs: standard output, the log on standard error, a file
     #[serde(default)]
     pub outputs: BTreeMap<Cow<'static, str>, Output>,
+    /// Sinks: systems that records are delivered to
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sinks: BTreeMap<String, Sink>,
     /// Duration of the looks at the kernel's tables
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken
@@ -108,7 +111,7 @@ pub struct Status {
     /// Addresses and networks that are local
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<Local>,
-    /// Health of each part: interfaces, guard, outputs, files, services
+    /// Health of each part: interfaces, guard, outputs, sinks, files, services
     #[serde(default)]
     pub health: Vec<HealthCheck>,
 }
@@ -219,6 +222,40 @@ pub struct Output {
     #[schemars(extend("x-unit" = "s"))]
     pub stalled_s: f64,
     /// Cause of the last write, where it failed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A sink: a system that records are delivered to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Sink {
+    /// Kind of the sink
+    pub kind: Cow<'static, str>,
+    /// Number of records that were accepted
+    pub sent: u64,
+    /// Number of tries that have to be repeated
+    pub retried: u64,
+    /// Number of records that were refused for ever, and set aside with the answer
+    pub refused: u64,
+    /// Number of records that never reach it, by reason: full (spool), disk, damaged, age, unkept
+    pub dropped: Counts,
+    /// Number of records that wait in the spool
+    pub waiting: u64,
+    /// Bytes of those on disk
+    #[schemars(extend("x-unit" = "bytes"))]
+    pub spool_bytes: u64,
+    /// Time that the oldest of them has waited
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unit" = "s"))]
+    pub oldest_s: Option<f64>,
+    /// Time of the last success
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Timestamp>,
+    /// Time of the last failure
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<Timestamp>,
+    /// Cause of the last try, where it failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

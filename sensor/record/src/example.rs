@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::answer::{
-    Exception, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Served, Status, Ticks,
+    Exception, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Served, Sink, Status,
+    Ticks,
 };
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
@@ -411,6 +412,28 @@ fn outputs() -> BTreeMap<Cow<'static, str>, Output> {
     BTreeMap::from([(Cow::Borrowed("stdout"), output)])
 }
 
+fn sink() -> Sink {
+    Sink {
+        kind: Cow::Borrowed("webhook"),
+        sent: 120,
+        retried: 3,
+        refused: 1,
+        dropped: counts(&[
+            ("age", 0),
+            ("damaged", 0),
+            ("disk", 0),
+            ("full", 2),
+            ("unkept", 0),
+        ]),
+        waiting: 4,
+        spool_bytes: 9_120,
+        oldest_s: Some(12.5),
+        last_success: Some(START),
+        last_error: Some(END),
+        error: Some("HTTP 503: busy".to_owned()),
+    }
+}
+
 fn exception() -> Exception {
     Exception {
         reason: "our own scanner".to_owned(),
@@ -466,6 +489,7 @@ pub fn status() -> Status {
         not_ip: counts(&[("arp", 12), ("macsec", 2)]),
         queues: BTreeMap::from([(Cow::Borrowed("lines"), queue)]),
         outputs: outputs(),
+        sinks: BTreeMap::from([("soc".to_owned(), sink())]),
         tick_ms: Ticks {
             hosts_p50: 0.2,
             hosts_p99: 0.9,

@@ -1,6 +1,6 @@
 //! Judgement of the running agent, part by part: the one place for `doctor`, `status` and the metrics.
 
-use crate::answer::{Guard, KeptFile, Output, Served, Status};
+use crate::answer::{Guard, KeptFile, Output, Served, Sink, Status};
 use crate::decision::Mode;
 use crate::health::{Health, HealthCheck};
 use crate::lifecycle::Attached;
@@ -18,6 +18,7 @@ pub fn health(status: &Status) -> Vec<HealthCheck> {
     checks.extend(guard(&status.guard, status.mode));
     checks.push(local(status));
     checks.extend(status.outputs.iter().map(|(name, one)| output(name, one)));
+    checks.extend(status.sinks.iter().map(|(name, one)| sink(name, one)));
     checks.extend(status.files.iter().map(|(name, one)| file(name, one)));
     let services = status.services.iter();
     checks.extend(services.map(|(name, one)| service(name, one)));
@@ -117,6 +118,27 @@ fn output(name: &str, output: &Output) -> HealthCheck {
     }
 }
 
+fn sink(name: &str, sink: &Sink) -> HealthCheck {
+    let of = |finding: String| HealthCheck::ok("sink", Some(name), finding);
+    let n_dropped: u64 = sink.dropped.values().sum();
+    let told = format!(
+        "{}: {} sent, {} wait, {} refused, {n_dropped} dropped",
+        sink.kind, sink.sent, sink.waiting, sink.refused
+    );
+    match &sink.error {
+        // What is dropped meanwhile is gone.
+        Some(error) if n_dropped > 0 => of(format!("{told}: {error}")).with(
+            Health::Failed,
+            "mend what it says, then `sensor sinks test NAME`; a larger spool_size bridges a longer outage",
+        ),
+        Some(error) => of(format!("{told}: {error}")).with(
+            Health::Degraded,
+            "mend what it says, then `sensor sinks test NAME`; meanwhile the records wait",
+        ),
+        None => of(told),
+    }
+}
+
 fn file(name: &str, file: &KeptFile) -> HealthCheck {
     let path = &file.path;
     match &file.error {
@@ -144,6 +166,7 @@ fn service(name: &str, served: &Served) -> HealthCheck {
 mod tests {
     use super::*;
     use crate::example;
+    use crate::summary::Counts;
 
     fn states(status: &Status) -> Vec<(String, Health)> {
         let name = |one: &HealthCheck| match &one.of {
@@ -163,6 +186,9 @@ mod tests {
             ..Guard::default()
         };
         status.outputs.values_mut().for_each(|one| one.error = None);
+        for one in status.sinks.values_mut() {
+            (one.error, one.dropped) = (None, Counts::new());
+        }
         status.files.values_mut().for_each(|one| one.error = None);
         for one in status.services.values_mut() {
             (one.error, one.open) = (None, true);
@@ -205,6 +231,20 @@ mod tests {
                 .for_each(|one| one.stalled_s = 9.0);
         });
         assert_eq!(stalled, one("output stdout", Health::Degraded));
+        let sink = broken(&|status| {
+            status
+                .sinks
+                .values_mut()
+                .for_each(|one| one.error = error());
+        });
+        assert_eq!(sink, one("sink soc", Health::Degraded));
+        let sink = broken(&|status| {
+            for one in status.sinks.values_mut() {
+                one.error = error();
+                one.dropped.insert("full".into(), 1);
+            }
+        });
+        assert_eq!(sink, one("sink soc", Health::Failed));
         let file = broken(&|status| {
             status
                 .files

@@ -70,7 +70,7 @@ pub use page::reference;
 pub use record::{BadLine, Record};
 pub use response::Response;
 pub use rule::Rule;
-pub use sensor_engine::{canonical, parse_network};
+pub use sensor_engine::{Size, Time, canonical, parse_network, time_text};
 pub use summary::{Counts, Summary, Volume, mostly_not_ip};
 pub use technique::technique_name;
 pub use time::{Timestamp, Zone};

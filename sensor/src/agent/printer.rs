@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use sensor_deliver::Deliveries;
 use sensor_record::{Record, Zone};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -36,6 +37,8 @@ pub enum Target {
     File(PathBuf, watch::Receiver<u64>),
     /// Incidents and decisions, which the next run remembers.
     Incidents(PathBuf),
+    /// Sinks: records go into their spools.
+    Sinks(Arc<Deliveries>),
 }
 
 /// The way to one output.
@@ -43,8 +46,8 @@ pub enum Target {
 struct Port {
     queue: Sender<Arc<Record>>,
     health: Arc<Health>,
-    /// Takes incidents and decisions alone.
-    is_of_incidents: bool,
+    /// Chooses the records that it takes.
+    wants: fn(&Record) -> bool,
 }
 
 /// The engine's side of all outputs.
@@ -69,6 +72,18 @@ impl Lines {
         let (mut ports, mut threads) = (Vec::new(), Vec::new());
         for target in targets {
             let (printer, queued) = match target {
+                Target::Sinks(sinks) => {
+                    let (queue, drain) = queue::bounded("sinks", N_LINES, Policy::DropNewest);
+                    let health = Health::new("sinks");
+                    ports.push(Port {
+                        queue,
+                        health: Arc::clone(&health),
+                        wants: is_delivered,
+                    });
+                    let body = move || deliver(&drain, &sinks, &health);
+                    threads.push(spawn("sinks", body)?.0);
+                    continue;
+                }
                 Target::Stdout(formats) => (Printer::on_stdout(formats)?, "lines"),
                 Target::File(path, reopen) => (Printer::in_file(path, reopen)?, "file"),
                 Target::Incidents(path) => match Printer::of_incidents(path, &recent) {
@@ -85,7 +100,10 @@ impl Lines {
             ports.push(Port {
                 queue,
                 health,
-                is_of_incidents: printer.recent.is_some(),
+                wants: match printer.recent {
+                    Some(_) => Recent::is_kept,
+                    None => |_| true,
+                },
             });
             threads.push(spawn("printer", move || printer.run(&drain))?.0);
         }
@@ -126,7 +144,7 @@ impl crate::print::Sink for Lines {
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         let record = Arc::new(record);
         for port in &self.ports {
-            if port.is_of_incidents && !Recent::is_kept(&record) {
+            if !(port.wants)(&record) {
                 continue;
             }
             let record = Arc::clone(&record);
@@ -168,6 +186,25 @@ impl Printers {
         }
         result
     }
+}
+
+/// True for what sinks may be told of; the rest is not queued for them.
+const fn is_delivered(record: &Record) -> bool {
+    matches!(
+        record,
+        Record::Incident(_) | Record::Decision(_) | Record::Sensor(_)
+    )
+}
+
+/// Body of the thread that fills the spools: it waits for a disk, never for a far side.
+fn deliver(queue: &Drain<Arc<Record>>, sinks: &Deliveries, health: &Health) -> Result<()> {
+    while let Ok(next) = queue.receive(Duration::from_secs(3_600)) {
+        if let Some(record) = next {
+            sinks.take(&record);
+            health.hand_on();
+        }
+    }
+    Ok(())
 }
 
 /// One output at its thread.
@@ -271,7 +308,7 @@ impl Printer {
                 }
                 Some(Format::Json)
             }
-            Target::Incidents(_) => Some(Format::Json),
+            Target::Incidents(_) | Target::Sinks(_) => Some(Format::Json),
         }
     }
 

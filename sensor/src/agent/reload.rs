@@ -1,5 +1,8 @@
 //! SIGHUP: the configuration is read again, what can be changed is changed, nothing is forgotten.
 
+use std::sync::Arc;
+
+use sensor_deliver::Deliveries;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -30,6 +33,7 @@ pub struct Live {
     pub formats: watch::Sender<Format>,
     /// Counts the wishes to open output files anew.
     pub reopen: watch::Sender<u64>,
+    pub sinks: Arc<Deliveries>,
     pub set_filter: SetFilter,
 }
 
@@ -55,6 +59,7 @@ pub async fn on_hangup(
 ) {
     while hangup.recv().await.is_some() {
         live.reopen.send_modify(|n| *n += 1);
+        live.sinks.reopen();
         let reload = read_again(&running, sources);
         let settings = reload.settings.clone();
         if asks.send(Ask::Reload(Box::new(reload))).is_err() {

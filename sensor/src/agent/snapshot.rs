@@ -8,6 +8,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, Event, Outcome};
+use sensor_deliver::Deliveries;
 use sensor_engine::{ExceptionUse, Stats, TableUse};
 use sensor_record::answer::Outcomes;
 use sensor_record::{Counts, Local, Sensor};
@@ -29,6 +30,8 @@ pub struct About {
     pub queues: Vec<Gauge>,
     /// Standard output, the log, a file of records.
     pub outputs: Vec<Arc<Health>>,
+    /// Systems that records are delivered to.
+    pub sinks: Arc<Deliveries>,
 }
 
 /// The state as of a look at the flows.

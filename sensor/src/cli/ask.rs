@@ -139,7 +139,24 @@ fn print_health(status: &answer::Status) -> Result<()> {
     for (name, output) in &status.outputs {
         print_output(name, output)?;
     }
+    for (name, sink) in &status.sinks {
+        print_sink(name, sink)?;
+    }
     Ok(())
+}
+
+/// Prints a sink in one line.
+fn print_sink(name: &str, sink: &answer::Sink) -> Result<()> {
+    let n_dropped: u64 = sink.dropped.values().sum();
+    let error = sink
+        .error
+        .as_deref()
+        .map_or(String::new(), |error| format!(": {error}"));
+    let line = format!(
+        "sink {name} ({}): {} sent, {} wait, {} refused, {n_dropped} dropped{error}",
+        sink.kind, sink.sent, sink.waiting, sink.refused
+    );
+    say!("{}", escape(&line))
 }
 
 /// Prints the faults of the outputs; nothing where all is well.

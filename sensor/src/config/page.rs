@@ -30,7 +30,9 @@ pub fn example() -> String {
             for column in &list.columns {
                 comment(&mut text, &help_of(column));
                 let value = toml_value(&column.example);
-                let _infallible = writeln!(text, "#{} = {value}", column.path);
+                // A space after the sign: not to be uncommented with the others.
+                let sign = if column.is_apart { "# " } else { "#" };
+                let _infallible = writeln!(text, "{sign}{} = {value}", column.path);
             }
         }
     }
@@ -83,9 +85,10 @@ fn row(text: &mut String, key: &str, second: &str, help: &str) {
     let _infallible = writeln!(text, "| `{key}` | {second} | {help} |");
 }
 
-/// Sections that hold settings of their own, not only other sections.
+/// Sections that hold settings of their own, not only other sections; last those outside of all.
 fn with_settings() -> Vec<(String, String)> {
     let mut sections = sections();
+    sections.push((String::new(), String::new()));
     sections.retain(|(section, _)| {
         let (lists, plain) = of_section(section);
         !lists.is_empty() || !plain.is_empty()
@@ -96,10 +99,8 @@ fn with_settings() -> Vec<(String, String)> {
 /// Lists of tables and other settings of a section.
 fn of_section(section: &str) -> (Vec<Setting>, Vec<Setting>) {
     let is_inside = |setting: &Setting| {
-        setting
-            .path
-            .rsplit_once('.')
-            .is_some_and(|(s, _)| s == section)
+        let (around, _) = setting.path.rsplit_once('.').unwrap_or_default();
+        around == section
     };
     let inside = settings().into_iter().filter(is_inside);
     inside.partition(|setting| setting.kind == Kind::Tables)

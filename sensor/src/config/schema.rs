@@ -65,6 +65,8 @@ pub struct Setting {
     /// Path under which a plain number was given before there were words; the number's unit is the
     /// last part of it.
     pub former: Option<String>,
+    /// Set if it does not go together with the examples of its table's other keys.
+    pub is_apart: bool,
     /// Keys of one table of a list of tables.
     pub columns: Vec<Setting>,
 }
@@ -235,6 +237,7 @@ fn setting(path: &str, schema: &Value) -> Setting {
         needs_restart: false,
         is_required: false,
         former: None,
+        is_apart: schema["x-apart"] == true,
         columns,
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use sensor_common::limits;
 use sensor_common::packet::{Decapsulate, Ports};
+use sensor_deliver::SinkSettings;
 use sensor_engine::{Time, time_text};
 use sensor_record::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,11 @@ pub struct Settings {
     pub socket: SocketSettings,
     /// Log messages of the sensor itself, on standard error.
     pub log: LogSettings,
+    /// Sinks: systems that incidents, decisions and states of the sensor are delivered to, each through
+    /// a spool of its own in `respond.state_folder`. `sensor sinks kinds` lists the kinds with the keys
+    /// that each takes.
+    #[schemars(length(max = 64), extend("x-restart" = true))]
+    pub sink: Vec<SinkSettings>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -456,6 +462,40 @@ impl Settings {
         Ok(())
     }
 
+    /// Contradictions of the sinks, by themselves and with each other.
+    fn sink_conflicts(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for (i, sink) in self.sink.iter().enumerate() {
+            let mut add = |key: &str, message| found.push((format!("sink[{i}].{key}"), message));
+            for (key, message) in sink.conflicts() {
+                add(key, message);
+            }
+            if self
+                .sink
+                .iter()
+                .take(i)
+                .any(|before| before.name == sink.name)
+            {
+                add(
+                    "name",
+                    format!("\"{}\" is the name of a sink above, too", sink.name),
+                );
+            }
+            let families = sensor_engine::Family::ALL.map(sensor_engine::Family::label);
+            for family in &sink.families {
+                if !families.contains(&family.as_str()) {
+                    let message = format!("\"{family}\" is not one of: {}", families.join(", "));
+                    add("families", message);
+                }
+            }
+            if sink.enabled && self.respond.state_of_instance().is_none() {
+                let message = "needs respond.state_folder for its spool".to_owned();
+                add("name", message);
+            }
+        }
+        found
+    }
+
     /// Settings that contradict each other: key and message.
     pub(super) fn conflicts(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
@@ -512,6 +552,9 @@ impl Settings {
             if let Some((key, message)) = except.conflict() {
                 add(&join(&format!("detect.except[{i}]"), key), message);
             }
+        }
+        for (key, message) in self.sink_conflicts() {
+            add(&key, message);
         }
         if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {
             add("log.filter", format!("{cause}; try \"info\""));

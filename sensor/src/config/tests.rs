@@ -217,7 +217,13 @@ fn the_example_is_current_and_holds_the_defaults() {
     let (lists, plain): (Vec<_>, Vec<_>) = settings()
         .into_iter()
         .partition(|setting| setting.kind == Kind::Tables);
-    let n_columns: usize = lists.iter().map(|list| 2 + list.columns.len()).sum();
+    let together = |list: &Setting| {
+        list.columns
+            .iter()
+            .filter(|column| !column.is_apart)
+            .count()
+    };
+    let n_columns: usize = lists.iter().map(|list| 2 + together(list)).sum();
     assert_eq!(loaded.origins.len(), plain.len() + n_columns);
     let mut tree = loaded.settings.tree();
     for list in &lists {
@@ -572,6 +578,47 @@ fn pages_name_keys_by_their_present_names() {
             }
         }
     }
+}
+
+#[test]
+fn every_kind_of_sink_has_a_page_with_an_example_that_holds() {
+    let pages = pages();
+    for row in sensor_deliver::KINDS {
+        let name = format!("docs/sinks/{}.md", row.label);
+        let page = pages.iter().find(|(path, _)| path.ends_with(&name));
+        let (_, text) = page.unwrap_or_else(|| panic!("{name} is missing"));
+        let blocks = text.split("```toml\n").skip(1);
+        let examples: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+        let kind = format!("kind = \"{}\"", row.label);
+        assert!(examples.iter().any(|text| text.contains(&kind)), "{name}");
+        for example in examples {
+            let loaded = load(&sources("sink-example", example));
+            let loaded = loaded.unwrap_or_else(|faults| panic!("{name}: {faults}"));
+            assert!(!loaded.settings.sink.is_empty(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_fault_of_a_sink_is_told_with_its_line() {
+    let text = "[[sink]]\nname = \"a\"\nkind = \"webhok\"\n\
+                [[sink]]\nname = \"a\"\nkind = \"webhook\"\nurll = \"https://192.0.2.1/\"\n\
+                [[sink]]\nname = \"b\"\nkind = \"file\"\ntoken = \"hunter2\"\n\
+                [[sink]]\nname = \"b c\"\nkind = \"stdout\"\nfamilies = [\"scan\"]\nurl = \"https://192.0.2.1/\"\n";
+    let faults = faults("sinks", text);
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let all = told.join("\n");
+    for part in [
+        "sinks:3: sink[0].kind: \"webhok\" is not one of: webhook, exec",
+        "sinks:7: sink[1].urll: unknown key; did you mean `url`?",
+        "sinks:11: sink[2].token: a secret does not stand in the configuration",
+        "sinks:13: sink[3].name: is no name",
+        "sinks:15: sink[3].families: \"scan\" is not one of: ",
+        "sinks:16: sink[3].url: is nothing for a sink of kind stdout",
+    ] {
+        assert!(all.contains(part), "{part} missing in:\n{all}");
+    }
+    assert!(!all.contains("hunter2"), "{all}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sensor/engine", &["sensor-common"]),
     ("sensor/capture", &["sensor-common", "sensor-engine"]),
     ("sensor/record", &["sensor-common", "sensor-engine"]),
+    ("sensor/deliver", &["sensor-record"]),
     (
         "sensor/respond",
         &[
@@ -83,6 +84,7 @@ const NO_CIRCLES: &[&str] = &[
     "sensor-common/src",
     "sensor-ebpf/src",
     "sensor/capture/src",
+    "sensor/deliver/src",
     "sensor/engine/src",
     "sensor/evaluate/src",
     "sensor/record/src",

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use sensor_common::counters::{Count, Event, Outcome};
 
 use sensor_engine::{ExceptionUse, Family as Behaviour};
-use sensor_record::{Health, HealthCheck, Severity};
+use sensor_record::{Health, HealthCheck, Severity, answer};
 
 use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
@@ -415,6 +415,67 @@ const FAMILIES: &[Family] = &[
             }
         },
     ),
+    counter(
+        "sensor_sink_sent_records_total",
+        "Records that a sink accepted",
+        |now, out| sinks(now, out, |one| Some(one.sent as f64)),
+    ),
+    counter(
+        "sensor_sink_retried_records_total",
+        "Tries to deliver a record that have to be repeated",
+        |now, out| sinks(now, out, |one| Some(one.retried as f64)),
+    ),
+    counter(
+        "sensor_sink_refused_records_total",
+        "Records that a sink refused for ever; they are set aside with the answer",
+        |now, out| sinks(now, out, |one| Some(one.refused as f64)),
+    ),
+    counter(
+        "sensor_sink_dropped_records_total",
+        "Records that never reach a sink, by reason: full (spool), disk, damaged, age, unkept",
+        |now, out| {
+            for (name, sink) in now.about.sinks.states() {
+                for (reason, n) in &sink.dropped {
+                    let labels = [("sink", &*name), ("kind", &sink.kind), ("reason", reason)];
+                    out.add(&labels, *n as f64);
+                }
+            }
+        },
+    ),
+    gauge(
+        "sensor_sink_waiting_records",
+        "Records that wait in the spool of a sink",
+        |now, out| sinks(now, out, |one| Some(one.waiting as f64)),
+    ),
+    gauge(
+        "sensor_sink_spool_bytes",
+        "Bytes of those records on disk",
+        |now, out| sinks(now, out, |one| Some(one.spool_bytes as f64)),
+    ),
+    gauge(
+        "sensor_sink_oldest_seconds",
+        "Time that the oldest of them has waited; 0 where none waits",
+        |now, out| sinks(now, out, |one| Some(one.oldest_s.unwrap_or_default())),
+    ),
+    gauge(
+        "sensor_sink_last_success_time_seconds",
+        "Unix time of the last success of a sink; none before the first",
+        |now, out| sinks(now, out, |one| one.last_success.map(|at| at.0 as f64 / 1e9)),
+    ),
+    gauge(
+        "sensor_sink_last_error_time_seconds",
+        "Unix time of the last failure of a sink; none before the first",
+        |now, out| sinks(now, out, |one| one.last_error.map(|at| at.0 as f64 / 1e9)),
+    ),
+    gauge(
+        "sensor_sink_up",
+        "1 while the last try of a sink succeeded, or before the first",
+        |now, out| {
+            sinks(now, out, |one| {
+                Some(f64::from(u8::from(one.error.is_none())))
+            })
+        },
+    ),
     Family {
         name: "sensor_tick_duration_seconds",
         kind: Kind::Summary,
@@ -440,6 +501,15 @@ fn incidents(now: &Snapshot, out: &mut Series<'_>) {
             let n = now.n_opened.get(&(family, severity)).copied();
             let labels = [("family", family), ("severity", severity)];
             out.add(&labels, n.unwrap_or_default() as f64);
+        }
+    }
+}
+
+/// A number of each sink, where there is one.
+fn sinks(now: &Snapshot, out: &mut Series<'_>, value: fn(&answer::Sink) -> Option<f64>) {
+    for (name, sink) in now.about.sinks.states() {
+        if let Some(value) = value(&sink) {
+            out.add(&[("sink", &name), ("kind", &sink.kind)], value);
         }
     }
 }
@@ -645,6 +715,7 @@ mod tests {
             started_ns: 1,
             queues: Vec::new(),
             outputs: Vec::new(),
+            sinks: Arc::default(),
         };
         let mut ticks = Ticks::new().unwrap();
         for ms in [1, 2, 3] {

@@ -358,6 +358,7 @@ mod tests {
             started_ns: 1,
             queues: Vec::new(),
             outputs: Vec::new(),
+            sinks: Arc::default(),
         };
         let mut now = Snapshot::empty(Arc::new(about), Ticks::new().unwrap());
         now.rates[0] = Rate {

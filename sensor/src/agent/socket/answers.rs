@@ -297,6 +297,7 @@ fn status(now: &Snapshot) -> Status {
             .iter()
             .map(|health| output(health))
             .collect(),
+        sinks: now.about.sinks.states(),
         tick_ms: ticks(now),
         clients_refused: 0,
         files: now.files.iter().map(kept).collect(),

@@ -1,0 +1,25 @@
+//! Words for the kinds of sinks.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Kind of a sink.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Kind {
+    /// A POST for each record.
+    Webhook,
+    /// A program for each record.
+    Exec,
+    /// Lines in a file.
+    File,
+    /// Lines on standard output.
+    Stdout,
+    /// Entries of the system's journal.
+    Journald,
+    /// Messages of syslog.
+    Syslog,
+}

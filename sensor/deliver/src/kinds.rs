@@ -1,0 +1,151 @@
+//! Kinds of sinks: one row each, and a file.
+
+mod exec;
+mod file;
+mod journald;
+mod stdout;
+mod syslog;
+mod webhook;
+
+pub use crate::kind::Kind;
+use crate::settings::SinkSettings;
+use crate::shapes::Format;
+use crate::sink::Sink;
+
+/// A kind of sink.
+pub struct Row {
+    pub kind: Kind,
+    /// Word of it in the configuration.
+    pub label: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+    /// Keys that must be given.
+    pub needs: &'static [&'static str],
+    /// Keys that may be given, besides those of every sink.
+    pub takes: &'static [&'static str],
+    /// Formats of what is sent, the usual one first; none where the far side has its own.
+    pub formats: &'static [Format],
+    pub(crate) open: fn(&SinkSettings) -> Result<Box<dyn Sink>, String>,
+}
+
+/// Keys of everything that speaks HTTP.
+macro_rules! http_keys {
+    ($($more:literal),*) => {
+        &["token", "user", "headers", "proxy", "ca_file", "client_cert_file", "client_key", $($more),*]
+    };
+}
+
+/// The list of all kinds.
+pub const KINDS: &[Row] = &[
+    Row {
+        kind: Kind::Webhook,
+        label: "webhook",
+        about: "POST over HTTP, one record a request; also Slack, Teams, Discord, Mattermost, ntfy",
+        needs: &["url"],
+        takes: http_keys!("format", "template"),
+        formats: Format::ALL,
+        open: webhook::open,
+    },
+    Row {
+        kind: Kind::Exec,
+        label: "exec",
+        about: "Program that is given one record on standard input",
+        needs: &["command"],
+        takes: &["format", "template"],
+        formats: &[
+            Format::Json,
+            Format::Text,
+            Format::Template,
+            Format::Alertmanager,
+        ],
+        open: exec::open,
+    },
+    Row {
+        kind: Kind::File,
+        label: "file",
+        about: "Lines in a file, reopened on SIGHUP, rotated by size",
+        needs: &["path"],
+        takes: &["format", "template", "rotate_size", "keep_files"],
+        formats: file::FORMATS,
+        open: file::open,
+    },
+    Row {
+        kind: Kind::Stdout,
+        label: "stdout",
+        about: "Lines on the sensor's standard output",
+        needs: &[],
+        takes: &["format", "template"],
+        formats: file::FORMATS,
+        open: stdout::open,
+    },
+    Row {
+        kind: Kind::Journald,
+        label: "journald",
+        about: "Entries of the systemd journal, with fields",
+        needs: &[],
+        takes: &["path"],
+        formats: &[],
+        open: journald::open,
+    },
+    Row {
+        kind: Kind::Syslog,
+        label: "syslog",
+        about: "Messages of RFC 5424 over UDP, TCP or TLS; also CEF and LEEF",
+        needs: &["address"],
+        takes: &[
+            "format",
+            "template",
+            "transport",
+            "framing",
+            "facility",
+            "enterprise_number",
+            "max_message",
+            "ca_file",
+            "client_cert_file",
+            "client_key",
+        ],
+        formats: syslog::FORMATS,
+        open: syslog::open,
+    },
+];
+
+impl Kind {
+    /// Row of the list; a test holds it against the kinds.
+    pub fn row(self) -> Option<&'static Row> {
+        KINDS.iter().find(|row| row.kind == self)
+    }
+
+    pub fn label(self) -> &'static str {
+        self.row().map_or("unlisted", |row| row.label)
+    }
+
+    /// Makes the sink ready.
+    ///
+    /// # Errors
+    /// What is missing or can't be read.
+    pub(crate) fn open(self, settings: &SinkSettings) -> Result<Box<dyn Sink>, String> {
+        let row = self.row().ok_or("there is no such kind")?;
+        (row.open)(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_row() {
+        let schema = schemars::schema_for!(Kind).to_value();
+        let words: Vec<&str> = schema["oneOf"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["const"].as_str().unwrap())
+            .collect();
+        let labels: Vec<&str> = KINDS.iter().map(|row| row.label).collect();
+        assert_eq!(words, labels);
+        let mut kinds: Vec<Kind> = KINDS.iter().map(|row| row.kind).collect();
+        kinds.dedup();
+        assert_eq!(kinds.len(), KINDS.len());
+    }
+}

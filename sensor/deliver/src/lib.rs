@@ -1,0 +1,45 @@
+//! Delivery of records to the systems that people watch.
+//!
+//! ```text
+//! record → filter → spool on disk → sink: mapping, transport → accepted │ later │ refused
+//!                       ▲                                          │        │       └ set aside
+//!                       └──────────────(comes again)───────────────┼────────┘
+//!                                                             counted, done
+//! ```
+//!
+//! At least once, in order per incident, one thread and one spool per sink: one that is down costs its
+//! spool and nothing else. Kinds of sinks are the rows of [`KINDS`], a file each; formats are those of
+//! [`Format`].
+#![forbid(unsafe_code)]
+
+mod answer;
+mod backoff;
+mod check;
+mod cut;
+mod dead_letter;
+mod deliveries;
+mod envelope;
+mod filter;
+mod http;
+mod kind;
+mod kinds;
+mod pace;
+mod secret;
+mod sender;
+mod settings;
+mod shapes;
+mod sink;
+mod spool;
+mod state;
+mod tls;
+mod wording;
+
+#[cfg(test)]
+mod tests;
+
+pub use answer::Answer;
+pub use deliveries::{Deliveries, test};
+pub use kinds::{KINDS, Kind, Row};
+pub use secret::{Secret, Text};
+pub use settings::{RecordKind, ShedChoice, SinkSettings};
+pub use shapes::Format;
