@@ -3,7 +3,7 @@
 use crate::http::header;
 use crate::kinds::Row;
 use crate::secret::Text;
-use crate::settings::SinkSettings;
+use crate::settings::{RecordKind, SinkSettings};
 use crate::shapes::{Format, check_template};
 
 impl SinkSettings {
@@ -55,6 +55,11 @@ fn of_kind(settings: &SinkSettings) -> Vec<(&'static str, String)> {
             *key,
             format!("is nothing for a sink of kind {}; leave it out", row.label),
         ));
+    }
+    let is_other = |kind: &RecordKind| *kind != RecordKind::Incident;
+    if row.only_incidents && settings.records.iter().any(is_other) {
+        let message = format!("a sink of kind {} takes nothing but incidents", row.label);
+        found.push(("records", message));
     }
     found.extend(format_conflicts(row, settings));
     let has_port = |address: &str| {

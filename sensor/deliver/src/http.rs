@@ -220,6 +220,18 @@ pub fn header(line: &str) -> Result<(String, Text), String> {
     Ok((name.to_owned(), value))
 }
 
+/// Address of the far side without a slash at its end; the usual one where none is given.
+///
+/// # Errors
+/// When it is a secret that can't be read.
+pub fn base(settings: &SinkSettings, usual: &str) -> Result<String, Answer> {
+    let url = match &settings.url {
+        Some(url) => url.read().map_err(Answer::later)?,
+        None => usual.to_owned(),
+    };
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
 /// `Authorization` of a token, with a user as Basic, without as the scheme says.
 ///
 /// # Errors

@@ -22,4 +22,18 @@ pub enum Kind {
     Journald,
     /// Messages of syslog.
     Syslog,
+    /// Documents of Elasticsearch or OpenSearch.
+    Elasticsearch,
+    /// Events of Splunk.
+    Splunk,
+    /// Alerts of PagerDuty.
+    Pagerduty,
+    /// Alerts of Jira Service Management or Opsgenie.
+    Opsgenie,
+    /// Alerts of Prometheus Alertmanager.
+    Alertmanager,
+    /// Events of ServiceNow.
+    Servicenow,
+    /// Logs of OpenTelemetry.
+    Otlp,
 }

@@ -1,8 +1,15 @@
 //! Kinds of sinks: one row each, and a file.
 
+mod alertmanager;
+mod elasticsearch;
 mod exec;
 mod file;
 mod journald;
+mod opsgenie;
+mod otlp;
+mod pagerduty;
+mod servicenow;
+mod splunk;
 mod stdout;
 mod syslog;
 mod webhook;
@@ -23,6 +30,8 @@ pub struct Row {
     pub needs: &'static [&'static str],
     /// Keys that may be given, besides those of every sink.
     pub takes: &'static [&'static str],
+    /// Set if it takes nothing but incidents.
+    pub only_incidents: bool,
     /// Formats of what is sent, the usual one first; none where the far side has its own.
     pub formats: &'static [Format],
     pub(crate) open: fn(&SinkSettings) -> Result<Box<dyn Sink>, String>,
@@ -43,6 +52,7 @@ pub const KINDS: &[Row] = &[
         about: "POST over HTTP, one record a request; also Slack, Teams, Discord, Mattermost, ntfy",
         needs: &["url"],
         takes: http_keys!("format", "template"),
+        only_incidents: false,
         formats: Format::ALL,
         open: webhook::open,
     },
@@ -52,6 +62,7 @@ pub const KINDS: &[Row] = &[
         about: "Program that is given one record on standard input",
         needs: &["command"],
         takes: &["format", "template"],
+        only_incidents: false,
         formats: &[
             Format::Json,
             Format::Text,
@@ -66,6 +77,7 @@ pub const KINDS: &[Row] = &[
         about: "Lines in a file, reopened on SIGHUP, rotated by size",
         needs: &["path"],
         takes: &["format", "template", "rotate_size", "keep_files"],
+        only_incidents: false,
         formats: file::FORMATS,
         open: file::open,
     },
@@ -75,6 +87,7 @@ pub const KINDS: &[Row] = &[
         about: "Lines on the sensor's standard output",
         needs: &[],
         takes: &["format", "template"],
+        only_incidents: false,
         formats: file::FORMATS,
         open: stdout::open,
     },
@@ -84,6 +97,7 @@ pub const KINDS: &[Row] = &[
         about: "Entries of the systemd journal, with fields",
         needs: &[],
         takes: &["path"],
+        only_incidents: false,
         formats: &[],
         open: journald::open,
     },
@@ -104,8 +118,79 @@ pub const KINDS: &[Row] = &[
             "client_cert_file",
             "client_key",
         ],
+        only_incidents: false,
         formats: syslog::FORMATS,
         open: syslog::open,
+    },
+    Row {
+        kind: Kind::Elasticsearch,
+        label: "elasticsearch",
+        about: "Elasticsearch and OpenSearch: ECS documents in a data stream by _bulk",
+        needs: &["url"],
+        takes: http_keys!("index"),
+        only_incidents: false,
+        formats: &[],
+        open: elasticsearch::open,
+    },
+    Row {
+        kind: Kind::Splunk,
+        label: "splunk",
+        about: "Splunk HTTP Event Collector, with indexer acknowledgement where wanted",
+        needs: &["url", "token"],
+        takes: http_keys!("index", "acknowledge"),
+        only_incidents: false,
+        formats: &[],
+        open: splunk::open,
+    },
+    Row {
+        kind: Kind::Pagerduty,
+        label: "pagerduty",
+        about: "PagerDuty Events API v2: trigger and resolve",
+        needs: &["token"],
+        takes: http_keys!("url"),
+        only_incidents: true,
+        formats: &[],
+        open: pagerduty::open,
+    },
+    Row {
+        kind: Kind::Opsgenie,
+        label: "opsgenie",
+        about: "Jira Service Management and Opsgenie: alerts created and closed by alias",
+        needs: &["token"],
+        takes: http_keys!("url"),
+        only_incidents: true,
+        formats: &[],
+        open: opsgenie::open,
+    },
+    Row {
+        kind: Kind::Alertmanager,
+        label: "alertmanager",
+        about: "Prometheus Alertmanager, API v2",
+        needs: &["url"],
+        takes: http_keys!("hold"),
+        only_incidents: true,
+        formats: &[],
+        open: alertmanager::open,
+    },
+    Row {
+        kind: Kind::Servicenow,
+        label: "servicenow",
+        about: "ServiceNow Event Management",
+        needs: &["url", "token"],
+        takes: http_keys!(),
+        only_incidents: true,
+        formats: &[],
+        open: servicenow::open,
+    },
+    Row {
+        kind: Kind::Otlp,
+        label: "otlp",
+        about: "OpenTelemetry logs over HTTP (JSON)",
+        needs: &["url"],
+        takes: http_keys!(),
+        only_incidents: false,
+        formats: &[],
+        open: otlp::open,
     },
 ];
 

@@ -205,6 +205,22 @@ pub struct SinkSettings {
     #[serde(default = "max_message")]
     #[schemars(extend("x-apart" = true), range(min = 480, max = 65_000), example = 8192)]
     pub max_message: u32,
+    /// Index, or data stream, that records go into; without: that of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-apart" = true), example = &"logs-sensor.records-default")]
+    pub index: Option<String>,
+    /// Wait until Splunk says that a record is indexed; the token needs indexer acknowledgement.
+    #[serde(default)]
+    #[schemars(extend("x-apart" = true), example = true)]
+    pub acknowledge: bool,
+    /// Time that an alert stands in Alertmanager after the last word of it.
+    #[serde(rename = "hold", default = "hold", with = "Time::<MS>")]
+    #[schemars(extend("x-apart" = true, "x-minimum" = "1m", "x-maximum" = "30d"), example = &"1h")]
+    pub hold_ms: u64,
+}
+
+const fn hold() -> u64 {
+    3_600_000
 }
 
 const fn facility() -> u8 {
@@ -298,6 +314,9 @@ impl SinkSettings {
             facility: facility(),
             enterprise_number: enterprise_number(),
             max_message: max_message(),
+            index: None,
+            acknowledge: false,
+            hold_ms: hold(),
         }
     }
 
@@ -330,6 +349,9 @@ impl SinkSettings {
                 self.enterprise_number != enterprise_number(),
             ),
             ("max_message", self.max_message != max_message()),
+            ("index", self.index.is_some()),
+            ("acknowledge", self.acknowledge),
+            ("hold", self.hold_ms != hold()),
         ];
         let given = keys.into_iter().filter(|(_, is_given)| *is_given);
         given.map(|(key, _)| key).collect()

@@ -3,9 +3,12 @@
 mod alertmanager;
 mod cef;
 mod discord;
+mod ecs;
+mod eve;
 mod leef;
 mod mattermost;
 mod ntfy;
+mod ocsf;
 mod slack;
 mod teams;
 mod template;
@@ -18,6 +21,10 @@ use serde_json::Value;
 use crate::envelope::Envelope;
 use crate::wording::Words;
 
+pub use alertmanager::{
+    annotations as alert_annotations, labels as alert_labels, times as alert_times,
+};
+pub use ecs::document as ecs_document;
 pub use template::{Template, check as check_template};
 
 /// A record as it is sent.
@@ -98,6 +105,12 @@ formats! {
     Cef = "cef" => cef::shape,
     /// Log Event Extended Format (QRadar).
     Leef = "leef" => leef::shape,
+    /// Elastic Common Schema.
+    Ecs = "ecs" => ecs::shape,
+    /// Detection Finding of OCSF 1.7.
+    Ocsf = "ocsf" => ocsf::shape,
+    /// Alert of Suricata's eve.json.
+    Eve = "eve" => eve::shape,
 }
 
 /// A format, ready for use.
@@ -122,6 +135,11 @@ impl Shape {
             _ => Ok(self.format.shape()(envelope)),
         }
     }
+}
+
+/// The record as a JSON value.
+pub fn raw_json(envelope: &Envelope) -> Value {
+    json::read(json::line(&envelope.record).as_bytes()).unwrap_or_default()
 }
 
 /// Colour of a severity, red above all.

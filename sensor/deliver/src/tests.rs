@@ -5,6 +5,7 @@ mod fake;
 mod far;
 mod syslog;
 mod transport;
+mod vendors;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -17,6 +17,9 @@ pub const FORMATS: &[Format] = &[
     Format::Template,
     Format::Cef,
     Format::Leef,
+    Format::Ecs,
+    Format::Ocsf,
+    Format::Eve,
 ];
 /// Records that are written at once.
 const MOST: usize = 256;

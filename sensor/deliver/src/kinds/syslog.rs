@@ -28,6 +28,9 @@ pub const FORMATS: &[Format] = &[
     Format::Cef,
     Format::Leef,
     Format::Template,
+    Format::Ecs,
+    Format::Ocsf,
+    Format::Eve,
 ];
 /// Records that are written at once.
 const MOST: usize = 64;
@@ -106,7 +109,9 @@ impl Syslog {
             .checked_sub(head.len())
             .ok_or("max_message has no room for the header")?;
         let text = match format {
-            Format::Json => fitting_json(&self.shape.of(envelope)?.bytes, room)?,
+            Format::Json | Format::Ecs | Format::Ocsf | Format::Eve => {
+                fitting_json(&self.shape.of(envelope)?.bytes, room)?
+            }
             Format::Text => one_line(&Words::of(envelope).text),
             _ => one_line(&String::from_utf8_lossy(&self.shape.of(envelope)?.bytes)),
         };
@@ -253,8 +258,8 @@ fn header(settings: &SinkSettings, envelope: &Envelope, format: Format) -> Strin
     let kind = envelope.record.kind();
     let data = match format {
         // Their parsers look for the beginning of their own format, and they hold it all.
-        Format::Cef | Format::Leef | Format::Json => "-".to_owned(),
-        _ => structured(settings.enterprise_number, envelope),
+        Format::Text | Format::Template => structured(settings.enterprise_number, envelope),
+        _ => "-".to_owned(),
     };
     let at = micros(head.at);
     format!("<{priority}>1 {at} {host} sensor - {kind} {data} ")

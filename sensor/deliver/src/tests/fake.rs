@@ -24,6 +24,8 @@ pub enum Mode {
     Slow,
     /// It takes the request and hangs up.
     Cut,
+    /// It takes every second record only.
+    Partial,
 }
 
 /// A request as it came in.
@@ -142,7 +144,9 @@ impl Fake {
                     busy
                 }
                 Mode::Down => Response::new(503, "broken"),
-                Mode::Accept | Mode::Refuse => handler(&request, mode, &mut state.accepted),
+                Mode::Accept | Mode::Refuse | Mode::Partial => {
+                    handler(&request, mode, &mut state.accepted)
+                }
             };
             drop(state);
             if write(stream.get_mut(), &response).is_err() {

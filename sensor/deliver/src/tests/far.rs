@@ -131,7 +131,7 @@ impl FarSide for Program {
 
     fn set(&mut self, mode: Mode) {
         let line = match mode {
-            Mode::Accept => "",
+            Mode::Accept | Mode::Partial => "",
             Mode::Refuse => "echo bad record; exit 65",
             Mode::Busy => "exit 75",
             Mode::Down | Mode::Slow => "exit 1",
