@@ -14,6 +14,8 @@ mod lists;
 mod logs;
 mod out;
 mod panic;
+mod policy;
+mod proposals;
 mod replay;
 mod run;
 mod sinks;
@@ -77,6 +79,8 @@ enum Command {
     Allow(lists::Allow),
     /// Take back what a decision did.
     Undo(undo::Undo),
+    /// Show the policy, and what it did in an incident.
+    Policy(policy::Policy),
     /// Stop the enforcement at once, with or without a running agent.
     Panic(panic::Panic),
     /// List and test the systems that records are delivered to.
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Block(block) => block.execute(),
         Command::Allow(allow) => allow.execute(),
         Command::Undo(undo) => undo.execute(),
+        Command::Policy(policy) => policy.execute(),
         Command::Panic(panic) => panic.execute(),
         Command::Sinks(sinks) => sinks.execute(),
         Command::Config(config) => config.execute(),

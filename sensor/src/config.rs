@@ -8,6 +8,7 @@ mod fault;
 mod layers;
 mod leaf;
 mod page;
+mod policy;
 mod read;
 mod reload;
 mod schema;
@@ -34,6 +35,7 @@ pub use detect::{DetectSettings, ExceptSettings};
 pub use fault::{Fault, Faults};
 pub use leaf::Origin;
 pub use page::{example, reference};
+pub use policy::{GroupSettings, PolicySettings, Preset};
 pub use reload::{Changes, live_part};
 pub use schema::{Kind, Setting, json_schema, settings};
 pub use settings::{

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sensor_engine::{CheckpointError, Config, Decision, Engine, Input, Output, State, Stats};
 use sensor_record::answer::Outcomes;
-use sensor_record::{Finding, Flow, Incident, Loss, Record, Response, Sensor};
+use sensor_record::{Finding, Flow, Incident, Loss, Mode, Outcome, Record, Response, Sensor};
 
 use tracing::warn;
 
@@ -15,7 +15,7 @@ use crate::config::OutputSettings;
 use crate::print::Sink;
 use crate::tables::Tables;
 use sensor_capture::drive::Listener;
-use sensor_respond::Respond;
+use sensor_respond::{Respond, Settled};
 
 /// Records that are put out besides incidents and decisions.
 #[derive(Clone, Copy, Debug, Default)]
@@ -169,19 +169,42 @@ impl<R: Respond> Pipeline<R> {
     fn carry_out(&mut self, at_ns: u64, decision: &Decision) -> sensor_record::Decision {
         let outcome = self.respond.carry_out(decision);
         self.outcomes.count(&outcome);
-        let mode = self.respond.mode().into();
-        let head = self.sensor.head(at_ns);
-        let record = sensor_record::Decision::new(head, decision, mode, outcome);
+        let record = self.decided(at_ns, decision, outcome);
         let responses = self.responses.entry(record.incident_id.clone());
-        let responses = responses.or_default();
-        let response = Response::of(&record);
-        let is_known = |known: &&mut Response| known.target == response.target;
-        if let Some(known) = responses.iter_mut().find(is_known) {
-            *known = response;
-        } else if responses.len() < MAX_RESPONSES {
-            responses.push(response);
-        }
+        note_response(responses.or_default(), &record);
         record
+    }
+
+    /// The record of a decision with its outcome.
+    fn decided(
+        &self,
+        at_ns: u64,
+        decision: &Decision,
+        outcome: Outcome,
+    ) -> sensor_record::Decision {
+        let mode = match outcome {
+            Outcome::Proposed => Mode::Proposed,
+            _ => self.respond.mode().into(),
+        };
+        let head = self.sensor.head(at_ns);
+        sensor_record::Decision::new(head, decision, mode, outcome)
+    }
+
+    /// Puts out what became of decisions of before.
+    fn tell_settled(&mut self, at_ns: u64) -> io::Result<()> {
+        let settled = self.respond.settled();
+        if settled.is_empty() {
+            return Ok(());
+        }
+        for Settled { decision, outcome } in settled {
+            let record = self.decided(at_ns, &decision, outcome);
+            // An incident that is closed is told of by the decision alone.
+            if let Some(responses) = self.responses.get_mut(&record.incident_id) {
+                note_response(responses, &record);
+            }
+            self.sink.take(record.into())?;
+        }
+        self.sink.flush()
     }
 
     /// The record of an incident, with what was decided on its sources.
@@ -225,6 +248,17 @@ impl<R: Respond> Pipeline<R> {
     }
 }
 
+/// Remembers the latest response to each source.
+fn note_response(responses: &mut Vec<Response>, record: &sensor_record::Decision) {
+    let response = Response::of(record);
+    let is_known = |known: &&mut Response| known.target == response.target;
+    if let Some(known) = responses.iter_mut().find(is_known) {
+        *known = response;
+    } else if responses.len() < MAX_RESPONSES {
+        responses.push(response);
+    }
+}
+
 impl<R: Respond> Listener for Pipeline<R> {
     /// Feeds the engine. Outputs wait for [`Self::deliver`].
     fn feed(&mut self, at_ns: u64, input: Input<'_>) {
@@ -243,6 +277,7 @@ impl<R: Respond> Listener for Pipeline<R> {
     /// Carries out and puts out what the engine said.
     fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
         self.warn_of_one_side();
+        self.tell_settled(at_ns)?;
         if self.outputs.is_empty() {
             return Ok(());
         }

@@ -104,6 +104,7 @@ fn request(dice: &mut Dice) -> Request {
         },
         reason: Arc::from("test"),
         is_proven: true,
+        grounds: None,
     }
 }
 

@@ -62,6 +62,7 @@ fn request(target: &str, scope: Scope, measure: Measure, ttl_s: u64) -> Request 
         origin: Origin::Operator { uid: 0 },
         reason: Arc::from("test"),
         is_proven: true,
+        grounds: None,
     }
 }
 
@@ -735,6 +736,7 @@ fn entries_about_sources_never_proven_give_way_among_themselves() {
     let asked = |n: u32, is_proven| Request {
         scope: web,
         is_proven,
+        grounds: None,
         target: IpAddr::V4(std::net::Ipv4Addr::from(0x0a00_0000 + n)).into(),
         ..automatic("192.0.2.1", limit, 300 + u64::from(n) / 100)
     };

@@ -84,6 +84,7 @@ impl Sensor {
             origin: Origin::Operator { uid: 0 },
             reason: Arc::from("test"),
             is_proven: true,
+            grounds: None,
         })
     }
 }
@@ -153,6 +154,7 @@ fn undo_takes_back_what_one_decision_did_and_no_more() {
         },
         reason: Arc::from("test"),
         is_proven: true,
+        grounds: None,
     };
     let requests = [
         decided("198.51.100.7", "d000001-ff"),

@@ -44,6 +44,7 @@ mod oracles;
 mod outputs;
 mod parity;
 mod pins;
+mod policy;
 mod range;
 mod records;
 mod replay;

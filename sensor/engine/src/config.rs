@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::decide::Exception;
+use crate::decide::{Exception, PolicyRow, Preset};
 use crate::detect::Namer;
 use crate::models::{Boosted, ModelKind};
 
@@ -71,6 +71,19 @@ pub struct Config {
     /// Findings that are not made into incidents.
     #[serde(skip)]
     pub exceptions: Vec<Exception>,
+    /// Rows of the policy; the first that holds wins.
+    #[serde(skip)]
+    pub policy: Policy,
+}
+
+/// Rows of the policy, those of the site before those of a preset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy(pub Vec<PolicyRow>);
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self(Preset::default().rows())
+    }
 }
 
 /// Flow metering.

@@ -1,5 +1,6 @@
 //! Decide stage: findings in, incidents and decisions out.
 
+mod action;
 mod budget;
 mod confidence;
 mod crowd;
@@ -9,15 +10,21 @@ mod except;
 mod explain;
 mod incident;
 mod local;
+mod policy;
+mod proof;
+mod repeat;
 mod room;
 mod withheld;
 
+pub use self::action::Action;
 pub use self::confidence::{Confidence, Lowered};
-pub use self::decision::{Action, Decision, Scope};
+pub use self::decision::{Decision, Scope};
 pub(crate) use self::except::Exceptions;
 pub use self::except::{Exception, ExceptionUse};
 pub use self::incident::{Incident, State};
 pub use self::local::{HostNetworks, LocalBy};
+pub use self::policy::{Escalation, PolicyRow, Preset, Whom};
+pub use self::proof::{Grounds, Need, Proof};
 pub use self::withheld::{NotDecided, Withheld};
 
 use sensor_common::{hash_address, mix};
@@ -72,7 +79,7 @@ const FORGET_NS: u64 = 10 * SECOND_NS;
 
 impl DecideStage {
     pub(crate) fn new(config: &Config) -> Self {
-        let (decide, local) = (&config.decide, &config.local_networks);
+        let decide = &config.decide;
         let hash_seed = config.hash_seed;
         Self {
             config: decide.clone(),
@@ -81,7 +88,7 @@ impl DecideStage {
             crowds: Crowds::new(hash_seed),
             ended: Ended::new(decide.max_incidents, hash_seed),
             budget: Budget::new(),
-            decider: Decider::new(decide, local, hash_seed),
+            decider: Decider::new(config),
             reliability: Reliability::default(),
             profiles: Vec::new(),
             sequence: 0,
@@ -93,8 +100,7 @@ impl DecideStage {
     /// Takes new thresholds; tables keep their capacity.
     pub(crate) fn configure(&mut self, config: &Config) {
         self.config = config.decide.clone();
-        self.decider
-            .configure(&config.decide, &config.local_networks);
+        self.decider.configure(config);
     }
 
     pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {

@@ -32,13 +32,14 @@ pub use config::{
     ArpSpoofConfig, ArpSweepConfig, Config, ContentConfig, DecideConfig, DgaConfig,
     DnsTunnelConfig, ExfiltrationConfig, ExtensionsConfig, FieldbusConfig, FloodConfig, FlowConfig,
     FragmentsConfig, IcmpTunnelConfig, InjectionConfig, LateralConfig, LearnedConfig, MqttConfig,
-    NamingConfig, NdSpoofConfig, RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig, ShapeConfig,
-    Size, Time, VectorConfig, VolumeConfig, canonical, parse_network, parse_size, parse_time,
-    size_text, time_text,
+    NamingConfig, NdSpoofConfig, Policy, RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig,
+    ShapeConfig, Size, Time, VectorConfig, VolumeConfig, canonical, parse_network, parse_size,
+    parse_time, size_text, time_text,
 };
 pub use decide::{
-    Action, Confidence, Decision, Exception, ExceptionUse, HostNetworks, Incident, LocalBy,
-    Lowered, NotDecided, Scope, State, Withheld,
+    Action, Confidence, Decision, Escalation, Exception, ExceptionUse, Grounds, HostNetworks,
+    Incident, LocalBy, Lowered, Need, NotDecided, PolicyRow, Preset, Proof, Scope, State, Whom,
+    Withheld,
 };
 pub use detect::{
     BENIGN, Counters, Detector, Entity, Evidence, FEEDBACK_NS, Family, Feedback, Finding, Grades,

@@ -186,6 +186,28 @@ pub struct KeptFile {
     pub error: Option<String>,
 }
 
+/// Decisions that a person judged, with what became of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    pub decisions: Vec<Decision>,
+}
+
+/// A decision that waits for a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// Time until it lapses
+    #[serde(rename = "proposal.expires_in_s")]
+    pub expires_in_s: u64,
+}
+
+/// Decisions that wait, the oldest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposals {
+    pub proposals: Vec<Proposal>,
+}
+
 /// Loss of a saved allow-list that a person accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossAccepted {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::{Mode, Outcome};
 use crate::feedback::Feedback;
+use crate::grounds::Grounds;
 use crate::head::Head;
 use crate::list::Measure;
 use crate::network::Network;
@@ -30,6 +31,12 @@ pub enum AuditAction {
     /// Findings of an incident's kind are made into no incidents for a while
     Mute,
     Unmute,
+    /// A decision that waits for a person
+    Propose,
+    Approve,
+    Reject,
+    /// A proposal that nobody judged in time
+    Lapse,
     /// A saved allow-list that could not be read is done without
     AcceptLoss,
 }
@@ -80,6 +87,9 @@ pub struct About {
     /// Outcome of the decision
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Row of the policy and proof, of a decision
+    #[serde(flatten)]
+    pub grounds: Grounds,
     /// Packets that the entry stopped
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-unit" = "packets"))]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::grounds::Grounds;
 use crate::head::Head;
 use crate::network::Network;
 use crate::rule::Rule;
@@ -281,6 +282,8 @@ pub struct Decision {
     pub mode: Mode,
     #[serde(flatten)]
     pub outcome: Outcome,
+    #[serde(flatten)]
+    pub grounds: Grounds,
 }
 
 impl Decision {
@@ -303,6 +306,7 @@ impl Decision {
             reason: decision.reason.clone(),
             mode,
             outcome,
+            grounds: Grounds::from(&decision.grounds),
         }
     }
 }

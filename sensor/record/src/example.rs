@@ -18,6 +18,7 @@ use crate::evidence::Evidence;
 use crate::feedback::{Feedback, FeedbackGiven, Said};
 use crate::finding::{Finding, Window};
 use crate::flow::{Flow, Side};
+use crate::grounds::{Grounds, NeedWord, ProofWord};
 use crate::head::{Head, Sensor};
 use crate::health::{Health, HealthCheck};
 use crate::incident::{Incident, Lowered, Severity, State};
@@ -176,6 +177,15 @@ pub fn decision() -> Decision {
             rule: Rule::Guard,
             reason: Cow::Borrowed("gateway"),
         },
+        grounds: grounds(),
+    }
+}
+
+fn grounds() -> Grounds {
+    Grounds {
+        row: Some("by_proof".to_owned()),
+        proof: vec![ProofWord::Shape, ProofWord::Outcome],
+        needs: vec![NeedWord::Connections, NeedWord::TwoWay],
     }
 }
 
@@ -365,6 +375,7 @@ pub fn audit() -> AuditLine {
             origin: Some(origin),
             ended_by: Some(Origin::Sensor),
             reason: Some("scans us".to_owned()),
+            grounds: grounds(),
             outcome: Some(Outcome::Refused {
                 rule: Rule::Guard,
                 reason: Cow::Borrowed("gateway"),

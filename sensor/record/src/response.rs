@@ -5,6 +5,7 @@ use sensor_engine::{LocalBy, NotDecided, Withheld};
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Action, Decision, OutcomeWord};
+use crate::grounds::Grounds;
 use crate::network::{Network, Shown};
 use crate::rule::Rule;
 
@@ -50,6 +51,8 @@ pub struct Response {
         skip_serializing_if = "Option::is_none"
     )]
     pub reason: Option<String>,
+    #[serde(flatten)]
+    pub grounds: Grounds,
 }
 
 impl Response {
@@ -63,6 +66,7 @@ impl Response {
             outcome: decision.outcome.word(),
             rule,
             reason: reason.map(str::to_owned),
+            grounds: decision.grounds.clone(),
         }
     }
 }
@@ -84,6 +88,7 @@ impl From<&NotDecided> for Response {
             Withheld::ServiceDown => (Rule::ServiceDown, None),
             Withheld::NotProven => (Rule::NotProven, None),
             Withheld::InForce => (Rule::InForce, None),
+            Withheld::Policy => (Rule::Policy, None),
         };
         Self {
             target: one.source.map(|source| Network(source.into())),
@@ -92,6 +97,7 @@ impl From<&NotDecided> for Response {
             outcome: OutcomeWord::Withheld,
             rule: Some(rule),
             reason,
+            grounds: one.grounds.as_ref().map(Grounds::from).unwrap_or_default(),
         }
     }
 }

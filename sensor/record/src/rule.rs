@@ -28,10 +28,16 @@ pub enum Rule {
     NotProven,
     /// A decision as strong is in force already.
     InForce,
+    /// The policy allows nothing.
+    Policy,
     /// The guard says that the target must stay reachable.
     Guard,
     /// The guard doesn't know yet what must stay reachable.
     GuardUnknown,
+    /// A person refused it.
+    Rejected,
+    /// Nobody approved it in time.
+    Lapsed,
     /// The block-list has no room.
     Full,
     /// The request makes no sense, or the kernel refused it.
@@ -40,7 +46,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Local,
         Self::LocalUnknown,
         Self::SpecialAddress,
@@ -50,8 +56,11 @@ impl Rule {
         Self::ServiceDown,
         Self::NotProven,
         Self::InForce,
+        Self::Policy,
         Self::Guard,
         Self::GuardUnknown,
+        Self::Rejected,
+        Self::Lapsed,
         Self::Full,
         Self::Error,
     ];
@@ -70,8 +79,11 @@ impl Rule {
             Self::ServiceDown => "the service fails by itself",
             Self::NotProven => "its severity is low, or its score below engine.decide.min_score",
             Self::InForce => "a decision as strong was made a moment ago",
+            Self::Policy => "the policy allows nothing",
             Self::Guard => "it must stay reachable",
             Self::GuardUnknown => "it is not known yet what must stay reachable",
+            Self::Rejected => "a person refused it",
+            Self::Lapsed => "nobody approved it in time",
             Self::Full => "the block-list has no room",
             Self::Error => "it could not be carried out",
         }

@@ -44,6 +44,20 @@ pub fn outcome(outcome: &Outcome) -> String {
     }
 }
 
+/// Words for a response: the action with its outcome, and the rule by which nothing is done.
+pub fn outcome_word(response: &Response) -> String {
+    let action = response.action.map(|action| action.label());
+    let outcome = response.outcome.label();
+    let what = action.map_or_else(
+        || outcome.to_owned(),
+        |action| format!("{action}, {outcome}"),
+    );
+    match response.rule {
+        Some(rule) => format!("{what}: {}", rule.words()),
+        None => what,
+    }
+}
+
 /// Sentence for sources that nothing is done to; `None` where something is.
 pub fn withheld<'a>(responses: impl IntoIterator<Item = &'a Response>) -> Option<String> {
     let mut told: Vec<(String, Vec<String>)> = Vec::new();

@@ -145,6 +145,7 @@ pub fn asked(request: &Request, outcome: Outcome) -> About {
         origin: Some(request.origin.clone()),
         reason: Some(request.reason.to_string()),
         outcome: Some(outcome),
+        grounds: request.grounds.clone().unwrap_or_default(),
         ..About::default()
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sensor_engine::Scope;
+use sensor_record::Grounds;
 
 use super::reason::Reason;
 
@@ -23,6 +24,8 @@ pub struct Request {
     pub reason: Arc<str>,
     /// The source is proven real, or a person or a list names it: nobody made the address up.
     pub is_proven: bool,
+    /// Row of the policy and proof, of a decision.
+    pub grounds: Option<Grounds>,
 }
 
 /// An entry of the block-list.

@@ -1,8 +1,8 @@
 //! The response in the kernel: the lists under the guard.
 
+mod decisions;
 mod stop;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,20 +11,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 use sensor_common::limits::{ALLOW_ENTRIES, BLOCK_ENTRIES};
-use sensor_engine::{Action, Decision, TableUse};
-use sensor_record::{About, AuditAction, AuditLine, Feedback, Outcome, Rule, Sensor, Timestamp};
+use sensor_engine::TableUse;
+use sensor_record::{About, AuditAction, AuditLine, Feedback, Sensor, Timestamp};
 use tracing::{error, info, warn};
 
 use super::allowlist::Allowlist;
 use super::audit::{self, Audit};
 use super::blocklist::Blocklist;
-use super::entry::{BlockError, Listed, Measure, Origin, Request, Shown, canonical};
+use super::entry::{BlockError, Listed, Origin, Request, Shown, canonical};
 use super::facts::{Fact, Networks};
+use super::group::Group;
 use super::guard::Guard;
+use super::proposals::Proposals;
 use super::reason::{Reason, Why};
 use super::saved::{Moment, Saved, Store};
 use super::watch::{FactState, GuardWatch};
-use super::{Mode, Respond};
+use super::{Mode, Settled};
 use sensor_capture::kernel::{BlockMaps, monotonic_ns};
 
 /// Options of the response.
@@ -33,6 +35,10 @@ pub struct Options {
     pub mode: Mode,
     /// Networks of the configuration that are never blocked.
     pub allow: Vec<IpNet>,
+    /// Groups of the configuration.
+    pub groups: Vec<Group>,
+    /// Time that a proposal waits, seconds.
+    pub proposal_ttl_s: u32,
     /// Packets a second that a rate-limited source may send; a burst is at most as many.
     pub rate_limit_packets_per_s: u32,
     /// Place where operators' entries are kept over restarts; without, they are not.
@@ -48,12 +54,23 @@ impl Default for Options {
         Self {
             mode: Mode::default(),
             allow: Vec::new(),
+            groups: Vec::new(),
+            proposal_ttl_s: 3_600,
             rate_limit_packets_per_s: 100,
             store: None,
             audit_log: None,
             sensor: Arc::default(),
         }
     }
+}
+
+/// Parts of the configuration that a reload changes.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    pub mode: Mode,
+    pub allow: Vec<IpNet>,
+    pub groups: Vec<Group>,
+    pub proposal_ttl_s: u32,
 }
 
 /// The block-list and the allow-list in force.
@@ -90,6 +107,9 @@ pub struct KernelRespond {
     /// Time when saving failed, if it did the last time.
     save_failed: Option<Instant>,
     save_error: Option<String>,
+    proposals: Proposals,
+    /// Decisions of before on which something was settled since the last look, with the outcome.
+    settled: Vec<Settled>,
 }
 
 /// A network that is never blocked.
@@ -167,6 +187,8 @@ impl KernelRespond {
             looked_before_ns,
             save_failed: None,
             save_error: None,
+            proposals: Proposals::default(),
+            settled: Vec::new(),
         };
         if maps.is_adopted {
             respond.tell_adopted();
@@ -394,14 +416,23 @@ impl KernelRespond {
     }
 
     /// Follows a configuration that was read again.
-    pub fn configure(&mut self, mode: Mode, allow: Vec<IpNet>) {
+    pub fn configure(&mut self, now: Followed) {
+        let Followed {
+            mode,
+            allow,
+            groups,
+            proposal_ttl_s,
+        } = now;
         if mode != self.options.mode {
             self.set_mode(mode, &Origin::Config);
         }
+        self.options.proposal_ttl_s = proposal_ttl_s;
+        let has_same_groups = self.options.groups == groups;
+        self.options.groups = groups;
         let before: BTreeSet<IpNet> = self.options.allow.iter().map(canonical).collect();
         let now: BTreeSet<IpNet> = allow.iter().map(canonical).collect();
         self.options.allow = allow;
-        if before == now {
+        if before == now && has_same_groups {
             return;
         }
         for network in before.difference(&now) {
@@ -642,6 +673,14 @@ impl KernelRespond {
         for network in self.allowed.keys() {
             guard.add(*network, Reason::Allowed, "");
         }
+        for group in &self.options.groups {
+            let Some(reason) = group.protection() else {
+                continue;
+            };
+            for network in &group.networks {
+                guard.add(*network, reason, "");
+            }
+        }
         let meant: BTreeSet<IpNet> = guard.networks().map(|(network, _)| *network).collect();
         // As long as the guard isn't known, what is there stays.
         if self.missing.is_none() {
@@ -738,6 +777,7 @@ impl KernelRespond {
             &Origin::Sensor,
             "no room: gave way to another",
         );
+        self.lapse_proposals();
         self.follow_host();
         self.read_again();
         let is_too_soon = self
@@ -797,81 +837,6 @@ impl KernelRespond {
     /// Lines of the audit log that could not be written.
     pub fn n_audit_lost(&self) -> u64 {
         self.audit.as_ref().map_or(0, Audit::n_lost)
-    }
-
-    /// Outcome of a request to block.
-    fn outcome(&self, done: &Result<(), BlockError>) -> Outcome {
-        match (done, self.mode()) {
-            (Ok(()), Mode::Enforce) => Outcome::Applied,
-            (Ok(()), Mode::Monitor) => Outcome::Monitored,
-            (Err(BlockError::Protected { reason, .. }), _) => Outcome::Refused {
-                rule: Rule::Guard,
-                reason: Cow::Borrowed(reason.label()),
-            },
-            (Err(BlockError::GuardUnknown { missing, .. }), _) => Outcome::Refused {
-                rule: Rule::GuardUnknown,
-                reason: Cow::Owned(format!("the guard is incomplete ({missing})")),
-            },
-            (Err(cause), _) => Outcome::Failed {
-                rule: if cause.is_full() {
-                    Rule::Full
-                } else {
-                    Rule::Error
-                },
-                cause: cause.to_string(),
-            },
-        }
-    }
-
-    fn request(&self, decision: &Decision) -> Request {
-        let packets_per_s = self.options.rate_limit_packets_per_s;
-        Request {
-            target: decision.target,
-            scope: decision.scope,
-            measure: match decision.action {
-                Action::Drop => Measure::Drop,
-                Action::Quarantine => Measure::Quarantine,
-                Action::RateLimit => Measure::RateLimit { packets_per_s },
-            },
-            ttl: Duration::from_secs(decision.ttl_s.into()),
-            origin: Origin::Incident {
-                incident_id: decision.incident_id.clone(),
-                decision_id: decision.id.clone(),
-            },
-            reason: Arc::from(decision.reason.as_str()),
-            is_proven: decision.is_proven,
-        }
-    }
-}
-
-impl Respond for KernelRespond {
-    fn mode(&self) -> Mode {
-        if self.is_stopped {
-            Mode::Monitor
-        } else {
-            self.options.mode
-        }
-    }
-
-    fn carry_out(&mut self, decision: &Decision) -> Outcome {
-        let target = decision.target;
-        let done = self.block(&self.request(decision));
-        let (mode, id) = (self.options.mode.label(), &decision.id);
-        match &done {
-            Ok(()) => {
-                let (ttl_s, reason) = (decision.ttl_s, &decision.reason);
-                info!(%target, mode, ttl_s, reason, id, "block entry written");
-            }
-            Err(BlockError::Protected { reason, .. }) => {
-                let why = reason.label();
-                warn!(%target, why, id, "block refused");
-            }
-            Err(cause @ BlockError::GuardUnknown { .. }) => {
-                warn!(%target, %cause, id, "block refused");
-            }
-            Err(cause) => error!(%target, %cause, "block entry not written"),
-        }
-        self.outcome(&done)
     }
 }
 

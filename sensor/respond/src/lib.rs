@@ -9,8 +9,10 @@ mod blocklist;
 mod entry;
 mod facts;
 mod filter;
+mod group;
 mod guard;
 mod kernel;
+mod proposals;
 mod reason;
 mod saved;
 mod table;
@@ -25,8 +27,10 @@ pub use entry::{
     BlockError, Listed, MAX_TTL, Measure, Network, Origin, Request, Shown, parse_network,
 };
 pub use facts::{Effect, Fact, Host, Networks, Source};
+pub use group::{BALANCERS, Group, MONITORING};
 pub use guard::{Guard, Protected};
-pub use kernel::{FileState, GuardState, Guarded, KernelRespond, Options};
+pub use kernel::{FileState, Followed, GuardState, Guarded, KernelRespond, Options};
+pub use proposals::Proposal;
 pub use reason::{Reason, Why};
 pub use saved::{Store, make_folder};
 pub use watch::{FactState, GuardWatch};
@@ -77,6 +81,19 @@ pub trait Respond {
     fn mode(&self) -> Mode;
 
     fn carry_out(&mut self, decision: &Decision) -> Outcome;
+
+    /// Decisions of before on which something was settled since the last call: proposals that a person
+    /// judged, or that lapsed.
+    fn settled(&mut self) -> Vec<Settled> {
+        Vec::new()
+    }
+}
+
+/// A decision of before, with its outcome now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    pub decision: Decision,
+    pub outcome: Outcome,
 }
 
 /// Replay: nothing to block.
@@ -87,7 +104,55 @@ impl Respond for NoRespond {
         Mode::Monitor
     }
 
-    fn carry_out(&mut self, _decision: &Decision) -> Outcome {
-        Outcome::Monitored
+    fn carry_out(&mut self, decision: &Decision) -> Outcome {
+        if decision.needs_approval {
+            Outcome::Proposed
+        } else {
+            Outcome::Monitored
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sensor_engine::{Action, Grades, Grounds, Proof, Scope};
+
+    use super::*;
+
+    /// A decision on somebody.
+    pub fn decision() -> Decision {
+        Decision {
+            id: "d000001-0000000000000001".to_owned(),
+            incident_id: "000001-0000000000000001".to_owned(),
+            action: Action::Quarantine,
+            target: "192.0.2.9/32".parse().unwrap(),
+            scope: Scope::default(),
+            ttl_s: 60,
+            reason: String::new(),
+            is_proven: true,
+            needs_approval: true,
+            grounds: Grounds {
+                row: None,
+                proof: Proof {
+                    grades: Grades::SHAPE,
+                    of_incident: Grades::SHAPE,
+                    is_real: true,
+                    is_peer: false,
+                    by_connections: false,
+                },
+                needs: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_replay_proposes_what_needs_approval() {
+        let decision = decision();
+        assert_eq!(NoRespond.carry_out(&decision), Outcome::Proposed);
+        let automatic = Decision {
+            needs_approval: false,
+            ..decision
+        };
+        assert_eq!(NoRespond.carry_out(&automatic), Outcome::Monitored);
     }
 }

@@ -16,6 +16,10 @@ pub enum Reason {
     TimeServer,
     /// The other end of an established SSH session of this host.
     SshSession,
+    /// Load balancers and proxies that the configuration names.
+    Balancer,
+    /// Hosts that look after this one, named in the configuration.
+    Monitoring,
     /// Named in the configuration or by an operator.
     Allowed,
     /// Entry of the kernel's list since a run before; replaced when the host has been read.
@@ -37,6 +41,8 @@ impl Reason {
             Self::Resolver => "resolver",
             Self::TimeServer => "time server",
             Self::SshSession => "SSH session",
+            Self::Balancer => "balancer",
+            Self::Monitoring => "monitoring",
             Self::Allowed => "allow-list",
             Self::Adopted => "found in the maps of the run before",
             Self::ThisNetwork => "this network",

@@ -177,6 +177,7 @@ impl Saved {
                 origin: block.origin.clone(),
                 reason: Arc::from(block.reason.as_str()),
                 is_proven: true,
+                grounds: None,
             })
         };
         self.blocks.iter().filter_map(request).collect()

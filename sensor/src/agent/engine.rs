@@ -37,7 +37,7 @@ use crate::queue::{Closed, Drain};
 use crate::stream::LogLines;
 use sensor_capture::drive::{Drive, Listener, Past, Tables as _};
 use sensor_capture::kernel::{Attachment, Kernel};
-use sensor_respond::{KernelRespond, Mode};
+use sensor_respond::{Followed, KernelRespond, Mode};
 
 /// Everything that the thread owns.
 pub struct EngineThread {
@@ -251,10 +251,13 @@ impl EngineThread {
         if let Some(settings) = &reload.settings {
             let show = Show::of(&settings.output);
             self.pipeline.configure(&settings.engine, show);
-            let allow = settings.respond.allow.iter().map(|network| network.0);
-            self.pipeline
-                .respond
-                .configure(settings.respond.mode, allow.collect());
+            let of = &settings.respond;
+            self.pipeline.respond.configure(Followed {
+                mode: of.mode,
+                allow: of.allow.iter().map(|network| network.0).collect(),
+                groups: of.groups(),
+                proposal_ttl_s: of.proposal_ttl.0,
+            });
             self.settings = settings.clone();
         }
         let reloaded = Reloaded {

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sensor_record::answer::{
-    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done,
-    LossAccepted,
+    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done, Judged,
+    LossAccepted, Proposal, Proposals,
 };
-use sensor_record::{Allowed, Block, Head, transport};
+use sensor_record::{Allowed, Block, Decision, Head, Mode, Outcome, transport};
 
 use super::orders::{BlockAdd, BlockList, MAX_TARGETS, Order, OrderScope};
 use super::socket::protocol::Answer;
 use sensor_capture::kernel::monotonic_ns;
 use sensor_respond::{
-    BlockError, Guarded, KernelRespond, Listed, Network, Origin, Request, Respond as _,
+    BlockError, Guarded, KernelRespond, Listed, Network, Origin, Request, Respond as _, Settled,
 };
 
 /// Entries of one answer.
@@ -45,6 +45,21 @@ pub fn carry_out(
             let removed = all(&removed);
             Ok(Answer::BlockRemoved(BlockRemoved { removed }))
         }
+        Order::Judge { id, is_approved } => {
+            let judged = if is_approved {
+                respond.approve(&id, by)?
+            } else {
+                respond.reject(&id, by)?
+            };
+            let mode = respond.mode();
+            let one = |done: &Settled| {
+                let outcome = done.outcome.clone();
+                Decision::new(head.clone(), &done.decision, mode.into(), outcome)
+            };
+            let decisions = judged.iter().map(one).collect();
+            Ok(Answer::Judged(Judged { decisions }))
+        }
+        Order::Proposals => Ok(Answer::Proposals(proposals(respond, head))),
         Order::BlockList(which) => Ok(Answer::BlockListed(block_list(respond, &which, head))),
         Order::BlockFlush => {
             let n_removed = respond.flush(by) as u64;
@@ -73,6 +88,23 @@ pub fn carry_out(
     }
 }
 
+/// Decisions that wait for a person, with the time until they lapse.
+fn proposals(respond: &KernelRespond, head: &Head) -> Proposals {
+    let now_ns = monotonic_ns();
+    let one = |waits: &sensor_respond::Proposal| Proposal {
+        decision: Decision::new(
+            head.clone(),
+            &waits.decision,
+            Mode::Proposed,
+            Outcome::Proposed,
+        ),
+        expires_in_s: waits.expires_ns.saturating_sub(now_ns) / 1_000_000_000,
+    };
+    Proposals {
+        proposals: respond.proposals().iter().map(one).collect(),
+    }
+}
+
 fn block_add(
     respond: &mut KernelRespond,
     add: &BlockAdd,
@@ -95,6 +127,7 @@ fn block_add(
         origin: by.clone(),
         reason: Arc::clone(&reason),
         is_proven: true,
+        grounds: None,
     };
     let requests: Vec<Request> = add.targets.iter().map(request).collect();
     let (n_added, refused) = respond.load_bulk(&requests);

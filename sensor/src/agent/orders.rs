@@ -132,6 +132,13 @@ pub enum Order {
     BlockFlush,
     /// Takes back what a decision did, by its identifier.
     Undo(Name),
+    /// Carries out what waits for a person, or refuses it: of an incident, or by a decision's identifier.
+    Judge {
+        id: String,
+        is_approved: bool,
+    },
+    /// Lists what waits for a person.
+    Proposals,
     AllowAdd {
         network: Network,
         /// Also where there are doubts.
@@ -151,6 +158,8 @@ impl Order {
             Self::BlockFlush => vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
             // Whoever it was about may be decided on again, if it goes on.
             Self::Undo(_)
+            | Self::Judge { .. }
+            | Self::Proposals
             | Self::BlockAdd(_)
             | Self::BlockList(_)
             | Self::AllowAdd { .. }

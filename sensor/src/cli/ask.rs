@@ -14,21 +14,13 @@ use sensor_record::unit::{bits, count, duration};
 use sensor_record::{
     Incident, Name, Reason, Severity, Timestamp, Zone, escape, json, mostly_not_ip,
 };
-use serde::Serialize;
 
 use super::client::{Client, Reach};
-use super::out::{put, say, say_table, width};
+use super::out::{print_lines, put, say, say_table, width};
+use super::proposals;
 use crate::agent::protocol::Request;
 use crate::agent::{FlowOrder, FlowQuery, IncidentQuery, TopOrder, TopQuery};
 use sensor_respond::Network;
-
-/// One JSON object per line.
-pub(super) fn print_lines<T: Serialize>(records: &[T]) -> Result<()> {
-    for record in records {
-        say!("{}", json::line(record))?;
-    }
-    Ok(())
-}
 
 #[derive(Args)]
 #[command(after_help = "Example: sensor status --json | jq .events.dropped")]
@@ -476,6 +468,28 @@ enum Change {
         #[command(flatten)]
         reach: Reach,
     },
+    /// List the decisions that wait for a person.
+    #[command(after_help = "Example: sensor incidents proposals --json")]
+    Proposals {
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Carry out what waits for a person: all of an incident, or one decision.
+    #[command(after_help = "Example: sensor incidents approve 000007")]
+    Approve {
+        /// Identifier of the incident, or of the decision.
+        id: Name,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Refuse what waits for a person; the same is not proposed again for as long as a proposal waits.
+    #[command(after_help = "Example: sensor incidents reject d000003-00000000000000ff")]
+    Reject {
+        /// Identifier of the incident, or of the decision.
+        id: Name,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// End that an incident is muted.
     #[command(after_help = "Example: sensor incidents unmute 000007")]
     Unmute {
@@ -509,6 +523,13 @@ impl Change {
                         escape(&muted.reason),
                     )?;
                 }
+            }
+            Self::Proposals { reach } => return proposals::list(&reach),
+            Self::Approve { id, reach } => {
+                return proposals::judge(&reach, &Request::Approve { id });
+            }
+            Self::Reject { id, reach } => {
+                return proposals::judge(&reach, &Request::Reject { id });
             }
             Self::Unmute { id, reach } => {
                 let _done: answer::Done = reach.connect()?.ask(&Request::Unmute { id })?;

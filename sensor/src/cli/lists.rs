@@ -18,9 +18,9 @@ use sensor_record::{Block as Entry, Mode, Reason, escape, json};
 use serde::Serialize;
 
 use super::EXIT_BAD_INPUT;
-use super::ask::{print_lines, protocol};
+use super::ask::protocol;
 use super::client::Reach;
-use super::out::{note, say, say_table};
+use super::out::{note, print_lines, say, say_table};
 use crate::agent::protocol::Request;
 use crate::agent::{BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
 use sensor_respond::{Network, parse_network};

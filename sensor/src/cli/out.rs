@@ -6,7 +6,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
 use ratatui::crossterm::terminal::size;
+use sensor_record::json;
 use sensor_record::text::Table;
+use serde::Serialize;
 
 /// Writes to standard output.
 ///
@@ -25,6 +27,17 @@ pub fn put(text: &str) -> Result<()> {
 /// As [`put`].
 pub fn say_line(text: Arguments<'_>) -> Result<()> {
     put(&format!("{text}\n"))
+}
+
+/// Writes records to standard output, one JSON object per line.
+///
+/// # Errors
+/// As [`put`].
+pub fn print_lines<T: Serialize>(records: &[T]) -> Result<()> {
+    for record in records {
+        say_line(format_args!("{}", json::line(record)))?;
+    }
+    Ok(())
 }
 
 /// Writes the lines of a table to standard output, within the width of a terminal. In a file or a pipe

@@ -8,14 +8,15 @@ use schemars::JsonSchema;
 use sensor_common::limits;
 use sensor_common::packet::{Decapsulate, Ports};
 use sensor_deliver::SinkSettings;
-use sensor_engine::{Time, time_text};
+use sensor_engine::{Policy, SECOND_NS, Time, time_text};
 use sensor_record::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::detect::{DetectSettings, ExceptSettings};
+use super::policy::{GroupSettings, PolicySettings, Preset, Seconds};
 use super::schema::join;
 use crate::print::Format;
-use sensor_respond::{Mode, Network};
+use sensor_respond::{BALANCERS, Group, MONITORING, Mode, Network};
 
 /// Nanoseconds of one millisecond.
 const MS_NS: u64 = 1_000_000;
@@ -244,6 +245,26 @@ pub struct RespondSettings {
     /// (`sensor allow list`).
     #[schemars(with = "Vec<String>")]
     pub allow: Vec<Network>,
+    /// Load balancers and proxies, which carry the clients of others: never blocked, and the group
+    /// `balancers` of the policy.
+    #[schemars(with = "Vec<String>")]
+    pub balancers: Vec<Network>,
+    /// Hosts that look after this one and try its services: never blocked, and the group `monitoring` of
+    /// the policy.
+    #[schemars(with = "Vec<String>")]
+    pub monitoring: Vec<Network>,
+    /// Rows of the policy that come with the sensor, after those of `[[respond.policy]]`; `sensor policy
+    /// list` shows them.
+    pub preset: Preset,
+    /// Time that a proposal waits for a person.
+    #[schemars(with = "Time::<SECOND_NS>", extend("x-minimum" = "1s"))]
+    pub proposal_ttl: Seconds,
+    /// Groups of hosts, for rows of the policy.
+    #[schemars(length(max = 100))]
+    pub group: Vec<GroupSettings>,
+    /// Policy: the first row whose conditions hold says what may be done to a source.
+    #[schemars(length(max = 1_000))]
+    pub policy: Vec<PolicySettings>,
     /// Directory that keeps operators' blocks and allow-list entries and the learned models over
     /// restarts, for its owner alone; an instance other than `main` uses the directory of its name in
     /// it. Empty: none.
@@ -271,6 +292,12 @@ impl Default for RespondSettings {
         Self {
             mode: Mode::default(),
             allow: Vec::new(),
+            balancers: Vec::new(),
+            monitoring: Vec::new(),
+            preset: Preset::default(),
+            proposal_ttl: Seconds(3_600),
+            group: Vec::new(),
+            policy: Vec::new(),
             state_folder: PathBuf::from("/var/lib/sensor"),
             audit_log: PathBuf::from("/var/log/sensor/audit.jsonl"),
             bpffs: PathBuf::from("/sys/fs/bpf"),
@@ -351,6 +378,48 @@ impl Default for SocketSettings {
 }
 
 impl RespondSettings {
+    /// Groups of hosts, with those that are never blocked.
+    pub fn groups(&self) -> Vec<Group> {
+        let group = |name: &str, networks: &[Network]| Group {
+            name: name.to_owned(),
+            networks: networks.iter().map(|network| network.0).collect(),
+        };
+        let known = [
+            group(BALANCERS, &self.balancers),
+            group(MONITORING, &self.monitoring),
+        ];
+        let given = self.group.iter().map(|g| group(&g.name, &g.networks));
+        known.into_iter().chain(given).collect()
+    }
+
+    /// Rows of the policy: those of the configuration, then those of the preset.
+    pub fn rows(&self) -> Policy {
+        let groups = self.groups();
+        let given = self.policy.iter().map(|row| row.row(&groups));
+        let preset = sensor_engine::Preset::from(self.preset).rows();
+        Policy(given.chain(preset).collect())
+    }
+
+    /// Groups and rows that contradict each other: key and message.
+    fn conflicts(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let groups = self.groups();
+        for (i, one) in self.group.iter().enumerate() {
+            let n = groups.iter().filter(|group| group.name == one.name).count();
+            let is_word = ["any", "local", "remote"].contains(&one.name.as_str());
+            if n > 1 || is_word || one.name.trim().is_empty() {
+                let message = format!("\"{}\" is taken or no name; give another", one.name);
+                found.push((format!("respond.group[{i}].name"), message));
+            }
+        }
+        for (i, row) in self.policy.iter().enumerate() {
+            if let Some((key, message)) = row.conflict(&groups) {
+                found.push((join(&format!("respond.policy[{i}]"), key), message));
+            }
+        }
+        found
+    }
+
     /// Folder of this instance's state; none where nothing is kept.
     pub fn state_of_instance(&self) -> Option<PathBuf> {
         let is_set = !self.state_folder.as_os_str().is_empty();
@@ -418,6 +487,7 @@ impl Settings {
     pub(super) fn complete(&mut self) {
         let exceptions = self.detect.except.iter();
         self.engine.exceptions = exceptions.map(ExceptSettings::exception).collect();
+        self.engine.policy = self.respond.rows();
     }
 
     /// Settings that have no effect any more: key and message.
@@ -559,6 +629,7 @@ impl Settings {
         if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {
             add("log.filter", format!("{cause}; try \"info\""));
         }
+        found.extend(self.respond.conflicts());
         found
     }
 }

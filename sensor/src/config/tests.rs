@@ -638,3 +638,70 @@ fn links_between_pages_lead_somewhere() {
     }
     assert!(n_links > 20, "{n_links}");
 }
+
+#[test]
+fn rows_of_the_policy_come_before_those_of_the_preset() {
+    let text = "[respond]\npreset = \"edge\"\nbalancers = [\"192.0.2.0/28\"]\n\
+        [[respond.group]]\nname = \"partners\"\nnetworks = [\"198.51.100.0/24\"]\n\
+        [[respond.policy]]\nname = \"mail\"\nfamily = [\"brute_force\"]\nseverity = \"medium\"\n\
+        evidence = [\"outcome\"]\nsource = \"partners\"\nprotocol = \"tcp\"\nport = [25, 587]\n\
+        action = \"limit\"\nttl = \"10m\"\nttl_max = \"1h\"\ndecay = \"2h\"\napproval = true\n";
+    let respond = load(&sources("policy", text)).unwrap().settings.respond;
+    let rows = respond.rows().0;
+    assert_eq!(rows.len(), 1 + sensor_engine::Preset::Edge.rows().len());
+    let row = &rows[0];
+    assert_eq!(
+        (row.ttl_s, row.ports.as_slice()),
+        (Some(600), &[25, 587][..])
+    );
+    let network = "198.51.100.0/24".parse().unwrap();
+    let whom = sensor_engine::Whom::Group {
+        name: "partners".to_owned(),
+        networks: vec![network],
+    };
+    assert_eq!(row.whom, whom);
+    // What is listed can be written in a file, and means the same there.
+    for row in &rows {
+        let told = PolicySettings::of(row);
+        let read: PolicySettings =
+            serde_json::from_value(serde_json::to_value(&told).unwrap()).unwrap();
+        assert_eq!(&read.row(&respond.groups()), row);
+    }
+}
+
+#[test]
+fn rows_that_make_no_sense_are_named() {
+    let fault = |name: &str, text: &str| {
+        let faults = faults(name, text);
+        faults
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let row =
+        |more: &str| format!("[[respond.policy]]\nname = \"a\"\naction = \"limit\"\n{more}\n");
+    for (name, text, part) in [
+        ("group", row("source = \"nobody\""), "no group"),
+        (
+            "ports",
+            row("protocol = \"icmp\"\nport = [1]"),
+            "has no ports",
+        ),
+        ("decay", row("decay = \"1h\""), "without ttl_max"),
+        ("family", row("family = [\"rain\"]"), "not one of"),
+        (
+            "action",
+            "[[respond.policy]]\nname = \"a\"\n".to_owned(),
+            "action",
+        ),
+        (
+            "taken",
+            "[[respond.group]]\nname = \"balancers\"\nnetworks = []\n".to_owned(),
+            "taken",
+        ),
+    ] {
+        let told = fault(name, &text);
+        assert!(told.contains(part), "{name}: {told}");
+    }
+}

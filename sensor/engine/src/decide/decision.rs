@@ -6,38 +6,21 @@ use ipnet::IpNet;
 use sensor_common::packet::protocol;
 use sensor_common::{Address, mix};
 
+use super::action::Action;
 use super::explain::reason;
 use super::incident::Incident;
 use super::local::{HostNetworks, LocalBy, Locals};
+use super::policy::{Asked, PolicyRow, row_for};
+use super::proof::{Grounds, Proof};
+use super::repeat::Repeaters;
 use super::room::UNPROVEN_SHARE;
 use super::withheld::{NotDecided, Withheld};
 use crate::address::{from_ip, to_ip};
-use crate::config::{DecideConfig, SECOND_NS};
-use crate::detect::{Detector, Entity, Family, Finding, Grades, MaxResponse, Severity};
+use crate::config::{Config, DecideConfig, SECOND_NS};
+use crate::detect::{Detector, Entity, Family, Finding, MaxResponse, Severity};
 use crate::features::bounded::{Bounded, Priority};
 use crate::features::ledger::ServiceKey;
 use crate::features::{Ledger, TableUse};
-
-/// Action on a source's packets, from the weakest on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
-    /// Flows that go both ways pass, and the rest up to a rate.
-    RateLimit,
-    /// Flows that go both ways pass, and nothing new.
-    Quarantine,
-    /// Nothing passes.
-    Drop,
-}
-
-impl Action {
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Drop => "drop",
-            Self::Quarantine => "quarantine",
-            Self::RateLimit => "rate_limit",
-        }
-    }
-}
 
 /// Part of a source's traffic that an action applies to; 0 is any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,11 +41,16 @@ pub struct Decision {
     pub reason: String,
     /// The address is proven real: nobody can have made it up.
     pub is_proven: bool,
+    /// A person has to approve.
+    pub needs_approval: bool,
+    pub grounds: Grounds,
 }
 
 #[derive(Debug)]
 pub(super) struct Decider {
     config: DecideConfig,
+    policy: Vec<PolicyRow>,
+    repeaters: Repeaters,
     /// Sources that were acted on, those proven real apart from the others.
     proven: Bounded<Address, Made>,
     unproven: Bounded<Address, Made>,
@@ -77,12 +65,32 @@ pub(super) struct Decider {
 struct Made {
     at_ns: u64,
     action: Action,
+    ttl_s: u32,
+}
+
+impl Made {
+    /// True for the share `1 / part` of its lifetime.
+    fn holds(&self, at_ns: u64, part: u64) -> bool {
+        let ttl_ns = u64::from(self.ttl_s).saturating_mul(SECOND_NS);
+        at_ns.saturating_sub(self.at_ns) < ttl_ns / part
+    }
 }
 
 impl Priority for Made {
     fn priority(&self) -> u64 {
         self.at_ns
     }
+}
+
+/// Action to be taken.
+struct Taken {
+    action: Action,
+    target: IpNet,
+    /// Source that the reason names.
+    named: IpAddr,
+    ttl_s: u32,
+    needs_approval: bool,
+    grounds: Grounds,
 }
 
 /// Time of something.
@@ -109,9 +117,12 @@ pub(super) struct Decided {
 }
 
 impl Decider {
-    pub(super) fn new(config: &DecideConfig, local: &[IpNet], hash_seed: u64) -> Self {
+    pub(super) fn new(all: &Config) -> Self {
+        let (config, hash_seed) = (&all.decide, all.hash_seed);
         Self {
             config: config.clone(),
+            policy: all.policy.0.clone(),
+            repeaters: Repeaters::new(config.max_decisions / UNPROVEN_SHARE, hash_seed),
             proven: Bounded::new("acted_on_sources", config.max_decisions, hash_seed),
             unproven: Bounded::new(
                 "acted_on_unproven_sources",
@@ -119,15 +130,16 @@ impl Decider {
                 hash_seed,
             ),
             spoofed: Bounded::new("spoofed_victims", MAX_SPOOFED, hash_seed),
-            locals: Locals::new(local, hash_seed),
+            locals: Locals::new(&all.local_networks, hash_seed),
             sequence: 0,
         }
     }
 
-    /// Takes new thresholds and local networks; tables keep their capacity.
-    pub(super) fn configure(&mut self, config: &DecideConfig, local: &[IpNet]) {
-        self.config = config.clone();
-        self.locals.configure(local);
+    /// Takes new thresholds, rows of the policy and local networks; tables keep their capacity.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.config = config.decide.clone();
+        self.policy.clone_from(&config.policy.0);
+        self.locals.configure(&config.local_networks);
     }
 
     /// Takes the addresses and networks of the host; `None` where they can't be read.
@@ -144,6 +156,7 @@ impl Decider {
         out.push(self.proven.usage());
         out.push(self.unproven.usage());
         out.push(self.spoofed.usage());
+        out.push(self.repeaters.usage());
         out.push(self.locals.usage());
     }
 
@@ -175,7 +188,7 @@ impl Decider {
     }
 
     /// Decides on the sources that a finding names, each with a decision or the reason for none. The
-    /// action is no stronger than the proof.
+    /// action is no stronger than the proof, nor than the row of the policy allows.
     pub(super) fn decide(
         &mut self,
         at_ns: u64,
@@ -184,48 +197,127 @@ impl Decider {
         ledger: &Ledger,
     ) -> Decided {
         let mut decided = Decided::default();
-        if let Some(reason) = self.withheld(incident, finding, ledger) {
-            let source = None;
-            decided.withheld.push(NotDecided { source, reason });
+        let held = self.withheld(incident, finding, ledger);
+        let is_told = held == Some(Withheld::ReportOnly) && self.is_worth(incident, finding);
+        if let Some(reason) = held.filter(|_| !is_told) {
+            decided.withheld.push(NotDecided {
+                source: None,
+                reason,
+                grounds: None,
+            });
             return decided;
         }
         if finding.is_collective() {
             match self.decide_network(at_ns, (incident, finding), ledger) {
                 Ok(made) => decided.decisions.push(made),
-                Err(reason) => decided.withheld.push(NotDecided {
+                Err((reason, grounds)) => decided.withheld.push(NotDecided {
                     source: finding.network().map(|whole| IpAddr::V6(whole.network())),
                     reason,
+                    grounds,
                 }),
             }
             return decided;
         }
         for source in &finding.sources {
-            let address = from_ip(*source);
-            let is_proven = ledger.is_real(&address);
-            let may_stop = is_proven && !ledger.is_peer(finding.first_ns, &address);
-            let action = if may_stop {
-                strongest(incident, finding)
-            } else {
-                Action::RateLimit
-            };
-            let may_act = if !is_proven && self.is_of_spoofed_flood(at_ns, finding) {
-                Err(Withheld::Spoofed)
-            } else {
-                self.may_act(at_ns, source, is_proven, action)
-            };
-            match may_act {
-                Ok(()) => {
-                    let target = (IpNet::from(*source), *source);
-                    let made = self.make(incident, finding, action, (target, is_proven));
-                    decided.decisions.push(made);
-                }
-                Err(reason) => decided.withheld.push(NotDecided {
+            match self.decide_source(at_ns, (incident, finding), *source, ledger) {
+                Ok(made) => decided.decisions.push(made),
+                Err((reason, grounds)) => decided.withheld.push(NotDecided {
                     source: Some(*source),
                     reason,
+                    grounds: Some(grounds),
                 }),
             }
         }
+        // What is only told is no matter of single sources, but for hosts of ours.
+        if held.is_some() && decided.decisions.is_empty() {
+            decided.withheld = vec![NotDecided {
+                source: None,
+                reason: Withheld::ReportOnly,
+                grounds: None,
+            }];
+        }
         decided
+    }
+
+    /// Decides on one source. A host of ours is never acted on without a person's word.
+    fn decide_source(
+        &mut self,
+        at_ns: u64,
+        (incident, finding): (&Incident, &Finding),
+        source: IpAddr,
+        ledger: &Ledger,
+    ) -> Result<Decision, (Withheld, Grounds)> {
+        let address = from_ip(source);
+        let standing = (
+            ledger.is_real(&address),
+            ledger.is_peer(finding.first_ns, &address),
+        );
+        let proof = Proof::of(incident.grades, finding, standing);
+        let local = self.locals.of(at_ns, &address);
+        let row = self.row_of((incident, finding), source, local.is_some());
+        let allowed = row.as_ref().and_then(|row| row.action);
+        let grounds = Grounds {
+            row: row.as_ref().map(|row| row.name.clone()),
+            proof,
+            needs: proof.needs(allowed),
+        };
+        let is_of_flood = !proof.is_real && self.is_of_spoofed_flood(at_ns, finding);
+        let acted = if is_special(source) {
+            Err(Withheld::SpecialAddress)
+        } else if let Some(by) = local.filter(|by| !self.may_propose(by, source, &proof)) {
+            Err(Withheld::Local(by))
+        } else if local.is_none() && finding.family.max_response() == MaxResponse::None {
+            Err(Withheld::ReportOnly)
+        } else if is_of_flood {
+            Err(Withheld::Spoofed)
+        } else {
+            row.zip(allowed).ok_or(Withheld::Policy)
+        };
+        let acted = acted.and_then(|(row, most)| {
+            // The person who approves stands for what a host of ours did; a stranger's proof is its own.
+            let action = if local.is_some() {
+                most
+            } else {
+                most.min(proof.strongest())
+            };
+            let ttl_s = self.may_act(at_ns, source, &proof, (action, &row))?;
+            Ok((row, action, ttl_s))
+        });
+        match acted {
+            Ok((row, action, ttl_s)) => {
+                let taken = Taken {
+                    action,
+                    target: source.into(),
+                    named: source,
+                    ttl_s,
+                    needs_approval: row.needs_approval || local.is_some(),
+                    grounds,
+                };
+                Ok(self.make(incident, finding, taken))
+            }
+            Err(reason) => Err((reason, grounds)),
+        }
+    }
+
+    fn row_of(
+        &self,
+        (incident, finding): (&Incident, &Finding),
+        source: IpAddr,
+        is_local: bool,
+    ) -> Option<PolicyRow> {
+        let asked = Asked {
+            finding,
+            severity: incident.severity,
+            grades: incident.grades,
+            source,
+            is_local,
+        };
+        row_for(&self.policy, &asked).cloned()
+    }
+
+    /// True for a host of ours, but for this one itself, that is proven to be the source.
+    fn may_propose(&self, by: &LocalBy, source: IpAddr, proof: &Proof) -> bool {
+        matches!(by, LocalBy::Network(_)) && proof.is_real && !self.locals.is_own(source)
     }
 
     /// Reason for no decision on any source: they are spoofed, the family is reported only, the service is
@@ -244,11 +336,17 @@ impl Decider {
             Some(Withheld::Spoofed)
         } else if finding.sources.is_empty() {
             Some(Withheld::NoSource)
-        } else if finding.score < self.config.min_score || incident.severity == Severity::Low {
+        } else if !self.is_worth(incident, finding) {
             Some(Withheld::NotProven)
         } else {
             None
         }
+    }
+
+    /// True for what names its sources and is more than worth a look.
+    fn is_worth(&self, incident: &Incident, finding: &Finding) -> bool {
+        let is_grave = finding.score >= self.config.min_score && incident.severity > Severity::Low;
+        is_grave && !finding.is_spoofed
     }
 
     /// Decides on a network whose addresses take turns: only with proof, where those that were named are
@@ -258,79 +356,96 @@ impl Decider {
         at_ns: u64,
         (incident, finding): (&Incident, &Finding),
         ledger: &Ledger,
-    ) -> Result<Decision, Withheld> {
+    ) -> Result<Decision, (Withheld, Option<Grounds>)> {
         let (Some(network), Some(named)) = (finding.network(), finding.sources.last()) else {
-            return Err(Withheld::NotProven);
+            return Err((Withheld::NotProven, None));
         };
         let (target, whole) = (IpNet::V6(network), IpAddr::V6(network.network()));
-        let are_real = finding
-            .sources
-            .iter()
-            .all(|source| ledger.is_real(&from_ip(*source)));
+        let mut sources = finding.sources.iter();
+        let are_real = sources.all(|source| ledger.is_real(&from_ip(*source)));
         let (n_known, has_peer) = ledger.within(finding.first_ns, &network);
         let has_others = has_peer || n_known > finding.n_sources.saturating_mul(2);
-        let action = strongest(incident, finding);
-        if action == Action::RateLimit || !are_real || has_others {
-            return Err(Withheld::NotProven);
+        let proof = Proof::of(incident.grades, finding, (are_real, has_others));
+        let row = self.row_of((incident, finding), whole, false);
+        let allowed = row.as_ref().and_then(|row| row.action);
+        let grounds = Grounds {
+            row: row.as_ref().map(|row| row.name.clone()),
+            proof,
+            needs: proof.needs(allowed),
+        };
+        let told = |reason| (reason, Some(grounds.clone()));
+        if proof.strongest() == Action::RateLimit {
+            return Err(told(Withheld::NotProven));
         }
         if let Some(by) = self.locals.within(at_ns, &target) {
-            return Err(Withheld::Local(by));
+            return Err(told(Withheld::Local(by)));
         }
-        self.may_act(at_ns, &whole, true, action)?;
-        Ok(self.make(incident, finding, action, ((target, *named), true)))
+        let (row, most) = row.zip(allowed).ok_or_else(|| told(Withheld::Policy))?;
+        let action = most.min(proof.strongest());
+        let ttl_s = self.may_act(at_ns, whole, &proof, (action, &row));
+        let ttl_s = ttl_s.map_err(told)?;
+        let taken = Taken {
+            action,
+            target,
+            named: *named,
+            ttl_s,
+            needs_approval: row.needs_approval,
+            grounds,
+        };
+        Ok(self.make(incident, finding, taken))
     }
 
-    /// Lets a source be acted on that is not yet, or not as strongly.
+    /// Lets a source be acted on that is not yet, or not as strongly: the lifetime of the entry, seconds.
     fn may_act(
         &mut self,
         at_ns: u64,
-        source: &IpAddr,
-        is_proven: bool,
-        action: Action,
-    ) -> Result<(), Withheld> {
-        let address = from_ip(*source);
-        let is_broadcast = matches!(source, IpAddr::V4(v4) if v4.is_broadcast());
-        let is_never = source.is_unspecified() || source.is_loopback() || source.is_multicast();
-        if is_broadcast || is_never {
-            return Err(Withheld::SpecialAddress);
-        }
-        if let Some(by) = self.locals.of(at_ns, &address) {
-            return Err(Withheld::Local(by));
-        }
-        let again_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS / 2);
-        let is_made =
-            |made: &Made| at_ns.saturating_sub(made.at_ns) < again_ns && made.action >= action;
+        source: IpAddr,
+        proof: &Proof,
+        (action, row): (Action, &PolicyRow),
+    ) -> Result<u32, Withheld> {
+        let address = from_ip(source);
+        let is_made = |made: &Made| made.holds(at_ns, 2) && made.action >= action;
         let before = [self.proven.get(&address), self.unproven.get(&address)];
         if before.into_iter().flatten().any(is_made) {
             return Err(Withheld::InForce);
         }
-        let table = if is_proven {
+        let ttl_s = row.ttl_s.unwrap_or(self.config.ttl_s);
+        // What may have been sent in somebody's name holds nobody for longer.
+        let ttl_s = match &row.escalation {
+            Some(by) if proof.is_real && action > Action::RateLimit => {
+                self.repeaters.ttl_s(at_ns, address, ttl_s, by)
+            }
+            _ => ttl_s,
+        };
+        let table = if proof.is_real {
             &mut self.proven
         } else {
             &mut self.unproven
         };
-        *table.get_or_insert_with(address, || Made { at_ns, action }) = Made { at_ns, action };
-        Ok(())
+        let made = Made {
+            at_ns,
+            action,
+            ttl_s,
+        };
+        *table.get_or_insert_with(address, || made) = made;
+        Ok(ttl_s)
     }
 
-    fn make(
-        &mut self,
-        incident: &Incident,
-        finding: &Finding,
-        action: Action,
-        ((target, source), is_proven): ((IpNet, IpAddr), bool),
-    ) -> Decision {
+    fn make(&mut self, incident: &Incident, finding: &Finding, taken: Taken) -> Decision {
         self.sequence = self.sequence.wrapping_add(1);
         let hash = mix(finding.first_ns, self.sequence, 1);
+        let why = reason(finding, taken.named);
         Decision {
             id: format!("d{:06}-{hash:016x}", self.sequence),
             incident_id: incident.id.clone(),
-            action,
-            target,
+            action: taken.action,
+            target: taken.target,
             scope: service_of(finding),
-            ttl_s: self.config.ttl_s,
-            reason: format!("{}: {}", finding.family.label(), reason(finding, source)),
-            is_proven,
+            ttl_s: taken.ttl_s,
+            reason: format!("{}: {why}", finding.family.label()),
+            is_proven: taken.grounds.proof.is_real,
+            needs_approval: taken.needs_approval,
+            grounds: taken.grounds,
         }
     }
 
@@ -339,33 +454,25 @@ impl Decider {
         for table in [&mut self.proven, &mut self.unproven] {
             table.retain(|address, _| !network.contains(&to_ip(address)));
         }
+        self.repeaters
+            .retain(|address| !network.contains(&to_ip(address)));
     }
 
     pub(super) fn forget(&mut self, at_ns: u64) {
-        let ttl_ns = u64::from(self.config.ttl_s).saturating_mul(SECOND_NS);
         for table in [&mut self.proven, &mut self.unproven] {
-            table.retain(|_, made| at_ns.saturating_sub(made.at_ns) < ttl_ns);
+            table.retain(|_, made| made.holds(at_ns, 1));
         }
+        self.repeaters.forget(at_ns);
         self.spoofed
             .retain(|_, seen| at_ns.saturating_sub(seen.0) < SPOOFED_NS);
         self.locals.forget(at_ns);
     }
 }
 
-/// The strongest action that the evidence carries against a source that is proven real. A shape is what
-/// busy clients show, too, and what takes no connection may have been sent in its name. Two kinds of
-/// proof that don't hang on each other, an outcome and a content, carry a drop.
-fn strongest(incident: &Incident, finding: &Finding) -> Action {
-    let takes_connections =
-        finding.family.max_response() == MaxResponse::Drop && finding.protocol == protocol::TCP;
-    if !takes_connections || !finding.grades.is_proof() {
-        return Action::RateLimit;
-    }
-    if incident.grades.has(Grades::OUTCOME.with(Grades::CONTENT)) {
-        Action::Drop
-    } else {
-        Action::Quarantine
-    }
+/// True for addresses that are no host's.
+fn is_special(source: IpAddr) -> bool {
+    let is_broadcast = matches!(source, IpAddr::V4(v4) if v4.is_broadcast());
+    is_broadcast || source.is_unspecified() || source.is_loopback() || source.is_multicast()
 }
 
 /// True where the service that a finding is about answers nobody: whoever tries it again and again does
@@ -401,21 +508,20 @@ fn service_of(finding: &Finding) -> Scope {
 mod tests {
     use super::super::incident::Case;
     use super::*;
-    use crate::decide::Confidence;
-    use crate::detect::Evidence;
+    use crate::decide::{Confidence, Need, Preset};
+    use crate::detect::{Evidence, Grades};
     use crate::tests::{T0, ip};
 
     #[test]
     fn a_source_that_was_released_is_acted_on_at_once() {
-        let mut decider = Decider::new(&DecideConfig::default(), &[], 0);
+        let mut decider = Decider::new(&Config::default());
         let (one, other) = (
             [0, 0, u32::MAX.to_be() << 16, 1],
             [0, 0, u32::MAX.to_be() << 16, 2],
         );
         let acts = |decider: &mut Decider, address| {
-            let source = to_ip(&address);
-            let acted = decider.may_act(1_000 * SECOND_NS, &source, true, Action::Drop);
-            acted.is_ok()
+            let at_ns = 1_000 * SECOND_NS;
+            may_act(decider, at_ns, to_ip(&address), true, Action::Drop).is_ok()
         };
         assert!(acts(&mut decider, one) && acts(&mut decider, other));
         assert!(!acts(&mut decider, one));
@@ -436,7 +542,7 @@ mod tests {
             n_sources: 1,
             destinations: vec![to_ip(&ip(9))],
             n_destinations: 1,
-            ports: vec![80],
+            ports: vec![22],
             n_ports: 1,
             protocol: protocol::TCP,
             features: vec![Evidence {
@@ -455,7 +561,7 @@ mod tests {
     /// The action that a finding of a shape and of `grades` leads to.
     fn decided(ledger: &Ledger, family: Family, grades: Grades) -> Option<(Action, Scope)> {
         let (finding, case) = found(family, grades);
-        let mut decider = Decider::new(&DecideConfig::default(), &[], 0);
+        let mut decider = Decider::new(&Config::default());
         let decided = decider.decide(T0, case.incident(), &finding, ledger);
         let made = decided.decisions.first();
         assert_ne!(made.is_some(), !decided.withheld.is_empty());
@@ -468,7 +574,7 @@ mod tests {
         let source = to_ip(&ip(1));
         let why = |family, grades, change: &dyn Fn(&mut Finding, &mut Decider)| {
             let (mut finding, case) = found(family, grades);
-            let mut decider = Decider::new(&DecideConfig::default(), &[], 0);
+            let mut decider = Decider::new(&Config::default());
             change(&mut finding, &mut decider);
             let decided = decider.decide(T0, case.incident(), &finding, &Ledger::new(0));
             let withheld: Vec<_> = decided
@@ -500,14 +606,14 @@ mod tests {
         assert_eq!(down, all(Withheld::ServiceDown));
         let network: IpNet = IpNet::from(source);
         let local = why(flood, proof, &|_, decider| {
-            decider.configure(&DecideConfig::default(), &[network]);
+            decider.configure(&owning(network));
         });
         let by = LocalBy::Network(network);
         assert_eq!(local, one(Withheld::Local(by)));
         let unknown = why(flood, proof, &|_, decider| decider.set_host(None));
         assert_eq!(unknown, one(Withheld::Local(LocalBy::Unknown)));
         let again = why(flood, proof, &|_, decider| {
-            assert_eq!(decider.may_act(T0, &source, true, Action::Drop), Ok(()));
+            assert!(may_act(decider, T0, source, true, Action::Drop).is_ok());
         });
         assert_eq!(again, one(Withheld::InForce));
         let nobodys = "255.255.255.255".parse().unwrap();
@@ -520,7 +626,7 @@ mod tests {
         let proof = Grades::SHAPE.with(Grades::OUTCOME);
         let service = Scope {
             protocol: protocol::TCP,
-            local_port: 80,
+            local_port: 22,
         };
         let limited = Some((Action::RateLimit, service));
         let flood = Family::SynFlood;
@@ -548,23 +654,110 @@ mod tests {
 
     #[test]
     fn a_stronger_proof_leads_to_a_stronger_action_at_once() {
-        let mut decider = Decider::new(&DecideConfig::default(), &[], 0);
+        let mut decider = Decider::new(&Config::default());
         let source = to_ip(&ip(1));
+        let mut acts =
+            |at_ns, action| may_act(&mut decider, at_ns, source, false, action).map(|_| ());
+        assert_eq!(acts(T0, Action::RateLimit), Ok(()));
+        assert_eq!(acts(T0 + 1, Action::RateLimit), Err(Withheld::InForce));
+        assert_eq!(acts(T0 + 2, Action::Drop), Ok(()));
+        assert_eq!(acts(T0 + 3, Action::RateLimit), Err(Withheld::InForce));
+    }
+
+    fn owning(network: IpNet) -> Config {
+        Config {
+            local_networks: vec![network],
+            ..Config::default()
+        }
+    }
+
+    /// Asks for an action by the last row of the default.
+    fn may_act(
+        decider: &mut Decider,
+        at_ns: u64,
+        source: IpAddr,
+        is_real: bool,
+        action: Action,
+    ) -> Result<u32, Withheld> {
+        let (finding, case) = found(Family::BruteForce, Grades::SHAPE);
+        let proof = Proof::of(case.incident().grades, &finding, (is_real, false));
+        let row = decider.policy.last().cloned().unwrap();
+        decider.may_act(at_ns, source, &proof, (action, &row))
+    }
+
+    #[test]
+    fn a_host_of_ours_is_proposed_to_a_person_and_never_acted_on_by_itself() {
+        let proof = Grades::SHAPE.with(Grades::OUTCOME);
+        let source = to_ip(&ip(1));
+        let real = Ledger::knowing(&[ip(1)], T0, false);
+        for family in [Family::BruteForce, Family::PortScan, Family::Beacon] {
+            let (finding, case) = found(family, proof);
+            let mut decider = Decider::new(&owning(source.into()));
+            let decided = decider.decide(T0, case.incident(), &finding, &real);
+            let [made] = decided.decisions.as_slice() else {
+                panic!("{family:?}: {decided:?}");
+            };
+            assert!(made.needs_approval, "{family:?}");
+            assert_eq!(made.action, Action::Quarantine);
+            assert_eq!(made.grounds.row.as_deref(), Some("own_hosts"));
+            // Whoever may have been forged is not even proposed, nor is this host itself.
+            let stranger = decider.decide(T0, case.incident(), &finding, &Ledger::new(0));
+            assert!(stranger.decisions.is_empty());
+            let mut decider = Decider::new(&Config::default());
+            decider.set_host(Some(&HostNetworks {
+                own: [IpNet::from(source)].into(),
+                ..HostNetworks::default()
+            }));
+            let own = decider.decide(T0, case.incident(), &finding, &real);
+            assert!(own.decisions.is_empty(), "{family:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_holds_an_action_back_and_never_lets_more_than_the_proof() {
+        let twice = Grades::SHAPE.with(Grades::OUTCOME).with(Grades::CONTENT);
+        let real = Ledger::knowing(&[ip(1)], T0, false);
+        let act = |policy: Vec<PolicyRow>, ledger: &Ledger, port: u16| {
+            let (mut finding, case) = found(Family::BruteForce, twice);
+            finding.ports = vec![port];
+            let mut config = Config::default();
+            config.policy.0 = policy;
+            let mut decider = Decider::new(&config);
+            let mut decided = decider.decide(T0, case.incident(), &finding, ledger);
+            match (decided.decisions.pop(), decided.withheld.pop()) {
+                (Some(made), None) => Ok((made.action, made.ttl_s, made.grounds.needs)),
+                (None, Some(not)) => Err((not.reason, not.grounds.and_then(|g| g.row))),
+                other => panic!("{other:?}"),
+            }
+        };
+        let cautious = || Preset::Cautious.rows();
         assert_eq!(
-            decider.may_act(T0, &source, false, Action::RateLimit),
-            Ok(())
+            act(cautious(), &real, 22),
+            Ok((Action::Drop, 300, Vec::new()))
         );
-        assert_eq!(
-            decider.may_act(T0 + 1, &source, false, Action::RateLimit),
-            Err(Withheld::InForce)
-        );
-        assert_eq!(
-            decider.may_act(T0 + 2, &source, false, Action::Drop),
-            Ok(())
-        );
-        assert_eq!(
-            decider.may_act(T0 + 3, &source, false, Action::RateLimit),
-            Err(Withheld::InForce)
-        );
+        let held = Ok((Action::RateLimit, 300, vec![Need::Policy]));
+        assert_eq!(act(cautious(), &real, 443), held);
+        let (action, _, needs) = act(cautious(), &Ledger::new(0), 22).unwrap();
+        assert_eq!((action, needs), (Action::RateLimit, vec![Need::TwoWay]));
+        let observed = act(Preset::Observe.rows(), &real, 22);
+        assert_eq!(observed, Err((Withheld::Policy, Some("observe".into()))));
+        assert_eq!(act(Vec::new(), &real, 22), Err((Withheld::Policy, None)));
+        let (.., ttl_s, _) = act(Preset::Edge.rows(), &real, 22).unwrap();
+        assert_eq!(ttl_s, 1_800);
+    }
+
+    #[test]
+    fn what_may_be_forged_holds_nobody_for_longer() {
+        let mut decider = Decider::new(&Config::default());
+        let (real, forged) = (to_ip(&ip(1)), to_ip(&ip(2)));
+        let mut ttl_s = |at_s: u64, source, is_real, action| {
+            may_act(&mut decider, T0 + at_s * SECOND_NS, source, is_real, action)
+        };
+        assert_eq!(ttl_s(0, real, true, Action::Quarantine), Ok(300));
+        assert_eq!(ttl_s(301, real, true, Action::Quarantine), Ok(600));
+        assert_eq!(ttl_s(1_000, real, true, Action::Quarantine), Ok(1_200));
+        for at_s in [0, 400, 800] {
+            assert_eq!(ttl_s(at_s, forged, false, Action::RateLimit), Ok(300));
+        }
     }
 }

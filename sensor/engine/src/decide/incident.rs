@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::confidence::Confidence;
+use super::proof::Grounds;
 use super::withheld::{NotDecided, Withheld};
 use crate::address::Mac;
 use crate::detect::{
@@ -71,6 +72,9 @@ pub struct Incident {
     pub not_decided: Vec<NotDecided>,
 }
 
+/// Reason for no decision, with its grounds.
+type Said = (Withheld, Option<Grounds>);
+
 /// An open incident.
 #[derive(Debug)]
 pub(super) struct Case {
@@ -79,7 +83,7 @@ pub(super) struct Case {
     destinations: BTreeSet<IpAddr>,
     ports: BTreeSet<u16>,
     /// Latest outcome by source: the reason for no decision, or `None` where there was one.
-    decided: BTreeMap<Option<IpAddr>, Option<Withheld>>,
+    decided: BTreeMap<Option<IpAddr>, Option<Said>>,
     finding_ns: u64,
     published_ns: Option<u64>,
     has_changed: bool,
@@ -227,10 +231,13 @@ impl Case {
         n_listed: usize,
     ) {
         let made = made.map(|source| (Some(source), None));
-        let withheld = withheld.iter().map(|one| (one.source, Some(one.reason)));
+        let withheld = withheld
+            .iter()
+            .map(|one| (one.source, Some((one.reason, one.grounds.clone()))));
         for (source, outcome) in made.chain(withheld) {
             let before = self.decided.get(&source);
-            let is_news = outcome != Some(Withheld::InForce) || before != Some(&None);
+            let is_in_force = matches!(outcome, Some((Withheld::InForce, _)));
+            let is_news = !is_in_force || before != Some(&None);
             let has_room = self.decided.len() < n_listed || before.is_some();
             if is_news && has_room {
                 self.decided.insert(source, outcome);
@@ -241,8 +248,12 @@ impl Case {
         let told = self.decided.iter();
         let told = told.filter(|(source, _)| source.is_some() || !has_any);
         let told = told.filter_map(|(source, outcome)| {
-            let (source, reason) = (*source, (*outcome)?);
-            Some(NotDecided { source, reason })
+            let (reason, grounds) = outcome.clone()?;
+            Some(NotDecided {
+                source: *source,
+                reason,
+                grounds,
+            })
         });
         self.incident.not_decided = told.collect();
     }

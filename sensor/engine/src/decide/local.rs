@@ -158,6 +158,14 @@ impl Locals {
         (!self.knows_all_seen(at_ns)).then_some(LocalBy::Unknown)
     }
 
+    /// True for an address of the host itself.
+    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+        match &self.host {
+            Host::Known(host) => host.own.iter().any(|own| own.contains(&address)),
+            Host::Absent | Host::Unknown => false,
+        }
+    }
+
     /// Tells why a network may hold local addresses; `None`: it holds none.
     pub(super) fn within(&self, at_ns: u64, network: &IpNet) -> Option<LocalBy> {
         let overlaps = |own: &&IpNet| own.contains(network) || network.contains(*own);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::local::LocalBy;
+use super::proof::Grounds;
 
 /// Reason why nothing was decided on a source, or on an incident as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,11 +24,15 @@ pub enum Withheld {
     NotProven,
     /// A decision as strong was made a short while ago, for another incident.
     InForce,
+    /// No row of the policy allows anything.
+    Policy,
 }
 
 /// A reason, with the source that it holds for; without one it holds for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotDecided {
     pub source: Option<IpAddr>,
     pub reason: Withheld,
+    /// Row and proof, where one source was looked at.
+    pub grounds: Option<Grounds>,
 }

@@ -116,6 +116,7 @@ fn nothing_decided_is_explained() {
             outcome: OutcomeWord::Withheld,
             rule: Some(*rule),
             reason: reason.map(str::to_owned),
+            grounds: crate::grounds::Grounds::default(),
         });
         Incident {
             response: response.collect(),

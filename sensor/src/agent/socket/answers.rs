@@ -105,6 +105,9 @@ impl Answers {
             Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,
             Request::BlockFlush => self.order(Order::BlockFlush, uid).await,
             Request::Undo { id } => self.order(Order::Undo(id), uid).await,
+            Request::Proposals => self.order(Order::Proposals, uid).await,
+            Request::Approve { id } => self.judge(id.as_str(), true, uid).await,
+            Request::Reject { id } => self.judge(id.as_str(), false, uid).await,
             Request::AllowAdd { network, force } => {
                 let order = Order::AllowAdd { network, force };
                 self.order(order, uid).await
@@ -113,6 +116,13 @@ impl Answers {
             Request::AllowAcceptLoss => self.order(Order::AllowAcceptLoss, uid).await,
             Request::AllowList => self.order(Order::AllowList, uid).await,
         }
+    }
+
+    /// Approves or refuses what waits for a person. What names no incident is a decision's identifier.
+    async fn judge(&self, id: &str, is_approved: bool, uid: u32) -> Result<Answer, Refusal> {
+        let incident = self.recent.account(id).ok();
+        let id = incident.map_or_else(|| id.to_owned(), |account| account.id().to_owned());
+        self.order(Order::Judge { id, is_approved }, uid).await
     }
 
     fn account(&self, id: &str) -> Result<Account, Refusal> {

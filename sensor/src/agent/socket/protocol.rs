@@ -10,7 +10,7 @@ use std::fmt;
 
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done, Exception,
-    Explanation, Flows, LossAccepted, Status, Top,
+    Explanation, Flows, Judged, LossAccepted, Proposals, Status, Top,
 };
 use sensor_record::{Feedback, Incident, Name, Reason, Said, json};
 use serde::de::DeserializeOwned;
@@ -65,6 +65,16 @@ pub enum Request {
     Undo {
         id: Name,
     },
+    /// Decisions that wait for a person.
+    Proposals,
+    /// Carries out what waits: of an incident, or by a decision's identifier.
+    Approve {
+        id: Name,
+    },
+    /// Refuses what waits.
+    Reject {
+        id: Name,
+    },
     AllowAdd {
         network: Network,
         /// Also where it is very wide, or ends blocks.
@@ -96,6 +106,7 @@ impl Request {
             | Self::Incidents(_)
             | Self::Explain { .. }
             | Self::BlockList(_)
+            | Self::Proposals
             | Self::AllowList => true,
             Self::Feedback { .. }
             | Self::Mute { .. }
@@ -104,6 +115,8 @@ impl Request {
             | Self::BlockDel(_)
             | Self::BlockFlush
             | Self::Undo { .. }
+            | Self::Approve { .. }
+            | Self::Reject { .. }
             | Self::AllowAdd { .. }
             | Self::AllowDel { .. }
             | Self::AllowAcceptLoss => false,
@@ -142,6 +155,8 @@ pub enum Answer {
     AllowAdded(AllowAdded),
     AllowListed(AllowListed),
     LossAccepted(LossAccepted),
+    Judged(Judged),
+    Proposals(Proposals),
     Done(Done),
 }
 

@@ -168,6 +168,7 @@ fn request(address: u32, length: u8) -> Result<Request> {
         origin: Origin::Config,
         reason: Arc::from("benchmark"),
         is_proven: true,
+        grounds: None,
     })
 }
 

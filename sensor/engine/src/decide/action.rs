@@ -1,0 +1,22 @@
+//! Actions on the packets of a source.
+
+/// Action on a source's packets, from the weakest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Flows that go both ways pass, and the rest up to a rate.
+    RateLimit,
+    /// Flows that go both ways pass, and nothing new.
+    Quarantine,
+    /// Nothing passes.
+    Drop,
+}
+
+impl Action {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Quarantine => "quarantine",
+            Self::RateLimit => "rate_limit",
+        }
+    }
+}
