@@ -1,0 +1,366 @@
+//! Sinks at real receivers, and over the death of the sensor.
+
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sensor_tests::{Network, Running, binary, needs_program, needs_root, run, wait_until};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const SCAN: &str = "nmap -n -Pn -sS --max-retries 0 -p 1-1000 10.99.2.1";
+
+/// A folder of a test, removed with the value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sensor-sinks-{}-{n}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.0.join(name), text).unwrap();
+        self.path(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.join(name)).unwrap_or_default()
+    }
+
+    /// Configuration with a sink, its files here.
+    fn config(&self, sink: &str) -> String {
+        let text = format!(
+            "[respond]\nstate_folder = \"{0}/state\"\naudit_log = \"{0}/audit.jsonl\"\n\n[[sink]]\nname = \"soc\"\n{sink}",
+            self.0.display()
+        );
+        self.write("sensor.toml", &text)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _left = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server that ends with the value.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+fn start(line: &str) -> Server {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap());
+    let quiet = command
+        .args(words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Server(quiet.stdin(Stdio::null()).spawn().unwrap())
+}
+
+fn shell(folder: &Path, line: &str) {
+    run(Command::new("sh").current_dir(folder).args(["-c", line])).unwrap();
+}
+
+/// `sensor sinks`, with its output.
+fn sinks(config: &str, arguments: &str) -> (Output, String) {
+    let mut command = Command::new(binary().unwrap());
+    let command = command
+        .args(["sinks", "--config", config])
+        .args(arguments.split_whitespace());
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output, told)
+}
+
+/// A certificate for localhost and its authority.
+fn certificates(folder: &Path) {
+    needs_program("openssl");
+    fs::write(folder.join("ext"), "subjectAltName=DNS:localhost\n").unwrap();
+    shell(
+        folder,
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 2 && \
+         openssl req -newkey rsa:2048 -nodes -keyout key.pem -out csr.pem -subj /CN=localhost && \
+         openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out cert.pem",
+    );
+}
+
+/// rsyslog with TLS, TCP and UDP; its own complaints are in `own`.
+struct Rsyslog {
+    folder: Folder,
+    udp: u16,
+    _server: Server,
+}
+
+impl Rsyslog {
+    fn start() -> Self {
+        needs_program("rsyslogd");
+        let folder = Folder::new();
+        certificates(&folder.0);
+        let udp = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let here = folder.0.display();
+        let text = format!(
+            r#"global(workDirectory="{here}" defaultNetstreamDriver="gtls"
+                defaultNetstreamDriverCAFile="{here}/ca.pem"
+                defaultNetstreamDriverCertFile="{here}/cert.pem"
+                defaultNetstreamDriverKeyFile="{here}/key.pem")
+            module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
+            module(load="imptcp")
+            module(load="imudp")
+            input(type="imtcp" port="0" address="127.0.0.1" listenPortFileName="{here}/tls.port")
+            input(type="imptcp" port="0" address="127.0.0.1" listenPortFileName="{here}/tcp.port")
+            input(type="imudp" port="{udp}" address="127.0.0.1")
+            template(name="line" type="string"
+                string="%app-name%\t%msgid%\t%syslogfacility%.%syslogseverity%\t%structured-data%\t%msg%\n")
+            if $programname == "rsyslogd" then {{ action(type="omfile" file="{here}/own") stop }}
+            action(type="omfile" file="{here}/out" template="line")
+            "#
+        );
+        let config = folder.write("rsyslog.conf", &text);
+        let server = start(&format!("rsyslogd -n -f {config} -i {here}/pid"));
+        let ports = ["tls.port", "tcp.port"];
+        let is_up = || ports.iter().all(|name| !folder.read(name).is_empty());
+        wait_until(LIMIT, || is_up().then_some(())).expect("ports of rsyslog");
+        Self {
+            folder,
+            udp,
+            _server: server,
+        }
+    }
+
+    /// Sends a test by a transport in a format; the lines that it becomes.
+    fn lines(&self, transport: &str, format: &str) -> Vec<Vec<String>> {
+        let n_before = self.folder.read("out").lines().count();
+        let port = match transport {
+            "udp" => self.udp.to_string(),
+            other => self.folder.read(&format!("{other}.port")).trim().to_owned(),
+        };
+        let ca = match transport {
+            "tls" => format!("ca_file = \"{}\"\n", self.folder.path("ca.pem")),
+            _ => String::new(),
+        };
+        let config = self.folder.config(&format!(
+            "kind = \"syslog\"\naddress = \"localhost:{port}\"\ntransport = \"{transport}\"\n\
+             format = \"{format}\"\n{ca}"
+        ));
+        let (output, told) = sinks(&config, "test soc");
+        assert!(output.status.success(), "{transport} {format}: {output:?}");
+        assert_eq!(told.matches("accepted").count(), 2, "{told}");
+        let text = wait_until(LIMIT, || {
+            let text = self.folder.read("out");
+            (text.lines().count() >= n_before + 2).then_some(text)
+        });
+        let text = text.unwrap_or_else(|| panic!("no lines: {}", self.folder.read("own")));
+        let split = |line: &str| line.split('\t').map(str::to_owned).collect();
+        text.lines().skip(n_before).map(split).collect()
+    }
+}
+
+#[test]
+fn rsyslog_reads_every_transport_and_format() {
+    let rsyslog = Rsyslog::start();
+    for transport in ["tls", "tcp", "udp"] {
+        let lines = rsyslog.lines(transport, "text");
+        for (line, state) in lines.iter().zip(["opened", "closed"]) {
+            assert_eq!(line[..3], ["sensor", "incident", "16.4"]);
+            let data = &line[3];
+            assert!(
+                data.starts_with("[sensor@32473 ") && data.ends_with(']'),
+                "{data}"
+            );
+            assert!(data.contains(&format!("state=\"{state}\"")), "{data}");
+            assert!(line[4].ends_with("nothing happened"), "{line:?}");
+        }
+    }
+    for (format, begin) in [
+        ("cef", "CEF:0|sensor|sensor|"),
+        ("leef", "LEEF:2.0|sensor|sensor|"),
+        ("json", "{"),
+        ("eve", "{"),
+    ] {
+        for line in rsyslog.lines("tls", format) {
+            assert_eq!(line[3], "-");
+            assert!(line[4].trim_start().starts_with(begin), "{line:?}");
+        }
+    }
+    // Connections without a proper end would be complained of.
+    let own = rsyslog.folder.read("own");
+    assert!(!own.contains("error") && !own.contains("TLS"), "{own}");
+}
+
+fn ask(network: &Network, path: &str) -> String {
+    let get = format!("curl -sS -m 5 http://127.0.0.1:{path}");
+    let output = network.run("server", &get);
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+#[test]
+fn an_alert_fires_in_alertmanager_and_is_resolved() {
+    needs_root();
+    let network = Network::new().unwrap();
+    let folder = Folder::new();
+    let alertmanager = folder.write(
+        "am.yml",
+        "route:\n  receiver: nobody\nreceivers:\n- name: nobody\n",
+    );
+    let line = format!(
+        "prometheus-alertmanager --config.file={alertmanager} --storage.path={} \
+         --web.listen-address=127.0.0.1:9093 --cluster.listen-address=",
+        folder.path("data")
+    );
+    let _server = network.start("server", &line).unwrap();
+    let config = folder.config("kind = \"alertmanager\"\nurl = \"http://127.0.0.1:9093\"\n");
+    let mut sensor = Running::start_plainly(&network, &format!("--config {config}")).unwrap();
+    network.run("attacker", SCAN).unwrap();
+    let active = || -> Vec<Value> {
+        let text = ask(&network, "9093/api/v2/alerts?active=true");
+        serde_json::from_str(&text).unwrap_or_default()
+    };
+    let alert = wait_until(LIMIT, || active().into_iter().next());
+    let alert = alert.unwrap_or_else(|| panic!("no alert: {}", sensor.log()));
+    assert_eq!(alert["labels"]["alertname"], "SensorIncident");
+    assert_eq!(alert["labels"]["family"], "port_scan");
+    assert!(
+        alert["annotations"]["description"]
+            .as_str()
+            .unwrap()
+            .contains("10.99.2.2")
+    );
+    sensor.stop().unwrap();
+    assert!(
+        wait_until(LIMIT, || active().is_empty().then_some(())).is_some(),
+        "{:?}",
+        active()
+    );
+}
+
+/// States of incidents that were put out, in their order.
+fn told(lines: &[Value]) -> Vec<String> {
+    let part = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    let line = |line: &Value| {
+        format!(
+            "{} {}",
+            part(line, "incident.id"),
+            part(line, "incident.state")
+        )
+    };
+    lines.iter().map(line).collect()
+}
+
+#[test]
+fn a_kill_loses_no_incident_that_waits_for_its_sink() {
+    needs_root();
+    let network = Network::new().unwrap();
+    let folder = Folder::new();
+    let path = folder.path("there/incidents.jsonl");
+    let config = folder.config(&format!("kind = \"file\"\npath = \"{path}\"\n"));
+    let mut sensor = Running::start_plainly(&network, &format!("--config {config}")).unwrap();
+    network.run("attacker", SCAN).unwrap();
+    let opened = sensor.wait_for(LIMIT, |line| line["incident.state"] == "opened");
+    opened.unwrap_or_else(|| panic!("no incident: {}", sensor.log()));
+    let state = || -> Value {
+        let output = sensor.ask("status --json").unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    let is_waiting = || {
+        let sink = state()["sinks"]["soc"].clone();
+        let n_told = sensor.lines(|line| line["kind"] == "incident").len() as u64;
+        let is_failing = sink["error"].as_str().is_some();
+        (is_failing && sink["waiting"].as_u64() == Some(n_told)).then_some(())
+    };
+    wait_until(LIMIT, is_waiting).unwrap_or_else(|| panic!("{:#}", state()["sinks"]));
+    let health = state()["health"].clone();
+    let parts = health.as_array().unwrap().iter();
+    let of_sink: Vec<&Value> = parts.filter(|part| part["check"] == "sink").collect();
+    assert_eq!(of_sink[0]["state"], "degraded", "{of_sink:?}");
+    let metrics = ask(&network, "9469/metrics");
+    for line in [
+        "sensor_sink_up{sink=\"soc\",kind=\"file\"} 0",
+        "sensor_sink_sent_records_total{sink=\"soc\",kind=\"file\"} 0",
+        "sensor_sink_dropped_records_total{sink=\"soc\",kind=\"file\",reason=\"full\"} 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}\n{metrics}"
+        );
+    }
+    sensor.kill().unwrap();
+    let before = told(&sensor.lines(|line| line["kind"] == "incident"));
+
+    fs::create_dir(folder.0.join("there")).unwrap();
+    let mut sensor = Running::start_plainly(&network, &format!("--config {config}")).unwrap();
+    let delivered = || -> Vec<String> {
+        let text = folder.read("there/incidents.jsonl");
+        let lines: Vec<Value> = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        told(&lines)
+    };
+    let n = before.len();
+    let is_there = || (delivered().len() >= n).then_some(());
+    assert!(
+        wait_until(LIMIT, is_there).is_some(),
+        "{before:?}: {:?}",
+        delivered()
+    );
+    assert_eq!(delivered()[..n], before[..]);
+    sensor.stop().unwrap();
+}
+
+#[test]
+fn kinds_are_listed_and_a_test_says_what_is_wrong() {
+    let folder = Folder::new();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let config = folder.config(&format!(
+        "kind = \"webhook\"\nurl = \"http://{closed}/hook?key=hidden\"\n"
+    ));
+    let (output, told) = sinks(&config, "kinds");
+    assert!(
+        output.status.success() && told.contains("pagerduty") && told.contains("syslog"),
+        "{told}"
+    );
+    let (output, told) = sinks(&config, "test soc");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told.contains("later") && told.contains("refused") && !told.contains("hidden"),
+        "{told}"
+    );
+    let (output, _) = sinks(&config, "test nobody");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(1) && told.contains("configured: soc"),
+        "{told}"
+    );
+    let (output, told) = sinks(&config, "list --json --socket /nonexistent/socket");
+    assert!(
+        output.status.success() && told.contains("\"name\":\"soc\""),
+        "{output:?}"
+    );
+}
