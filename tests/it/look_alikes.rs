@@ -326,3 +326,34 @@ fn ipsec_tunnels_raise_nothing() {
     }
     is_silent("esp", frames);
 }
+
+/// Connections that are opened and kept, each with a piece of a request so often.
+fn kept(n: u64, n_pieces: u64) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for i in 0..n {
+        let (client, server) = ((HOME, port(i)), (SERVER, 8_080));
+        let at_us = START_US + i * 10 * MS;
+        frames.push((at_us, tcp(client, server, SYN, 20, 0)));
+        frames.push((at_us + MS, tcp(server, client, SYN_ACK, 20, 0)));
+        frames.push((at_us + 2 * MS, tcp(client, server, ACK, 0, 0)));
+        for piece in 0..n_pieces {
+            let at_us = at_us + (1 + piece * 5) * S;
+            frames.push((at_us, tcp(client, server, PSH_ACK, 0, 20)));
+            frames.push((at_us + MS, tcp(server, client, ACK, 0, 0)));
+        }
+    }
+    frames
+}
+
+#[test]
+fn a_pool_of_idle_connections_raises_nothing_and_requests_without_an_end_do() {
+    // Opened at the start of a program, before there is anything to ask.
+    is_silent("pool", kept(400, 0));
+    // Asked once each, of a server that hangs.
+    is_silent("hung", kept(400, 1));
+    let found = loud("unended", kept(40, 4));
+    assert!(
+        found.iter().any(|line| line.contains("slow_http")),
+        "{found:#?}"
+    );
+}

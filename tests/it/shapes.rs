@@ -137,11 +137,49 @@ fn http_flood_and_slow_http_are_found_and_browsers_are_not() {
             })
             .collect()
     };
-    finds("sessions", sessions(100, 150, true), &["http_flood"]);
+    finds("sessions", sessions(10, 1_500, true), &["http_flood"]);
+    // Eight at any time, of a server that takes 600 ms for each.
+    let waiting: Vec<Frame> = (0..200u64)
+        .flat_map(|i| {
+            let [begin_us, end_us] = [i * 75 * MS, i * 75 * MS + 600 * MS];
+            let frames = session(START_US, (CLIENT, port(i)), (SERVER, 80), true);
+            let at = |(n, (at_us, frame)): (usize, Frame)| {
+                let from_us = if n < 5 { begin_us } else { end_us };
+                (at_us + from_us, frame)
+            };
+            frames
+                .into_iter()
+                .enumerate()
+                .map(at)
+                .collect::<Vec<Frame>>()
+        })
+        .collect();
+    finds("at-once", waiting, &["http_flood"]);
+    // One after the other, each as soon as the one before was answered: a loop of a script.
+    finds("loop", sessions(100, 150, true), &[]);
     finds("kept", sessions(100, 40, false), &["slow_http"]);
     // Twice a second, as an application polls; six at once, as a browser keeps.
     finds("polls", sessions(500, 100, true), &[]);
     finds("browser", sessions(10, 6, false), &[]);
+}
+
+#[test]
+fn connections_that_end_in_silence_are_not_open_for_ever() {
+    // Each is used for two minutes, the period after which what lasts is exported, and then dropped.
+    let mut frames = Vec::new();
+    for i in 0..40u64 {
+        let at_us = START_US + i * 150 * S;
+        let (client, server) = ((CLIENT, port(i)), (SERVER, 8_080));
+        frames.extend(session(at_us, client, server, false));
+        for part in 1..12 {
+            let at_us = at_us + part * 10 * S;
+            frames.push((at_us, tcp(client, server, PSH_ACK, 0, 10)));
+            frames.push((at_us + MS, tcp(server, client, PSH_ACK, 0, 10)));
+        }
+    }
+    // A timer it may be, but at no time two connections.
+    let found = families_of("dropped", frames);
+    assert!(!found.contains(&"slow_http".to_owned()), "{found:?}");
 }
 
 #[test]

@@ -622,11 +622,16 @@ impl Downstream<'_> {
                     self.pass_on(at_ns);
                 }
             }
+            FlowEvent::Over(summary) => {
+                self.pass_on(at_ns);
+                self.detectors.take_over(summary);
+            }
             FlowEvent::End(summary) => {
                 self.pass_on(at_ns);
                 let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
                 self.ledger.take_end(summary, source, host);
-                self.detectors.take_end(summary);
+                let is_http = self.facts.is_http(summary);
+                self.detectors.take_end(summary, is_http);
                 note_logins(self.detectors, self.ledger, summary.last_ns);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
                 if !self.omit_flows {

@@ -42,6 +42,8 @@ pub use self::totals::{Delta, Totals};
 pub enum FlowEvent<'a> {
     Update(&'a FlowUpdate),
     End(&'a FlowSummary),
+    /// A flow is over of which everything was exported before.
+    Over(&'a FlowSummary),
 }
 
 /// The flow stage.
@@ -593,6 +595,8 @@ fn export(entry: &Entry, reason: EndReason, emit: &mut impl FnMut(FlowEvent<'_>)
     let unexported = entry.unexported();
     if unexported.iter().any(|side| side.packets > 0) {
         emit(FlowEvent::End(&summary(entry, reason, unexported)));
+    } else if reason != EndReason::ActiveTimeout {
+        emit(FlowEvent::Over(&summary(entry, reason, unexported)));
     }
 }
 
@@ -618,6 +622,7 @@ fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSumma
         last_ns: forward.last_ns.max(backward.last_ns),
         end_reason,
         has_fragments: entry.has(mark::FRAGMENTS),
+        was_established: entry.has(mark::ESTABLISHED),
     }
 }
 

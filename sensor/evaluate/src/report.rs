@@ -588,12 +588,15 @@ impl AlarmScore {
     }
 
     fn json(&self) -> Value {
+        let detectors = self.incident.detectors.iter();
+        let labels: Vec<&str> = detectors.map(|detector| detector.label()).collect();
         json!({
             "@timestamp": Timestamp(self.opened_ns),
             "judgement": self.judgement.label(),
             "judgement.reason": self.why(),
             "incident.id": self.incident.id,
             "incident.family": self.incident.family.label(),
+            "detectors": labels,
             "severity": self.incident.severity.label(),
             "source.ips": self.incident.sources,
             "destination.ips": self.incident.destinations,

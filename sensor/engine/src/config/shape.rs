@@ -29,9 +29,10 @@ pub struct ShapeConfig {
     pub stray_packets: f64,
     /// Minimum number of sources of a distributed attack.
     pub scattered_sources: f64,
-    /// Number of short web sessions of one source with one host. A browser reuses its connections.
+    /// Number of short web sessions of one source with one host, some of them at the same time; ten times as
+    /// many one after the other. A browser reuses its connections.
     pub web_sessions: f64,
-    /// Number of requests of one source to one web server over connections that stay; six times as many
+    /// Number of requests of one source to one web server over connections that stay; twice as many
     /// to any other service, whose clients are programs.
     pub web_requests: f64,
     /// Number of nearly silent web connections of one source to one host that are open at the same
@@ -86,7 +87,7 @@ impl Default for ShapeConfig {
             stray_packets: 100.0,
             scattered_sources: 30.0,
             web_sessions: 25.0,
-            web_requests: 250.0,
+            web_requests: 750.0,
             web_open: 16,
             datagram_flows: 25.0,
             echoes: 40.0,

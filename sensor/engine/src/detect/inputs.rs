@@ -33,20 +33,29 @@ impl Detectors {
         self.shapes.take_all(updates);
     }
 
-    /// Takes a flow that was exported.
-    pub(crate) fn take_end(&mut self, flow: &FlowSummary) {
+    /// Takes a flow that was exported; `is_http` where its first bytes were seen to be that.
+    pub(crate) fn take_end(&mut self, flow: &FlowSummary, is_http: bool) {
         match flow.tunnel.filter(|tunnel| !tunnel.is_configured) {
             Some(tunnel) => {
                 let (source, host) = (from_ip(tunnel.source), from_ip(tunnel.destination));
-                self.shapes.take_claimed_end(flow, source, host);
+                self.shapes.take_over(flow, source, host);
             }
             None => {
                 let (source, host) = (from_ip(flow.source), from_ip(flow.destination));
-                self.shapes.take_end(flow, source, host);
+                self.shapes.take_end(flow, source, host, is_http);
                 self.learned.take_end(flow);
                 self.replies.take_end(flow, source, host);
             }
         }
+    }
+
+    /// Takes the end of a flow that was exported before.
+    pub(crate) fn take_over(&mut self, flow: &FlowSummary) {
+        let outer = flow.tunnel.filter(|tunnel| !tunnel.is_configured);
+        let (source, host) = outer.map_or((flow.source, flow.destination), |tunnel| {
+            (tunnel.source, tunnel.destination)
+        });
+        self.shapes.take_over(flow, from_ip(source), from_ip(host));
     }
 
     /// Takes what one local host did since the last look, every 100 ms.

@@ -165,12 +165,19 @@ impl ShapeDetectors {
         }
     }
 
-    /// Takes the end of a flow within a tunnel whose ends these are.
-    pub(crate) fn take_claimed_end(&mut self, flow: &FlowSummary, source: Address, host: Address) {
+    /// Takes the end of a flow that is none of a session, within a tunnel or not.
+    pub(crate) fn take_over(&mut self, flow: &FlowSummary, source: Address, host: Address) {
         self.pairs.end(flow, source, host);
     }
 
-    pub(crate) fn take_end(&mut self, flow: &FlowSummary, source: Address, host: Address) {
+    /// Takes the end of a flow; `is_http` where its first bytes were seen to be that.
+    pub(crate) fn take_end(
+        &mut self,
+        flow: &FlowSummary,
+        source: Address,
+        host: Address,
+        is_http: bool,
+    ) {
         let config = &self.config;
         let Some((key, pair)) = self.pairs.end(flow, source, host) else {
             return;
@@ -178,7 +185,7 @@ impl ShapeDetectors {
         if flow.protocol != protocol::TCP || !is_due(pair.reported_ns, flow.last_ns) {
             return;
         }
-        let finding = if config.web_ports.contains(&flow.destination_port) {
+        let finding = if is_http || config.web_ports.contains(&flow.destination_port) {
             web::judge_sessions(config, &key, pair)
         } else {
             passwords::judge(config, &self.auth_ports, &key, pair)

@@ -50,7 +50,9 @@ pub(crate) mod fast {
     pub const REQUESTS: usize = 8;
     pub const REQUEST_BYTES: usize = 9;
     pub const REPLIES: usize = 10;
-    pub const N: usize = 11;
+    /// Seconds that those short connections lasted, all together.
+    pub const SESSION_S: usize = 11;
+    pub const N: usize = 12;
 }
 
 /// Positions in the slow counts: sessions that ended young, their packets and the squares.
@@ -202,7 +204,7 @@ impl Pair {
     fn end(&mut self, flow: &FlowSummary, is_session: bool) {
         let at_ns = flow.last_ns;
         let n_open = self.n_open;
-        if is_established(flow) && n_open > 0 {
+        if flow.was_established && n_open > 0 {
             self.n_open -= 1;
             self.open_sent -= self.open_sent / u64::from(n_open);
             self.open_got -= self.open_got / u64::from(n_open);
@@ -216,14 +218,21 @@ impl Pair {
         self.fast.fade(at_ns, FAST_S);
         self.slow.fade(at_ns, SLOW_S);
         let packets = (flow.forward.packets + flow.backward.packets) as f32;
-        if flow.last_ns.saturating_sub(flow.first_ns) < 2 * SECOND_NS {
+        let lasted_ns = flow.last_ns.saturating_sub(flow.first_ns);
+        if lasted_ns < 2 * SECOND_NS {
             self.fast.add(fast::SESSIONS, 1.0);
+            self.fast.add(fast::SESSION_S, lasted_ns as f32 / 1e9);
         }
         self.slow.add(slow::SESSIONS, 1.0);
         self.slow.add(slow::PACKETS, packets);
         self.slow.add(slow::PACKETS_SQ, packets * packets);
         let bytes = flow.forward.bytes + flow.backward.bytes;
         self.slow.add(slow::BYTES, bytes as f32);
+    }
+
+    /// Mean number of short sessions that go on at the same time (Little 1961).
+    pub(crate) fn sessions_at_once(&self) -> f64 {
+        self.fast.get(fast::SESSION_S) / f64::from(FAST_S)
     }
 
     /// Seconds that the present burst lasts.

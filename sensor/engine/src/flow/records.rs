@@ -124,6 +124,8 @@ pub struct FlowSummary {
     pub last_ns: u64,
     pub end_reason: EndReason,
     pub has_fragments: bool,
+    /// It came about, whatever the part that is exported here shows.
+    pub was_established: bool,
     /// Notes from packet samples, e.g. `dns.question.name`.
     pub notes: Vec<Note>,
 }

@@ -10,18 +10,29 @@ use crate::features::pair::{Pair, PairKey, fast};
 /// Bytes a connection, each way, up to which it says next to nothing.
 const NEARLY_SILENT: u64 = 4_000;
 
+/// Sessions at the same time from which a client does not wait for one answer before it asks for the next.
+/// One that does is slowed down by the server itself.
+const AT_ONCE: f64 = 1.5;
+/// Times the limit from which it is a flood all the same: an order of magnitude.
+const CEILING: f64 = 10.0;
+
 /// Many sessions that come and go.
 pub(super) fn judge_sessions(config: &ShapeConfig, key: &PairKey, pair: &Pair) -> Option<Finding> {
     let sessions = pair.fast.get(fast::SESSIONS);
-    let is_web = config.web_ports.contains(&pair.port);
-    if sessions < config.web_sessions || !is_web {
+    let is_open_loop = pair.sessions_at_once() >= AT_ONCE;
+    let limit = if is_open_loop { 1.0 } else { CEILING } * config.web_sessions;
+    if sessions < limit {
         return None;
     }
-    let features = vec![evidence(
-        "short_web_sessions",
-        sessions,
-        config.web_sessions,
-    )];
+    let features = vec![
+        evidence("short_web_sessions", sessions, config.web_sessions),
+        Evidence {
+            name: "sessions_at_once",
+            observed: pair.sessions_at_once(),
+            expected: 1.0,
+            share: 0.0,
+        },
+    ];
     Some(of_pair(
         Detector::Web,
         Family::HttpFlood,
@@ -38,7 +49,7 @@ const REPLIED: f64 = 0.3;
 /// Seconds that it lasts: a page with all that belongs to it was fetched by then.
 const LASTS_S: f64 = 3.0;
 /// Times the limit of the web for services whose clients are programs: databases, caches, brokers.
-const PROGRAM_TIMES: f64 = 6.0;
+const PROGRAM_TIMES: f64 = 2.0;
 
 /// Many requests over connections that stay.
 pub(super) fn judge_requests(config: &ShapeConfig, key: &PairKey, pair: &Pair) -> Option<Finding> {
@@ -121,7 +132,8 @@ pub(super) fn judge_open(
             share: 0.0,
         },
     ];
-    let grades = if is_unanswered && (is_web || is_unended) {
+    // A pool opens its connections before it has anything to ask.
+    let grades = if is_unended {
         Grades::SHAPE.with(Grades::OUTCOME)
     } else {
         Grades::SHAPE
