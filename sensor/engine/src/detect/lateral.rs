@@ -3,6 +3,10 @@
 //! Who administers a site does that, too, but mostly where he did before: so only first times count,
 //! only after the sensor knows the site's habits for a while, and sooner for a host that was itself
 //! just entered by somebody new.
+//!
+//! Where nothing is known yet every login is a first one, and its number says nothing. What still does is
+//! their order: who enters a host and goes on from there to the next, and the next, within minutes. Hosts
+//! that many enter (bastions, file servers) are left out as steps of such a chain.
 
 use sensor_common::Address;
 use sensor_common::packet::protocol;
@@ -11,9 +15,11 @@ use super::Detect;
 use super::Detector;
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
+use super::grade::Grades;
 use crate::address::{is_of_site, to_ip};
 use crate::config::{Config, LateralConfig, SECOND_NS};
 use crate::features::bounded::{Bounded, Priority, TableUse};
+use crate::features::decay::Spread;
 use crate::flow::{FlowUpdate, Progress};
 
 /// First times of a host within this time count together.
@@ -22,6 +28,18 @@ const WINDOW_NS: u64 = 600 * SECOND_NS;
 const ENTERED_NS: u64 = 1_800 * SECOND_NS;
 /// First times in a window that the administration of a site brings.
 const BY_CHANCE: f64 = 0.5;
+/// Logins one after the other that are followed, each from the host that the one before entered.
+const MOST_HOPS: usize = 8;
+/// Powers of ten: one in so many hosts that somebody enters is left within minutes for another, and one in
+/// so many of those ways is a first one after each tenfold of the warm-up, up to a hundredfold. Score from
+/// which that is told: three hops at once, since by way of a bastion there are two, and two after some hours.
+const SCORE_PER_HOP: f64 = 1.0;
+const MOST_KNOWN: f64 = 2.0;
+const LEAST_SCORE: f64 = 3.0;
+/// Hosts that enter another, from which it is one that everybody does.
+const MANY_DOORS: f64 = 2.5;
+/// Services that the hosts of a domain use with each other by themselves; a login at the others gives a shell.
+const AUTOMATIC: [u16; 3] = [135, 139, 445];
 const FORGET_NS: u64 = 8 * 86_400 * SECOND_NS;
 /// Targets kept by name.
 const NAMED: usize = 32;
@@ -48,8 +66,12 @@ struct Mover {
     entered: Vec<(Address, u16, u64)>,
     /// Time at which a new peer last logged in to this host.
     was_entered_ns: u64,
+    /// Who gave himself a shell here for the first time, and when; and all that did.
+    by: Option<(Address, u64)>,
+    doors: Spread,
     last_ns: u64,
     reported_ns: u64,
+    chained_ns: u64,
 }
 
 impl Priority for Mover {
@@ -143,7 +165,19 @@ impl LateralDetector {
         let way = Way { source, host, port };
         let is_known = self.ways.get(&way).is_some();
         self.ways.get_or_insert_with(way, Seen::default).0 = at_ns;
-        if is_known || at_ns.saturating_sub(self.began_ns) < self.config.known_ns {
+        if is_known {
+            return;
+        }
+        if !AUTOMATIC.contains(&port) {
+            let chain = self.hops(at_ns, source, host);
+            self.note_door(at_ns, source, host);
+            let known = self.known(at_ns);
+            if let Some(mover) = self.movers.get_mut(&source) {
+                self.findings
+                    .extend(mover.judge_chain(at_ns, &chain, port, known));
+            }
+        }
+        if at_ns.saturating_sub(self.began_ns) < self.config.known_ns {
             return;
         }
         let entered = self.movers.get_or_insert_with(host, Mover::default);
@@ -155,7 +189,93 @@ impl LateralDetector {
     }
 }
 
+impl LateralDetector {
+    /// Notes that somebody gave himself a shell on the host for the first time.
+    fn note_door(&mut self, at_ns: u64, source: Address, host: Address) {
+        let entered = self.movers.get_or_insert_with(host, Mover::default);
+        entered
+            .doors
+            .insert(sensor_common::hash_address(&source, 0));
+        (entered.by, entered.last_ns) = (Some((source, at_ns)), at_ns);
+    }
+
+    /// Hosts from the first one that somebody left to the one that is entered now, where each was entered
+    /// from the one before, shortly before it was left.
+    fn hops(&self, at_ns: u64, source: Address, host: Address) -> Vec<Address> {
+        let mut hosts = vec![host, source];
+        let mut left_ns = at_ns;
+        while hosts.len() <= MOST_HOPS {
+            let mover = hosts.last().and_then(|last| self.movers.get(last));
+            let Some((mover, (by, entered_ns))) = mover.and_then(|m| Some((m, m.by?))) else {
+                break;
+            };
+            let is_step = entered_ns <= left_ns
+                && left_ns.saturating_sub(entered_ns) < WINDOW_NS
+                && mover.doors.len() < MANY_DOORS
+                && !hosts.contains(&by);
+            if !is_step {
+                break;
+            }
+            hosts.push(by);
+            left_ns = entered_ns;
+        }
+        hosts.reverse();
+        hosts
+    }
+
+    /// Weight of a way's being a first one, by the time for which ways were watched.
+    fn known(&self, at_ns: u64) -> f64 {
+        let watched_ns = at_ns.saturating_sub(self.began_ns) as f64;
+        (1.0 + watched_ns / self.config.known_ns.max(1) as f64)
+            .log10()
+            .min(MOST_KNOWN)
+    }
+}
+
 impl Mover {
+    /// Finding of a chain of hosts that ends with a login from this one.
+    fn judge_chain(
+        &mut self,
+        at_ns: u64,
+        hosts: &[Address],
+        port: u16,
+        known: f64,
+    ) -> Option<Finding> {
+        let (first, rest) = hosts.split_first()?;
+        let n_hops = rest.len() as f64;
+        let score = SCORE_PER_HOP * n_hops + known;
+        let is_due = at_ns.saturating_sub(self.chained_ns) >= SECOND_NS;
+        if n_hops < 2.0 || score < LEAST_SCORE || !is_due {
+            return None;
+        }
+        self.chained_ns = at_ns;
+        Some(Finding {
+            window_ns: WINDOW_NS,
+            score,
+            p_value: p_value(score),
+            grades: Grades::SHAPE,
+            features: vec![Evidence {
+                name: "hosts_entered_in_a_row",
+                observed: n_hops,
+                expected: 1.0,
+                share: 1.0,
+            }],
+            sources: vec![to_ip(first)],
+            n_sources: 1,
+            destinations: rest.iter().map(to_ip).collect(),
+            n_destinations: rest.len() as u64,
+            ports: vec![port],
+            n_ports: 1,
+            protocol: protocol::TCP,
+            ..Finding::new(
+                Detector::Lateral,
+                Family::LateralMovement,
+                Entity::Source(*first),
+                at_ns,
+            )
+        })
+    }
+
     fn enter(&mut self, at_ns: u64, host: Address, port: u16) {
         self.last_ns = at_ns;
         self.entered

@@ -106,9 +106,19 @@ fn a_repeated_backup_is_reported_once() {
 }
 
 fn login(engine: &mut Engine, out: &mut Vec<Output>, at_ns: u64, from: u16, to: u16) {
+    login_at(engine, out, at_ns, (from, to), 3389);
+}
+
+fn login_at(
+    engine: &mut Engine,
+    out: &mut Vec<Output>,
+    at_ns: u64,
+    (from, to): (u16, u16),
+    port: u16,
+) {
     let ends = Ends {
         a: (ip(from), 40_000 + to),
-        b: (ip(to), 3389),
+        b: (ip(to), port),
         protocol: TCP,
     };
     let flow = transfer(at_ns, &ends, 10_000, 10_000);
@@ -169,6 +179,52 @@ fn repeated_logins_of_administrators_are_silent() {
             9,
             90 + i,
         );
+    }
+    assert_eq!(families(&out), []);
+}
+
+/// Somebody goes from host to host, each login 20 s after the one before.
+fn walk(hosts: &[u16], port: u16, from_ns: u64) -> Vec<Output> {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    login_at(&mut engine, &mut out, T0, (1, 2), 22);
+    for (i, ends) in (0..).zip(hosts.windows(2)) {
+        let at_ns = from_ns + i * 20 * SECOND;
+        login_at(&mut engine, &mut out, at_ns, (ends[0], ends[1]), port);
+    }
+    out
+}
+
+#[test]
+fn a_chain_of_first_logins_is_told_where_nothing_else_is_known() {
+    let out = walk(&[66, 9, 20, 30], 22, T0);
+    assert_eq!(families(&out), [Family::LateralMovement]);
+    assert_eq!(blamed_of(&out), [crate::to_ip(&ip(66))]);
+    assert_eq!(incidents(&out)[0].severity.label(), "low");
+    assert!(!out.iter().any(|o| matches!(o, Output::Decision(_))));
+    // By way of a bastion; and two hops where a day showed that nobody goes there.
+    assert_eq!(families(&walk(&[66, 9, 20], 22, T0)), []);
+    let later = walk(&[66, 9, 20], 22, T0 + 144 * WINDOW);
+    assert_eq!(families(&later), [Family::LateralMovement]);
+}
+
+#[test]
+fn bastions_domain_servers_and_slow_walks_are_no_chain() {
+    // What the servers of a domain ask of each other.
+    assert_eq!(families(&walk(&[66, 9, 20, 30, 40], 445, T0)), []);
+    // From a bastion that three people use to a server that goes on to others.
+    let (mut engine, mut out) = (engine(), Vec::new());
+    for user in [60, 61, 62, 63] {
+        login_at(&mut engine, &mut out, T0, (user, 9), 22);
+    }
+    for host in 20..26 {
+        let at_ns = T0 + u64::from(host) * SECOND;
+        login_at(&mut engine, &mut out, at_ns, (9, host), 22);
+        login_at(&mut engine, &mut out, at_ns, (host, 100 + host), 22);
+    }
+    assert_eq!(families(&out), []);
+    let (mut engine, mut out) = (super::engine(), Vec::new());
+    for (i, ends) in (0..).zip([(66, 9), (9, 20), (20, 30)]) {
+        login_at(&mut engine, &mut out, T0 + i * 2 * WINDOW, ends, 22);
     }
     assert_eq!(families(&out), []);
 }
