@@ -250,11 +250,14 @@ const SYN_ACK: u8 = tcp_flags::SYN | tcp_flags::ACK;
 const fn tcp_depth(port: u16) -> u8 {
     match port {
         21 | 53 | 502 | 1883 | 20000 => depth_class::ALL,
-        // What came of an SSH login shows by the sizes of some thirty packets of each side.
-        22 | 222 | 2022 | 2222 | 22222 | 80 | 8000 | 8080 => depth_class::MANY,
+        // What came of an SSH login shows by the sizes of some thirty packets of each side. A session of SMB
+        // opens pipes and files after a dozen.
+        22 | 222 | 445 | 2022 | 2222 | 22222 | 80 | 8000 | 8080 => depth_class::MANY,
         // A login comes after greetings, and its reply after that.
-        23 | 25 | 110 | 143 | 389 | 445 | 513 | 587 | 1433 | 2323 | 2525 | 3306 | 5432 | 5900
-        | 5901 | 6379 | 27017 => depth_class::SOME,
+        23 | 25 | 110 | 143 | 389 | 513 | 587 | 1433 | 2323 | 2525 | 3306 | 5432 | 5900 | 5901
+        | 6379 | 27017 => depth_class::SOME,
+        // Dynamic ports: what is called by way of DCE/RPC's mapper binds an interface and proves itself first.
+        49152.. => depth_class::SOME,
         _ => depth_class::FEW,
     }
 }

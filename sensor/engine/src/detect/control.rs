@@ -17,7 +17,7 @@ use super::content::Seen;
 use super::finding::Finding;
 use crate::config::{Config, SECOND_NS};
 use crate::features::TableUse;
-use crate::flow::FlowUpdate;
+use crate::flow::{FlowUpdate, is_never_answered};
 use crate::l7::call::Clues;
 use crate::l7::dns_answers;
 use crate::slot_index::BATCH;
@@ -108,14 +108,19 @@ impl ControlDetector {
         if clues.is_none() {
             return;
         }
-        let (source, host, port) = if seen.is_answer {
-            (packet.destination, packet.source, packet.source_port)
+        let (from, to) = (
+            (packet.source, packet.source_port),
+            (packet.destination, packet.destination_port),
+        );
+        let ((source, source_port), (host, port)) = if seen.is_answer {
+            (to, from)
         } else {
-            (packet.source, packet.destination, packet.destination_port)
+            (from, to)
         };
         let call = clues::Call {
             at_ns: seen.at_ns,
             source,
+            source_port,
             host,
             port,
             protocol: packet.protocol,
@@ -131,7 +136,9 @@ fn is_call(update: &FlowUpdate) -> bool {
     let is_ported = matches!(update.protocol, protocol::TCP | protocol::UDP);
     // A client that resets what it began, all within one look, is no longer told from one that only resets.
     let has_begun = update.is_attempt || (update.is_new && update.forward.n_flags[0] > 0);
-    is_ported && has_begun && !update.is_one_way && update.destination_port != 0
+    // What looks like a stream of media may be chance; what is answered is none of a report.
+    let is_asked = !is_never_answered(&update.destination, update.destination_port);
+    is_ported && has_begun && is_asked && update.destination_port != 0
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ struct Mover {
     entered: Vec<(Address, u16, u64)>,
     /// Time at which a new peer last logged in to this host.
     was_entered_ns: u64,
-    /// Who gave himself a shell here for the first time, and when; and all that did.
+    /// Host from which somebody got a shell here for the first time, and when; and all such hosts.
     by: Option<(Address, u64)>,
     doors: Spread,
     last_ns: u64,

@@ -37,6 +37,11 @@ clues! {
     MAIL = 14, "smtp": "SMTP, as its client.";
     TIME = 15, "ntp": "NTP, as its client.";
     FETCH = 17, "request": "An HTTP request other than POST.";
+    SHARES = 18, "srvsvc": "A list of a server's shares and sessions over SMB.";
+    ADMIN_SHARE = 19, "admin_share": "The share of a whole disk or of the system's folder.";
+    PROGRAM_PUT = 20, "program_put": "A program that is written to a share.";
+    CHANGES = 21, "directory_changes": "Operation 3 of an interface: of directory replication, all that changed (MS-DRSR 4.1.10).";
+    NO_CHALLENGE = 22, "zero_challenge": "Operation 4 that ends with zeros: of Netlogon, a challenge that is none (CVE-2020-1472).";
     LOOKUP = 16, "lookup": "A look-up that brings lookup strings into logs (JNDI).";
 }
 
@@ -47,6 +52,10 @@ impl Clues {
 
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     pub(crate) const fn is_none(self) -> bool {
@@ -68,6 +77,7 @@ impl Clues {
                 of_pipe(payload)
             }
             [5, 0, 11 | 14, ..] => of_bind(payload),
+            [5, 0, 0, ..] => of_operation(payload),
             [b'{', ..] => of_json(payload),
             [
                 b'E' | b'H' | b'e' | b'h',
@@ -126,9 +136,12 @@ fn of_hello(payload: &[u8]) -> Clues {
 
 /// Pipes of SMB by their names (UTF-16), and what is bound within.
 fn of_pipe(payload: &[u8]) -> Clues {
-    let mut clues = of_bind(payload);
+    let mut clues = of_bind(payload).with(of_file(payload));
     for (name, clue) in [
-        (&b"s\0v\0c\0c\0t\0l"[..], Clues::SERVICE_CONTROL),
+        (&b"s\0r\0v\0s\0v\0c"[..], Clues::SHARES),
+        (b"\\\0A\0D\0M\0I\0N\0$\0", Clues::ADMIN_SHARE),
+        (b"\\\0C\0$\0", Clues::ADMIN_SHARE),
+        (b"s\0v\0c\0c\0t\0l", Clues::SERVICE_CONTROL),
         (b"a\0t\0s\0v\0c", Clues::TASKS),
         (b"d\0r\0s\0u\0a\0p\0i", Clues::REPLICATION),
     ] {
@@ -139,39 +152,74 @@ fn of_pipe(payload: &[u8]) -> Clues {
     clues
 }
 
+/// A file of SMB2 that is opened to be written (MS-SMB2 2.2.13), by the ending of its name.
+fn of_file(payload: &[u8]) -> Clues {
+    /// Position of a file's name from the header's, and rights to write: data, to append, all.
+    const AT: usize = 4;
+    const WRITES: u32 = 0x4000_0006;
+    const ENDINGS: [&[u8]; 8] = [
+        b".exe", b".dll", b".sys", b".ps1", b".bat", b".vbs", b".scr", b".msi",
+    ];
+    let number = |at: usize| -> Option<u16> {
+        let bytes = payload.get(AT + at..)?.first_chunk()?;
+        Some(u16::from_le_bytes(*bytes))
+    };
+    let is_create = payload.get(AT..AT + 4) == Some(b"\xfeSMB") && number(12) == Some(5);
+    let named = || -> Option<(u32, Vec<u8>)> {
+        let access = u32::from(number(64 + 24)?) | u32::from(number(64 + 26)?) << 16;
+        let (at, n) = (usize::from(number(64 + 44)?), usize::from(number(64 + 46)?));
+        let name = payload.get(AT + at..)?.get(..n)?;
+        Some((access, name.iter().copied().step_by(2).collect()))
+    };
+    let written = named().filter(|(access, _)| is_create && access & WRITES != 0);
+    let is_program = written.is_some_and(|(_, name)| {
+        let name = name.to_ascii_lowercase();
+        ENDINGS.iter().any(|ending| name.ends_with(ending))
+    });
+    if is_program {
+        Clues::PROGRAM_PUT
+    } else {
+        Clues::default()
+    }
+}
+
 /// Interfaces of DCE/RPC by their identifiers, as on the wire (MS-SCMR, MS-TSCH, MS-DRSR, MS-DCOM,
-/// MS-NRPC).
+/// MS-SRVS, MS-NRPC).
 fn of_bind(payload: &[u8]) -> Clues {
-    const INTERFACES: [([u8; 8], Clues); 6] = [
+    const INTERFACES: [(&[u8], Clues); 7] = [
+        (b"\x81\xbb\x7a\x36\x44\x98\xf1\x35", Clues::SERVICE_CONTROL),
+        (b"\x82\x06\xf7\x1f\x51\x0a\xe8\x30", Clues::TASKS),
+        (b"\x49\x59\xd3\x86\xc9\x83\x44\x40", Clues::TASKS),
+        (b"\x35\x42\x51\xe3\x06\x4b\xd1\x11", Clues::REPLICATION),
+        (b"\xa0\x01\0\0\0\0\0\0", Clues::ACTIVATION),
+        (b"\xc8\x4f\x32\x4b\x70\x16\xd3\x01", Clues::SHARES),
+        // The printers' interface begins alike.
         (
-            [0x81, 0xbb, 0x7a, 0x36, 0x44, 0x98, 0xf1, 0x35],
-            Clues::SERVICE_CONTROL,
-        ),
-        (
-            [0x82, 0x06, 0xf7, 0x1f, 0x51, 0x0a, 0xe8, 0x30],
-            Clues::TASKS,
-        ),
-        (
-            [0x49, 0x59, 0xd3, 0x86, 0xc9, 0x83, 0x44, 0x40],
-            Clues::TASKS,
-        ),
-        (
-            [0x35, 0x42, 0x51, 0xe3, 0x06, 0x4b, 0xd1, 0x11],
-            Clues::REPLICATION,
-        ),
-        ([0xa0, 0x01, 0, 0, 0, 0, 0, 0], Clues::ACTIVATION),
-        (
-            [0x78, 0x56, 0x34, 0x12, 0x34, 0x12, 0xcd, 0xab],
+            b"\x78\x56\x34\x12\x34\x12\xcd\xab\xef\0\x01\x23\x45\x67\xcf\xfb",
             Clues::NETLOGON,
         ),
     ];
     let mut clues = Clues::default();
     for (interface, clue) in INTERFACES {
-        if find(payload, &interface).is_some() {
+        if find(payload, interface).is_some() {
             clues = clues.with(clue);
         }
     }
     clues
+}
+
+/// A request of DCE/RPC by the number of its operation; its head is readable where the rest is encrypted.
+fn of_operation(payload: &[u8]) -> Clues {
+    let number = |at: usize| -> Option<u16> {
+        let bytes = payload.get(at..)?.first_chunk()?;
+        Some(u16::from_le_bytes(*bytes))
+    };
+    let is_whole = number(8).is_some_and(|n| usize::from(n) == payload.len());
+    match number(22) {
+        Some(3) => Clues::CHANGES,
+        Some(4) if is_whole && payload.ends_with(&[0; 8]) => Clues::NO_CHALLENGE,
+        _ => Clues::default(),
+    }
 }
 
 fn of_json(payload: &[u8]) -> Clues {

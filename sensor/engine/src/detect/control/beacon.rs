@@ -252,6 +252,7 @@ fn points(
     points.add(is_named, -1, "named");
     points.add(n_callers > MANY_CALLERS, -2, "many callers");
     points.add(n_timers > MANY_TIMERS, -2, "looks after many");
+    points.add(said.has(Clues::CHAT), 1, "irc");
     points.add(said.has(Clues::TIME), -4, "ntp");
     points
 }

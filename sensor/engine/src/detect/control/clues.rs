@@ -15,9 +15,12 @@ use crate::features::decay::Spread;
 use crate::l7::call::Clues;
 use crate::note::Note;
 
-/// Pairs and pages remembered, 72 bytes each.
+/// Pairs and pages remembered, 72 bytes each; hosts that others replicate or look up names from, and
+/// sources that go from host to host.
 const MAX_PAIRS: usize = 16_384;
 const MAX_PAGES: usize = 8_192;
+const MAX_DIRECTORIES: usize = 1_024;
+const MAX_WALKERS: usize = 4_096;
 /// Both are forgotten after so much silence; what a pair did by then is known of it.
 const FORGET_NS: u64 = 7 * 86_400 * SECOND_NS;
 /// Time between two findings about the same.
@@ -33,11 +36,16 @@ const SHELL_POSTS: u32 = 5;
 const ONLY_POSTS: u32 = 12;
 /// Hellos without a name to one odd service.
 const HELLOS: u32 = 3;
+/// Hosts whose shares one source lists, or puts a program on, within [`WALK_NS`] of the first.
+const LISTED: f64 = 3.5;
+const SPREAD: f64 = 2.5;
+const WALK_NS: u64 = 600 * SECOND_NS;
 
 /// A packet of a call's beginning.
 pub(super) struct Call<'a> {
     pub at_ns: u64,
     pub source: Address,
+    pub source_port: u16,
     pub host: Address,
     pub port: u16,
     pub protocol: u8,
@@ -50,9 +58,29 @@ struct Pair {
     clues: Clues,
     n_posts: u32,
     n_hellos: u32,
+    /// Source's ports of the latest connections to directory replication and to Netlogon.
+    bound: [u16; 2],
     first_ns: u64,
     last_ns: u64,
     reported_ns: u64,
+}
+
+impl Pair {
+    /// Clues without those that say something on a connection to another interface alone.
+    fn bind(&mut self, call: &Call<'_>, mut clues: Clues) -> Clues {
+        let interfaces = [
+            (Clues::REPLICATION, Clues::CHANGES),
+            (Clues::NETLOGON, Clues::NO_CHALLENGE),
+        ];
+        for ((interface, operation), bound) in interfaces.into_iter().zip(&mut self.bound) {
+            if clues.has(interface) {
+                *bound = call.source_port;
+            } else if *bound != call.source_port {
+                clues = clues.without(operation);
+            }
+        }
+        clues
+    }
 }
 
 impl Priority for Pair {
@@ -79,10 +107,37 @@ impl Priority for Page {
     }
 }
 
+/// Time at which a host was last asked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Directory(u64);
+
+impl Priority for Directory {
+    fn priority(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Hosts that one source goes to, one after the other, for the first time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Walker {
+    /// Hosts whose shares it listed, and on which it put programs.
+    listed: Spread,
+    spread: Spread,
+    first_ns: u64,
+}
+
+impl Priority for Walker {
+    fn priority(&self) -> u64 {
+        self.first_ns
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct PairClues {
     pairs: Bounded<(Address, Address), Pair>,
     pages: Bounded<(Address, u64), Page>,
+    directories: Bounded<Address, Directory>,
+    walkers: Bounded<Address, Walker>,
 }
 
 impl PairClues {
@@ -90,12 +145,16 @@ impl PairClues {
         Self {
             pairs: Bounded::new("control_pairs", MAX_PAIRS, hash_seed),
             pages: Bounded::new("control_pages", MAX_PAGES, hash_seed),
+            directories: Bounded::new("control_directories", MAX_DIRECTORIES, hash_seed),
+            walkers: Bounded::new("control_walkers", MAX_WALKERS, hash_seed),
         }
     }
 
     pub(super) fn tables(&self, out: &mut Vec<TableUse>) {
         out.push(self.pairs.usage());
         out.push(self.pages.usage());
+        out.push(self.directories.usage());
+        out.push(self.walkers.usage());
     }
 
     /// Clues of a pair's calls so far.
@@ -124,6 +183,7 @@ impl PairClues {
         }
         let key = (call.source, call.host);
         let pair = self.pairs.get_or_insert_with(key, Pair::default);
+        let clues = pair.bind(call, clues);
         let is_first = !pair.clues.has(clues);
         pair.clues = pair.clues.with(clues);
         pair.last_ns = call.at_ns;
@@ -134,7 +194,21 @@ impl PairClues {
         pair.n_posts = pair.n_posts.saturating_add(u32::from(is_bare_post));
         let is_bare_hello = clues.has(Clues::BARE_TLS);
         pair.n_hellos = pair.n_hellos.saturating_add(u32::from(is_bare_hello));
-        let verdict = judge(call, pair, clues, is_first, around)?;
+        if clues.has(Clues::REPLICATION) {
+            let asked = self
+                .directories
+                .get_or_insert_with(call.host, Directory::default);
+            asked.0 = call.at_ns;
+        }
+        let is_directory = self.directories.get(&call.source).is_some();
+        let walk = if is_first {
+            walk(&mut self.walkers, call, clues)
+        } else {
+            None
+        };
+        let verdict = judge(call, pair, clues, is_first, around)
+            .or_else(|| replicate(call, clues, is_directory, around))
+            .or(walk)?;
         let is_due =
             pair.reported_ns == 0 || call.at_ns.saturating_sub(pair.reported_ns) >= REPEAT_NS;
         if !is_due {
@@ -188,6 +262,10 @@ impl PairClues {
             .retain(|_, pair| at_ns.saturating_sub(pair.last_ns) < FORGET_NS);
         self.pages
             .retain(|_, page| at_ns.saturating_sub(page.last_ns) < FORGET_NS);
+        self.directories
+            .retain(|_, asked| at_ns.saturating_sub(asked.0) < FORGET_NS);
+        self.walkers
+            .retain(|_, walker| at_ns.saturating_sub(walker.first_ns) < WALK_NS);
     }
 }
 
@@ -278,9 +356,6 @@ fn judge(
     }
     let is_nameless =
         !pair.clues.has(Clues::NAMED) && around.is_nameless(pair.first_ns, call.at_ns, &call.host);
-    if clues.has(Clues::CHAT) && is_outside && is_first && is_nameless {
-        return verdict(Family::SuspectCall, WEAK, Grades::SHAPE, 1);
-    }
     let is_bare = pair.clues.has(Clues::BARE_HTTP) && !pair.clues.has(Clues::NAMED);
     if clues.has(Clues::PROGRAM) && is_bare && is_outside {
         return verdict(Family::SuspectCall, WEAK, Grades::SHAPE, 1);
@@ -309,12 +384,13 @@ fn lateral(
     is_first: bool,
     around: &Surroundings,
 ) -> Option<(f64, Grades)> {
-    const KINDS: [(Clues, u32); 5] = [
+    const KINDS: [(Clues, u32); 6] = [
         (Clues::SERVICE_CONTROL, 2),
         (Clues::TASKS, 2),
         (Clues::REMOTE_SHELL, 2),
-        (Clues::REPLICATION, 1),
         (Clues::ACTIVATION, 1),
+        (Clues::ADMIN_SHARE, 1),
+        (Clues::PROGRAM_PUT, 1),
     ];
     if !is_first || !is_of_site(&call.host) || !is_of_site(&call.source) {
         return None;
@@ -323,15 +399,74 @@ fn lateral(
         let had = KINDS.iter().filter(|(kind, _)| said.has(*kind));
         had.map(|(_, points)| points).sum()
     };
-    let has_more = points(clues) > 0;
-    let is_new = around.is_new_peer(&call.source, call.at_ns);
-    let sum = points(pair.clues) + u32::from(is_new);
+    // Users save programs to shares, too, though not to a whole disk.
+    let has_more = points(clues) > 0 && points(pair.clues.without(Clues::PROGRAM_PUT)) > 0;
+    let is_new = around.is_new_peer(&call.source, pair.first_ns);
+    // Remote management of what serves nobody else: of a workstation.
+    let is_lonely = clues.has(Clues::ACTIVATION) && around.n_callers(&call.host) < 1.5;
+    let sum = points(pair.clues) + u32::from(is_new || is_lonely);
     match sum {
         _ if !has_more => None,
         0 | 1 => None,
         2 => Some((WEAK, Grades::SHAPE)),
         _ => Some((STRONG, Grades::CONTENT)),
     }
+}
+
+/// All that a directory holds asked for by a host that is no directory itself, or a proof of identity that is
+/// none. A directory that was just met may be one whose own clients were not seen yet.
+fn replicate(
+    call: &Call<'_>,
+    clues: Clues,
+    is_directory: bool,
+    around: &Surroundings,
+) -> Option<Verdict> {
+    let is_forged = clues.has(Clues::NO_CHALLENGE);
+    let asks_all = clues.has(Clues::CHANGES) && !is_directory;
+    if !is_forged && !asks_all {
+        return None;
+    }
+    let is_sure = is_forged || around.is_new_peer(&call.source, call.at_ns);
+    let (score, grades) = if is_sure {
+        (STRONG, Grades::CONTENT)
+    } else {
+        (WEAK, Grades::SHAPE)
+    };
+    Some(Verdict {
+        family: Family::LateralMovement,
+        score,
+        grades,
+        n: 1.0,
+    })
+}
+
+/// A source that lists the shares of one host after the other, or puts programs there.
+fn walk(walkers: &mut Bounded<Address, Walker>, call: &Call<'_>, clues: Clues) -> Option<Verdict> {
+    let kinds = clues.has(Clues::SHARES) || clues.has(Clues::PROGRAM_PUT);
+    if !kinds || !is_of_site(&call.host) || !is_of_site(&call.source) {
+        return None;
+    }
+    let walker = walkers.get_or_insert_with(call.source, Walker::default);
+    if call.at_ns.saturating_sub(walker.first_ns) >= WALK_NS {
+        *walker = Walker {
+            first_ns: call.at_ns,
+            ..Walker::default()
+        };
+    }
+    let host = sensor_common::hash_address(&call.host, 0);
+    if clues.has(Clues::SHARES) {
+        walker.listed.insert(host);
+    }
+    if clues.has(Clues::PROGRAM_PUT) {
+        walker.spread.insert(host);
+    }
+    let (listed, spread) = (walker.listed.len(), walker.spread.len());
+    (listed > LISTED || spread > SPREAD).then(|| Verdict {
+        family: Family::LateralMovement,
+        score: WEAK,
+        grades: Grades::SHAPE,
+        n: listed.max(spread),
+    })
 }
 
 fn finding(call: &Call<'_>, verdict: &Verdict, clues: Clues) -> Finding {

@@ -204,6 +204,102 @@ fn clues_tell_pools_at_once_and_remote_administration_by_its_sum() {
     );
 }
 
+/// A request of DCE/RPC, or what binds an interface to a connection.
+fn rpc(kind: u8, operation: u16, rest: &[u8]) -> Vec<u8> {
+    let mut message = vec![5, 0, kind, 3, 0x10, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
+    message.extend([0, 0, 0, 0, 0, 0]);
+    message.extend(operation.to_le_bytes());
+    message.extend(rest);
+    let n = (message.len() as u16).to_le_bytes();
+    message[8..10].copy_from_slice(&n);
+    message
+}
+
+const DIRECTORY: &[u8] = b"\x35\x42\x51\xe3\x06\x4b\xd1\x11\xab\x04\0\xc0\x4f\xc2\xdc\xd2";
+const NETLOGON: &[u8] = b"\x78\x56\x34\x12\x34\x12\xcd\xab\xef\0\x01\x23\x45\x67\xcf\xfb";
+
+#[test]
+fn a_directory_is_replicated_by_directories_alone() {
+    let ask = |site: &mut Site, source: Address, operation| {
+        let ends = (source, ip(2), 49_674, protocol::TCP);
+        site.say(ends, Kind::Tcp, &rpc(11, 0, DIRECTORY), false);
+        site.say(ends, Kind::Tcp, &rpc(0, operation, &[7; 40]), false);
+    };
+    let mut site = Site::new();
+    // What every member of a domain asks: names.
+    ask(&mut site, ip(1), 12);
+    assert_eq!(site.families(), []);
+    ask(&mut site, ip(1), 3);
+    assert_eq!(site.families(), [Family::LateralMovement]);
+    // Another directory, which members ask as well.
+    let mut site = Site::new();
+    let member = (ip(1), ip(3), 49_674, protocol::TCP);
+    site.say(member, Kind::Tcp, &rpc(11, 0, DIRECTORY), false);
+    ask(&mut site, ip(3), 3);
+    // The third operation of something else.
+    let other = (ip(1), ip(2), 49_680, protocol::TCP);
+    site.say(other, Kind::Tcp, &rpc(0, 3, &[7; 40]), false);
+    assert_eq!(site.families(), []);
+}
+
+#[test]
+fn a_challenge_of_zeros_is_no_proof_of_identity() {
+    let ends = (ip(1), ip(2), 49_674, protocol::TCP);
+    let mut site = Site::new();
+    site.say(ends, Kind::Tcp, &rpc(11, 0, NETLOGON), false);
+    site.say(
+        ends,
+        Kind::Tcp,
+        &rpc(0, 4, b"\x9a\x01\x77\x20\0\0\0\x08"),
+        false,
+    );
+    assert_eq!(site.families(), []);
+    site.say(ends, Kind::Tcp, &rpc(0, 4, &[0; 12]), false);
+    assert_eq!(site.families(), [Family::LateralMovement]);
+    assert!(site.findings[0].grades.is_proof());
+}
+
+/// A file of SMB2 that is opened with these rights.
+fn create(name: &str, access: u32) -> Vec<u8> {
+    let mut message = vec![
+        0, 0, 0, 0, 0xfe, b'S', b'M', b'B', 64, 0, 0, 0, 0, 0, 0, 0, 5, 0,
+    ];
+    message.resize(4 + 64 + 56, 0);
+    let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    message[4 + 64 + 24..][..4].copy_from_slice(&access.to_le_bytes());
+    message[4 + 64 + 44..][..2].copy_from_slice(&120u16.to_le_bytes());
+    message[4 + 64 + 46..][..2].copy_from_slice(&(name.len() as u16).to_le_bytes());
+    message.extend(name);
+    message
+}
+
+#[test]
+fn programs_on_one_share_after_the_other_are_told_and_documents_are_not() {
+    let visit = |names: &[(&str, u32)]| {
+        let mut site = Site::new();
+        for host in 0..4 {
+            for (name, access) in names {
+                let ends = (ip(1), ip(100 + host), 445, protocol::TCP);
+                site.say(ends, Kind::Tcp, &create(name, *access), false);
+            }
+        }
+        site.families()
+    };
+    let writes = 0x0012_019f;
+    assert_eq!(
+        visit(&[("tools\\a.exe", writes)]).first(),
+        Some(&Family::LateralMovement)
+    );
+    assert_eq!(
+        visit(&[("srvsvc", writes)]).first(),
+        Some(&Family::LateralMovement)
+    );
+    assert_eq!(
+        visit(&[("letter.docx", writes), ("a.exe", 0x0012_0089)]),
+        []
+    );
+}
+
 #[test]
 fn a_page_that_one_client_posts_code_to_is_a_shell_and_a_form_is_none() {
     let ends = (ip(1), ip(9), 80, protocol::TCP);
