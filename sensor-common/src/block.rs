@@ -82,7 +82,8 @@ pub struct Gate {
     pub stopped: u32,
     /// Kernel monotonic time at which an agent last looked at the flows, for the same.
     pub looked_ns: u64,
-    pub more_reserved: [u32; 2],
+    /// Bits of the buckets that hold a shield ([`crate::shield::bit`]); 0 skips them all.
+    pub shields: u64,
 }
 
 impl Gate {
@@ -258,16 +259,19 @@ pub fn check<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Met {
 }
 
 /// Takes note of what a packet that this host sends says of its flow; where anybody may have written its
-/// addresses, nothing.
+/// addresses, nothing. True where that proves the flow for the first time.
 #[inline(always)]
-pub fn note_sent<T: BlockTable>(table: &mut T, asked: &Asked<'_>) {
+pub fn note_sent<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> bool {
     if asked.packet.realm.is_untrusted() {
-        return;
+        return false;
     }
     let hash = known::hash_sent(asked.packet, asked.seed);
-    if let Some(flows) = table.known(known::bucket(hash)) {
-        let (packet, bytes, now_ns) = (asked.packet, asked.bytes, asked.now_ns);
-        known::note(flows, packet, bytes, now_ns, hash, T::opaque);
+    match table.known(known::bucket(hash)) {
+        Some(flows) => {
+            let (packet, bytes, now_ns) = (asked.packet, asked.bytes, asked.now_ns);
+            known::note(flows, packet, bytes, now_ns, hash, T::opaque)
+        }
+        None => false,
     }
 }
 

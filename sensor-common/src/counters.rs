@@ -97,7 +97,7 @@ table! {
         WouldDrop = "would_drop": "packets that a block entry would have dropped, were the sensor enforcing",
         RateLimited = "rate_limited": "packets above the rate of a block entry",
         Quarantined = "quarantined": "packets of new flows of a source in quarantine",
-        Allowed = "allowed": "packets of allow-listed sources that a block entry would have met",
+        Allowed = "allowed": "packets of allow-listed sources that a block entry or a shield would have met",
         FlowStarted = "flow_started": "flows admitted to the cache",
         FlowEvicted = "flow_evicted": "flows evicted to make room, or closed and followed by another of the same ports; their records are sent",
         FlowRollover = "flow_rollover": "records sent because a counter was nearly full",
@@ -110,6 +110,16 @@ table! {
         Decapsulated = "decapsulated": "packets within a tunnel that were counted as packets of a flow of their own",
         NotDecapsulated = "not_decapsulated": "packets on the port or of the protocol of a tunnel that hold no tunnel or no IP packet: the outer flow alone counts",
         CountedElsewhere = "counted_elsewhere": "packets that were counted at another interface on their way, and not again",
+        ShieldAnswered = "shield_answered": "SYNs of strangers to a shielded address that were answered by a SYN cookie in the place of the stack",
+        ShieldCompleted = "shield_completed": "acknowledgements of such cookies, or of the stack's own: their sources are real",
+        ShieldRetried = "shield_retried": "SYNs of strangers to a shielded address that came again, and passed to the stack",
+        ShieldKnown = "shield_known": "SYNs to a shielded address that passed because their source is proven real",
+        ShieldOutOfState = "shield_out_of_state": "TCP segments dropped because they belong to no connection of a shielded address",
+        ShieldUnasked = "shield_unasked": "replies dropped because nobody at a shielded address asked for them",
+        ShieldOverRate = "shield_over_rate": "packets of strangers to a shielded address dropped above the rate that they share",
+        ShieldWouldHold = "shield_would_hold": "packets that a shield would have answered or dropped, were the sensor enforcing",
+        ShieldUnread = "shield_unread": "TCP segments to a shielded address with a VLAN tag, IP options or extension headers, which pass as they are",
+        ShieldNoCookie = "shield_no_cookie": "SYNs to a shielded address for which the stack gave no cookie, which pass as they are: nobody listens, or has room",
     }
 }
 

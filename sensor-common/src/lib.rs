@@ -16,6 +16,7 @@ pub mod host;
 pub mod limits;
 pub mod packet;
 pub mod service;
+pub mod shield;
 
 /// A type whose bytes may be read from, or written to, a BPF map or ring as they are.
 ///

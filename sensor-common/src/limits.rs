@@ -25,6 +25,9 @@ pub const ALLOW_ENTRIES: u32 = 4_096;
 /// Buckets of the table of flows that go both ways: 65,536 x 64 bytes = 4 MiB for all CPUs, room for
 /// 393,216 proven flows and 131,072 others.
 pub const KNOWN_BUCKETS: u32 = 1 << 16;
+/// Buckets of the table of sources that are proven real: 16,384 x 64 bytes = 1 MiB for all CPUs, room for
+/// 131,072 sources.
+pub const PEER_BUCKETS: u32 = 1 << 14;
 /// New flows that one CPU admits per second before it counts them as not admitted.
 pub const ADMIT_PER_SECOND: u32 = 200_000;
 /// Tunnels that may be configured; each packet within a tunnel is compared with all of them.

@@ -11,7 +11,7 @@ use sensor_common::block::{self, Asked, BlockTable, Gate, Level, Packed};
 use sensor_common::limits::BLOCK_BUCKETS;
 
 use crate::maps::Scratch;
-use crate::{globals, maps};
+use crate::{globals, maps, peers};
 
 pub struct BlockMaps;
 
@@ -182,8 +182,11 @@ fn asked<'a>(now_ns: u64, bytes: u64, level: u64) -> Option<Asked<'a>> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sensor_note_sent(now_ns: u64, bytes: u64, level: u64) -> u64 {
-    if let Some(asked) = asked(now_ns, bytes, level) {
-        block::note_sent(&mut BlockMaps, &asked);
+    if let Some(asked) = asked(now_ns, bytes, level)
+        && block::note_sent(&mut BlockMaps, &asked)
+        && asked.level == Level::Outer
+    {
+        peers::note_proven(&asked);
     }
     0
 }

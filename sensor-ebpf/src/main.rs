@@ -13,11 +13,15 @@ mod inner;
 #[cfg(feature = "kernel-log")]
 mod log;
 mod maps;
+mod peers;
+mod shield;
+mod stack;
 mod tables;
 
 use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::{TcContext, XdpContext};
 use events::{Payload, SkbPayload, XdpPayload};
 use frame::LinearFrame;
@@ -32,7 +36,7 @@ use sensor_common::packet::{parse, parse_inner};
 #[inline(always)]
 pub fn sensor_xdp(ctx: XdpContext) -> u32 {
     let bytes = (ctx.data_end() - ctx.data()) as u32;
-    ingress(&ctx, bytes)
+    ingress(&ctx, bytes, &maps::SHIELD)
 }
 
 /// Ingress on interfaces whose frames may span buffers (jumbo MTU): asks for the whole length.
@@ -41,7 +45,20 @@ pub fn sensor_xdp(ctx: XdpContext) -> u32 {
 pub fn sensor_xdp_frags(ctx: XdpContext) -> u32 {
     // SAFETY: the context is the kernel's own, valid for the run of the program.
     let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
-    ingress(&ctx, bytes)
+    ingress(&ctx, bytes, &maps::SHIELD_FRAGS)
+}
+
+/// The shields, behind the two above, for packets that pass those.
+#[xdp]
+#[inline(always)]
+pub fn sensor_shield(ctx: XdpContext) -> u32 {
+    shield::hold(&ctx)
+}
+
+#[xdp(frags)]
+#[inline(always)]
+pub fn sensor_shield_frags(ctx: XdpContext) -> u32 {
+    shield::hold(&ctx)
 }
 
 /// Egress. Leaves the verdict to whoever comes after.
@@ -68,6 +85,7 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
         globals::now_ns(&mut scratch.tick)
     };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
+    scratch.came_in = came_in.into();
     let segments = if segments == 0 { 1 } else { segments as u16 };
     let arrival = Arrival {
         now_ns,
@@ -84,7 +102,7 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
+fn ingress(ctx: &XdpContext, bytes: u32, shields: &ProgramArray) -> u32 {
     let Some(scratch) = maps::scratch() else {
         return globals::pass_action();
     };
@@ -118,7 +136,14 @@ fn ingress(ctx: &XdpContext, bytes: u32) -> u32 {
     #[cfg(feature = "kernel-log")]
     log::packet(ctx, Way::Ingress, verdict);
     match verdict {
-        Verdict::Pass => globals::pass_action(),
+        Verdict::Pass => {
+            if shield::is_armed_for(&scratch.packet) {
+                scratch.now_ns = now_ns;
+                // SAFETY: comes back only where there is no such program; nothing waits to be dropped.
+                unsafe { shields.tail_call(ctx, 0) };
+            }
+            globals::pass_action()
+        }
         Verdict::Drop => xdp_action::XDP_DROP,
     }
 }

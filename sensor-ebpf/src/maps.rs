@@ -4,7 +4,7 @@
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
-use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray, RingBuf};
 use sensor_common::Address;
 use sensor_common::block::known::KnownFlows;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
@@ -16,6 +16,9 @@ use sensor_common::event::{Budgets, EventRecord, Notice};
 use sensor_common::flow::{Bucket, Outer, Outers};
 use sensor_common::host::HostRow;
 use sensor_common::packet::Packet;
+use sensor_common::shield::answer::FrameHead;
+use sensor_common::shield::peers::Peers;
+use sensor_common::shield::{BUCKETS, ShieldBucket};
 
 use crate::globals::Tick;
 
@@ -84,6 +87,24 @@ pub static BLOCK_SHAPES: Array<Shape> = Array::with_max_entries(1, BPF_F_MMAPABL
 #[map]
 pub static KNOWN_FLOWS: Array<KnownFlows> = Array::with_max_entries(1, 0);
 
+/// Shields of local addresses, written by the agent.
+#[map]
+pub static SHIELDS: Array<ShieldBucket> = Array::with_max_entries(BUCKETS, BPF_F_MMAPABLE);
+/// Sources that are proven real.
+#[map]
+pub static PEERS: Array<Peers> = Array::with_max_entries(1, 0);
+/// SYNs that were answered a moment ago.
+#[map]
+pub static RETRIES: Array<u64> = Array::with_max_entries(1, 0);
+/// The program of the shields, if it is loaded: for frames that fit one buffer, and for others.
+#[map]
+pub static SHIELD: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub static SHIELD_FRAGS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+/// Head of the frame at hand, for the stack's helpers and the answer.
+#[map]
+pub static SHIELD_FRAME: PerCpuArray<FrameHead> = PerCpuArray::with_max_entries(1, 0);
+
 /// Memory of one CPU.
 #[repr(C)]
 pub struct Scratch {
@@ -96,6 +117,10 @@ pub struct Scratch {
     /// The event that it gives rise to.
     pub notice: Notice,
     pub tick: Tick,
+    /// Time of the packet at hand, for the shields.
+    pub now_ns: u64,
+    /// Interface that a packet on its way out came in by; 0: this host's own.
+    pub came_in: u64,
 }
 
 /// Memory of this CPU.

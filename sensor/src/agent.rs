@@ -24,6 +24,7 @@ mod reload;
 mod screen;
 mod search;
 mod service;
+mod shields;
 mod signals;
 mod snapshot;
 mod socket;
@@ -59,7 +60,10 @@ use snapshot::About;
 use socket::Answers;
 
 pub use interfaces::Choice;
-pub use orders::{BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope};
+pub use orders::{
+    BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope, STRANGERS_PER_S,
+    ShieldOff, ShieldOn,
+};
 pub use recent::IncidentQuery;
 pub use reload::Reload;
 pub use screen::LogTail;

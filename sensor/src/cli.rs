@@ -18,6 +18,7 @@ mod policy;
 mod proposals;
 mod replay;
 mod run;
+mod shield;
 mod sinks;
 mod site;
 mod sources;
@@ -77,6 +78,8 @@ enum Command {
     Block(lists::Block),
     /// Show and change the allow-list: addresses that are never blocked.
     Allow(lists::Allow),
+    /// Shield addresses of this host from floods.
+    Shield(shield::Shield),
     /// Take back what a decision did.
     Undo(undo::Undo),
     /// Show the policy, and what it did in an incident.
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Feedback(feedback) => feedback.execute(),
         Command::Block(block) => block.execute(),
         Command::Allow(allow) => allow.execute(),
+        Command::Shield(shield) => shield.execute(),
         Command::Undo(undo) => undo.execute(),
         Command::Policy(policy) => policy.execute(),
         Command::Panic(panic) => panic.execute(),

@@ -52,6 +52,7 @@ mod reports;
 mod router;
 mod screen;
 mod shapes;
+mod shields;
 mod sinks;
 mod site;
 mod socket;

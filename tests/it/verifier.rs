@@ -12,6 +12,8 @@ fn the_verifier_has_room_to_spare() {
     needs_root();
     let mut kernel = Kernel::load(&LoadOptions::fixed()).unwrap();
     kernel.load_programs().unwrap();
+    let shields = kernel.shield_maps().unwrap();
+    assert_eq!(shields.programs.map(|ways| ways.len()), Ok(2));
     for (name, program) in kernel.ebpf.programs() {
         let info = program.info().unwrap();
         let n = info.verified_instruction_count();

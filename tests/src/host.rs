@@ -1,7 +1,10 @@
 //! Three hosts on one switch: `client` and `attacker` reach `server`, where the sensor runs.
 
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -137,6 +140,31 @@ impl Network {
         let bytes = text.trim().split(':');
         let bytes: Result<Vec<u8>, _> = bytes.map(|byte| u8::from_str_radix(byte, 16)).collect();
         bytes.with_context(|| format!("{device}: {text}"))
+    }
+
+    /// Runs a function on a host, in a thread of its own.
+    ///
+    /// # Errors
+    /// Without the namespace or the right to go there.
+    pub fn within<T: Send + 'static>(
+        &self,
+        host: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>> {
+        let namespace = format!("/run/netns/{}", self.namespace(host));
+        let namespace = File::open(&namespace).context(namespace)?;
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            // SAFETY: an open descriptor; only this thread moves.
+            let moved = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            let error = (moved != 0).then(std::io::Error::last_os_error);
+            let _waited_for = ready.send(error);
+            work()
+        });
+        match is_ready.recv()? {
+            Some(error) => Err(error).context("setns"),
+            None => Ok(thread),
+        }
     }
 
     /// A counter of an interface, e.g. `rx_packets`.

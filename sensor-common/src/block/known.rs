@@ -171,7 +171,8 @@ const fn least(a: u16, b: u16) -> u16 {
     if a < b { a } else { b }
 }
 
-/// Takes note of a packet of `bytes` on the wire that this host sends, in the bucket of its flow.
+/// Takes note of a packet of `bytes` on the wire that this host sends, in the bucket of its flow. True where
+/// that proves the flow for the first time.
 #[inline(always)]
 pub fn note(
     flows: &mut KnownFlows,
@@ -180,10 +181,10 @@ pub fn note(
     now_ns: u64,
     hash: u64,
     opaque: impl Fn(u64) -> u64,
-) {
+) -> bool {
     let sign = Sign::of(packet, bytes);
     if sign == Sign::Nothing {
-        return;
+        return false;
     }
     let (tag, now) = (tag(hash), time(now_ns));
     let at = flows.find(tag, &opaque);
@@ -212,6 +213,7 @@ pub fn note(
     if *held != new {
         *held = new;
     }
+    is_proven && at >= PROVEN
 }
 
 /// The actions that leave a packet of a listed source alone, by its flow's bucket.

@@ -10,7 +10,9 @@ mod links;
 mod load;
 mod pin;
 mod shared;
+mod shield;
 mod tables;
+mod tail;
 pub mod verify;
 
 pub use attach::{
@@ -23,4 +25,5 @@ pub use life::{Trouble, rename};
 pub use load::{BlockArrays, BlockMaps, Kernel, LoadOptions, random};
 pub use pin::{Adopted, Pins, is_pinned, set_stopped, unknown_maps};
 pub use shared::SharedArray;
+pub use shield::ShieldMaps;
 pub use tables::TableReader;

@@ -17,6 +17,7 @@ use crate::health::HealthCheck;
 use crate::incident::Incident;
 use crate::lifecycle::{Attached, Local};
 use crate::list::{Allowed, Block};
+use crate::shield::Shield;
 use crate::summary::Counts;
 use crate::text::explain;
 use crate::time::{Timestamp, Zone};
@@ -609,6 +610,15 @@ pub struct AllowAdded {
 pub struct AllowListed {
     /// Entries, by address
     pub entries: Vec<Allowed>,
+}
+
+/// Shields that are armed, or that were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Shields {
+    /// Shields, by address
+    pub shields: Vec<Shield>,
+    /// Mode of the response
+    pub mode: Mode,
 }
 
 /// Done, and nothing to tell.

@@ -39,6 +39,9 @@ pub enum AuditAction {
     Lapse,
     /// A saved allow-list that could not be read is done without
     AcceptLoss,
+    /// A local address is shielded
+    Shield,
+    Unshield,
 }
 
 /// One line; what is absent does not apply.

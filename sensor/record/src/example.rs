@@ -32,6 +32,7 @@ use crate::origin::Origin;
 use crate::record::Record;
 use crate::response::Response;
 use crate::rule::Rule;
+use crate::shield::{Shield, ShieldMeasure};
 use crate::summary::{Counts, Summary, Volume};
 use crate::time::Timestamp;
 
@@ -326,6 +327,24 @@ pub fn block() -> Block {
         bytes: 888,
         origin: Origin::Operator { uid: 1_000 },
         reason: "scans us".to_owned(),
+    }
+}
+
+pub fn shield() -> Shield {
+    Shield {
+        head: head(),
+        address: VICTIM,
+        protocol: 6,
+        transport: Some(Cow::Borrowed("tcp")),
+        port: 443,
+        measures: vec![ShieldMeasure::Cookies, ShieldMeasure::State],
+        strangers_packets_per_s: 1_000,
+        ttl_s: 290,
+        answered: 1_200_000,
+        completed: 310,
+        held: 5_400,
+        origin: Origin::Operator { uid: 1_000 },
+        reason: "SYN flood".to_owned(),
     }
 }
 

@@ -99,6 +99,11 @@ fn answers(out: &mut String) {
     );
     section(
         out,
+        "A shield of `sensor shield list --json`.",
+        &example::shield(),
+    );
+    section(
+        out,
         "A line of the audit log (`respond.audit_log`): an action on a source's packets, carried out or refused.",
         &example::audit(),
     );

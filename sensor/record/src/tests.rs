@@ -35,6 +35,7 @@ fn examples_come_back_as_themselves() {
         assert!(line.starts_with(&format!("{{\"kind\":\"{}\"", record.kind())));
     }
     comes_back(&example::block());
+    comes_back(&example::shield());
     comes_back(&example::allowed());
     comes_back(&example::audit());
     comes_back(&example::feedback());
@@ -69,6 +70,7 @@ fn is_current(name: &str, text: &str) {
 fn the_golden_file_of_one_record_of_each_kind_is_current() {
     let mut lines: Vec<String> = example::records().iter().map(json::line).collect();
     lines.push(json::line(&example::block()));
+    lines.push(json::line(&example::shield()));
     lines.push(json::line(&example::allowed()));
     lines.push(json::line(&example::audit()));
     is_current(
@@ -115,6 +117,7 @@ fn every_field_is_documented_and_has_an_example() {
     check(&example::loss());
     check(&example::summary());
     check(&example::block());
+    check(&example::shield());
     check(&example::allowed());
     check(&example::audit());
     check(&example::given());

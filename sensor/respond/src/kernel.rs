@@ -1,6 +1,7 @@
 //! The response in the kernel: the lists under the guard.
 
 mod decisions;
+mod shields;
 mod stop;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use super::guard::Guard;
 use super::proposals::Proposals;
 use super::reason::{Reason, Why};
 use super::saved::{Moment, Saved, Store};
+use super::shield::Shields;
 use super::watch::{FactState, GuardWatch};
 use super::{Mode, Settled};
 use sensor_capture::kernel::{BlockMaps, monotonic_ns};
@@ -84,6 +86,7 @@ pub struct KernelRespond {
     of_host: Guard,
     guard: Guard,
     watch: GuardWatch,
+    shields: Shields,
     /// Facts that were never read, in words: until it is `None`, nothing new is blocked.
     missing: Option<Arc<str>>,
     /// A run before left its enforcement in force.
@@ -151,6 +154,9 @@ pub struct GuardState {
 /// Shortest prefixes that an operator allows without being asked again: IPv4, IPv6.
 const WIDEST_ALLOWED: [u8; 2] = [8, 32];
 
+/// File of the setting that shields change.
+const COOKIES: &str = "tcp_syncookies";
+
 /// Time between two tries to save.
 const SAVE_AGAIN: Duration = Duration::from_secs(10);
 
@@ -166,6 +172,7 @@ impl KernelRespond {
         let was_enforcing = maps.is_adopted && blocks.state().enforce != 0;
         let allowlist = Allowlist::new(Some(maps.allow), words).context("map ALLOW")?;
         let config = options.allow.iter().map(|n| (canonical(n), Origin::Config));
+        let kept = options.store.as_ref().map(|store| store.beside(COOKIES));
         let mut respond = Self {
             allowed: config.collect(),
             audit: options.audit_log.as_deref().and_then(open_audit),
@@ -180,6 +187,7 @@ impl KernelRespond {
             of_host: watch.changed().unwrap_or_else(Guard::bare),
             missing: in_words(&watch.missing()),
             watch,
+            shields: Shields::new(maps.shields, maps.seed, kept),
             was_enforcing,
             waiting: None,
             n_unlisted: 0,
@@ -751,6 +759,7 @@ impl KernelRespond {
         gate.allow_planes = planes;
         let may_enforce = self.missing.is_none() || self.was_enforcing;
         gate.enforce = u32::from(self.options.mode == Mode::Enforce && may_enforce);
+        gate.shields = self.shields.bits();
         self.blocks.open_gate();
     }
 
@@ -779,6 +788,7 @@ impl KernelRespond {
         );
         self.lapse_proposals();
         self.follow_host();
+        self.tick_shields();
         self.read_again();
         let is_too_soon = self
             .save_failed

@@ -15,6 +15,7 @@ mod kernel;
 mod proposals;
 mod reason;
 mod saved;
+mod shield;
 mod table;
 mod watch;
 
@@ -33,6 +34,7 @@ pub use kernel::{FileState, Followed, GuardState, Guarded, KernelRespond, Option
 pub use proposals::Proposal;
 pub use reason::{Reason, Why};
 pub use saved::{Store, make_folder};
+pub use shield::{ListedShield, MAX_SHIELD_TTL, ShieldError, ShieldRequest};
 pub use watch::{FactState, GuardWatch};
 
 /// Mode of the response.

@@ -224,6 +224,11 @@ impl Store {
         self.folder.join(NAME)
     }
 
+    /// Path of another file in the folder.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// Reads what was saved last. A file that can't be understood stays where it is.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use sensor_record::answer::{
 use sensor_record::{Allowed, Block, Decision, Head, Mode, Outcome, transport};
 
 use super::orders::{BlockAdd, BlockList, MAX_TARGETS, Order, OrderScope};
+use super::shields;
 use super::socket::protocol::Answer;
 use sensor_capture::kernel::monotonic_ns;
 use sensor_respond::{
@@ -85,6 +86,9 @@ pub fn carry_out(
             Ok(Answer::LossAccepted(LossAccepted { set_aside }))
         }
         Order::AllowList => Ok(Answer::AllowListed(allow_list(respond, head))),
+        Order::ShieldOn(on) => shields::on(respond, &on, by, head).map(Answer::Shields),
+        Order::ShieldOff(off) => shields::off(respond, &off, by, head).map(Answer::Shields),
+        Order::ShieldList => Ok(Answer::Shields(shields::list(respond, head))),
     }
 }
 

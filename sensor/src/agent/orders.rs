@@ -1,6 +1,8 @@
 //! Orders that a person gives over the socket: changes of the block-list and the allow-list, and
 //! looks at them.
 
+use std::net::IpAddr;
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sensor_engine::Scope;
 use sensor_record::{Name, Reason};
@@ -123,6 +125,39 @@ impl Default for BlockList {
     }
 }
 
+/// A local address to shield, or to shield for longer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShieldOn {
+    pub address: IpAddr,
+    pub ttl_s: u64,
+    #[serde(default)]
+    pub scope: OrderScope,
+    /// Packets a second that strangers share.
+    #[serde(default = "strangers_per_s")]
+    pub rate_packets_per_s: u32,
+    #[serde(default)]
+    pub reason: Reason,
+}
+
+const fn strangers_per_s() -> u32 {
+    STRANGERS_PER_S
+}
+
+/// Rate that strangers share where none is given: what a busy resolver or game server is asked by new
+/// clients, and a thousandth of what a port of 1 Gbit/s floods with.
+pub const STRANGERS_PER_S: u32 = 1_000;
+
+/// Shields to end.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShieldOff {
+    pub address: IpAddr,
+    /// Scope of the one that is meant; without, all of the address.
+    #[serde(default)]
+    pub scope: Option<OrderScope>,
+}
+
 /// An order.
 #[derive(Clone, Debug)]
 pub enum Order {
@@ -147,6 +182,9 @@ pub enum Order {
     AllowDel(Network),
     AllowAcceptLoss,
     AllowList,
+    ShieldOn(ShieldOn),
+    ShieldOff(ShieldOff),
+    ShieldList,
 }
 
 impl Order {
@@ -164,7 +202,10 @@ impl Order {
             | Self::BlockList(_)
             | Self::AllowAdd { .. }
             | Self::AllowAcceptLoss
-            | Self::AllowList => Vec::new(),
+            | Self::AllowList
+            | Self::ShieldOn(_)
+            | Self::ShieldOff(_)
+            | Self::ShieldList => Vec::new(),
         }
     }
 }

@@ -105,7 +105,7 @@ impl Kernel {
         self.egress_program().map(|_| ())
     }
 
-    fn ingress_program(&mut self, name: &'static str) -> Result<&mut Xdp> {
+    pub(super) fn ingress_program(&mut self, name: &'static str) -> Result<&mut Xdp> {
         let program = self.ebpf.program_mut(name);
         let program: &mut Xdp = program
             .with_context(|| format!("program {name} missing"))?

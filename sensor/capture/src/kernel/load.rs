@@ -17,6 +17,7 @@ use sensor_common::flow::{Flow, SentFlow};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
 use sensor_common::packet::Decapsulate;
+use sensor_common::shield::retries;
 
 use super::clock::{Clock, ClockReading, ClockStep, monotonic_ns};
 use super::crossing::InterfaceFlags;
@@ -24,6 +25,7 @@ use super::gaps::Gaps;
 use super::links::Links;
 use super::pin::{Adopted, Pins, Stamps};
 use super::shared::SharedArray;
+use super::shield::ShieldMaps;
 use super::tables::{self, FlowArrays, Looked, Sequences, TableReader};
 use crate::drive;
 
@@ -138,6 +140,7 @@ pub struct BlockMaps {
     pub seed: u64,
     /// True if a run before left them, in force.
     pub is_adopted: bool,
+    pub shields: ShieldMaps,
 }
 
 /// The arrays that steer the block check, seen through shared memory.
@@ -280,6 +283,7 @@ impl Kernel {
             allow: self.ebpf.take_map("ALLOW").context("map ALLOW missing")?,
             seed: self.seed,
             is_adopted: self.adopted.lists,
+            shields: self.shield_maps()?,
         })
     }
 
@@ -443,7 +447,7 @@ impl drive::Tables for Kernel {
 }
 
 /// Entries of each map, or bytes of a ring. Those not named here have one.
-fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32); 17] {
+fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32); 19] {
     [
         ("FLOWS", n_cpus * n_buckets),
         ("FLOW_OUTERS", n_outers),
@@ -462,6 +466,8 @@ fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32
         ("BLOCK_SCOPES", limits::SCOPE_SETS),
         ("BLOCK_SHAPES", N_SHAPES),
         ("KNOWN_FLOWS", limits::KNOWN_BUCKETS),
+        ("PEERS", limits::PEER_BUCKETS),
+        ("RETRIES", retries::N_WORDS),
     ]
 }
 
@@ -532,7 +538,7 @@ fn take_ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>> {
     Ok(RingBuf::try_from(map)?)
 }
 
-fn shared<T: sensor_common::Pod>(
+pub(super) fn shared<T: sensor_common::Pod>(
     ebpf: &mut Ebpf,
     name: &str,
     n_entries: u32,

@@ -51,14 +51,20 @@ const COUNTS: [&str; 9] = [
     "ADMISSION",
     "BUDGETS",
 ];
-/// Maps that hold nothing from one packet to the next.
-const PASSING: [&str; 6] = [
+/// Maps that hold nothing from one packet to the next, and those of the shields, which end with the agent.
+const PASSING: [&str; 12] = [
     "SCRATCH",
     "EVENT_SCRATCH",
     "FOUND",
     "TUNNEL_PEERS",
     "INTERFACES",
     "CROSSED",
+    "SHIELDS",
+    "PEERS",
+    "RETRIES",
+    "SHIELD",
+    "SHIELD_FRAGS",
+    "SHIELD_FRAME",
 ];
 
 /// Hashes of the maps' layouts and capacities.

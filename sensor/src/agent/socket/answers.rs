@@ -115,6 +115,9 @@ impl Answers {
             Request::AllowDel { network } => self.order(Order::AllowDel(network), uid).await,
             Request::AllowAcceptLoss => self.order(Order::AllowAcceptLoss, uid).await,
             Request::AllowList => self.order(Order::AllowList, uid).await,
+            Request::ShieldOn(on) => self.order(Order::ShieldOn(on), uid).await,
+            Request::ShieldOff(off) => self.order(Order::ShieldOff(off), uid).await,
+            Request::ShieldList => self.order(Order::ShieldList, uid).await,
         }
     }
 

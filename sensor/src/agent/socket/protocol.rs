@@ -10,14 +10,14 @@ use std::fmt;
 
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done, Exception,
-    Explanation, Flows, Judged, LossAccepted, Proposals, Status, Top,
+    Explanation, Flows, Judged, LossAccepted, Proposals, Shields, Status, Top,
 };
 use sensor_record::{Feedback, Incident, Name, Reason, Said, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::agent::orders::{BlockAdd, BlockDel, BlockList};
+use crate::agent::orders::{BlockAdd, BlockDel, BlockList, ShieldOff, ShieldOn};
 use crate::agent::recent::IncidentQuery;
 use crate::agent::search::FlowQuery;
 use crate::agent::talkers::TopQuery;
@@ -87,6 +87,10 @@ pub enum Request {
     /// A saved allow-list that can't be read is done without.
     AllowAcceptLoss,
     AllowList,
+    /// A local address, or a service there, is shielded from floods.
+    ShieldOn(ShieldOn),
+    ShieldOff(ShieldOff),
+    ShieldList,
 }
 
 impl Request {
@@ -107,7 +111,8 @@ impl Request {
             | Self::Explain { .. }
             | Self::BlockList(_)
             | Self::Proposals
-            | Self::AllowList => true,
+            | Self::AllowList
+            | Self::ShieldList => true,
             Self::Feedback { .. }
             | Self::Mute { .. }
             | Self::Unmute { .. }
@@ -119,7 +124,9 @@ impl Request {
             | Self::Reject { .. }
             | Self::AllowAdd { .. }
             | Self::AllowDel { .. }
-            | Self::AllowAcceptLoss => false,
+            | Self::AllowAcceptLoss
+            | Self::ShieldOn(_)
+            | Self::ShieldOff(_) => false,
         }
     }
 
@@ -157,6 +164,7 @@ pub enum Answer {
     LossAccepted(LossAccepted),
     Judged(Judged),
     Proposals(Proposals),
+    Shields(Shields),
     Done(Done),
 }
 
