@@ -61,8 +61,7 @@ use socket::Answers;
 
 pub use interfaces::Choice;
 pub use orders::{
-    BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope, STRANGERS_PER_S,
-    ShieldOff, ShieldOn,
+    BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope, ShieldOff, ShieldOn,
 };
 pub use recent::IncidentQuery;
 pub use reload::Reload;

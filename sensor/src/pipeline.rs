@@ -285,8 +285,15 @@ impl<R: Respond> Listener for Pipeline<R> {
         // First of all, so that incidents tell what became of their sources.
         let mut decided = Decided::new();
         for item in &outputs {
-            if let Output::Decision(decision) = item {
-                decided.push_back(self.carry_out(at_ns, decision));
+            match item {
+                Output::Decision(decision) => decided.push_back(self.carry_out(at_ns, decision)),
+                Output::Incident(incident) => self.respond.defend(incident),
+                Output::FlowEnd(_)
+                | Output::Finding(_)
+                | Output::Score(_)
+                | Output::Vector(_)
+                | Output::Window(..)
+                | Output::Loss { .. } => {}
             }
         }
         for item in outputs.drain(..) {

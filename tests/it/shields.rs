@@ -197,7 +197,9 @@ fn strangers_connect_and_sessions_go_on_during_a_forged_syn_flood() {
     serve(&network);
     let session = || connect(v4(2), SERVER.into()).unwrap();
     let mut session = network.within("client", session).unwrap().join().unwrap();
-    let sensor = start(&network, GENERIC);
+    let by_hand = [("SENSOR__RESPOND__AUTO_SHIELD", "false")];
+    let sensor = Running::start_with(&network, GENERIC, &by_hand).unwrap();
+    wait_until(LIMIT, || sensor.socket().exists().then_some(())).expect("a socket");
     assert_eq!(syncookies(&network), "1");
     let _floods = [flood(&network, SYN, 2_000), flood_6(&network, 2_000)];
     shield(&sensor, SERVER.into(), "--protocol tcp --port 8080");
@@ -437,4 +439,37 @@ fn a_shield_is_for_an_address_of_the_host_and_ends_by_itself() {
             .count()
     };
     assert_eq!((n("shield"), n("unshield")), (3, 2), "{audit}");
+}
+
+#[test]
+fn a_forged_syn_flood_arms_the_shield_of_a_service_that_the_host_carries() {
+    let network = network();
+    give_addresses(&network, 10);
+    serve(&network);
+    let session = || connect(v4(2), SERVER.into()).unwrap();
+    let mut session = network.within("client", session).unwrap().join().unwrap();
+    let sensor = start(&network, GENERIC);
+    let _flood = flood(&network, SYN, 2_000);
+    let armed = wait_until(LIMIT, || ask(&sensor, "shield list --json").pop()).unwrap();
+    assert_eq!(
+        (&armed["address"], &armed["port"], &armed["protocol"]),
+        (&"10.99.1.1".into(), &8_080.into(), &6.into())
+    );
+    assert_eq!(armed["origin"]["by"], "incident", "{armed}");
+    wait_event(&sensor, "shield_answered", 1_000);
+    assert!(strangers(&network, 10) >= 19);
+    talk(&mut session).unwrap();
+    assert_eq!(ask(&sensor, "block list --json"), Vec::<Value>::new());
+}
+
+#[test]
+fn a_flood_on_a_port_that_nobody_was_served_at_arms_nothing() {
+    let network = network();
+    serve(&network);
+    let sensor = start(&network, GENERIC);
+    let _flood = flood(&network, SYN, 2_000);
+    let is_flood = |v: &Value| v["incident.family"] == "syn_flood";
+    assert!(sensor.wait_for(LIMIT, is_flood).is_some());
+    assert!(ask(&sensor, "shield list --json").is_empty());
+    assert_eq!(syncookies(&network), "1");
 }

@@ -41,6 +41,8 @@ pub struct Options {
     pub groups: Vec<Group>,
     /// Time that a proposal waits, seconds.
     pub proposal_ttl_s: u32,
+    /// Services are shielded from floods by made-up addresses when they come.
+    pub auto_shield: bool,
     /// Packets a second that a rate-limited source may send; a burst is at most as many.
     pub rate_limit_packets_per_s: u32,
     /// Place where operators' entries are kept over restarts; without, they are not.
@@ -58,6 +60,7 @@ impl Default for Options {
             allow: Vec::new(),
             groups: Vec::new(),
             proposal_ttl_s: 3_600,
+            auto_shield: true,
             rate_limit_packets_per_s: 100,
             store: None,
             audit_log: None,
@@ -73,6 +76,7 @@ pub struct Followed {
     pub allow: Vec<IpNet>,
     pub groups: Vec<Group>,
     pub proposal_ttl_s: u32,
+    pub auto_shield: bool,
 }
 
 /// The block-list and the allow-list in force.
@@ -430,11 +434,13 @@ impl KernelRespond {
             allow,
             groups,
             proposal_ttl_s,
+            auto_shield,
         } = now;
         if mode != self.options.mode {
             self.set_mode(mode, &Origin::Config);
         }
         self.options.proposal_ttl_s = proposal_ttl_s;
+        self.options.auto_shield = auto_shield;
         let has_same_groups = self.options.groups == groups;
         self.options.groups = groups;
         let before: BTreeSet<IpNet> = self.options.allow.iter().map(canonical).collect();

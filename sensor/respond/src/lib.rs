@@ -19,7 +19,7 @@ mod shield;
 mod table;
 mod watch;
 
-use sensor_engine::Decision;
+use sensor_engine::{Decision, Incident};
 use sensor_record::Outcome;
 
 pub use allowlist::Allowlist;
@@ -34,7 +34,7 @@ pub use kernel::{FileState, Followed, GuardState, Guarded, KernelRespond, Option
 pub use proposals::Proposal;
 pub use reason::{Reason, Why};
 pub use saved::{Store, make_folder};
-pub use shield::{ListedShield, MAX_SHIELD_TTL, ShieldError, ShieldRequest};
+pub use shield::{ListedShield, MAX_SHIELD_TTL, STRANGERS_PER_S, ShieldError, ShieldRequest};
 pub use watch::{FactState, GuardWatch};
 
 /// Mode of the response.
@@ -83,6 +83,9 @@ pub trait Respond {
     fn mode(&self) -> Mode;
 
     fn carry_out(&mut self, decision: &Decision) -> Outcome;
+
+    /// Shields the victim of an incident, where that is a flood in made-up names.
+    fn defend(&mut self, _incident: &Incident) {}
 
     /// Decisions of before on which something was settled since the last call: proposals that a person
     /// judged, or that lapsed.

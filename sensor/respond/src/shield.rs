@@ -21,6 +21,10 @@ use cookies::Cookies;
 /// Longest life of a shield: it is for a flood, not for ever.
 pub const MAX_SHIELD_TTL: Duration = Duration::from_secs(7 * 86_400);
 
+/// Rate that strangers share where none is given: what a busy resolver or game server is asked by new
+/// clients, and a thousandth of what a port of 1 Gbit/s floods with.
+pub const STRANGERS_PER_S: u32 = 1_000;
+
 /// A shield that somebody asks for.
 #[derive(Clone, Debug)]
 pub struct ShieldRequest {

@@ -257,6 +257,7 @@ impl EngineThread {
                 allow: of.allow.iter().map(|network| network.0).collect(),
                 groups: of.groups(),
                 proposal_ttl_s: of.proposal_ttl.0,
+                auto_shield: of.auto_shield,
             });
             self.settings = settings.clone();
         }

@@ -8,7 +8,7 @@ use sensor_engine::Scope;
 use sensor_record::{Name, Reason};
 use serde::{Deserialize, Serialize};
 
-use sensor_respond::{Measure, Network};
+use sensor_respond::{Measure, Network, STRANGERS_PER_S};
 
 /// Targets of one order: more come in several.
 pub const MAX_TARGETS: usize = 1_000;
@@ -143,10 +143,6 @@ pub struct ShieldOn {
 const fn strangers_per_s() -> u32 {
     STRANGERS_PER_S
 }
-
-/// Rate that strangers share where none is given: what a busy resolver or game server is asked by new
-/// clients, and a thousandth of what a port of 1 Gbit/s floods with.
-pub const STRANGERS_PER_S: u32 = 1_000;
 
 /// Shields to end.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -224,6 +224,7 @@ fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> R
         allow: settings.respond.allow.iter().map(|n| n.0).collect(),
         groups: settings.respond.groups(),
         proposal_ttl_s: settings.respond.proposal_ttl.0,
+        auto_shield: settings.respond.auto_shield,
         store,
         audit_log: settings.respond.audit_of_instance(),
         sensor: Arc::clone(&sensor),

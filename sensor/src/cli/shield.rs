@@ -15,7 +15,8 @@ use super::ask::protocol;
 use super::client::Reach;
 use super::out::{print_lines, say, say_table};
 use crate::agent::protocol::Request;
-use crate::agent::{OrderScope, STRANGERS_PER_S, ShieldOff, ShieldOn};
+use crate::agent::{OrderScope, ShieldOff, ShieldOn};
+use sensor_respond::STRANGERS_PER_S;
 
 /// Part of the address's traffic that is shielded.
 #[derive(Args)]

@@ -259,6 +259,8 @@ pub struct RespondSettings {
     /// Time that a proposal waits for a person.
     #[schemars(with = "Time::<SECOND_NS>", extend("x-minimum" = "1s"))]
     pub proposal_ttl: Seconds,
+    /// Shield services of this host from floods of SYNs by made-up addresses when they come (`sensor shield`).
+    pub auto_shield: bool,
     /// Groups of hosts, for rows of the policy.
     #[schemars(length(max = 100))]
     pub group: Vec<GroupSettings>,
@@ -296,6 +298,7 @@ impl Default for RespondSettings {
             monitoring: Vec::new(),
             preset: Preset::default(),
             proposal_ttl: Seconds(3_600),
+            auto_shield: true,
             group: Vec::new(),
             policy: Vec::new(),
             state_folder: PathBuf::from("/var/lib/sensor"),

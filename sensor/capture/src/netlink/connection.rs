@@ -24,16 +24,20 @@ pub enum Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Established,
+    /// A connection that was established, whatever its state now.
+    Begun,
     Listening,
     /// A UDP socket without a fixed other end.
     Unconnected,
 }
 
 impl State {
-    /// Bits of the kernel's TCP states: 1 is established, 7 closed, 10 listening.
+    /// Bits of the kernel's TCP states: 1 is established, 4 to 6, 8, 9 and 11 follow it, 7 is closed, 10
+    /// listening.
     const fn mask(self) -> u32 {
         match self {
             Self::Established => 1 << 1,
+            Self::Begun => 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 11,
             Self::Unconnected => 1 << 7,
             Self::Listening => 1 << 10,
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sensor_engine::{Action, Decision, SECOND_NS};
+use sensor_engine::{Action, Decision, Incident, SECOND_NS};
 use sensor_record::{About, AuditAction, Grounds, Outcome, Rule};
 use tracing::{error, info, warn};
 
@@ -178,6 +178,10 @@ fn lapsed(why: &'static str) -> Outcome {
 }
 
 impl Respond for KernelRespond {
+    fn defend(&mut self, incident: &Incident) {
+        self.defend_victim(incident);
+    }
+
     fn mode(&self) -> Mode {
         if self.is_stopped {
             Mode::Monitor

@@ -1,15 +1,19 @@
 //! Shields of the host's addresses: armed and ended by orders, and by their time.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use sensor_capture::kernel::monotonic_ns;
-use sensor_engine::Scope;
+use sensor_capture::netlink;
+use sensor_common::packet::protocol;
+use sensor_engine::{Entity, Family, Incident, Scope, State, to_ip};
 use sensor_record::{About, AuditAction, Network, Origin, Outcome, Rule};
 use tracing::{error, info, warn};
 
 use super::KernelRespond;
-use crate::shield::{ListedShield, ShieldError, ShieldRequest};
+use crate::shield::{ListedShield, STRANGERS_PER_S, ShieldError, ShieldRequest};
 use crate::{Mode, Respond as _};
 
 impl KernelRespond {
@@ -67,6 +71,55 @@ impl KernelRespond {
         Ok(ended)
     }
 
+    /// Shields the services that a flood of SYNs in made-up names goes to, as far as the stack of this host
+    /// carries them: what a NAT passes on to somebody else can't be shielded here.
+    pub(super) fn defend_victim(&mut self, incident: &Incident) {
+        let is_flood = incident.found_as == Family::SynFlood && incident.is_spoofed;
+        let Entity::Victim(victim) = incident.entity else {
+            return;
+        };
+        if !self.options.auto_shield || !is_flood || incident.state == State::Closed {
+            return;
+        }
+        let address = to_ip(&victim);
+        if self.check_local(address).is_err() {
+            return;
+        }
+        for port in incident.ports.iter().take(MAX_SERVICES) {
+            let scope = Scope {
+                protocol: protocol::TCP,
+                local_port: *port,
+            };
+            if !self.is_shielded(address, scope) && carries(address, *port) {
+                let request = ShieldRequest {
+                    address,
+                    scope,
+                    strangers_per_s: STRANGERS_PER_S,
+                    ttl: AUTO_TTL,
+                    origin: Origin::Incident {
+                        incident_id: incident.id.clone(),
+                        decision_id: String::new(),
+                    },
+                    reason: Arc::from(incident.family.label()),
+                };
+                // An error is in the log and the audit log.
+                let _refused = self.shield(&request);
+            }
+        }
+    }
+
+    /// True where a shield covers the service, for half the time yet that one is armed for.
+    fn is_shielded(&self, address: IpAddr, scope: Scope) -> bool {
+        let until_ns = monotonic_ns().saturating_add(AUTO_TTL.as_nanos() as u64 / 2);
+        self.shields.list().any(|listed| {
+            let is_of = |wanted: u16, own: u16| own == 0 || own == wanted;
+            listed.address == address
+                && is_of(scope.protocol.into(), listed.scope.protocol.into())
+                && is_of(scope.local_port, listed.scope.local_port)
+                && listed.expires_ns > until_ns
+        })
+    }
+
     /// The shields, ordered by address.
     pub fn shields(&self) -> impl Iterator<Item = ListedShield> + '_ {
         self.shields.list()
@@ -115,6 +168,22 @@ impl KernelRespond {
             Ok(())
         } else {
             Err(ShieldError::NotLocal { address })
+        }
+    }
+}
+
+/// Services of one incident that are shielded.
+const MAX_SERVICES: usize = 4;
+/// Time for which a shield is armed by an incident; it is renewed while the flood goes on.
+const AUTO_TTL: Duration = Duration::from_secs(300);
+
+/// True where the stack of this host has, or just had, a connection of the service.
+fn carries(address: IpAddr, port: u16) -> bool {
+    match netlink::connections(netlink::Protocol::Tcp, netlink::State::Begun, [port, 0]) {
+        Ok(found) => found.iter().any(|one| one.local.ip() == address),
+        Err(cause) => {
+            warn!(cause = format!("{cause:#}"), "no service is shielded");
+            false
         }
     }
 }
