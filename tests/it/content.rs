@@ -131,6 +131,21 @@ fn arp_sweep_is_found() {
     };
     let frames: Vec<Frame> = (1..=254).map(sweep).collect();
     assert_eq!(found("sweep", &frames), ["arp_sweep"]);
+    // Answers of three hosts are a proof that the others are not there; the watched host's own is none.
+    let is_low = |name: &str, n_answers: u8| {
+        let answers = (1..=n_answers).map(|host| {
+            let station = [2, 0, 0, 0, 1, host];
+            let at_us = START_US + u64::from(host) * 10_000 + 500;
+            (at_us, answer((station, [192, 0, 2, host]), ATTACKER))
+        });
+        let mut all: Vec<Frame> = frames.iter().cloned().chain(answers).collect();
+        all.sort_by_key(|(at_us, _)| *at_us);
+        let output = replay(&[&capture(name, &all)]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.contains(r#""severity":"low""#)
+    };
+    assert!(is_low("sweep-unseen", 1));
+    assert!(!is_low("sweep-seen", 3));
 }
 
 #[test]

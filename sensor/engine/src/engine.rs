@@ -14,8 +14,8 @@ use crate::decide::{
     DecideEvent, DecideStage, Decision, Exception, ExceptionUse, Exceptions, HostNetworks, Incident,
 };
 use crate::detect::{
-    Attribution, Detector, Detectors, Entity, Feedback, Finding, Learned, Profiles, Score, Scoring,
-    weigh,
+    Attribution, DISAGREES, Detector, Detectors, Entity, Feedback, Finding, LEARNED_NOTE, Learned,
+    Profiles, Score, Scoring, weigh,
 };
 use crate::features::{
     AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, PairVector, Rank, Subjects,
@@ -526,6 +526,14 @@ impl Engine {
                 finding.notes.push(Note {
                     name: "sensor.exception",
                     value: reason.to_owned(),
+                });
+                out.push(Output::Finding(finding));
+                continue;
+            }
+            if self.detectors.doubts(at_ns, &finding) {
+                finding.notes.push(Note {
+                    name: LEARNED_NOTE,
+                    value: DISAGREES.to_owned(),
                 });
                 out.push(Output::Finding(finding));
                 continue;

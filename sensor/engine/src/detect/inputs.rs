@@ -82,6 +82,11 @@ impl Detectors {
         self.learned.weigh(at_ns, finding);
     }
 
+    /// True where the learned windows speak against what the streaming models found.
+    pub(crate) fn doubts(&self, at_ns: u64, finding: &Finding) -> bool {
+        self.learned.doubts(at_ns, finding)
+    }
+
     /// Windows beyond the most that are judged at one time.
     pub(crate) const fn n_windows_skipped(&self) -> u64 {
         self.learned.n_skipped()

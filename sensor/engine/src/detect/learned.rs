@@ -137,6 +137,19 @@ impl LearnedDetector {
         self.windows.n_skipped
     }
 
+    /// True where the model takes the latest window of whom the streaming models find odd for ordinary, or
+    /// saw none: odd to one of the two is a change, not an attack.
+    pub(crate) fn doubts(&self, at_ns: u64, finding: &Finding) -> bool {
+        let Some(model) = &self.model else {
+            return false;
+        };
+        let seen = self.runs.get(&(finding.entity.address(), None));
+        let agrees = seen.is_some_and(|seen| {
+            seen.at_ns.saturating_add(FRESH_NS) > at_ns && seen.sum >= model.scale.ordinary
+        });
+        finding.detector == Detector::Models && !agrees
+    }
+
     fn close(&mut self, at_ns: u64, is_last: bool, findings: &mut Vec<Finding>) {
         let (runs, found, model) = (&mut self.runs, &self.found, self.model.as_deref());
         let (is_emitting, emitted) = (self.is_emitting, &mut self.emitted);

@@ -93,6 +93,10 @@ impl Detect for ArpSweepDetector {
     }
 }
 
+/// Answers from which those of others are seen: one may be the watched host's own, on a port of a switch
+/// where nothing but broadcasts is seen of what others say.
+const ANSWERS: u32 = 2;
+
 struct Judged {
     asked: u32,
     answered: u32,
@@ -116,7 +120,7 @@ fn judge(config: &ArpSweepConfig, at_ns: u64, window: &PanedWindow<Half>) -> Opt
     Some(Judged {
         asked,
         answered,
-        is_proven: !is_persistent && !is_early,
+        is_proven: answered >= ANSWERS && !is_persistent && !is_early,
         is_early,
     })
 }

@@ -27,9 +27,9 @@ const FORGET_NS: u64 = 6 * 3_600 * SECOND_NS;
 const LEAST_POINTS: i32 = 2;
 /// Hosts that one source calls by a timer on one port, from which it is one that looks after many.
 const MANY_TIMERS: f64 = 2.5;
-/// Callers from which a host serves many, and sources from which few callers say something.
+/// Callers from which a host serves many, and sources from which it is one in ten who calls alone.
 const MANY_CALLERS: f64 = 2.5;
-const ENOUGH_SOURCES: u64 = 4;
+const ENOUGH_SOURCES: u64 = 10;
 /// Ports from here on are registered for nothing in particular (RFC 6335 section 6 gives the well-known
 /// ones below).
 const FIRST_UNPRIVILEGED: u16 = 1_024;

@@ -130,3 +130,35 @@ fn what_a_detector_found_is_not_found_again_but_spoken_of() {
     detector.weigh(T0 + 61 * SECOND_NS, &mut finding);
     assert_eq!(finding.notes[0].value, DISAGREES);
 }
+
+#[test]
+fn what_the_streaming_models_find_odd_needs_a_window_that_is_not_plainly_ordinary() {
+    let odd = |source| {
+        Finding::new(
+            Detector::Models,
+            Family::BehaviourAnomaly,
+            Entity::Source(ip(source)),
+            T0,
+        )
+    };
+    let at_ns = T0 + 61 * SECOND_NS;
+    let mut detector = detector();
+    minute(&mut detector, Progress::Refused, None);
+    assert!(!detector.doubts(at_ns, &odd(1)));
+    assert!(detector.doubts(at_ns, &odd(9)), "never seen");
+    assert!(detector.doubts(at_ns + FRESH_NS, &odd(1)), "long ago");
+    // The word of a detector that knows what it saw needs no other.
+    assert!(!detector.doubts(at_ns, &found()));
+    let mut detector = self::detector();
+    minute(&mut detector, Progress::Established, None);
+    assert!(detector.doubts(at_ns, &odd(1)));
+    // Without a model there is nobody to ask.
+    let config = Config {
+        learned: LearnedConfig {
+            enabled: false,
+            ..LearnedConfig::default()
+        },
+        ..Config::default()
+    };
+    assert!(!LearnedDetector::new(&config).doubts(at_ns, &odd(1)));
+}
