@@ -247,7 +247,7 @@ proptest! {
         let disk = Memory::default();
         let mut spool = restart(&disk, ROOMY);
         for i in 0..n {
-            spool.append(1, &vec![i as u8; 100]).unwrap();
+            spool.append(1, &[i as u8; 100]).unwrap();
         }
         let name = spool.segments[0].name.clone();
         let length = disk.0.borrow().files[&name].len();

@@ -349,6 +349,7 @@ fn lines_are_parted_where_that_is_wanted() {
     let answers = deliveries::test(&settings, &records).unwrap();
     assert!(answers.iter().all(|answer| answer.label() == "accepted"));
     let text = taken.join().unwrap();
-    assert_eq!(text.lines().map(|line| parse(line.as_bytes())).count(), 2);
+    let messages: Vec<Message> = text.lines().map(|line| parse(line.as_bytes())).collect();
+    assert_eq!(messages.len(), 2);
     assert!(text.ends_with('\n'));
 }

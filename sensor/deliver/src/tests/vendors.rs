@@ -400,7 +400,7 @@ fn splunk(acknowledge: bool) -> Vendor {
             let id = request.json()["acks"][0].as_u64().unwrap();
             return Response::new(
                 200,
-                json!({"acks": {id.to_string(): *asked % 2 == 0}}).to_string(),
+                json!({"acks": {id.to_string(): asked.is_multiple_of(2)}}).to_string(),
             );
         }
         if mode == Mode::Refuse || request.path != "/services/collector/event" {
