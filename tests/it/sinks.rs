@@ -208,6 +208,54 @@ fn rsyslog_reads_every_transport_and_format() {
     assert!(!own.contains("error") && !own.contains("TLS"), "{own}");
 }
 
+#[test]
+fn a_mail_server_takes_mails_after_starttls_alone() {
+    needs_program("aiosmtpd");
+    let folder = Folder::new();
+    certificates(&folder.0);
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let port = free.port();
+    let _server = start(&format!(
+        "aiosmtpd -n -c aiosmtpd.handlers.Mailbox {0}/mail -l 127.0.0.1:{port} --tlscert {0}/cert.pem --tlskey {0}/key.pem",
+        folder.0.display()
+    ));
+    let config = |security: &str| {
+        folder.config(&format!(
+            "kind = \"email\"\naddress = \"localhost:{port}\"\nsecurity = \"{security}\"\n\
+             from = \"sensor@example.org\"\nto = [\"soc@example.org\"]\nca_file = \"{}\"\n",
+            folder.path("ca.pem")
+        ))
+    };
+    let starttls = config("starttls");
+    let accepted = wait_until(LIMIT, || {
+        let (output, told) = sinks(&starttls, "test soc");
+        output.status.success().then_some(told)
+    });
+    let told = accepted.expect("accepted mails");
+    assert!(told.contains("opened incident: accepted: 250"), "{told}");
+    let mails = fs::read_dir(folder.0.join("mail/new")).unwrap();
+    let mails: Vec<String> = mails
+        .map(|mail| fs::read_to_string(mail.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(mails.len(), 2);
+    for mail in &mails {
+        assert!(
+            mail.contains("Subject: medium: port scan from 198.51.100.7 to 192.0.2.1"),
+            "{mail}"
+        );
+        assert!(
+            mail.contains("nothing happened") && mail.contains("References: <test-"),
+            "{mail}"
+        );
+    }
+    // The server takes nothing in the clear.
+    let (output, told) = sinks(&config("none"), "test soc");
+    assert!(!output.status.success() && told.contains("530"), "{told}");
+}
+
 fn ask(network: &Network, path: &str) -> String {
     let get = format!("curl -sS -m 5 http://127.0.0.1:{path}");
     let output = network.run("server", &get);

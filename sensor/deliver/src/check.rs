@@ -1,7 +1,7 @@
 //! Contradictions within the settings of a sink.
 
 use crate::http::header;
-use crate::kinds::Row;
+use crate::kinds::{Row, mailbox};
 use crate::secret::Text;
 use crate::settings::{RecordKind, SinkSettings};
 use crate::shapes::{Format, check_template};
@@ -30,6 +30,14 @@ impl SinkSettings {
         if self.client_cert_file.is_some() != self.client_key.is_some() {
             let message = "needs both client_cert_file and client_key";
             found.push(("client_cert_file", message.to_owned()));
+        }
+        for (key, text) in self.mailboxes() {
+            if let Err(why) = mailbox(text) {
+                found.push((key, why));
+            }
+        }
+        if self.user.is_some() && self.token.is_none() {
+            found.push(("token", "missing: user needs its password there".to_owned()));
         }
         found.extend(of_kind(self));
         found

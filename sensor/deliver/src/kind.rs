@@ -36,4 +36,6 @@ pub enum Kind {
     Servicenow,
     /// Logs of OpenTelemetry.
     Otlp,
+    /// E-mail.
+    Email,
 }

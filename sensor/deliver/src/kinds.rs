@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod elasticsearch;
+mod email;
 mod exec;
 mod file;
 mod journald;
@@ -18,6 +19,7 @@ pub use crate::kind::Kind;
 use crate::settings::SinkSettings;
 use crate::shapes::Format;
 use crate::sink::Sink;
+pub use email::mailbox;
 
 /// A kind of sink.
 pub struct Row {
@@ -191,6 +193,25 @@ pub const KINDS: &[Row] = &[
         only_incidents: false,
         formats: &[],
         open: otlp::open,
+    },
+    Row {
+        kind: Kind::Email,
+        label: "email",
+        about: "E-mail by SMTP, with STARTTLS, TLS or neither",
+        needs: &["address", "from", "to"],
+        takes: &[
+            "format",
+            "template",
+            "security",
+            "user",
+            "token",
+            "ca_file",
+            "client_cert_file",
+            "client_key",
+        ],
+        only_incidents: false,
+        formats: email::FORMATS,
+        open: email::open,
     },
 ];
 

@@ -48,6 +48,20 @@ pub enum Transport {
     Tls,
 }
 
+/// Protection of e-mail on its way to the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum MailSecurity {
+    /// Begun in the clear, then TLS or nothing (port 587).
+    #[default]
+    Starttls,
+    /// TLS from the start (port 465).
+    Tls,
+    /// Neither: for a server on the same machine.
+    None,
+}
+
 /// Ends of messages on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -217,6 +231,18 @@ pub struct SinkSettings {
     #[serde(rename = "hold", default = "hold", with = "Time::<MS>")]
     #[schemars(extend("x-apart" = true, "x-minimum" = "1m", "x-maximum" = "30d"), example = &"1h")]
     pub hold_ms: u64,
+    /// Mailbox that e-mail is from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-apart" = true), example = &"Sensor <sensor@example.org>")]
+    pub from: Option<String>,
+    /// Mailboxes that e-mail goes to.
+    #[serde(default)]
+    #[schemars(extend("x-apart" = true), length(max = 32), extend("examples" = [["soc@example.org"]]))]
+    pub to: Vec<String>,
+    /// Protection of e-mail on its way to the server.
+    #[serde(default)]
+    #[schemars(extend("x-apart" = true), example = &"starttls")]
+    pub security: MailSecurity,
 }
 
 const fn hold() -> u64 {
@@ -317,11 +343,20 @@ impl SinkSettings {
             index: None,
             acknowledge: false,
             hold_ms: hold(),
+            from: None,
+            to: Vec::new(),
+            security: MailSecurity::default(),
         }
     }
 
     pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+
+    /// Mailboxes with their keys.
+    pub(crate) fn mailboxes(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let from = self.from.iter().map(|text| ("from", text.as_str()));
+        from.chain(self.to.iter().map(|text| ("to", text.as_str())))
     }
 
     /// Keys that were given and are of some kinds only, by name.
@@ -352,6 +387,9 @@ impl SinkSettings {
             ("index", self.index.is_some()),
             ("acknowledge", self.acknowledge),
             ("hold", self.hold_ms != hold()),
+            ("from", self.from.is_some()),
+            ("to", !self.to.is_empty()),
+            ("security", self.security != MailSecurity::default()),
         ];
         let given = keys.into_iter().filter(|(_, is_given)| *is_given);
         given.map(|(key, _)| key).collect()

@@ -1,6 +1,7 @@
 //! The contract that every sink is held to, and the far sides that stand in for the real ones.
 
 mod contract;
+mod email;
 mod fake;
 mod far;
 mod syslog;

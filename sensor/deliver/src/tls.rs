@@ -39,6 +39,15 @@ pub fn roots_of_http(settings: &SinkSettings) -> Result<RootCerts, String> {
     roots(settings).map(|certificates| RootCerts::Specific(Arc::new(certificates)))
 }
 
+/// Authorities to trust, as DER.
+///
+/// # Errors
+/// Which file can't be read or used.
+pub fn roots_as_der(settings: &SinkSettings) -> Result<Vec<Vec<u8>>, String> {
+    let trusted = roots(settings)?;
+    Ok(trusted.iter().map(|one| one.der().to_vec()).collect())
+}
+
 /// Configuration of a connection that is not HTTP.
 ///
 /// # Errors
