@@ -42,7 +42,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
 use crate::checkpoint::Checkpoint;
-use crate::config::{OutputSettings, Settings, Sources};
+use crate::config::{Settings, Sources};
 use crate::pipeline::{Pipeline, Show};
 use crate::print::Format;
 use crate::queue::{self, Policy};
@@ -178,13 +178,8 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let (formats, format) = watch::channel(settings.output.format);
     let (reopen, reopened) = watch::channel(0);
     let format = matches!(setup.view, View::Lines).then_some(format);
-    let mut targets = targets(&settings.output, format, reopened);
-    let folder = settings.respond.state_of_instance();
-    targets.extend(folder.map(|folder| Target::Incidents(folder.join("incidents.jsonl"))));
     let sinks = Arc::new(deliveries(&settings));
-    if !sinks.is_empty() {
-        targets.push(Target::Sinks(Arc::clone(&sinks)));
-    }
+    let targets = targets(&settings, format, reopened, &sinks);
     let (sink, printers) = Lines::open(targets, recent.clone())?;
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
@@ -271,13 +266,20 @@ fn deliveries(settings: &Settings) -> Deliveries {
 
 /// Outputs that the settings ask for.
 fn targets(
-    output: &OutputSettings,
+    settings: &Settings,
     format: Option<watch::Receiver<Format>>,
     reopened: watch::Receiver<u64>,
+    sinks: &Arc<Deliveries>,
 ) -> Vec<Target> {
     let mut targets = vec![Target::Stdout(format)];
-    if !output.file.as_os_str().is_empty() {
-        targets.push(Target::File(output.file.clone(), reopened));
+    let file = &settings.output.file;
+    if !file.as_os_str().is_empty() {
+        targets.push(Target::File(file.clone(), reopened));
+    }
+    let folder = settings.respond.state_of_instance();
+    targets.extend(folder.map(|folder| Target::Incidents(folder.join("incidents.jsonl"))));
+    if !sinks.is_empty() {
+        targets.push(Target::Sinks(Arc::clone(sinks)));
     }
     targets
 }
