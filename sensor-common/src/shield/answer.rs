@@ -90,7 +90,7 @@ fn write_tcp<const AT: usize>(frame: &mut FrameHead, cookie: Cookie) {
     let asked = u32::from_be_bytes(get(frame, AT + 4));
     put(frame, AT + 4, cookie.sequence.to_be_bytes());
     put(frame, AT + 8, asked.wrapping_add(1).to_be_bytes());
-    put(frame, AT + 12, [(TCP / 4 << 4) as u8, SYN_ACK]);
+    put(frame, AT + 12, [((TCP / 4) << 4) as u8, SYN_ACK]);
     put(frame, AT + 14, WINDOW.to_be_bytes());
     put(frame, AT + 16, [0, 0, 0, 0]);
     let [high, low] = cookie.segment_bytes.to_be_bytes();

@@ -34,7 +34,8 @@ impl Places {
     pub const fn of(hash: u64, now_ns: u64) -> Self {
         let turn = (now_ns >> TURN_SHIFT) as u16;
         let (index, half) = (hash as u32 & (WORDS - 1), turn as u32 & 1);
-        let bits = 1 << ((hash >> 32 & 0xffff) * BITS >> 16) | 1 << ((hash >> 48) * BITS >> 16);
+        let (one, other) = ((hash >> 32) & 0xffff, hash >> 48);
+        let bits = 1 << ((one * BITS) >> 16) | 1 << ((other * BITS) >> 16);
         Self {
             now: half * WORDS + index,
             before: (half ^ 1) * WORDS + index,
