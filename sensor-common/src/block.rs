@@ -77,10 +77,13 @@ pub struct Gate {
     /// Secret of the hashes, for a later agent that finds the lists.
     pub seed: u64,
     /// [`LAYOUT`] of who wrote the lists.
-    pub layout: u32,
+    pub layout: u16,
+    /// Seconds without a sign of life after which entries by decisions hold nothing back; 0: they do until
+    /// they expire.
+    pub dead_after_s: u16,
     /// 1: a person stopped the enforcement, whatever an agent says (`sensor panic`).
     pub stopped: u32,
-    /// Kernel monotonic time at which an agent last looked at the flows, for the same.
+    /// Kernel monotonic time at which an agent last looked at the flows, for the same; its sign of life.
     pub looked_ns: u64,
     /// Bits of the buckets that hold a shield ([`crate::shield::bit`]); 0 skips them all.
     pub shields: u64,
@@ -92,10 +95,24 @@ impl Gate {
     pub const fn enforces(&self) -> bool {
         self.enforce != 0 && self.stopped == 0
     }
+
+    /// True where there was no sign of life for too long.
+    #[inline(always)]
+    pub const fn is_dead(&self, now_ns: u64) -> bool {
+        let patience_ns = self.dead_after_s as u64 * 1_000_000_000;
+        self.dead_after_s != 0 && now_ns > self.looked_ns.wrapping_add(patience_ns)
+    }
+
+    /// 1 where a packet that met an entry is held back, else 0.
+    #[inline(always)]
+    pub const fn enforces_on(&self, found: Packed, now_ns: u64) -> u32 {
+        let is_left = found.is_by_decision() && self.is_dead(now_ns);
+        (self.enforces() && !is_left) as u32
+    }
 }
 
 /// Changes with the meaning of anything in the lists' maps.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u16 = 2;
 
 const _: () = assert!(size_of::<Gate>() == 64);
 // SAFETY: integers; the size assertion rules padding out.
@@ -175,7 +192,8 @@ pub trait BlockTable {
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Packed {
-    /// The ruling in the low byte; bit 8 where the hit is to be told.
+    /// The ruling in the low byte; bit 8 where the hit is to be told, bit 9 where a decision made the
+    /// entry.
     pub what: u64,
     pub origin: u64,
 }
@@ -190,6 +208,8 @@ const DROP: u64 = ACTION_DROP as u64 + 1;
 const OVER_RATE: u64 = ACTION_RATE_LIMIT as u64 + 1;
 const QUARANTINED: u64 = ACTION_QUARANTINE as u64 + 1;
 const TELL: u64 = 0x100;
+/// The entry was made by a decision: position of the bit.
+const BY_DECISION: u64 = 9;
 
 impl Packed {
     #[inline(always)]
@@ -201,6 +221,11 @@ impl Packed {
     #[inline(always)]
     pub const fn tells(self) -> bool {
         self.what & TELL != 0
+    }
+
+    #[inline(always)]
+    const fn is_by_decision(self) -> bool {
+        self.what >> BY_DECISION & 1 != 0
     }
 
     #[inline(always)]
@@ -255,7 +280,8 @@ pub fn check<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Met {
     if is_empty || !may_list(table, &gate, Key::of(&asked.packet.source)) {
         return Met::NOTHING;
     }
-    table.search(asked).unpack(u32::from(gate.enforces()))
+    let found = table.search(asked);
+    found.unpack(gate.enforces_on(found, asked.now_ns))
 }
 
 /// Takes note of what a packet that this host sends says of its flow; where anybody may have written its
@@ -559,6 +585,12 @@ fn covers(entry: &BlockEntry, packet: &Packet, now_ns: u64) -> bool {
     entry.port == 0 || entry.port == packet.destination_port || packet.is(Outcome::LaterFragment)
 }
 
+/// 1 for the origin of a decision, else 0, without a branch: the sign of the number or of its negative.
+#[inline(always)]
+const fn is_by_decision(origin: u64) -> u64 {
+    (origin | origin.wrapping_neg()) >> 63
+}
+
 /// Rules on a packet and counts it in the entry. The counters are shared between CPUs: `add` is
 /// the caller's way to add to one.
 #[inline(always)]
@@ -599,7 +631,37 @@ fn rule(
     add(&mut entry.packets, 1);
     add(&mut entry.bytes, asked.bytes as u64);
     Packed {
-        what: (action + 1) | tell,
+        what: (action + 1) | tell | is_by_decision(entry.origin) << BY_DECISION,
         origin: entry.origin,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_sign_of_life_decisions_hold_nothing_back_and_operators_entries_do() {
+        let gate = Gate {
+            enforce: 1,
+            looked_ns: 1_000,
+            dead_after_s: 2,
+            ..Gate::default()
+        };
+        let by_hand = Packed::new(DROP);
+        let decided = Packed::new(DROP | is_by_decision(7) << BY_DECISION);
+        assert_eq!(decided.unpack(1).ruling, Ruling::Drop);
+        for (now_ns, held) in [(900, 1), (2_000_001_000, 1), (2_000_001_001, 0)] {
+            assert_eq!(gate.enforces_on(decided, now_ns), held, "{now_ns}");
+            assert_eq!(gate.enforces_on(by_hand, now_ns), 1);
+        }
+        let holds = Gate {
+            dead_after_s: 0,
+            ..gate
+        };
+        assert_eq!(holds.enforces_on(decided, u64::MAX), 1);
+        let monitors = Gate { enforce: 0, ..gate };
+        assert_eq!(monitors.enforces_on(by_hand, 900), 0);
+        assert_eq!([0, 1, u64::MAX].map(is_by_decision), [0, 1, 1]);
     }
 }

@@ -193,7 +193,7 @@ where
     pub fn drops_at_once<P: Frame + ?Sized>(&mut self, frame: &P, arrival: &Arrival) -> bool {
         let blocks = &mut self.blocks;
         let gate = blocks.gate();
-        if gate.n_sources == 0 || !gate.enforces() {
+        if gate.n_sources == 0 || !gate.enforces() || gate.is_dead(arrival.now_ns) {
             return false;
         }
         let key = |Halves { high, low }| Key { high, low };
@@ -312,7 +312,7 @@ where
         found: Packed,
         arrival: &Arrival,
     ) -> (Verdict, Notice) {
-        let enforce = u32::from(self.blocks.gate().enforces());
+        let enforce = self.blocks.gate().enforces_on(found, arrival.now_ns);
         self.rule(inner, found.unpack(enforce), arrival)
     }
 

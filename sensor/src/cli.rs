@@ -1,6 +1,7 @@
 //! The command line: a file per subcommand.
 
 mod ask;
+mod audit;
 mod client;
 mod config;
 mod consent;
@@ -82,6 +83,8 @@ enum Command {
     Shield(shield::Shield),
     /// Take back what a decision did.
     Undo(undo::Undo),
+    /// Check the audit log.
+    Audit(audit::Audit),
     /// Show the policy, and what it did in an incident.
     Policy(policy::Policy),
     /// Stop the enforcement at once, with or without a running agent.
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Allow(allow) => allow.execute(),
         Command::Shield(shield) => shield.execute(),
         Command::Undo(undo) => undo.execute(),
+        Command::Audit(audit) => audit.execute(),
         Command::Policy(policy) => policy.execute(),
         Command::Panic(panic) => panic.execute(),
         Command::Sinks(sinks) => sinks.execute(),

@@ -169,6 +169,10 @@ impl<R: Respond> Pipeline<R> {
     fn carry_out(&mut self, at_ns: u64, decision: &Decision) -> sensor_record::Decision {
         let outcome = self.respond.carry_out(decision);
         self.outcomes.count(&outcome);
+        if outcome == Outcome::Applied {
+            let input = Input::InForce { decision };
+            self.engine.handle(at_ns, input, &mut self.outputs);
+        }
         let record = self.decided(at_ns, decision, outcome);
         let responses = self.responses.entry(record.incident_id.clone());
         note_response(responses.or_default(), &record);
@@ -238,7 +242,7 @@ impl<R: Respond> Pipeline<R> {
             }
             Output::Incident(incident) => Some(self.incident(at_ns, incident).into()),
             Output::Decision(_) => decided.pop_front().map(Record::from),
-            Output::Score(_) | Output::Vector(_) | Output::Window(..) => None,
+            Output::Score(_) | Output::Vector(_) | Output::Window(..) | Output::Rollback(_) => None,
             Output::Loss {
                 stage,
                 reason,
@@ -277,6 +281,11 @@ impl<R: Respond> Listener for Pipeline<R> {
     /// Carries out and puts out what the engine said.
     fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
         self.warn_of_one_side();
+        for item in &self.outputs {
+            if let Output::Rollback(rollback) = item {
+                self.respond.roll_back(rollback);
+            }
+        }
         self.tell_settled(at_ns)?;
         if self.outputs.is_empty() {
             return Ok(());

@@ -157,3 +157,181 @@ fn presets_are_listed_as_rows_of_the_configuration() {
     }
     assert!(list("edge").contains("ttl_max = \"1day\""));
 }
+
+#[test]
+fn past_the_blast_radius_nothing_new_is_set_and_it_is_told() {
+    needs_root();
+    let network = Network::new().unwrap();
+    let environment = [("SENSOR__RESPOND__RADIUS__NEW_PER_MINUTE", "0")];
+    let sensor = Running::start_with(&network, "--mode enforce", &environment).unwrap();
+    let _scan = scan(&network);
+    let is_held = |v: &Value| v["decision.outcome.rule"] == "blast_radius";
+    assert!(
+        sensor.wait_for(LIMIT, is_held).is_some(),
+        "{}",
+        sensor.log()
+    );
+    let told = sensor.wait_for(LIMIT, |v| v["event.action"] == "response_held");
+    let reason = told.expect("a record")["reason"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(reason.contains("new_per_minute"), "{reason}");
+    assert!(asked(&sensor, "block list --json").is_empty());
+    let is_told = wait_until(LIMIT, || {
+        let status = asked(&sensor, "status --json");
+        let radius = &status[0]["radius"];
+        (radius["held"].is_string() && radius["refused"].as_u64() > Some(0)).then_some(())
+    });
+    assert!(is_told.is_some());
+}
+
+/// Says again what it hears, once a connection.
+const SERVER_PROGRAM: &str = "import socket
+listener = socket.create_server(('10.99.1.1', 7000), backlog=256)
+while True:
+    there, _ = listener.accept()
+    there.sendall(there.recv(100))
+    there.close()
+";
+
+/// Begins connection after connection; counts those that were answered.
+const CLIENT_PROGRAM: &str = "import socket, time
+n = 0
+while True:
+    try:
+        there = socket.create_connection(('10.99.1.1', 7000), timeout=0.3)
+        there.sendall(b'line')
+        assert there.recv(100) == b'line'
+        there.close()
+        n += 1
+        with open('COUNT', 'w') as f:
+            f.write(str(n))
+    except OSError:
+        pass
+    time.sleep(0.03)
+";
+
+struct Folder(std::path::PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A client who is served all the while, in whose name somebody scans: the limit that comes of it
+/// starves him, is taken back within ten seconds, and does not come again.
+#[test]
+fn a_limit_that_starves_an_innocent_is_rolled_back() {
+    needs_root();
+    let network = Network::new().unwrap();
+    let sensor = Running::start(&network, "--mode enforce").unwrap();
+    let folder = format!("sensor-policy-{}", std::process::id());
+    let folder = Folder(std::env::temp_dir().join(folder));
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let count = folder.0.join("count");
+    std::fs::write(folder.0.join("server.py"), SERVER_PROGRAM).unwrap();
+    let client = CLIENT_PROGRAM.replace("COUNT", &count.display().to_string());
+    std::fs::write(folder.0.join("client.py"), client).unwrap();
+    let command = |name: &str| format!("python3 {}", folder.0.join(name).display());
+    let _server = network.start("server", &command("server.py")).unwrap();
+    let _client = network.start("client", &command("client.py")).unwrap();
+    let n_served = || {
+        let text = std::fs::read_to_string(&count).unwrap_or_default();
+        text.parse::<u64>().unwrap_or(0)
+    };
+    // Served for longer than the slots that a rate is taken of.
+    let served = wait_until(Duration::from_secs(60), || (n_served() > 400).then_some(()));
+    assert!(served.is_some(), "{} connections", n_served());
+    let mut head = mac(&network, "server", "attacker");
+    head.extend(mac(&network, "attacker", "eth0"));
+    let forged = move |n: u64| {
+        let target = ([10, 99, 1, 1], 10_000 + (n % 50_000) as u16);
+        let mut frame = tcp(([10, 99, 1, 2], 40_000), target, SYN, 0, 0);
+        frame[..12].copy_from_slice(&head);
+        frame
+    };
+    let _forger = Sender::start(&network, "attacker", 2_000, 1_000_000, forged).unwrap();
+    let is_on_client = |v: &Value| v["decision.target"] == "10.99.1.2";
+    let is_applied = |v: &Value| is_on_client(v) && v["decision.outcome"] == "applied";
+    let applied = sensor.wait_for(LIMIT, is_applied).expect("a limit");
+    assert_eq!(applied["decision.action"], "limit");
+    let is_back = |v: &Value| is_on_client(v) && v["decision.outcome.rule"] == "good_traffic";
+    let back = sensor.wait_for(LIMIT, is_back);
+    let back = back.unwrap_or_else(|| panic!("not rolled back: {}", sensor.log()));
+    let took_s = seconds(&back) - seconds(&applied);
+    assert!(
+        (0.0..=10.0).contains(&took_s),
+        "rolled back after {took_s} s"
+    );
+    let reason = back["decision.outcome.reason"].as_str().unwrap();
+    assert!(reason.starts_with("rolled back: it began"), "{reason}");
+    assert!(asked(&sensor, "block list --json").is_empty());
+    let noted = audit(&sensor);
+    assert!(noted.iter().any(|v| v["event.action"] == "roll_back"));
+    // He goes on, and is let alone, while the scan goes on as well.
+    let before = n_served();
+    let goes_on = wait_until(LIMIT, || (n_served() > before + 100).then_some(()));
+    assert!(goes_on.is_some(), "{} to {}", before, n_served());
+    let told = sensor.lines(|v| {
+        let responses = v["response"].as_array();
+        responses.is_some_and(|all| {
+            all.iter()
+                .any(|r| r["decision.outcome.rule"] == "good_traffic")
+        })
+    });
+    assert!(!told.is_empty(), "the incident does not say so");
+    let n_applied = sensor.lines(is_applied).len();
+    let n_back = sensor.lines(is_back).len();
+    assert!(n_applied <= n_back, "{n_applied} set, {n_back} taken back");
+}
+
+/// Seconds of the day of a record.
+fn seconds(record: &Value) -> f64 {
+    let time = record["@timestamp"].as_str().unwrap();
+    let (_, time) = time.trim_end_matches('Z').split_once('T').unwrap();
+    let parts = time.split(':').map(|part| part.parse::<f64>().unwrap());
+    parts.fold(0.0, |sum, part| sum * 60.0 + part)
+}
+
+/// An agent that hangs: what it decided holds nothing back any more, what an operator asked for does.
+#[test]
+fn a_dead_agent_leaves_decisions_open_and_entries_of_operators_in_force() {
+    needs_root();
+    let network = Network::new().unwrap();
+    let environment = [("SENSOR__RESPOND__DEAD_AFTER", "2s")];
+    let sensor = Running::start_with(&network, "--mode enforce", &environment).unwrap();
+    let flood = scan(&network);
+    let is_applied = |v: &Value| v["decision.outcome"] == "applied";
+    assert!(
+        sensor.wait_for(LIMIT, is_applied).is_some(),
+        "{}",
+        sensor.log()
+    );
+    asked(&sensor, "block add 10.99.1.2 --ttl 60s --json");
+    let events = || asked(&sensor, "status --json").remove(0)["events"].clone();
+    let limited = wait_until(LIMIT, || {
+        let n = events()["rate_limited"].as_u64()?;
+        (n > 100).then_some(n)
+    });
+    assert!(limited.is_some(), "{}", events());
+    assert_eq!(events()["would_drop"], 0);
+    sensor.signal("STOP").unwrap();
+    let before = flood.n_sent();
+    // Four seconds of it.
+    wait_until(LIMIT, || (flood.n_sent() > before + 2_000).then_some(())).unwrap();
+    let ping = network.run("client", "ping -c 2 -i 0.2 -W 1 10.99.1.1");
+    sensor.signal("CONT").unwrap();
+    assert!(ping.is_err(), "the operator's entry does not hold");
+    let passed = wait_until(LIMIT, || {
+        (events()["would_drop"].as_u64()? > 300).then_some(())
+    });
+    assert!(passed.is_some(), "{}", events());
+    // Back to life: held back as before.
+    let again = events()["rate_limited"].as_u64().unwrap();
+    let limited = wait_until(LIMIT, || {
+        (events()["rate_limited"].as_u64()? > again + 500).then_some(())
+    });
+    assert!(limited.is_some(), "{}", events());
+}

@@ -14,6 +14,7 @@ mod policy;
 mod proof;
 mod repeat;
 mod room;
+mod watchdog;
 mod withheld;
 
 pub use self::action::Action;
@@ -25,6 +26,7 @@ pub use self::incident::{Incident, State};
 pub use self::local::{HostNetworks, LocalBy};
 pub use self::policy::{Escalation, PolicyRow, Preset, Whom};
 pub use self::proof::{Grounds, Need, Proof};
+pub use self::watchdog::Rollback;
 pub use self::withheld::{NotDecided, Withheld};
 
 use sensor_common::{hash_address, mix};
@@ -37,7 +39,8 @@ use self::ended::Ended;
 use self::explain::explain;
 use self::incident::Case;
 use self::room::Room;
-use crate::address::{Seeded, Table};
+use self::watchdog::Watchdog;
+use crate::address::{Seeded, Table, to_ip};
 use crate::config::{Config, DecideConfig, SECOND_NS};
 use crate::detect::{Entity, Family, Finding, Profile};
 use crate::features::{Ledger, TableUse};
@@ -46,7 +49,8 @@ use crate::losses::Loss;
 /// Output of the stage.
 pub(crate) enum DecideEvent {
     Incident(Box<Incident>),
-    Decision(Decision),
+    Decision(Box<Decision>),
+    Rollback(Box<Rollback>),
 }
 
 impl DecideEvent {
@@ -66,6 +70,7 @@ pub(crate) struct DecideStage {
     ended: Ended,
     budget: Budget,
     decider: Decider,
+    watchdog: Watchdog,
     reliability: Reliability,
     /// Profiles of the window that is over, until its findings are taken.
     profiles: Vec<Profile>,
@@ -89,6 +94,7 @@ impl DecideStage {
             ended: Ended::new(decide.max_incidents, hash_seed),
             budget: Budget::new(),
             decider: Decider::new(config),
+            watchdog: Watchdog::default(),
             reliability: Reliability::default(),
             profiles: Vec::new(),
             sequence: 0,
@@ -148,6 +154,17 @@ impl DecideStage {
     /// Forgets what was decided on sources within a network.
     pub(crate) fn release(&mut self, network: &ipnet::IpNet) {
         self.decider.release(network);
+        self.watchdog
+            .release(|source| network.contains(&to_ip(source)));
+    }
+
+    /// Watches over the good traffic of a source on which a decision is in force from now on.
+    pub(crate) fn watch(&mut self, at_ns: u64, decision: &Decision, ledger: &Ledger) {
+        let mut cases = self.cases.values().map(Case::incident);
+        if let Some(incident) = cases.find(|one| one.id == decision.incident_id) {
+            let attack = (incident.found_as, incident.start_ns);
+            self.watchdog.watch(at_ns, decision, attack, ledger);
+        }
     }
 
     /// Notes that learned state was restored: this is no cold start.
@@ -233,7 +250,7 @@ impl DecideStage {
             out.push(DecideEvent::incident(incident));
         }
         let decisions = decided.decisions.into_iter();
-        out.extend(decisions.map(DecideEvent::Decision));
+        out.extend(decisions.map(|made| DecideEvent::Decision(Box::new(made))));
     }
 
     /// True where the addresses are there: hosts of ours, or sources that are proven real.
@@ -265,7 +282,11 @@ impl DecideStage {
     }
 
     /// Closes what went quiet.
-    pub(crate) fn tick(&mut self, at_ns: u64, out: &mut Vec<DecideEvent>) {
+    pub(crate) fn tick(&mut self, at_ns: u64, ledger: &Ledger, out: &mut Vec<DecideEvent>) {
+        for rollback in self.watchdog.tick(at_ns, ledger) {
+            self.decider.spare(at_ns, &rollback.decision);
+            out.push(DecideEvent::Rollback(Box::new(rollback)));
+        }
         self.reliability.note_time(at_ns);
         self.budget.pass(at_ns);
         let config = &self.config;

@@ -11,7 +11,8 @@ use crate::address::from_ip;
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
 use crate::decide::{
-    DecideEvent, DecideStage, Decision, Exception, ExceptionUse, Exceptions, HostNetworks, Incident,
+    DecideEvent, DecideStage, Decision, Exception, ExceptionUse, Exceptions, HostNetworks,
+    Incident, Rollback,
 };
 use crate::detect::{
     Attribution, DISAGREES, Detector, Detectors, Entity, Feedback, Finding, LEARNED_NOTE, Learned,
@@ -92,6 +93,10 @@ pub enum Input<'a> {
     Released {
         network: IpNet,
     },
+    /// A decision that holds packets back from now on: what becomes of its source's good traffic is watched.
+    InForce {
+        decision: &'a Decision,
+    },
     /// End of one pass over the cache, every second of event time.
     FlowTick,
 }
@@ -102,7 +107,9 @@ pub enum Output {
     FlowEnd(FlowSummary),
     Finding(Finding),
     Incident(Incident),
-    Decision(Decision),
+    Decision(Box<Decision>),
+    /// A decision that is to be taken back.
+    Rollback(Box<Rollback>),
     /// Scores of each subject and window, with [`Config::emit_scores`].
     Score(Box<Score>),
     /// Feature vector, with [`Config::emit_vectors`].
@@ -253,6 +260,7 @@ impl Engine {
             } => self.exceptions.mute(incident, exception),
             Input::Unmute { incident } => self.exceptions.unmute(incident),
             Input::Released { network } => self.decide.release(&network),
+            Input::InForce { decision } => self.decide.watch(at_ns, decision, &self.ledger),
             Input::FlowTick => self.tick(at_ns, out),
         }
     }
@@ -434,7 +442,7 @@ impl Engine {
             self.close_window(at_ns, out);
         }
         let mut events = Vec::new();
-        self.decide.tick(at_ns, &mut events);
+        self.decide.tick(at_ns, &self.ledger, &mut events);
         self.hand_out(events, out);
         self.report_losses(at_ns, out);
     }
@@ -564,6 +572,7 @@ impl Engine {
                     self.stats.n_decisions = self.stats.n_decisions.saturating_add(1);
                     out.push(Output::Decision(decision));
                 }
+                DecideEvent::Rollback(rollback) => out.push(Output::Rollback(rollback)),
             }
         }
     }

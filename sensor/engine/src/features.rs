@@ -13,6 +13,7 @@ mod pair_schema;
 mod pair_tally;
 mod pair_windows;
 mod schema;
+pub(crate) mod served;
 pub(crate) mod sketch;
 pub(crate) mod stray;
 mod subjects;
@@ -23,6 +24,7 @@ pub(crate) use self::answered::AnsweredTraffic;
 pub(crate) use self::early::EarlyLooks;
 pub(crate) use self::host::HostTracks;
 pub use self::host::{Counts, HostLook};
+pub use self::ledger::Good;
 pub(crate) use self::ledger::Ledger;
 pub use self::pair_schema::{
     ABSENT, N_PAIR_FEATURES, PAIR_FEATURES, PAIR_SCHEMA_VERSION, PairFeature, pair_schema_hash,

@@ -38,8 +38,8 @@ pub use config::{
 };
 pub use decide::{
     Action, Confidence, Decision, Escalation, Exception, ExceptionUse, Grounds, HostNetworks,
-    Incident, LocalBy, Lowered, Need, NotDecided, PolicyRow, Preset, Proof, Scope, State, Whom,
-    Withheld,
+    Incident, LocalBy, Lowered, Need, NotDecided, PolicyRow, Preset, Proof, Rollback, Scope, State,
+    Whom, Withheld,
 };
 pub use detect::{
     BENIGN, Counters, Detector, Entity, Evidence, FEEDBACK_NS, Family, Feedback, Finding, Grades,
@@ -48,9 +48,9 @@ pub use detect::{
 };
 pub use engine::{Engine, Input, Output};
 pub use features::{
-    ABSENT, Column, FEATURES, Feature, MAX_COUNTED, N_FEATURES, N_PAIR_FEATURES, PAIR_FEATURES,
-    PAIR_SCHEMA_VERSION, PairFeature, PairVector, SCHEMA_VERSION, Span, Subject, TableUse, Vector,
-    pair_schema_hash, pair_schema_markdown, schema_hash, schema_markdown,
+    ABSENT, Column, FEATURES, Feature, Good, MAX_COUNTED, N_FEATURES, N_PAIR_FEATURES,
+    PAIR_FEATURES, PAIR_SCHEMA_VERSION, PairFeature, PairVector, SCHEMA_VERSION, Span, Subject,
+    TableUse, Vector, pair_schema_hash, pair_schema_markdown, schema_hash, schema_markdown,
 };
 pub use flow::{
     Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, TunnelSummary, Tuple, community_id,

@@ -154,11 +154,15 @@ impl Listener for Watcher {
                 Output::FlowEnd(_) => self.n_flows += 1,
                 Output::Decision(decision) => {
                     self.n_decisions += 1;
-                    self.n_drops += u64::from(decision.action > Action::RateLimit);
+                    let is_drop = decision.action > Action::RateLimit && !decision.needs_approval;
+                    self.n_drops += u64::from(is_drop);
                 }
                 Output::Score(score) => self.scores.take(&score),
                 Output::Window(window, _) => self.windows.push(*window),
-                Output::Finding(_) | Output::Vector(_) | Output::Loss { .. } => {}
+                Output::Finding(_)
+                | Output::Rollback(_)
+                | Output::Vector(_)
+                | Output::Loss { .. } => {}
             }
         }
         Ok(())

@@ -79,6 +79,9 @@ pub struct Status {
     /// State of the guard, which knows the addresses that must stay reachable
     #[serde(default)]
     pub guard: Guard,
+    /// Bounds on what is set without a person's word
+    #[serde(default)]
+    pub radius: Radius,
     /// Number of decisions, by outcome
     pub decisions: Outcomes,
     /// Packets that the kernel program dropped, let through or shed, by event
@@ -327,6 +330,19 @@ impl Outcomes {
             ("failed", self.failed),
         ]
     }
+}
+
+/// State of the blast radius: bounds on entries that are set without a person's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Radius {
+    /// Entries that count
+    pub entries: u64,
+    /// Entries that were held back
+    pub refused: u64,
+    /// Bound that holds new entries back now
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
 }
 
 /// State of the guard, which knows the addresses that must stay reachable: nothing is blocked until all of it was read.

@@ -37,6 +37,8 @@ pub enum AuditAction {
     Reject,
     /// A proposal that nobody judged in time
     Lapse,
+    /// A decision after which good traffic broke off is taken back
+    RollBack,
     /// A saved allow-list that could not be read is done without
     AcceptLoss,
     /// A local address is shielded
@@ -55,6 +57,13 @@ pub struct AuditLine {
     pub action: AuditAction,
     /// Mode of the response
     pub mode: Mode,
+    /// SHA-256 of the line before, hexadecimal; zeros in the first line of all
+    #[serde(
+        rename = "audit.previous",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub previous: Option<String>,
     #[serde(flatten)]
     pub about: About,
 }
@@ -74,6 +83,13 @@ pub struct About {
     /// Action on packets
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measure: Option<Measure>,
+    /// Number that the kernel's entry carries, hexadecimal; 0 for what no decision made
+    #[serde(
+        rename = "entry.number",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub entry: Option<String>,
     /// Duration of an entry
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-unit" = "s"))]

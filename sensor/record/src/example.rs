@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::answer::{
-    Exception, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Served, Sink, Status,
-    Ticks,
+    Exception, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Radius, Served, Sink,
+    Status, Ticks,
 };
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
@@ -385,11 +385,13 @@ pub fn audit() -> AuditLine {
         head: head(),
         action: AuditAction::Refuse,
         mode: Mode::Enforce,
+        previous: Some("00".repeat(32)),
         about: About {
             target: Some(Network(SOURCE.into())),
             protocol: Some(6),
             local_port: Some(22),
             measure: Some(Measure::RateLimit { packets_per_s: 100 }),
+            entry: Some("00000000000000ff".to_owned()),
             ttl_s: Some(300),
             origin: Some(origin),
             ended_by: Some(Origin::Sensor),
@@ -513,6 +515,11 @@ pub fn status() -> Status {
         incidents_forgotten: 0,
         blocks: 1,
         guard: guard(),
+        radius: Radius {
+            entries: 3,
+            refused: 1,
+            held: Some("as many new entries in a minute".to_owned()),
+        },
         decisions,
         events: counts(&[("dropped", 12), ("would_drop", 0)]),
         malformed: counts(&[("ipv4_truncated", 3)]),

@@ -29,6 +29,10 @@ pub enum SensorAction {
     LinkDown,
     LinkUp,
     LocalNetworks,
+    /// As much is in force as may be set without a person's word: nothing more is
+    ResponseHeld,
+    /// End of that
+    ResponseReleased,
 }
 
 impl SensorAction {
@@ -49,6 +53,8 @@ impl SensorAction {
             Self::LinkDown => "link_down",
             Self::LinkUp => "link_up",
             Self::LocalNetworks => "local_networks",
+            Self::ResponseHeld => "response_held",
+            Self::ResponseReleased => "response_released",
         }
     }
 }
@@ -176,7 +182,7 @@ pub struct SensorEvent {
     /// Interface that it is about; of attachments
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
-    /// Reason; of attachments and clock steps
+    /// Reason; of attachments, clock steps and a response that is held
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -89,6 +89,7 @@ impl From<&NotDecided> for Response {
             Withheld::NotProven => (Rule::NotProven, None),
             Withheld::InForce => (Rule::InForce, None),
             Withheld::Policy => (Rule::Policy, None),
+            Withheld::GoodTraffic => (Rule::GoodTraffic, None),
         };
         Self {
             target: one.source.map(|source| Network(source.into())),

@@ -38,6 +38,10 @@ pub enum Rule {
     Rejected,
     /// Nobody approved it in time.
     Lapsed,
+    /// As much is in force as may be set without a person's word.
+    BlastRadius,
+    /// Good traffic of the source broke off after an action.
+    GoodTraffic,
     /// The block-list has no room.
     Full,
     /// The request makes no sense, or the kernel refused it.
@@ -46,7 +50,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Local,
         Self::LocalUnknown,
         Self::SpecialAddress,
@@ -61,6 +65,8 @@ impl Rule {
         Self::GuardUnknown,
         Self::Rejected,
         Self::Lapsed,
+        Self::BlastRadius,
+        Self::GoodTraffic,
         Self::Full,
         Self::Error,
     ];
@@ -84,6 +90,8 @@ impl Rule {
             Self::GuardUnknown => "it is not known yet what must stay reachable",
             Self::Rejected => "a person refused it",
             Self::Lapsed => "nobody approved it in time",
+            Self::BlastRadius => "as much is in force as may be set without a person's word",
+            Self::GoodTraffic => "its good traffic broke off after an action",
             Self::Full => "the block-list has no room",
             Self::Error => "it could not be carried out",
         }

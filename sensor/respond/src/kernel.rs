@@ -24,6 +24,7 @@ use super::facts::{Fact, Networks};
 use super::group::Group;
 use super::guard::Guard;
 use super::proposals::Proposals;
+use super::radius::{Bounds, Radius};
 use super::reason::{Reason, Why};
 use super::saved::{Moment, Saved, Store};
 use super::shield::Shields;
@@ -43,6 +44,11 @@ pub struct Options {
     pub proposal_ttl_s: u32,
     /// Services are shielded from floods by made-up addresses when they come.
     pub auto_shield: bool,
+    /// Bounds on what is set without a person's word.
+    pub bounds: Bounds,
+    /// Time without a sign of life of the agent after which decisions hold nothing back, seconds; 0: they
+    /// do until they expire.
+    pub dead_after_s: u16,
     /// Packets a second that a rate-limited source may send; a burst is at most as many.
     pub rate_limit_packets_per_s: u32,
     /// Place where operators' entries are kept over restarts; without, they are not.
@@ -61,6 +67,8 @@ impl Default for Options {
             groups: Vec::new(),
             proposal_ttl_s: 3_600,
             auto_shield: true,
+            bounds: Bounds::default(),
+            dead_after_s: 0,
             rate_limit_packets_per_s: 100,
             store: None,
             audit_log: None,
@@ -77,6 +85,8 @@ pub struct Followed {
     pub groups: Vec<Group>,
     pub proposal_ttl_s: u32,
     pub auto_shield: bool,
+    pub bounds: Bounds,
+    pub dead_after_s: u16,
 }
 
 /// The block-list and the allow-list in force.
@@ -117,6 +127,8 @@ pub struct KernelRespond {
     proposals: Proposals,
     /// Decisions of before on which something was settled since the last look, with the outcome.
     settled: Vec<Settled>,
+    radius: Radius,
+    started_ns: u64,
 }
 
 /// A network that is never blocked.
@@ -201,6 +213,8 @@ impl KernelRespond {
             save_error: None,
             proposals: Proposals::default(),
             settled: Vec::new(),
+            radius: Radius::default(),
+            started_ns: monotonic_ns(),
         };
         if maps.is_adopted {
             respond.tell_adopted();
@@ -396,6 +410,7 @@ impl KernelRespond {
                 head: self.options.sensor.head(Timestamp::now().0),
                 action,
                 mode: self.options.mode.into(),
+                previous: None,
                 about,
             });
         }
@@ -435,7 +450,11 @@ impl KernelRespond {
             groups,
             proposal_ttl_s,
             auto_shield,
+            bounds,
+            dead_after_s,
         } = now;
+        self.options.bounds = bounds;
+        self.options.dead_after_s = dead_after_s;
         if mode != self.options.mode {
             self.set_mode(mode, &Origin::Config);
         }
@@ -766,6 +785,9 @@ impl KernelRespond {
         let may_enforce = self.missing.is_none() || self.was_enforcing;
         gate.enforce = u32::from(self.options.mode == Mode::Enforce && may_enforce);
         gate.shields = self.shields.bits();
+        gate.dead_after_s = self.options.dead_after_s;
+        // The start is a sign of life as well.
+        gate.looked_ns = gate.looked_ns.max(self.started_ns);
         self.blocks.open_gate();
     }
 
@@ -793,6 +815,7 @@ impl KernelRespond {
             "no room: gave way to another",
         );
         self.lapse_proposals();
+        self.radius.pass(monotonic_ns());
         self.follow_host();
         self.tick_shields();
         self.read_again();
@@ -812,6 +835,12 @@ impl KernelRespond {
     /// Asks for a look at the host's addresses now; the next tick takes over what changed.
     pub fn look_at_host(&self) {
         self.watch.look();
+    }
+
+    /// Leaves entries in force until they expire: the agent ends, and nobody shows a sign of life.
+    pub fn leave_in_force(&mut self) {
+        self.options.dead_after_s = 0;
+        self.open_gate();
     }
 
     /// Time when a run before looked at the flows last, kernel monotonic time; 0: there was none.

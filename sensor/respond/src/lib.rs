@@ -13,16 +13,18 @@ mod group;
 mod guard;
 mod kernel;
 mod proposals;
+mod radius;
 mod reason;
 mod saved;
 mod shield;
 mod table;
 mod watch;
 
-use sensor_engine::{Decision, Incident};
+use sensor_engine::{Decision, Incident, Rollback};
 use sensor_record::Outcome;
 
 pub use allowlist::Allowlist;
+pub use audit::{AuditBreak, Verified, verify as verify_audit};
 pub use blocklist::Blocklist;
 pub use entry::{
     BlockError, Listed, MAX_TTL, Measure, Network, Origin, Request, Shown, parse_network,
@@ -32,6 +34,7 @@ pub use group::{BALANCERS, Group, MONITORING};
 pub use guard::{Guard, Protected};
 pub use kernel::{FileState, Followed, GuardState, Guarded, KernelRespond, Options};
 pub use proposals::Proposal;
+pub use radius::{Bound, Bounds, RadiusState};
 pub use reason::{Reason, Why};
 pub use saved::{Store, make_folder};
 pub use shield::{ListedShield, MAX_SHIELD_TTL, STRANGERS_PER_S, ShieldError, ShieldRequest};
@@ -86,6 +89,9 @@ pub trait Respond {
 
     /// Shields the victim of an incident, where that is a flood in made-up names.
     fn defend(&mut self, _incident: &Incident) {}
+
+    /// Takes back what a decision did.
+    fn roll_back(&mut self, _rollback: &Rollback) {}
 
     /// Decisions of before on which something was settled since the last call: proposals that a person
     /// judged, or that lapsed.
@@ -147,6 +153,7 @@ mod tests {
                 },
                 needs: Vec::new(),
             },
+            good: None,
         }
     }
 

@@ -13,7 +13,7 @@ use sensor_common::counters::{Event, Outcome};
 use sensor_common::event::Sample;
 use sensor_engine::{ExceptionUse, FEEDBACK_NS, Input};
 use sensor_record::{
-    Adopted, Attached, Counts, Event as PacketEvent, Feedback, FeedbackGiven, Loss, Record,
+    Adopted, Attached, Counts, Event as PacketEvent, Feedback, FeedbackGiven, Head, Loss, Record,
     Reloaded, SensorAction, SensorEvent, Summary, Timestamp, Volume, entity, text,
 };
 use tokio::sync::watch;
@@ -37,7 +37,7 @@ use crate::queue::{Closed, Drain};
 use crate::stream::LogLines;
 use sensor_capture::drive::{Drive, Listener, Past, Tables as _};
 use sensor_capture::kernel::{Attachment, Kernel};
-use sensor_respond::{Followed, KernelRespond, Mode};
+use sensor_respond::{Bound, Followed, KernelRespond, Mode};
 
 /// Everything that the thread owns.
 pub struct EngineThread {
@@ -258,6 +258,8 @@ impl EngineThread {
                 groups: of.groups(),
                 proposal_ttl_s: of.proposal_ttl.0,
                 auto_shield: of.auto_shield,
+                bounds: of.radius.bounds(),
+                dead_after_s: of.dead_after_s(),
             });
             self.settings = settings.clone();
         }
@@ -447,6 +449,7 @@ impl Looks {
             pipeline,
             sink,
             interfaces,
+            about,
             ..
         } = &mut self.thread;
         pipeline.respond.follow_host();
@@ -454,6 +457,9 @@ impl Looks {
             pipeline.respond.tick();
         }
         pipeline.deliver(at_ns)?;
+        for bound in pipeline.respond.take_radius_news() {
+            sink.take(held(about.sensor.head(at_ns), bound).into())?;
+        }
         for event in self.events.drain(..) {
             sink.take(event)?;
         }
@@ -553,6 +559,7 @@ impl Looks {
             .extend(thread.checkpoint.as_ref().map(Checkpoint::state));
         snapshot.n_audit_lost = pipeline.respond.n_audit_lost();
         snapshot.guard = pipeline.respond.guard_state();
+        snapshot.radius = pipeline.respond.radius();
         thread.snapshots.send_replace(Arc::new(snapshot));
         Ok(())
     }
@@ -575,6 +582,7 @@ impl Looks {
             && let Some(pins) = &mut kernel.pins
         {
             pins.keep();
+            pipeline.respond.leave_in_force();
             is_kept = true;
         }
         let kept = self.thread.keep();
@@ -591,6 +599,20 @@ impl Looks {
         }
         wait_for_disk(kept);
         Ok(())
+    }
+}
+
+/// The record of a response that is held, or no longer.
+fn held(head: Head, bound: Option<Bound>) -> SensorEvent {
+    let Some(bound) = bound else {
+        info!("decisions are carried out again");
+        return SensorEvent::new(head, SensorAction::ResponseReleased);
+    };
+    let reason = bound.words();
+    error!(reason, "decisions are held back: what is in force stays");
+    SensorEvent {
+        reason: Some(reason.to_owned()),
+        ..SensorEvent::new(head, SensorAction::ResponseHeld)
     }
 }
 

@@ -431,7 +431,9 @@ impl Watch {
             | SensorAction::Stop
             | SensorAction::Reload
             | SensorAction::ClockStep
-            | SensorAction::LocalNetworks => {}
+            | SensorAction::LocalNetworks
+            | SensorAction::ResponseHeld
+            | SensorAction::ResponseReleased => {}
         }
         let head = self.sensor.head(kernel.now_ns());
         let event = SensorEvent::of_interface(head, action, interface, reason);

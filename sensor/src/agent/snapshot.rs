@@ -18,7 +18,7 @@ use crate::config::Settings;
 use crate::queue::Gauge;
 use crate::stream::Health;
 use sensor_capture::kernel::Kernel;
-use sensor_respond::{FileState, GuardState, Mode};
+use sensor_respond::{FileState, GuardState, Mode, RadiusState};
 
 /// Facts that stay the same while the agent runs.
 #[derive(Clone, Debug)]
@@ -70,6 +70,7 @@ pub struct Snapshot {
     /// Lines of the audit log that could not be written.
     pub n_audit_lost: u64,
     pub guard: GuardState,
+    pub radius: RadiusState,
     /// Copies of table rows that were given up.
     pub n_unstable: u64,
     pub ticks: Ticks,
@@ -163,6 +164,7 @@ impl Snapshot {
             files: Vec::new(),
             n_audit_lost: 0,
             guard: GuardState::default(),
+            radius: RadiusState::default(),
             n_unstable: 0,
             ticks,
         }

@@ -93,6 +93,7 @@ fn print_status(status: &answer::Status) -> Result<()> {
         status.alarm_budget,
     )?;
     print_guard(&status.guard)?;
+    print_radius(&status.radius)?;
     print_exceptions(&status.exceptions)?;
     let packets = status.ingress.packets.saturating_add(status.egress.packets);
     if let Some(line) = mostly_not_ip(packets, &status.not_ip) {
@@ -166,6 +167,18 @@ fn print_output(name: &str, output: &answer::Output) -> Result<()> {
         say!("output {name}: {lost} lines lost")?;
     }
     Ok(())
+}
+
+/// Prints the bound that holds decisions back; nothing where none does.
+fn print_radius(radius: &answer::Radius) -> Result<()> {
+    match &radius.held {
+        Some(held) => say!(
+            "decisions are held back ({} so far): {}",
+            radius.refused,
+            escape(held)
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Prints each exception of the configuration with its use.

@@ -225,6 +225,8 @@ fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> R
         groups: settings.respond.groups(),
         proposal_ttl_s: settings.respond.proposal_ttl.0,
         auto_shield: settings.respond.auto_shield,
+        bounds: settings.respond.radius.bounds(),
+        dead_after_s: settings.respond.dead_after_s(),
         store,
         audit_log: settings.respond.audit_of_instance(),
         sensor: Arc::clone(&sensor),

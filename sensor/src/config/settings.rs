@@ -16,7 +16,7 @@ use super::detect::{DetectSettings, ExceptSettings};
 use super::policy::{GroupSettings, PolicySettings, Preset, Seconds};
 use super::schema::join;
 use crate::print::Format;
-use sensor_respond::{BALANCERS, Group, MONITORING, Mode, Network};
+use sensor_respond::{BALANCERS, Bounds, Group, MONITORING, Mode, Network};
 
 /// Nanoseconds of one millisecond.
 const MS_NS: u64 = 1_000_000;
@@ -261,6 +261,18 @@ pub struct RespondSettings {
     pub proposal_ttl: Seconds,
     /// Shield services of this host from floods of SYNs by made-up addresses when they come (`sensor shield`).
     pub auto_shield: bool,
+    /// Fallback of the kernel once the agent has shown no sign of life for `dead_after`: `open`, entries by
+    /// decisions hold nothing back any more, or `hold`, they do until they expire. Entries of operators hold
+    /// in any case.
+    pub when_dead: WhenDead,
+    /// Time without a sign of life, which the agent gives once a second.
+    #[schemars(
+        with = "Time::<SECOND_NS>",
+        extend("x-minimum" = "2s", "x-maximum" = "12h")
+    )]
+    pub dead_after: Seconds,
+    /// Bounds on entries that are set without a person's word; past one, nothing new is set.
+    pub radius: RadiusSettings,
     /// Groups of hosts, for rows of the policy.
     #[schemars(length(max = 100))]
     pub group: Vec<GroupSettings>,
@@ -299,6 +311,9 @@ impl Default for RespondSettings {
             preset: Preset::default(),
             proposal_ttl: Seconds(3_600),
             auto_shield: true,
+            when_dead: WhenDead::default(),
+            dead_after: Seconds(60),
+            radius: RadiusSettings::default(),
             group: Vec::new(),
             policy: Vec::new(),
             state_folder: PathBuf::from("/var/lib/sensor"),
@@ -306,6 +321,62 @@ impl Default for RespondSettings {
             bpffs: PathBuf::from("/sys/fs/bpf"),
             instance: DEFAULT_INSTANCE.to_owned(),
             keep_on_stop: false,
+        }
+    }
+}
+
+/// Fallback of the kernel where the agent is dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenDead {
+    /// Entries by decisions hold nothing back.
+    #[default]
+    Open,
+    /// Entries hold until they expire.
+    Hold,
+}
+
+/// Bounds on what is set without a person's word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RadiusSettings {
+    /// Entries in force at a time.
+    pub entries: u32,
+    /// New entries within a minute.
+    pub new_per_minute: u32,
+    /// Percent of the good peers of the last hour that entries may be on, and of the bytes of all good
+    /// peers that those may carry. One peer may be in any case, unless it carries more.
+    #[schemars(range(max = 100))]
+    pub good_percent: u32,
+    /// Entries within one /24 (IPv4) or /48 (IPv6).
+    pub per_network: u32,
+}
+
+impl Default for RadiusSettings {
+    fn default() -> Self {
+        let Bounds {
+            entries,
+            new_per_minute,
+            good_percent,
+            per_network,
+        } = Bounds::default();
+        Self {
+            entries,
+            new_per_minute,
+            good_percent,
+            per_network,
+        }
+    }
+}
+
+impl RadiusSettings {
+    /// Bounds in the form that the response takes.
+    pub const fn bounds(&self) -> Bounds {
+        Bounds {
+            entries: self.entries,
+            new_per_minute: self.new_per_minute,
+            good_percent: self.good_percent,
+            per_network: self.per_network,
         }
     }
 }
@@ -381,6 +452,14 @@ impl Default for SocketSettings {
 }
 
 impl RespondSettings {
+    /// Time without a sign of life after which entries by decisions hold nothing back, seconds; 0: none.
+    pub fn dead_after_s(&self) -> u16 {
+        match self.when_dead {
+            WhenDead::Open => u16::try_from(self.dead_after.0).unwrap_or(u16::MAX),
+            WhenDead::Hold => 0,
+        }
+    }
+
     /// Groups of hosts, with those that are never blocked.
     pub fn groups(&self) -> Vec<Group> {
         let group = |name: &str, networks: &[Network]| Group {

@@ -93,7 +93,7 @@ impl Stamps {
             .iter()
             .fold(of(&LISTS), |stamp, size| stamp.with(&size.to_ne_bytes()));
         Self {
-            lists: lists.with(&LAYOUT.to_ne_bytes()).0,
+            lists: lists.with(&u32::from(LAYOUT).to_ne_bytes()).0,
             counts: of(&COUNTS).with(object).0,
         }
     }

@@ -20,7 +20,7 @@ use crate::config::{Config, DecideConfig, SECOND_NS};
 use crate::detect::{Detector, Entity, Family, Finding, MaxResponse, Severity};
 use crate::features::bounded::{Bounded, Priority};
 use crate::features::ledger::ServiceKey;
-use crate::features::{Ledger, TableUse};
+use crate::features::{Good, Ledger, TableUse};
 
 /// Part of a source's traffic that an action applies to; 0 is any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +44,39 @@ pub struct Decision {
     /// A person has to approve.
     pub needs_approval: bool,
     pub grounds: Grounds,
+    /// Share in what good peers are and carry, where the source is one.
+    pub good: Option<Good>,
+}
+
+#[cfg(test)]
+impl Decision {
+    /// A decision on somebody.
+    pub(super) fn example(action: Action) -> Self {
+        let proof = Proof {
+            grades: crate::detect::Grades::SHAPE,
+            of_incident: crate::detect::Grades::SHAPE,
+            is_real: false,
+            is_peer: false,
+            by_connections: false,
+        };
+        Self {
+            id: "d000001-0000000000000001".to_owned(),
+            incident_id: "000001-0000000000000001".to_owned(),
+            action,
+            target: IpNet::from(IpAddr::from([192, 0, 2, 1])),
+            scope: Scope::default(),
+            ttl_s: 300,
+            reason: String::new(),
+            is_proven: false,
+            needs_approval: false,
+            grounds: Grounds {
+                row: None,
+                proof,
+                needs: Vec::new(),
+            },
+            good: None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,6 +84,8 @@ pub(super) struct Decider {
     config: DecideConfig,
     policy: Vec<PolicyRow>,
     repeaters: Repeaters,
+    /// Sources whose good traffic broke off after an action, and when.
+    spared: Bounded<Address, Seen>,
     /// Sources that were acted on, those proven real apart from the others.
     proven: Bounded<Address, Made>,
     unproven: Bounded<Address, Made>,
@@ -91,6 +126,7 @@ struct Taken {
     ttl_s: u32,
     needs_approval: bool,
     grounds: Grounds,
+    good: Option<Good>,
 }
 
 /// Time of something.
@@ -107,6 +143,9 @@ impl Priority for Seen {
 /// once a second while it goes on.
 const MAX_SPOOFED: usize = 1_024;
 const SPOOFED_NS: u64 = 2 * SECOND_NS;
+/// Sources that are spared, and for how long.
+const MAX_SPARED: usize = 1_024;
+const SPARED_NS: u64 = 600 * SECOND_NS;
 
 /// Decisions on the sources of a finding.
 #[derive(Debug, Default)]
@@ -129,6 +168,7 @@ impl Decider {
                 config.max_decisions / UNPROVEN_SHARE,
                 hash_seed,
             ),
+            spared: Bounded::new("spared_sources", MAX_SPARED, hash_seed),
             spoofed: Bounded::new("spoofed_victims", MAX_SPOOFED, hash_seed),
             locals: Locals::new(&all.local_networks, hash_seed),
             sequence: 0,
@@ -157,6 +197,7 @@ impl Decider {
         out.push(self.unproven.usage());
         out.push(self.spoofed.usage());
         out.push(self.repeaters.usage());
+        out.push(self.spared.usage());
         out.push(self.locals.usage());
     }
 
@@ -174,6 +215,18 @@ impl Decider {
             let key = (victim, finding.protocol);
             self.spoofed.get_or_insert_with(key, || Seen(at_ns)).0 = at_ns;
         }
+    }
+
+    /// Spares a source whose good traffic broke off after an action.
+    pub(super) fn spare(&mut self, at_ns: u64, decision: &Decision) {
+        let source = from_ip(decision.target.addr());
+        self.spared.get_or_insert_with(source, || Seen(at_ns)).0 = at_ns;
+        self.release(&decision.target);
+    }
+
+    fn is_spared(&self, at_ns: u64, source: &Address) -> bool {
+        let seen = self.spared.get(source);
+        seen.is_some_and(|seen| at_ns.saturating_sub(seen.0) < SPARED_NS)
     }
 
     /// True for what one source does to a victim that is flooded from made-up addresses: his may be one
@@ -270,6 +323,8 @@ impl Decider {
             Err(Withheld::ReportOnly)
         } else if is_of_flood {
             Err(Withheld::Spoofed)
+        } else if proof.strongest() == Action::RateLimit && self.is_spared(at_ns, &address) {
+            Err(Withheld::GoodTraffic)
         } else {
             row.zip(allowed).ok_or(Withheld::Policy)
         };
@@ -292,6 +347,7 @@ impl Decider {
                     ttl_s,
                     needs_approval: row.needs_approval || local.is_some(),
                     grounds,
+                    good: ledger.good(finding.first_ns, &address),
                 };
                 Ok(self.make(incident, finding, taken))
             }
@@ -391,6 +447,7 @@ impl Decider {
             ttl_s,
             needs_approval: row.needs_approval,
             grounds,
+            good: None,
         };
         Ok(self.make(incident, finding, taken))
     }
@@ -446,6 +503,7 @@ impl Decider {
             is_proven: taken.grounds.proof.is_real,
             needs_approval: taken.needs_approval,
             grounds: taken.grounds,
+            good: taken.good,
         }
     }
 
@@ -463,6 +521,8 @@ impl Decider {
             table.retain(|_, made| made.holds(at_ns, 1));
         }
         self.repeaters.forget(at_ns);
+        self.spared
+            .retain(|_, seen| at_ns.saturating_sub(seen.0) < SPARED_NS);
         self.spoofed
             .retain(|_, seen| at_ns.saturating_sub(seen.0) < SPOOFED_NS);
         self.locals.forget(at_ns);

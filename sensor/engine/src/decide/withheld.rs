@@ -26,6 +26,8 @@ pub enum Withheld {
     InForce,
     /// No row of the policy allows anything.
     Policy,
+    /// Its good traffic broke off after an action a while ago.
+    GoodTraffic,
 }
 
 /// A reason, with the source that it holds for; without one it holds for all.

@@ -264,6 +264,20 @@ impl Family {
         )
     }
 
+    /// True for behaviour that consists of TCP connections that are served, or may be.
+    pub(crate) const fn is_of_connections(self) -> bool {
+        matches!(
+            self,
+            Self::HostSweep
+                | Self::HttpFlood
+                | Self::SlowHttp
+                | Self::BruteForce
+                | Self::MalformedTraffic
+                | Self::RequestFlood
+                | Self::ConnectionExhaustion
+        )
+    }
+
     /// MITRE ATT&CK technique (enterprise matrix).
     pub const fn technique(self) -> &'static str {
         self.row().technique

@@ -10,12 +10,13 @@ use sensor_common::packet::protocol;
 
 use super::bounded::{Bounded, Priority, TableUse};
 use super::pair::{is_bare, is_established};
+use super::served::Served;
 use crate::address::to_ip;
 use crate::config::SECOND_NS;
 use crate::flow::{EndReason, FlowSummary, FlowUpdate, Progress};
 use crate::slot_index::BATCH;
 
-/// Services, sources and pairs remembered; 40 to 72 bytes each: 14 MB in all.
+/// Services, sources and pairs remembered; 40 to 128 bytes each: 18 MB in all.
 const MAX_SERVICES: usize = 16_384;
 const MAX_SOURCES: usize = 65_536;
 const MAX_PAIRS: usize = 65_536;
@@ -36,6 +37,9 @@ const PEER_USED: u32 = 3;
 /// A conversation with data both ways that lasts so long is no attempt.
 const LONG_NS: u64 = 60 * SECOND_NS;
 const LONG_SEGMENTS: u64 = 10;
+
+/// Part of the bytes that each walk takes: most of what counts is of the last hour.
+const FADE: u64 = FORGET_NS / WALK_NS;
 
 /// Positions in the counts of flags.
 const SYN: usize = 0;
@@ -121,6 +125,37 @@ struct Source {
     n_used: u32,
     first_used_ns: u64,
     last_ns: u64,
+    /// Bytes of connections that served it, both ways, less a sixtieth each minute.
+    n_bytes: u64,
+    /// Connections that came about, and their bytes.
+    served: Served,
+}
+
+impl Source {
+    fn is_peer(&self, at_ns: u64) -> bool {
+        let is_old =
+            self.n_used >= PEER_USED && self.first_used_ns.saturating_add(PEER_NS) <= at_ns;
+        self.is_long || is_old
+    }
+}
+
+/// Share of a good peer in all that are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Good {
+    /// Good peers of the last hour.
+    pub n_peers: u32,
+    /// Bytes of connections that served it, and those of all good peers.
+    pub bytes: u64,
+    pub of_bytes: u64,
+}
+
+impl Good {
+    /// Share of the bytes, parts of a million.
+    pub fn bytes_ppm(&self) -> u64 {
+        let ppm = u128::from(self.bytes) * 1_000_000;
+        let ppm = ppm.checked_div(self.of_bytes.into()).unwrap_or(0);
+        u64::try_from(ppm).unwrap_or(u64::MAX)
+    }
 }
 
 impl Priority for Source {
@@ -135,6 +170,11 @@ pub(crate) struct Ledger {
     sources: Bounded<Address, Source>,
     pairs: Bounded<(Address, ServiceKey), Outcomes>,
     walked_ns: u64,
+    /// Good peers, and their bytes, at the last walk.
+    n_peers: u32,
+    peer_bytes: u64,
+    /// Connections of all sources that came about.
+    served: Served,
 }
 
 impl Ledger {
@@ -144,6 +184,9 @@ impl Ledger {
             sources: Bounded::new("ledger_sources", MAX_SOURCES, hash_seed),
             pairs: Bounded::new("ledger_pairs", MAX_PAIRS, hash_seed),
             walked_ns: 0,
+            n_peers: 0,
+            peer_bytes: 0,
+            served: Served::default(),
         }
     }
 
@@ -170,10 +213,17 @@ impl Ledger {
 
     /// True where the source was served well before `at_ns`, or talks at length.
     pub(crate) fn is_peer(&self, at_ns: u64, source: &Address) -> bool {
-        self.sources.get(source).is_some_and(|known| {
-            let is_old =
-                known.n_used >= PEER_USED && known.first_used_ns.saturating_add(PEER_NS) <= at_ns;
-            known.is_long || is_old
+        let known = self.sources.get(source);
+        known.is_some_and(|known| known.is_peer(at_ns))
+    }
+
+    /// Share of a source in what good peers are and carry; `None` where it is none.
+    pub(crate) fn good(&self, at_ns: u64, source: &Address) -> Option<Good> {
+        let known = self.sources.get(source)?;
+        known.is_peer(at_ns).then(|| Good {
+            n_peers: self.n_peers.max(1),
+            bytes: known.n_bytes,
+            of_bytes: self.peer_bytes.max(known.n_bytes),
         })
     }
 
@@ -241,6 +291,12 @@ impl Ledger {
         if is_tcp && update.progress == Progress::Established && got[PSH] + got[FIN] > 0 {
             self.note_real(update.source, update.last_ns);
         }
+        if is_tcp && update.progress == Progress::Established {
+            // With data from the server: to connect alone is what scanners do, too.
+            let is_begun = update.is_attempt && update.has_progressed && got[PSH] > 0;
+            let bytes = update.forward.bytes.saturating_add(update.backward.bytes);
+            self.note_served(update.source, update.last_ns, u16::from(is_begun), bytes);
+        }
         if is_tcp && !update.is_attempt {
             return;
         }
@@ -285,6 +341,10 @@ impl Ledger {
         let is_long = lasted_ns >= LONG_NS && sent.min(got) >= LONG_SEGMENTS;
         if is_used {
             self.note_used(source, flow.first_ns, flow.last_ns, is_long);
+            let bytes = flow.forward.bytes.saturating_add(flow.backward.bytes);
+            if let Some(known) = self.sources.get_mut(&source) {
+                known.n_bytes = known.n_bytes.saturating_add(bytes);
+            }
         }
         if flow.end_reason == EndReason::ActiveTimeout {
             return;
@@ -314,7 +374,15 @@ impl Ledger {
         self.walked_ns = at_ns;
         let is_young = |last_ns: u64| at_ns.saturating_sub(last_ns) < FORGET_NS;
         self.services.retain(|_, known| is_young(known.last_ns));
-        self.sources.retain(|_, known| is_young(known.last_ns));
+        (self.n_peers, self.peer_bytes) = (0, 0);
+        self.sources.retain(|_, known| {
+            known.n_bytes -= known.n_bytes / FADE;
+            if known.is_peer(at_ns) && is_young(known.last_ns) {
+                self.n_peers = self.n_peers.saturating_add(1);
+                self.peer_bytes = self.peer_bytes.saturating_add(known.n_bytes);
+            }
+            is_young(known.last_ns)
+        });
         self.pairs.retain(|_, known| is_young(known.last_ns));
     }
 
@@ -343,6 +411,20 @@ impl Ledger {
         pair.last_ns = pair.last_ns.max(update.last_ns);
         let count = of(pair);
         *count = count.saturating_add(1);
+    }
+
+    /// Adds connections that came about, and bytes of such.
+    pub(crate) fn note_served(&mut self, source: Address, at_ns: u64, n_begun: u16, n_bytes: u64) {
+        let known = self.sources.get_or_insert_with(source, Source::default);
+        known.last_ns = known.last_ns.max(at_ns);
+        known.served.add(at_ns, n_begun, n_bytes);
+        self.served.add(at_ns, n_begun, n_bytes);
+    }
+
+    /// Good traffic of a source, and of all.
+    pub(crate) fn served(&self, source: &Address) -> Option<(&Served, &Served)> {
+        let known = self.sources.get(source)?;
+        Some((&known.served, &self.served))
     }
 
     fn note_real(&mut self, source: Address, at_ns: u64) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sensor_engine::{Action, Decision, Incident, SECOND_NS};
+use sensor_engine::{Action, Decision, Incident, Rollback, SECOND_NS};
 use sensor_record::{About, AuditAction, Grounds, Outcome, Rule};
 use tracing::{error, info, warn};
 
@@ -12,6 +12,7 @@ use super::KernelRespond;
 use crate::audit;
 use crate::entry::{BlockError, Measure, Origin, Request};
 use crate::proposals::Proposal;
+use crate::radius::{Bound, RadiusState};
 use crate::{Mode, Respond, Settled};
 use sensor_capture::kernel::monotonic_ns;
 
@@ -86,6 +87,39 @@ impl KernelRespond {
                 reason: Cow::Borrowed("a person refused the same a while ago"),
             },
         }
+    }
+
+    /// Lets a decision pass that is within the blast radius.
+    fn within_radius(&mut self, decision: &Decision) -> Result<(), Outcome> {
+        let (now_ns, name) = (monotonic_ns(), (decision.target, decision.scope));
+        let until_ns = u64::from(decision.ttl_s).saturating_mul(SECOND_NS);
+        let times = (now_ns, now_ns.saturating_add(until_ns));
+        let blocks = &self.blocks;
+        self.radius
+            .keep(|target, scope| blocks.origin_of(target, scope).is_some());
+        let bounds = self.options.bounds;
+        let let_pass = self
+            .radius
+            .may(&bounds, name, times, decision.good.as_ref());
+        let_pass.map_err(|bound| {
+            let outcome = Outcome::Refused {
+                rule: Rule::BlastRadius,
+                reason: Cow::Borrowed(bound.words()),
+            };
+            let request = self.request(decision);
+            self.note(AuditAction::Refuse, audit::asked(&request, outcome.clone()));
+            outcome
+        })
+    }
+
+    /// State of the bounds on what is set without a person's word.
+    pub fn radius(&self) -> RadiusState {
+        self.radius.state()
+    }
+
+    /// Beginnings (with the bound) and ends of times in which a bound was met, since the last call.
+    pub fn take_radius_news(&mut self) -> Vec<Option<Bound>> {
+        self.radius.take_news()
     }
 
     /// Decisions that wait for a person, the oldest first.
@@ -198,7 +232,31 @@ impl Respond for KernelRespond {
         if decision.needs_approval {
             return self.propose(decision);
         }
-        self.put_in_force(decision)
+        match self.within_radius(decision) {
+            Ok(()) => self.put_in_force(decision),
+            Err(outcome) => outcome,
+        }
+    }
+
+    fn roll_back(&mut self, rollback: &Rollback) {
+        let decision = rollback.decision.clone();
+        let names = self.blocks.of_decision(&decision.id);
+        let removed = names
+            .iter()
+            .filter_map(|(target, scope)| self.blocks.remove(target, *scope).ok());
+        let removed: Vec<_> = removed.collect();
+        if removed.is_empty() {
+            return;
+        }
+        let (target, id, reason) = (decision.target, &decision.id, &rollback.reason);
+        warn!(%target, id, reason, "rolled back: good traffic broke off");
+        let why = format!("rolled back: {reason}");
+        self.note_ended(AuditAction::RollBack, &removed, &Origin::Sensor, &why);
+        let outcome = Outcome::Refused {
+            rule: Rule::GoodTraffic,
+            reason: Cow::Owned(why),
+        };
+        self.settled.push(Settled { decision, outcome });
     }
 }
 

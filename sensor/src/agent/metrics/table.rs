@@ -326,6 +326,16 @@ const FAMILIES: &[Family] = &[
         },
     ),
     gauge(
+        "sensor_respond_held",
+        "1 while a bound on what is set without a person's word holds new entries back",
+        |now, out| out.add(&[], f64::from(u8::from(now.radius.held.is_some()))),
+    ),
+    counter(
+        "sensor_respond_held_total",
+        "Entries that a bound on what is set without a person's word held back",
+        |now, out| out.add(&[], now.radius.n_refused as f64),
+    ),
+    gauge(
         "sensor_respond_guard_networks",
         "Networks that are never blocked",
         |now, out| out.add(&[], now.guard.n_networks as f64),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_record::answer::{
-    Done, Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load, Output, Queue, Served,
-    Status, Ticks, Top,
+    Done, Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load, Output, Queue, Radius,
+    Served, Status, Ticks, Top,
 };
 use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp, health};
 use tokio::sync::{oneshot, watch};
@@ -22,7 +22,7 @@ use crate::agent::{Ask, GivenFeedback, GivenMute, GivenOrder, mutes};
 use crate::queue::{Gauge, Sender};
 use crate::stream::Health;
 use sensor_capture::kernel::TableReader;
-use sensor_respond::{FactState, FileState, GuardState, Origin};
+use sensor_respond::{FactState, FileState, GuardState, Origin, RadiusState};
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]
@@ -299,6 +299,7 @@ fn status(now: &Snapshot) -> Status {
         incidents_forgotten: 0,
         blocks: now.n_blocks as u64,
         guard: guard(&now.guard),
+        radius: radius(now.radius),
         decisions: now.decided,
         events: now.all_events(),
         malformed: now.malformed(),
@@ -378,6 +379,15 @@ fn ticks(now: &Snapshot) -> Ticks {
         flows_p50: ms(now.ticks.flows.value_at_quantile(0.5)),
         flows_p99: ms(now.ticks.flows.value_at_quantile(0.99)),
         late: now.ticks.n_late,
+    }
+}
+
+/// State of the blast radius, for others.
+fn radius(state: RadiusState) -> Radius {
+    Radius {
+        entries: state.n_entries,
+        refused: state.n_refused,
+        held: state.held.map(|bound| bound.words().to_owned()),
     }
 }
 
