@@ -61,7 +61,8 @@ use socket::Answers;
 
 pub use interfaces::Choice;
 pub use orders::{
-    BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, Order, OrderScope, ShieldOff, ShieldOn,
+    BlockAction, BlockAdd, BlockDel, BlockImport, BlockList, MAX_OF_FEED, MAX_TARGETS, Order,
+    OrderScope, ShieldOff, ShieldOn,
 };
 pub use recent::IncidentQuery;
 pub use reload::Reload;
@@ -119,6 +120,14 @@ pub struct GivenOrder {
     pub reply: Reply<Result<protocol::Answer, String>>,
 }
 
+/// What is known of the sources that an entry would hit.
+#[derive(Clone, Debug)]
+pub struct Previewed {
+    pub known: sensor_engine::Preview,
+    /// Refusal of the guard, if it would refuse.
+    pub refusal: Option<String>,
+}
+
 /// Feedback on an incident, with who gave it.
 #[derive(Debug)]
 pub struct GivenFeedback {
@@ -144,6 +153,11 @@ pub struct GivenMute {
 pub enum Ask {
     /// Wakes the thread, which then sees that it should end.
     Stop,
+    /// A look at what an entry would hit is wanted.
+    Preview {
+        network: ipnet::IpNet,
+        reply: Reply<Previewed>,
+    },
     /// Live flows are wanted.
     Flows {
         query: FlowQuery,

@@ -10,6 +10,7 @@ mod doctor;
 mod eval;
 mod explain;
 mod feedback;
+mod feeds;
 mod help;
 mod lists;
 mod logs;

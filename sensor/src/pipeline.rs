@@ -299,6 +299,7 @@ impl<R: Respond> Listener for Pipeline<R> {
                 Output::Incident(incident) => self.respond.defend(incident),
                 Output::FlowEnd(_)
                 | Output::Finding(_)
+                | Output::Rollback(_)
                 | Output::Score(_)
                 | Output::Vector(_)
                 | Output::Window(..)

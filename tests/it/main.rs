@@ -24,6 +24,7 @@ mod drive;
 mod evaluation;
 mod events;
 mod explain;
+mod feeds;
 mod floods;
 mod fragments;
 mod full_disk;

@@ -19,7 +19,7 @@ use crate::detect::{
     Profiles, Score, Scoring, weigh,
 };
 use crate::features::{
-    AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, PairVector, Rank, Subjects,
+    AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, PairVector, Preview, Rank, Subjects,
     TableUse, Vector,
 };
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
@@ -303,6 +303,11 @@ impl Engine {
     /// slot.
     pub fn flows(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
         self.flows.page(start, n)
+    }
+
+    /// Tells what is known of the sources in a network, from the last hour.
+    pub fn preview(&self, at_ns: u64, network: &IpNet) -> Preview {
+        self.ledger.preview(at_ns, network)
     }
 
     /// Use of every bounded table.

@@ -24,8 +24,8 @@ pub(crate) use self::answered::AnsweredTraffic;
 pub(crate) use self::early::EarlyLooks;
 pub(crate) use self::host::HostTracks;
 pub use self::host::{Counts, HostLook};
-pub use self::ledger::Good;
 pub(crate) use self::ledger::Ledger;
+pub use self::ledger::{Good, Preview, PreviewedService};
 pub use self::pair_schema::{
     ABSENT, N_PAIR_FEATURES, PAIR_FEATURES, PAIR_SCHEMA_VERSION, PairFeature, pair_schema_hash,
     pair_schema_markdown,

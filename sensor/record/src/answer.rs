@@ -17,6 +17,7 @@ use crate::health::HealthCheck;
 use crate::incident::Incident;
 use crate::lifecycle::{Attached, Local};
 use crate::list::{Allowed, Block};
+use crate::network::Network;
 use crate::shield::Shield;
 use crate::summary::Counts;
 use crate::text::explain;
@@ -188,6 +189,55 @@ pub struct KeptFile {
     /// Cause that keeps it from being read or written
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// What became of a list of others, or of its parts so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockImported {
+    pub n_added: u64,
+    pub n_renewed: u64,
+    pub n_removed: u64,
+    pub n_refused: u64,
+    /// The first of those that were refused
+    pub refused: Vec<String>,
+    pub mode: Mode,
+}
+
+/// A service that an entry would touch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewedService {
+    pub host: IpAddr,
+    pub port: u16,
+    pub protocol: u8,
+    /// Attempts of the last hour that served, and those that didn't
+    pub used: u64,
+    pub failed: u64,
+}
+
+/// What an entry would have hit within the last hour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename = "block_preview")]
+pub struct BlockPreview {
+    pub target: Network,
+    /// Refusal of the guard, if it would refuse
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Sources that are remembered
+    pub sources: u64,
+    /// Those that are proven real
+    pub sources_real: u64,
+    /// Those that are good peers
+    pub sources_good: u64,
+    /// TCP connections of theirs that came about
+    pub connections: u64,
+    /// Bytes of those, both ways
+    pub bytes: u64,
+    /// Flows that are there now
+    pub flows: u64,
+    /// Incidents of the last hour that name a source of it
+    pub incidents: u64,
+    /// Services that they tried most
+    pub services: Vec<PreviewedService>,
 }
 
 /// Decisions that a person judged, with what became of them.

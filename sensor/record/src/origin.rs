@@ -14,6 +14,8 @@ pub enum Origin {
     },
     /// A person, by command; the user identifier is the socket peer's.
     Operator { uid: u32 },
+    /// A list of others, by its name here.
+    Feed { feed: String },
     /// The configuration.
     Config,
     /// Found in pinned maps; the decision's number leads to the audit log.
@@ -32,7 +34,7 @@ impl Origin {
                 .and_then(|hash| u64::from_str_radix(hash, 16).ok())
                 .unwrap_or(0),
             Self::Adopted { number } => *number,
-            Self::Operator { .. } | Self::Config | Self::Sensor => 0,
+            Self::Operator { .. } | Self::Feed { .. } | Self::Config | Self::Sensor => 0,
         }
     }
 

@@ -1,8 +1,11 @@
 //! The response in the kernel: the lists under the guard.
 
 mod decisions;
+mod feeds;
 mod shields;
 mod stop;
+
+pub use feeds::{FeedLoaded, FeedPart};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -128,6 +131,8 @@ pub struct KernelRespond {
     /// Decisions of before on which something was settled since the last look, with the outcome.
     settled: Vec<Settled>,
     radius: Radius,
+    /// Lists of others that come in parts.
+    loading: Vec<feeds::Loading>,
     started_ns: u64,
 }
 
@@ -214,6 +219,7 @@ impl KernelRespond {
             proposals: Proposals::default(),
             settled: Vec::new(),
             radius: Radius::default(),
+            loading: Vec::new(),
             started_ns: monotonic_ns(),
         };
         if maps.is_adopted {
@@ -835,12 +841,6 @@ impl KernelRespond {
     /// Asks for a look at the host's addresses now; the next tick takes over what changed.
     pub fn look_at_host(&self) {
         self.watch.look();
-    }
-
-    /// Leaves entries in force until they expire: the agent ends, and nobody shows a sign of life.
-    pub fn leave_in_force(&mut self) {
-        self.options.dead_after_s = 0;
-        self.open_gate();
     }
 
     /// Time when a run before looked at the flows last, kernel monotonic time; 0: there was none.

@@ -8,6 +8,7 @@ mod audit;
 mod blocklist;
 mod entry;
 mod facts;
+mod feed;
 mod filter;
 mod group;
 mod guard;
@@ -30,9 +31,12 @@ pub use entry::{
     BlockError, Listed, MAX_TTL, Measure, Network, Origin, Request, Shown, parse_network,
 };
 pub use facts::{Effect, Fact, Host, Networks, Source};
+pub use feed::{BadLine, Parsed, parse_feed};
 pub use group::{BALANCERS, Group, MONITORING};
 pub use guard::{Guard, Protected};
-pub use kernel::{FileState, Followed, GuardState, Guarded, KernelRespond, Options};
+pub use kernel::{
+    FeedLoaded, FeedPart, FileState, Followed, GuardState, Guarded, KernelRespond, Options,
+};
 pub use proposals::Proposal;
 pub use radius::{Bound, Bounds, RadiusState};
 pub use reason::{Reason, Why};

@@ -27,7 +27,7 @@ use super::printer::Lines;
 use super::priority;
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks};
-use super::{Ask, GivenFeedback, GivenMute, GivenOrder, Reload, Reply, lists};
+use super::{Ask, GivenFeedback, GivenMute, GivenOrder, Previewed, Reload, Reply, lists};
 use crate::checkpoint::Checkpoint;
 use crate::conditions;
 use crate::config::Settings;
@@ -131,6 +131,14 @@ impl EngineThread {
         match ask {
             // Searches are begun where they are received.
             Ask::Stop | Ask::Flows { .. } => Ok(()),
+            Ask::Preview { network, reply } => {
+                let at_ns = self.kernel.now_ns();
+                let known = self.pipeline.engine().preview(at_ns, &network);
+                let refusal = self.pipeline.respond.refusal(&network);
+                // Whoever asked may have gone.
+                let _gone = reply.send(Previewed { known, refusal });
+                Ok(())
+            }
             Ask::Order(given) => {
                 let GivenOrder { order, by, reply } = *given;
                 let at_ns = self.kernel.now_ns();

@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use sensor_record::answer::{
-    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done, Judged,
-    LossAccepted, Proposal, Proposals,
+    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockImported, BlockListed, BlockRemoved,
+    Done, Judged, LossAccepted, Proposal, Proposals,
 };
 use sensor_record::{Allowed, Block, Decision, Head, Mode, Outcome, transport};
 
-use super::orders::{BlockAdd, BlockList, MAX_TARGETS, Order, OrderScope};
+use super::orders::{
+    BlockAction, BlockAdd, BlockImport, BlockList, MAX_OF_FEED, MAX_TARGETS, Order, OrderScope,
+};
 use super::shields;
 use super::socket::protocol::Answer;
 use sensor_capture::kernel::monotonic_ns;
 use sensor_respond::{
-    BlockError, Guarded, KernelRespond, Listed, Network, Origin, Request, Respond as _, Settled,
+    BlockError, FeedPart, Guarded, KernelRespond, Listed, Network, Origin, Request, Respond as _,
+    Settled,
 };
 
 /// Entries of one answer.
@@ -46,6 +49,7 @@ pub fn carry_out(
             let removed = all(&removed);
             Ok(Answer::BlockRemoved(BlockRemoved { removed }))
         }
+        Order::BlockImport(part) => block_import(respond, part, by).map(Answer::BlockImported),
         Order::Judge { id, is_approved } => {
             let judged = if is_approved {
                 respond.approve(&id, by)?
@@ -142,6 +146,35 @@ fn block_add(
     })
 }
 
+fn block_import(
+    respond: &mut KernelRespond,
+    part: BlockImport,
+    by: &Origin,
+) -> Result<BlockImported, String> {
+    if part.targets.len() > MAX_OF_FEED {
+        return Err(format!("at most {MAX_OF_FEED} targets in one request"));
+    }
+    let loaded = respond.load_feed(
+        FeedPart {
+            feed: part.feed.as_str().to_owned(),
+            generation: part.generation,
+            networks: part.targets.iter().map(|target| target.0).collect(),
+            measure: BlockAction::measure(part.action, part.rate_packets_per_s)?,
+            ttl: Duration::from_secs(part.ttl_s),
+            is_last: part.is_last,
+        },
+        by,
+    );
+    Ok(BlockImported {
+        n_added: loaded.n_added,
+        n_renewed: loaded.n_renewed,
+        n_removed: loaded.n_removed,
+        n_refused: loaded.n_refused,
+        refused: loaded.refused,
+        mode: respond.mode().into(),
+    })
+}
+
 fn block_list(respond: &KernelRespond, which: &BlockList, head: &Head) -> BlockListed {
     let within = |target: &IpNet| {
         let network = which.within.as_ref();
@@ -151,6 +184,7 @@ fn block_list(respond: &KernelRespond, which: &BlockList, head: &Head) -> BlockL
     let entries = respond
         .blocks()
         .filter(|entry| within(&entry.target))
+        .skip(which.skip)
         .take(limit)
         .map(|entry| block(head, &entry));
     BlockListed {

@@ -13,6 +13,9 @@ use sensor_respond::{Measure, Network, STRANGERS_PER_S};
 /// Targets of one order: more come in several.
 pub const MAX_TARGETS: usize = 1_000;
 
+/// Targets of one part of a list: as many as a request has room for.
+pub const MAX_OF_FEED: usize = 16_384;
+
 /// Sources to block, or to block for longer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,15 +52,25 @@ impl BlockAdd {
     /// # Errors
     /// When the action and the rate don't go together.
     pub fn measure(&self) -> Result<Measure, String> {
+        BlockAction::measure(self.action, self.rate_packets_per_s)
+    }
+}
+
+impl BlockAction {
+    /// The measure of an action and a rate.
+    ///
+    /// # Errors
+    /// When they don't go together.
+    pub fn measure(action: Option<Self>, rate: Option<u32>) -> Result<Measure, String> {
         let limit = |packets_per_s| Measure::RateLimit { packets_per_s };
-        match (self.action, self.rate_packets_per_s) {
-            (None | Some(BlockAction::Drop), None) => Ok(Measure::Drop),
-            (Some(BlockAction::Quarantine), None) => Ok(Measure::Quarantine),
-            (None | Some(BlockAction::Limit), Some(rate)) => Ok(limit(rate)),
-            (Some(BlockAction::Limit), None) => {
+        match (action, rate) {
+            (None | Some(Self::Drop), None) => Ok(Measure::Drop),
+            (Some(Self::Quarantine), None) => Ok(Measure::Quarantine),
+            (None | Some(Self::Limit), Some(rate)) => Ok(limit(rate)),
+            (Some(Self::Limit), None) => {
                 Err("a limit needs a rate: say --rate PACKETS_PER_S".to_owned())
             }
-            (Some(BlockAction::Drop | BlockAction::Quarantine), Some(_)) => {
+            (Some(Self::Drop | Self::Quarantine), Some(_)) => {
                 Err("a rate goes with a limit: leave it out, or say --action limit".to_owned())
             }
         }
@@ -107,12 +120,33 @@ pub struct BlockDel {
     pub scope: Option<OrderScope>,
 }
 
+/// Part of a list of others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockImport {
+    /// Name of the list.
+    pub feed: Name,
+    /// Number that the parts of one load share.
+    pub generation: u64,
+    pub targets: Vec<Network>,
+    pub ttl_s: u64,
+    #[serde(default)]
+    pub action: Option<BlockAction>,
+    #[serde(default)]
+    pub rate_packets_per_s: Option<u32>,
+    /// What the list had before and has no longer goes.
+    #[serde(default)]
+    pub is_last: bool,
+}
+
 /// Selection of entries.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlockList {
     /// Network that the entries are within.
     pub within: Option<Network>,
+    /// Entries that are passed over first.
+    pub skip: usize,
     pub limit: usize,
 }
 
@@ -120,6 +154,7 @@ impl Default for BlockList {
     fn default() -> Self {
         Self {
             within: None,
+            skip: 0,
             limit: 100,
         }
     }
@@ -159,6 +194,7 @@ pub struct ShieldOff {
 pub enum Order {
     BlockAdd(BlockAdd),
     BlockDel(BlockDel),
+    BlockImport(BlockImport),
     BlockList(BlockList),
     BlockFlush,
     /// Takes back what a decision did, by its identifier.
@@ -195,6 +231,7 @@ impl Order {
             | Self::Judge { .. }
             | Self::Proposals
             | Self::BlockAdd(_)
+            | Self::BlockImport(_)
             | Self::BlockList(_)
             | Self::AllowAdd { .. }
             | Self::AllowAcceptLoss

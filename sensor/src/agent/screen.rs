@@ -132,6 +132,7 @@ impl Screen {
         let limit = N_ROWS;
         let blocks = BlockList {
             within: None,
+            skip: 0,
             limit,
         };
         self.picture = Some(Picture {

@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::EXIT_BAD_INPUT;
 use super::ask::protocol;
 use super::client::Reach;
+use super::feeds;
 use super::out::{note, print_lines, say, say_table};
 use crate::agent::protocol::Request;
 use crate::agent::{BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
@@ -114,6 +115,20 @@ enum BlockCommand {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
+    /// Load a list of offenders; what it had before and has no longer goes. The guard and the allow-list
+    /// hold for it, bad lines are named, and a mostly bad list is refused as a whole.
+    #[command(
+        after_help = "Entries of a list expire by their --ttl and are not kept over a restart: import it by a \
+        timer.\n\nExample: sensor block import drop.txt --feed spamhaus_drop --ttl 2days\n\
+        Example: zcat list.gz | sensor block import - --feed partner --action limit --rate 100"
+    )]
+    Import(feeds::Import),
+    /// Print the entries in a form for other programs.
+    #[command(after_help = "Example: sensor block export --form ipset | ipset restore")]
+    Export(feeds::Export),
+    /// Show what an entry would have hit within the last hour.
+    #[command(after_help = "Example: sensor block preview 198.51.100.0/24")]
+    Preview(feeds::Preview),
     /// Remove all entries.
     #[command(after_help = "Example: sensor block flush")]
     Flush,
@@ -155,8 +170,15 @@ impl Block {
                 let done: BlockRemoved = self.reach.connect()?.ask(&request)?;
                 report(&self.reach, &done.removed, "entries removed")
             }
+            BlockCommand::Import(import) => import.execute(&self.reach),
+            BlockCommand::Export(export) => export.execute(&self.reach),
+            BlockCommand::Preview(preview) => preview.execute(&self.reach),
             BlockCommand::List { within, limit } => {
-                let request = Request::BlockList(BlockList { within, limit });
+                let request = Request::BlockList(BlockList {
+                    within,
+                    limit,
+                    ..BlockList::default()
+                });
                 let listed = self.reach.connect()?.ask(&request)?;
                 block_list(&self.reach, &listed)?;
                 Ok(ExitCode::SUCCESS)

@@ -4,6 +4,10 @@
 //! *dropped* (answered, and nothing came of it), *refused* (RST) or *silent*. Failures of a service that
 //! never answered anybody since they began are the service's; successes speak for a client.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use ipnet::{IpNet, Ipv6Net};
 use sensor_common::Address;
 use sensor_common::packet::protocol;
@@ -139,6 +143,37 @@ impl Source {
     }
 }
 
+/// Services that a preview names.
+const N_SERVICES: usize = 10;
+
+/// Sources in a network, as they were within the last hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// Sources that are remembered, those proven real, and those that are good peers.
+    pub n_sources: u64,
+    pub n_real: u64,
+    pub n_peers: u64,
+    /// TCP connections that came about, and the bytes of those, both ways.
+    pub n_begun: u64,
+    pub n_bytes: u64,
+    /// Services that they tried most.
+    pub services: Vec<PreviewedService>,
+}
+
+/// Host, port and protocol with attempts that served and that didn't.
+type Counted = ((IpAddr, u16, u8), [u64; 2]);
+
+/// A service with what came of attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreviewedService {
+    pub host: IpAddr,
+    pub port: u16,
+    pub protocol: u8,
+    /// Attempts that served, and those that didn't.
+    pub used: u64,
+    pub failed: u64,
+}
+
 /// Share of a good peer in all that are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Good {
@@ -235,6 +270,41 @@ impl Ledger {
             .fold((0, false), |(n, has_peer), source| {
                 (n + 1, has_peer || self.is_peer(at_ns, source))
             })
+    }
+
+    /// Tells what is known of the sources in a network, from the last hour, and of the services they used
+    /// most.
+    pub(crate) fn preview(&self, at_ns: u64, network: &IpNet) -> Preview {
+        let is_within = |address: &Address| network.contains(&to_ip(address));
+        let mut found = Preview::default();
+        for (_, known) in self.sources.iter().filter(|(source, _)| is_within(source)) {
+            found.n_sources += 1;
+            found.n_real += u64::from(known.is_real);
+            found.n_peers += u64::from(known.is_peer(at_ns));
+            found.n_begun += u64::from(known.served.n_begun);
+            found.n_bytes = found.n_bytes.saturating_add(known.served.n_bytes);
+        }
+        let mut services = BTreeMap::<(IpAddr, u16, u8), [u64; 2]>::new();
+        for ((source, service), known) in self.pairs.iter() {
+            if is_within(source) {
+                let name = (to_ip(&service.host), service.port, service.protocol);
+                let counts = services.entry(name).or_default();
+                counts[0] += u64::from(known.used);
+                counts[1] += u64::from(known.total().saturating_sub(known.used));
+            }
+        }
+        let mut services: Vec<Counted> = services.into_iter().collect();
+        services.sort_by_key(|(name, counts)| (Reverse(counts.iter().sum::<u64>()), *name));
+        services.truncate(N_SERVICES);
+        let service = |((host, port, protocol), [used, failed]): Counted| PreviewedService {
+            host,
+            port,
+            protocol,
+            used,
+            failed,
+        };
+        found.services = services.into_iter().map(service).collect();
+        found
     }
 
     /// True where clients failed in a row and the service answered nobody since: it is down, or never
@@ -496,6 +566,26 @@ mod tests {
         let mut update = attempt(source, host, 74, Progress::Established);
         update.backward.n_flags = [1, 0, 0, 1, 2];
         update
+    }
+
+    #[test]
+    fn a_preview_tells_of_the_sources_in_a_network_and_their_services() {
+        let mut ledger = Ledger::new(1);
+        for source in [1, 2] {
+            ledger.take(&answered(source, 9));
+        }
+        ledger.take(&attempt(2, 8, 74, Progress::Refused));
+        let one = ledger.preview(T0, &IpNet::from(to_ip(&ip(1))));
+        assert_eq!((one.n_sources, one.n_real, one.n_begun), (1, 1, 1));
+        let all = ledger.preview(T0, &"0.0.0.0/0".parse().unwrap());
+        assert!(all.n_sources >= 2 && all.n_peers == 0, "{all:?}");
+        let refused = all.services.iter().find(|s| s.host == to_ip(&ip(8)));
+        assert_eq!(
+            refused.map(|s| (s.port, s.used, s.failed)),
+            Some((WEB, 0, 1))
+        );
+        let nobody = ledger.preview(T0, &"203.0.113.0/24".parse().unwrap());
+        assert_eq!(nobody, Preview::default());
     }
 
     #[test]

@@ -30,6 +30,17 @@ impl KernelRespond {
         Ok(removed)
     }
 
+    /// Leaves entries in force until they expire: the agent ends, and nobody shows a sign of life.
+    pub fn leave_in_force(&mut self) {
+        self.options.dead_after_s = 0;
+        self.open_gate();
+    }
+
+    /// Refusal of the guard that a target would meet.
+    pub fn refusal(&self, target: &IpNet) -> Option<String> {
+        self.check(target).err().map(|cause| cause.to_string())
+    }
+
     /// Takes back what a decision did.
     ///
     /// # Errors

@@ -5,24 +5,29 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_record::answer::{
-    Done, Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load, Output, Queue, Radius,
-    Served, Status, Ticks, Top,
+    BlockPreview, Done, Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load, Output,
+    PreviewedService, Queue, Radius, Served, Status, Ticks, Top,
 };
-use sensor_record::{Account, Attached, Decision, Feedback, Flow, Said, Timestamp, health};
+use sensor_record::{
+    Account, Attached, Decision, Feedback, Flow, Incident, Said, Timestamp, health,
+};
 use tokio::sync::{oneshot, watch};
 
 use super::protocol::{Answer, Code, Refusal, Request};
 use crate::agent::orders::Order;
-use crate::agent::recent::Recent;
+use crate::agent::recent::{IncidentQuery, Recent};
 use crate::agent::search::FlowQuery;
 use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
-use crate::agent::{Ask, GivenFeedback, GivenMute, GivenOrder, mutes};
+use crate::agent::{Ask, GivenFeedback, GivenMute, GivenOrder, Previewed, mutes};
 use crate::queue::{Gauge, Sender};
 use crate::stream::Health;
 use sensor_capture::kernel::TableReader;
-use sensor_respond::{FactState, FileState, GuardState, Origin, RadiusState};
+use sensor_respond::{FactState, FileState, GuardState, Network, Origin, RadiusState};
+
+/// Time that a preview looks back.
+const HOUR_NS: u64 = 3_600 * sensor_engine::SECOND_NS;
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]
@@ -105,6 +110,11 @@ impl Answers {
             Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,
             Request::BlockFlush => self.order(Order::BlockFlush, uid).await,
             Request::Undo { id } => self.order(Order::Undo(id), uid).await,
+            Request::BlockImport(part) => self.order(Order::BlockImport(part), uid).await,
+            Request::BlockPreview { network } => {
+                let preview = self.preview(network).await?;
+                Ok(Answer::BlockPreview(Box::new(preview)))
+            }
             Request::Proposals => self.order(Order::Proposals, uid).await,
             Request::Approve { id } => self.judge(id.as_str(), true, uid).await,
             Request::Reject { id } => self.judge(id.as_str(), false, uid).await,
@@ -119,6 +129,48 @@ impl Answers {
             Request::ShieldOff(off) => self.order(Order::ShieldOff(off), uid).await,
             Request::ShieldList => self.order(Order::ShieldList, uid).await,
         }
+    }
+
+    /// Tells what an entry on a network would have hit within the last hour.
+    async fn preview(&self, network: Network) -> Result<BlockPreview, Refusal> {
+        let query = FlowQuery {
+            network: Some(network),
+            limit: 1,
+            ..FlowQuery::default()
+        };
+        let flows = self.flows(query).await?.matched;
+        let Previewed { known, refusal } = self
+            .ask(|reply| Ask::Preview {
+                network: network.0,
+                reply,
+            })
+            .await?;
+        let since = Timestamp::now().0.saturating_sub(HOUR_NS);
+        let incidents = self.recent.incidents(&IncidentQuery {
+            since: Some(Timestamp(since)),
+            limit: usize::MAX,
+            ..IncidentQuery::default()
+        });
+        let is_of = |incident: &&Incident| incident.sources.iter().any(|s| network.0.contains(s));
+        let service = |one: &sensor_engine::PreviewedService| PreviewedService {
+            host: one.host,
+            port: one.port,
+            protocol: one.protocol,
+            used: one.used,
+            failed: one.failed,
+        };
+        Ok(BlockPreview {
+            target: network,
+            refused: refusal,
+            sources: known.n_sources,
+            sources_real: known.n_real,
+            sources_good: known.n_peers,
+            connections: known.n_begun,
+            bytes: known.n_bytes,
+            flows,
+            incidents: incidents.iter().filter(is_of).count() as u64,
+            services: known.services.iter().map(service).collect(),
+        })
     }
 
     /// Approves or refuses what waits for a person. What names no incident is a decision's identifier.

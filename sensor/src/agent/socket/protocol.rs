@@ -9,15 +9,16 @@
 use std::fmt;
 
 use sensor_record::answer::{
-    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockListed, BlockRemoved, Done, Exception,
-    Explanation, Flows, Judged, LossAccepted, Proposals, Shields, Status, Top,
+    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockImported, BlockListed, BlockPreview,
+    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Proposals, Shields,
+    Status, Top,
 };
 use sensor_record::{Feedback, Incident, Name, Reason, Said, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::agent::orders::{BlockAdd, BlockDel, BlockList, ShieldOff, ShieldOn};
+use crate::agent::orders::{BlockAdd, BlockDel, BlockImport, BlockList, ShieldOff, ShieldOn};
 use crate::agent::recent::IncidentQuery;
 use crate::agent::search::FlowQuery;
 use crate::agent::talkers::TopQuery;
@@ -61,6 +62,12 @@ pub enum Request {
     BlockDel(BlockDel),
     BlockList(BlockList),
     BlockFlush,
+    /// Part of a list of others, which replaces what that list had before.
+    BlockImport(BlockImport),
+    /// Tells what an entry would have hit within the last hour.
+    BlockPreview {
+        network: Network,
+    },
     /// Takes back what a decision did.
     Undo {
         id: Name,
@@ -111,6 +118,7 @@ impl Request {
             | Self::Explain { .. }
             | Self::BlockList(_)
             | Self::Proposals
+            | Self::BlockPreview { .. }
             | Self::AllowList
             | Self::ShieldList => true,
             Self::Feedback { .. }
@@ -119,6 +127,7 @@ impl Request {
             | Self::BlockAdd(_)
             | Self::BlockDel(_)
             | Self::BlockFlush
+            | Self::BlockImport(_)
             | Self::Undo { .. }
             | Self::Approve { .. }
             | Self::Reject { .. }
@@ -159,6 +168,8 @@ pub enum Answer {
     BlockRemoved(BlockRemoved),
     BlockListed(BlockListed),
     BlockFlushed(BlockFlushed),
+    BlockImported(BlockImported),
+    BlockPreview(Box<BlockPreview>),
     AllowAdded(AllowAdded),
     AllowListed(AllowListed),
     LossAccepted(LossAccepted),
