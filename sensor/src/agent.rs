@@ -120,7 +120,7 @@ pub struct GivenOrder {
     pub reply: Reply<Result<protocol::Answer, String>>,
 }
 
-/// What is known of the sources that an entry would hit.
+/// Sources, with what is known of them, that an entry would hit.
 #[derive(Clone, Debug)]
 pub struct Previewed {
     pub known: sensor_engine::Preview,

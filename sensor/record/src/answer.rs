@@ -191,7 +191,7 @@ pub struct KeptFile {
     pub error: Option<String>,
 }
 
-/// What became of a list of others, or of its parts so far.
+/// Result of importing a list of others, or its parts so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockImported {
     pub n_added: u64,
@@ -214,7 +214,7 @@ pub struct PreviewedService {
     pub failed: u64,
 }
 
-/// What an entry would have hit within the last hour.
+/// Preview of an entry: sources that it would have hit within the last hour.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename = "block_preview")]
 pub struct BlockPreview {

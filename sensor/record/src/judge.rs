@@ -202,15 +202,40 @@ mod tests {
         assert!(health(&sound()).iter().all(|one| one.remedy.is_none()));
     }
 
+    fn broken(change: &dyn Fn(&mut Status)) -> Vec<(String, Health)> {
+        let mut status = sound();
+        change(&mut status);
+        states(&status)
+    }
+
+    fn one(name: &str, state: Health) -> Vec<(String, Health)> {
+        vec![(name.to_owned(), state)]
+    }
+
+    fn error() -> Option<String> {
+        Some("no".to_owned())
+    }
+
+    #[test]
+    fn a_sink_that_fails_is_degraded_and_failed_where_it_loses_something() {
+        let sink = broken(&|status| {
+            status
+                .sinks
+                .values_mut()
+                .for_each(|one| one.error = error());
+        });
+        assert_eq!(sink, one("sink soc", Health::Degraded));
+        let sink = broken(&|status| {
+            for one in status.sinks.values_mut() {
+                one.error = error();
+                one.dropped.insert("full".into(), 1);
+            }
+        });
+        assert_eq!(sink, one("sink soc", Health::Failed));
+    }
+
     #[test]
     fn each_fault_is_found_at_its_part() {
-        let broken = |change: &dyn Fn(&mut Status)| {
-            let mut status = sound();
-            change(&mut status);
-            states(&status)
-        };
-        let one = |name: &str, state| vec![(name.to_owned(), state)];
-        let error = || Some("no".to_owned());
         let link = broken(&|status| status.attach[0].link_up = false);
         assert_eq!(link, one("interface eth1", Health::Degraded));
         let gone = broken(&|status| status.attach[0].attached = false);
@@ -231,20 +256,6 @@ mod tests {
                 .for_each(|one| one.stalled_s = 9.0);
         });
         assert_eq!(stalled, one("output stdout", Health::Degraded));
-        let sink = broken(&|status| {
-            status
-                .sinks
-                .values_mut()
-                .for_each(|one| one.error = error());
-        });
-        assert_eq!(sink, one("sink soc", Health::Degraded));
-        let sink = broken(&|status| {
-            for one in status.sinks.values_mut() {
-                one.error = error();
-                one.dropped.insert("full".into(), 1);
-            }
-        });
-        assert_eq!(sink, one("sink soc", Health::Failed));
         let file = broken(&|status| {
             status
                 .files

@@ -134,7 +134,7 @@ pub struct BlockImport {
     pub action: Option<BlockAction>,
     #[serde(default)]
     pub rate_packets_per_s: Option<u32>,
-    /// What the list had before and has no longer goes.
+    /// Last part: what the list had before and has no longer goes.
     #[serde(default)]
     pub is_last: bool,
 }

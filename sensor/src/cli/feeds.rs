@@ -138,7 +138,7 @@ enum Form {
     /// An address or network a line: sources that are dropped altogether.
     #[default]
     Plain,
-    /// The same, for `ipset restore`.
+    /// Addresses and networks, for `ipset restore`.
     Ipset,
     /// Every entry, with its scope, action, time to live, origin and reason.
     Csv,

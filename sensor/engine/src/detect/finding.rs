@@ -130,6 +130,11 @@ const LIMIT: f64 = 5.0;
 
 /// Number of requests over connections that stay.
 pub(crate) const REQUESTS: &str = "requests_in_kept_connections";
+/// Mean number of sessions at the same time.
+pub(crate) const SESSIONS_AT_ONCE: &str = "sessions_at_once";
+/// Sessions at the same time from which a client does not wait for one answer before it asks for the next.
+/// One that does is slowed down by the server itself.
+pub(crate) const AT_ONCE: f64 = 1.5;
 /// Packets in 5 s of a protocol that stays without an answer beyond which that is no report, mirror or
 /// tunnel whose other half goes another way.
 const SILENT: f64 = 50_000.0;
@@ -166,6 +171,12 @@ impl Finding {
         }
     }
 
+    /// True where a client waits for one answer before it asks for the next.
+    fn is_closed_loop(&self) -> bool {
+        let mut features = self.features.iter();
+        features.any(|e| e.name == SESSIONS_AT_ONCE && e.observed < AT_ONCE)
+    }
+
     /// True where a flood's shape alone is beyond what any honest client does. Rates of host rows are
     /// far above by their limits.
     pub(crate) fn is_excess(&self) -> bool {
@@ -178,6 +189,8 @@ impl Finding {
             Detector::HostRates if self.family.is_of_stray() => observed(&|_| SILENT / 5.0),
             Detector::HostRates => true,
             Detector::Strays => observed(&|_| SILENT),
+            // A client that waits for each answer asks as often as the server lets it.
+            Detector::Web if self.is_closed_loop() => false,
             // Proxies and programs ask as often, and are served.
             Detector::Web if self.features.first().is_some_and(|e| e.name == REQUESTS) => false,
             // Pools keep connections by the hundred, too, which were answered once.

@@ -36,11 +36,11 @@ pub struct FeedPart {
     pub networks: Vec<IpNet>,
     pub measure: Measure,
     pub ttl: Duration,
-    /// What the list had before and has no longer goes.
+    /// Last part: what the list had before and has no longer goes.
     pub is_last: bool,
 }
 
-/// What became of a list so far.
+/// Result of loading a list so far.
 #[derive(Clone, Debug, Default)]
 pub struct FeedLoaded {
     /// Entries that are new, that were there, and that went.

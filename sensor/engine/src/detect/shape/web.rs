@@ -3,16 +3,13 @@
 
 use super::{Detector, Evidence, Family, Finding, evidence, of_pair};
 use crate::config::ShapeConfig;
-use crate::detect::finding::REQUESTS;
+use crate::detect::finding::{AT_ONCE, REQUESTS, SESSIONS_AT_ONCE};
 use crate::detect::grade::Grades;
 use crate::features::pair::{Pair, PairKey, fast};
 
 /// Bytes a connection, each way, up to which it says next to nothing.
 const NEARLY_SILENT: u64 = 4_000;
 
-/// Sessions at the same time from which a client does not wait for one answer before it asks for the next.
-/// One that does is slowed down by the server itself.
-const AT_ONCE: f64 = 1.5;
 /// Times the limit from which it is a flood all the same: an order of magnitude.
 const CEILING: f64 = 10.0;
 
@@ -27,7 +24,7 @@ pub(super) fn judge_sessions(config: &ShapeConfig, key: &PairKey, pair: &Pair) -
     let features = vec![
         evidence("short_web_sessions", sessions, config.web_sessions),
         Evidence {
-            name: "sessions_at_once",
+            name: SESSIONS_AT_ONCE,
             observed: pair.sessions_at_once(),
             expected: 1.0,
             share: 0.0,
