@@ -27,7 +27,7 @@ mod sources;
 mod train;
 mod undo;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::LazyLock};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use sensor_record::escape_lines;
@@ -40,10 +40,19 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 pub const EXIT_BAD_INPUT: u8 = 3;
 
+/// Version of the program with the commit that it was built from, which packages are told.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let commit = option_env!("SENSOR_COMMIT").unwrap_or("development build");
+        format!("{} ({commit})", env!("CARGO_PKG_VERSION"))
+    });
+    &VERSION
+}
+
 /// A network sensor: sees every packet, learns what is normal, drops attacks in the kernel.
 #[derive(Parser)]
 #[command(
-    version,
+    version = version(),
     about,
     after_help = "Exit codes: 0 success; 1 failure; 2 wrong usage or configuration; 3 finished, \
     but part of the input was invalid.\n\nExample: sensor replay capture.pcap.zst --json"

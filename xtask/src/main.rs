@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod dist;
 mod fuzz;
 mod kernel;
 mod proc;
@@ -36,6 +37,9 @@ usage: cargo xtask COMMAND [ARGS]
                          fast each is stopped, and that nobody else is; --help tells more
   range --out DIR        labelled captures of real programs in network namespaces; --help tells
                          more, docs/range.md all
+  dist [--arch NAME] [--check]
+                         packages: static programs, .deb, .rpm, container images, SBOM and
+                         checksums in target/packages; --check installs and removes one for a trial
   help                   this text
 
 examples:
@@ -77,6 +81,7 @@ fn dispatch(name: &str, args: &[String]) -> Option<Result> {
         "fuzz" => fuzz::command(args),
         "tidy" => tidy::check(),
         "lab" | "drill" => run::tests_program(name, args),
+        "dist" => dist::command(args),
         "range" => range::command(args),
         "bench" => bench::command(args),
         "help" | "--help" | "-h" => {

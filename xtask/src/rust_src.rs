@@ -41,8 +41,13 @@ pub fn ensure(step: &Step) -> Result<Outcome> {
 
 /// Directory in which cargo's build-std looks for the sources.
 fn place() -> Result<PathBuf> {
-    let sysroot = proc::capture(proc::command("rustc").args(["--print", "sysroot"]))?;
-    Ok(Path::new(sysroot.trim()).join("lib/rustlib/src/rust"))
+    Ok(sysroot()?.join("lib/rustlib/src/rust"))
+}
+
+/// Folder of the toolchain.
+pub fn sysroot() -> Result<PathBuf> {
+    let printed = proc::capture(proc::command("rustc").args(["--print", "sysroot"]))?;
+    Ok(PathBuf::from(printed.trim()))
 }
 
 /// cargo's build-std reads this lock file, and complains of nothing else when sources are missing.

@@ -396,8 +396,13 @@ fn is_bpffs(path: &Path) -> Result<bool> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: a terminated path, and a place for the answer.
     let result = unsafe { libc::statfs(path.as_ptr(), status.as_mut_ptr()) };
-    // SAFETY: filled in by the call above, if that went well.
-    Ok(result == 0 && unsafe { status.assume_init() }.f_type == libc::BPF_FS_MAGIC)
+    if result != 0 {
+        return Ok(false);
+    }
+    // SAFETY: filled in by the call above, which went well.
+    let kind = unsafe { status.assume_init() }.f_type;
+    // Signed in one C library, unsigned in another.
+    Ok(i128::from(kind) == i128::from(libc::BPF_FS_MAGIC))
 }
 
 /// Interface names have no slash; dots are not taken in this file system.
