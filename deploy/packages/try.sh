@@ -9,6 +9,7 @@ work=$(mktemp -d)
 space="sensor-try-$$"
 root="$work/root"
 init=
+booted=
 
 say() { echo "== $*"; }
 fail() {
@@ -23,7 +24,8 @@ has() { command -v "$1" >/dev/null || {
 newest() { { ls -t "$folder"/$1 2>/dev/null || true; } | head -1; }
 
 leave() {
-    [ -z "$init" ] || kill -KILL "$init" 2>/dev/null || true
+    # With --kill-child all that runs in the root goes with it.
+    [ -z "$booted" ] || kill -KILL "$booted" 2>/dev/null || true
     for name in "$space-in" "$space-out"; do ip netns delete "$name" 2>/dev/null || true; done
     rm -rf --one-file-system "$work" 2>/dev/null || true
 }
@@ -67,8 +69,9 @@ boot() {
     }
     ip netns exec "$space-in" unshare --mount --pid --fork --uts --ipc --cgroup --kill-child \
         bash -euc "$(declare -f enter); enter $root" >"$work/boot" 2>&1 &
+    booted=$!
     for _ in $(seq 150); do
-        init=$(pgrep --full --parent "$!" '^/lib/systemd/systemd' || true)
+        init=$(pgrep --full --parent "$booted" '^/lib/systemd/systemd' || true)
         if [ -n "$init" ] && inside systemctl is-system-running 2>/dev/null | grep -q running; then
             return
         fi

@@ -167,6 +167,16 @@ impl Network {
         }
     }
 
+    /// Ends what runs on a host still: children of a tool outlive it, and would keep the namespace.
+    pub fn end_processes(&self, host: &str) {
+        let mut list = Command::new("ip");
+        let listed = list.args(["netns", "pids", &self.namespace(host)]).output();
+        let text = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        for id in text.unwrap_or_default().split_whitespace() {
+            let _ = Command::new("kill").args(["-KILL", id]).status();
+        }
+    }
+
     /// A counter of an interface, e.g. `rx_packets`.
     ///
     /// # Errors
@@ -181,6 +191,7 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         for host in ["server", "client", "attacker"] {
+            self.end_processes(host);
             // The rest must go, too, when one is already gone.
             let _ = ip(&format!("netns del {}", self.namespace(host)));
         }

@@ -63,6 +63,7 @@ fn run_in(case: &Case, family: Family, mode: &str, folder: &Path) -> Result<Outc
     let _seen = sensor.wait_for(limit, is_acted_on);
     sleep(GOES_ON);
     drop(acted);
+    network.end_processes("attacker");
     let end_s = now_s();
     sleep(PEACE);
     let client = innocent.account(begin_s, end_s, now_s());
