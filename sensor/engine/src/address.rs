@@ -34,24 +34,6 @@ pub fn from_ip(ip: IpAddr) -> Address {
     address
 }
 
-/// Addresses of sites, links and hosts themselves (RFC 1918, 3927, 4193, 4291, 6598).
-pub(crate) fn is_of_site(address: &Address) -> bool {
-    match to_ip(address) {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_private()
-                || v4.is_link_local()
-                || v4.is_loopback()
-                || v4.is_multicast()
-                || (a == 100 && b & 0xc0 == 64)
-        }
-        IpAddr::V6(v6) => {
-            let first = v6.segments()[0];
-            v6.is_loopback() || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80
-        }
-    }
-}
-
 /// An insertion-ordered table under a seed that the shell hands in: equal inputs give an equal
 /// order, and outsiders who don't know the seed can't aim collisions.
 pub(crate) type Table<K, V> = IndexMap<K, V, Seeded>;

@@ -37,8 +37,9 @@ pub struct Config {
     /// Seed of the hash tables; equal seeds give equal outputs.
     #[serde(skip)]
     pub hash_seed: u64,
-    /// Networks whose hosts are never acted on, beside the addresses of the host itself. Empty: those
-    /// that the host forwards for, as its addresses and routes tell; in a replay, none.
+    /// Networks of the site: whose hosts are never acted on, beside the addresses of the host itself,
+    /// and who is inside for the detectors. Empty: those that the host forwards for, as its addresses
+    /// and routes tell, in a replay none; inside are private addresses, too.
     #[serde(with = "Networks")]
     #[schemars(with = "Vec<String>")]
     pub local_networks: Vec<IpNet>,

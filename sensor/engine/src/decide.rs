@@ -23,7 +23,7 @@ pub use self::decision::{Decision, Scope};
 pub(crate) use self::except::Exceptions;
 pub use self::except::{Exception, ExceptionUse};
 pub use self::incident::{Incident, State};
-pub use self::local::{HostNetworks, LocalBy};
+pub use self::local::LocalBy;
 pub use self::policy::{Escalation, PolicyRow, Preset, Whom};
 pub use self::proof::{Grounds, Need, Proof};
 pub use self::watchdog::Rollback;
@@ -45,6 +45,7 @@ use crate::config::{Config, DecideConfig, SECOND_NS};
 use crate::detect::{Entity, Family, Finding, Profile};
 use crate::features::{Ledger, TableUse};
 use crate::losses::Loss;
+use crate::site::HostNetworks;
 
 /// Output of the stage.
 pub(crate) enum DecideEvent {

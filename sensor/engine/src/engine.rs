@@ -1,6 +1,7 @@
 //! Wiring of the stages: the only file that knows more than one of them.
 
 use std::slice::from_ref;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use sensor_common::event::Sample;
@@ -11,8 +12,7 @@ use crate::address::from_ip;
 use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
 use crate::decide::{
-    DecideEvent, DecideStage, Decision, Exception, ExceptionUse, Exceptions, HostNetworks,
-    Incident, Rollback,
+    DecideEvent, DecideStage, Decision, Exception, ExceptionUse, Exceptions, Incident, Rollback,
 };
 use crate::detect::{
     Attribution, DISAGREES, Detector, Detectors, Entity, Feedback, Finding, LEARNED_NOTE, Learned,
@@ -26,6 +26,7 @@ use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
 use crate::losses::{Loss, Losses};
 use crate::note::Note;
+use crate::site::{HostNetworks, Site};
 use crate::slot_index::BATCH;
 use crate::stats::Stats;
 
@@ -144,6 +145,9 @@ pub struct Engine {
     profiles: Profiles,
     exceptions: Exceptions,
     decide: DecideStage,
+    /// Grounds of who is inside: networks of the configuration, and the host's where it is known.
+    configured: Vec<IpNet>,
+    host: Option<HostNetworks>,
     /// Updates on their way from the flow stage; kept for their memory.
     updates: Vec<FlowUpdate>,
     claimed: Vec<FlowUpdate>,
@@ -175,6 +179,8 @@ impl Engine {
             profiles: Profiles::new(config.naming.namer(), seed),
             exceptions: Exceptions::new(&config.exceptions),
             decide: DecideStage::new(&config),
+            configured: config.local_networks,
+            host: None,
             updates: Vec::with_capacity(BATCH),
             claimed: Vec::new(),
             looks: Looks::default(),
@@ -222,6 +228,14 @@ impl Engine {
         self.scoring.configure(&config.scoring);
         self.exceptions.configure(&config.exceptions);
         self.decide.configure(config);
+        self.configured.clone_from(&config.local_networks);
+        self.set_site();
+    }
+
+    /// Tells the detectors who is inside.
+    fn set_site(&mut self) {
+        let site = Site::of(&self.configured, self.host.as_ref());
+        self.detectors.set_site(&Arc::new(site));
     }
 
     /// Takes one input at event time `at_ns` and appends what follows from it.
@@ -253,7 +267,11 @@ impl Engine {
             Input::Feedback { entity, feedback } => {
                 self.scoring.take_feedback(at_ns, &entity, feedback);
             }
-            Input::HostNetworks(host) => self.decide.set_host(host),
+            Input::HostNetworks(host) => {
+                self.decide.set_host(host);
+                self.host = host.cloned();
+                self.set_site();
+            }
             Input::Mute {
                 incident,
                 exception,
@@ -652,8 +670,7 @@ impl Downstream<'_> {
                 self.pass_on(at_ns);
                 let (source, host) = (from_ip(summary.source), from_ip(summary.destination));
                 self.ledger.take_end(summary, source, host);
-                let is_http = self.facts.is_http(summary);
-                self.detectors.take_end(summary, is_http);
+                self.detectors.take_end(summary);
                 note_logins(self.detectors, self.ledger, summary.last_ns);
                 self.stats.n_flows_ended = self.stats.n_flows_ended.saturating_add(1);
                 if !self.omit_flows {

@@ -3,6 +3,7 @@
 mod activity;
 mod answered;
 pub(crate) mod baseline;
+pub(crate) mod clients;
 mod damped;
 pub(crate) mod decay;
 mod early;
@@ -15,6 +16,7 @@ mod pair_windows;
 mod schema;
 pub(crate) mod served;
 pub(crate) mod sketch;
+pub(crate) mod speech;
 pub(crate) mod stray;
 mod subjects;
 pub(crate) mod victim;

@@ -6,6 +6,7 @@
 
 pub(crate) mod arp;
 pub(crate) mod call;
+mod certificate;
 pub mod dns;
 pub(crate) mod dns_answers;
 pub(crate) mod facts;

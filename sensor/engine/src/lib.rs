@@ -20,6 +20,7 @@ pub mod l7;
 mod losses;
 mod models;
 mod note;
+mod site;
 mod slot_index;
 mod stats;
 
@@ -37,9 +38,8 @@ pub use config::{
     parse_time, size_text, time_text,
 };
 pub use decide::{
-    Action, Confidence, Decision, Escalation, Exception, ExceptionUse, Grounds, HostNetworks,
-    Incident, LocalBy, Lowered, Need, NotDecided, PolicyRow, Preset, Proof, Rollback, Scope, State,
-    Whom, Withheld,
+    Action, Confidence, Decision, Escalation, Exception, ExceptionUse, Grounds, Incident, LocalBy,
+    Lowered, Need, NotDecided, PolicyRow, Preset, Proof, Rollback, Scope, State, Whom, Withheld,
 };
 pub use detect::{
     BENIGN, Counters, Detector, Entity, Evidence, FEEDBACK_NS, Family, Feedback, Finding, Grades,
@@ -65,4 +65,5 @@ pub use models::{
     TAIL_STEP, greatest_from,
 };
 pub use note::Note;
+pub use site::HostNetworks;
 pub use stats::Stats;

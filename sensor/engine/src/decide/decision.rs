@@ -9,7 +9,7 @@ use sensor_common::{Address, mix};
 use super::action::Action;
 use super::explain::reason;
 use super::incident::Incident;
-use super::local::{HostNetworks, LocalBy, Locals};
+use super::local::{LocalBy, Locals};
 use super::policy::{Asked, PolicyRow, row_for};
 use super::proof::{Grounds, Proof};
 use super::repeat::Repeaters;
@@ -21,6 +21,7 @@ use crate::detect::{Detector, Entity, Family, Finding, MaxResponse, Severity};
 use crate::features::bounded::{Bounded, Priority};
 use crate::features::ledger::ServiceKey;
 use crate::features::{Good, Ledger, TableUse};
+use crate::site::HostNetworks;
 
 /// Part of a source's traffic that an action applies to; 0 is any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -87,6 +87,19 @@ const COUNTED: &[Counted] = &[
         "open_connections",
         "connections kept open that say next to nothing",
     ),
+    words(
+        "requests_of_all_clients",
+        "requests in 5 s over connections that stay, of many clients,",
+    ),
+    words(
+        "sessions_of_all_clients",
+        "sessions in 5 s that came and went, of many clients,",
+    ),
+    words(
+        "open_connections_of_all_clients",
+        "connections of many clients kept open that say next to nothing",
+    ),
+    words("mqtt_messages", "MQTT messages in 5 s"),
     words("unanswered_flows", "unanswered UDP flows in 5 s"),
     words(
         "segments_of_no_connection",

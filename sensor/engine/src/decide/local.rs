@@ -10,20 +10,7 @@ use sensor_common::{Address, is_v4};
 use crate::address::{Seeded, Table, from_ip, to_ip};
 use crate::config::SECOND_NS;
 use crate::features::TableUse;
-
-/// Addresses and networks of the host that the sensor runs on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostNetworks {
-    /// Addresses of the host itself.
-    pub own: BTreeSet<IpNet>,
-    /// Networks that the host forwards for; those of the configuration take their place.
-    pub served: BTreeSet<IpNet>,
-    /// It serves networks that are not known.
-    pub serves_more: bool,
-    /// The host forwards packets of others. Where it does not, whoever was seen leaving is local.
-    pub forwards_v4: bool,
-    pub forwards_v6: bool,
-}
+use crate::site::{HostNetworks, NetworkSet};
 
 /// Reason why an address counts as local.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +37,8 @@ enum Host {
 pub(super) struct Locals {
     host: Host,
     configured: BTreeSet<IpNet>,
-    /// Networks in force: disjoint, in the order of their addresses.
-    networks: Vec<IpNet>,
+    /// Networks in force.
+    networks: NetworkSet,
     /// Addresses that were seen leaving, with the last time.
     seen: Table<Address, u64>,
     n_shed: u64,
@@ -68,7 +55,7 @@ impl Locals {
         let mut locals = Self {
             host: Host::Absent,
             configured: BTreeSet::new(),
-            networks: Vec::new(),
+            networks: NetworkSet::default(),
             seen: Table::with_hasher(Seeded(hash_seed)),
             n_shed: 0,
             shed_ns: None,
@@ -100,13 +87,7 @@ impl Locals {
                 all.extend(&host.served);
             }
         }
-        self.networks.clear();
-        for network in all {
-            // A network sorts before those within it.
-            if !self.networks.last().is_some_and(|l| l.contains(&network)) {
-                self.networks.push(network);
-            }
-        }
+        self.networks = NetworkSet::of(all);
     }
 
     /// True where an address that was seen leaving is one of this side.
@@ -143,7 +124,7 @@ impl Locals {
 
     /// Tells why an address counts as local; `None`: it is remote.
     pub(super) fn of(&self, at_ns: u64, address: &Address) -> Option<LocalBy> {
-        if let Some(network) = self.network_of(to_ip(address)) {
+        if let Some(network) = self.networks.find(to_ip(address)) {
             return Some(LocalBy::Network(network));
         }
         if self.is_unknown() {
@@ -182,16 +163,6 @@ impl Locals {
             return Some(LocalBy::SeenLeaving);
         }
         (!self.knows_all_seen(at_ns)).then_some(LocalBy::Unknown)
-    }
-
-    fn network_of(&self, address: IpAddr) -> Option<IpNet> {
-        let one = IpNet::from(address);
-        let n = self
-            .networks
-            .partition_point(|network| network.network() <= one.addr());
-        let before = n.checked_sub(1)?;
-        let network = self.networks.get(before)?;
-        network.contains(&address).then_some(*network)
     }
 
     /// True while each address that sent packets out within the last hour is remembered. Without that,

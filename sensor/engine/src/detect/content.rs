@@ -125,9 +125,11 @@ impl Detectors {
         self.replies.take(seen);
         self.injection.take(seen);
         self.control.take_sample(seen);
+        self.shapes.take_sample(seen);
         match seen.service_port() {
             // Two bytes of length, where a segment begins with a message.
             53 => self.take_dns(seen, seen.sample.payload.get(2..).unwrap_or_default()),
+            25 if seen.is_answer => self.scans.take_mail(seen),
             1883 if !seen.is_answer => self.mqtt.take(seen),
             port @ (502 | 20_000) => self.fieldbus.take(seen, port),
             _ => {}

@@ -6,6 +6,8 @@ mod clues;
 mod surroundings;
 mod timer;
 
+use std::sync::Arc;
+
 use sensor_common::event::Kind;
 use sensor_common::packet::protocol;
 
@@ -20,6 +22,7 @@ use crate::features::TableUse;
 use crate::flow::{FlowUpdate, is_never_answered};
 use crate::l7::call::Clues;
 use crate::l7::dns_answers;
+use crate::site::Site;
 use crate::slot_index::BATCH;
 
 /// Event time between two walks for what may be forgotten.
@@ -44,7 +47,7 @@ impl Detect for ControlDetector {
         Self {
             beacons: Beacons::new(hash_seed),
             clues: PairClues::new(hash_seed),
-            around: Surroundings::new(hash_seed),
+            around: Surroundings::new(Arc::new(Site::of(&config.local_networks, None)), hash_seed),
             least: config.shape.beacon_contacts as usize,
             findings: Vec::new(),
             forgot_ns: 0,
@@ -73,6 +76,11 @@ impl Detect for ControlDetector {
 }
 
 impl ControlDetector {
+    /// Takes who is inside.
+    pub(in crate::detect) fn set_site(&mut self, site: &Arc<Site>) {
+        self.around.set_site(site);
+    }
+
     /// Takes updates one after the other.
     pub(in crate::detect) fn take_all(&mut self, updates: &[FlowUpdate]) {
         for batch in updates.chunks(BATCH) {

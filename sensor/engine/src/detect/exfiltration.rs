@@ -5,6 +5,8 @@
 //! host's own past is what it is measured by, and before there is one only much counts, and little
 //! is claimed.
 
+use std::sync::Arc;
+
 use sensor_common::Address;
 use serde::{Deserialize, Serialize};
 
@@ -12,11 +14,12 @@ use super::Detect;
 use super::Detector;
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, MAX_SCORE, p_value};
-use crate::address::{is_of_site, to_ip};
+use crate::address::to_ip;
 use crate::config::{Config, ExfiltrationConfig, SECOND_NS};
 use crate::features::baseline::Baseline;
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::FlowUpdate;
+use crate::site::Site;
 
 /// Time over which uploads are summed up.
 const WINDOW_NS: u64 = 600 * SECOND_NS;
@@ -78,14 +81,17 @@ pub(crate) struct ExfiltrationDetector {
     hosts: Bounded<Address, Uploader>,
     findings: Vec<Finding>,
     swept_ns: u64,
+    site: Arc<Site>,
 }
 
 impl Detect for ExfiltrationDetector {
     type Learned = Learned;
 
     fn new(config: &Config) -> Self {
+        let site = Arc::new(Site::of(&config.local_networks, None));
         let (config, hash_seed) = (&config.exfiltration, config.hash_seed);
         Self {
+            site,
             config: config.clone(),
             uploads: Bounded::new("uploads", config.max_pairs, hash_seed),
             hosts: Bounded::new("uploaders", config.max_hosts, hash_seed),
@@ -133,10 +139,15 @@ impl Detect for ExfiltrationDetector {
 }
 
 impl ExfiltrationDetector {
+    /// Takes who is inside.
+    pub(crate) fn set_site(&mut self, site: &Arc<Site>) {
+        self.site = Arc::clone(site);
+    }
+
     /// Takes what a host of the site sent to an address outside on connections that it began.
     pub(crate) fn take(&mut self, update: &FlowUpdate) {
         let (source, peer) = (update.source, update.destination);
-        if update.forward.bytes == 0 || !is_of_site(&source) || is_of_site(&peer) {
+        if update.forward.bytes == 0 || !self.site.has(&source) || self.site.has(&peer) {
             return;
         }
         let window = update.last_ns / WINDOW_NS;

@@ -191,8 +191,12 @@ impl Finding {
             Detector::Strays => observed(&|_| SILENT),
             // A client that waits for each answer asks as often as the server lets it.
             Detector::Web if self.is_closed_loop() => false,
+            // Of many clients together no number is beyond what they are for.
+            Detector::Web if self.n_sources > 1 => false,
             // Proxies and programs ask as often, and are served.
             Detector::Web if self.features.first().is_some_and(|e| e.name == REQUESTS) => false,
+            // Gateways publish for all whom they serve.
+            Detector::Mqtt => false,
             // Pools keep connections by the hundred, too, which were answered once.
             _ if matches!(self.family, Family::SlowHttp | Family::ConnectionExhaustion) => false,
             _ => observed(&|evidence| EXCESS * LIMIT * evidence.expected),

@@ -1,6 +1,8 @@
 //! Inputs of detectors: each is a call with its type, so that the list of detectors costs a packet
 //! nothing. Packet samples are in [`super::content`].
 
+use std::sync::Arc;
+
 use sensor_common::Address;
 
 use super::Detector;
@@ -11,8 +13,16 @@ use crate::address::from_ip;
 use crate::features::ledger::ServiceKey;
 use crate::features::{Answered, HostLook, PairVector};
 use crate::flow::{FlowSummary, FlowUpdate};
+use crate::site::Site;
 
 impl Detectors {
+    /// Takes who is inside.
+    pub(crate) fn set_site(&mut self, site: &Arc<Site>) {
+        self.exfiltration.set_site(site);
+        self.lateral.set_site(site);
+        self.control.set_site(site);
+    }
+
     /// Takes what happened to flows, in order.
     pub(crate) fn take_flows(&mut self, at_ns: u64, updates: &[FlowUpdate]) {
         for update in updates {
@@ -33,8 +43,8 @@ impl Detectors {
         self.shapes.take_all(updates);
     }
 
-    /// Takes a flow that was exported; `is_http` where its first bytes were seen to be that.
-    pub(crate) fn take_end(&mut self, flow: &FlowSummary, is_http: bool) {
+    /// Takes a flow that was exported.
+    pub(crate) fn take_end(&mut self, flow: &FlowSummary) {
         match flow.tunnel.filter(|tunnel| !tunnel.is_configured) {
             Some(tunnel) => {
                 let (source, host) = (from_ip(tunnel.source), from_ip(tunnel.destination));
@@ -42,7 +52,7 @@ impl Detectors {
             }
             None => {
                 let (source, host) = (from_ip(flow.source), from_ip(flow.destination));
-                self.shapes.take_end(flow, source, host, is_http);
+                self.shapes.take_end(flow, source, host);
                 self.learned.take_end(flow);
                 self.replies.take_end(flow, source, host);
             }

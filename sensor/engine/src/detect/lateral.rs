@@ -8,6 +8,8 @@
 //! their order: who enters a host and goes on from there to the next, and the next, within minutes. Hosts
 //! that many enter (bastions, file servers) are left out as steps of such a chain.
 
+use std::sync::Arc;
+
 use sensor_common::Address;
 use sensor_common::packet::protocol;
 
@@ -16,11 +18,12 @@ use super::Detector;
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use super::grade::Grades;
-use crate::address::{is_of_site, to_ip};
+use crate::address::to_ip;
 use crate::config::{Config, LateralConfig, SECOND_NS};
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::decay::Spread;
 use crate::flow::{FlowUpdate, Progress};
+use crate::site::Site;
 
 /// First times of a host within this time count together.
 const WINDOW_NS: u64 = 600 * SECOND_NS;
@@ -38,6 +41,17 @@ const MOST_KNOWN: f64 = 2.0;
 const LEAST_SCORE: f64 = 3.0;
 /// Hosts that enter another, from which it is one that everybody does.
 const MANY_DOORS: f64 = 2.5;
+/// Sessions that share files, through which hosts are taken over; and the time after one of them in which a port that
+/// refused before opens by it, if it does.
+const SHARES: [u16; 2] = [139, 445];
+const OPENS_NS: u64 = 600 * SECOND_NS;
+/// Time after a refusal for which the port is one that nobody serves; and ports that are given to nobody.
+const REFUSED_NS: u64 = 3_600 * SECOND_NS;
+const FIRST_UNPRIVILEGED: u16 = 1_024;
+/// Refused ports, services and sessions remembered, 56 bytes each.
+const MAX_DOORS: usize = 8_192;
+/// Score of a door that was opened: one pair in a thousand.
+const OPENED: f64 = 3.0;
 /// Services that the hosts of a domain use with each other by themselves; a login at the others gives a shell.
 const AUTOMATIC: [u16; 3] = [135, 139, 445];
 const FORGET_NS: u64 = 8 * 86_400 * SECOND_NS;
@@ -80,6 +94,67 @@ impl Priority for Mover {
     }
 }
 
+/// Ports that refused somebody, services that were up, and sessions that share files.
+#[derive(Debug)]
+struct Doors {
+    refused: Bounded<Way, Seen>,
+    open: Bounded<(Address, u16), Seen>,
+    shares: Bounded<(Address, Address), Seen>,
+}
+
+impl Doors {
+    fn new(hash_seed: u64) -> Self {
+        Self {
+            refused: Bounded::new("login_refused", MAX_DOORS, hash_seed),
+            open: Bounded::new("login_open", MAX_DOORS, hash_seed),
+            shares: Bounded::new("login_shares", MAX_DOORS, hash_seed),
+        }
+    }
+
+    fn tables(&self, out: &mut Vec<TableUse>) {
+        out.push(self.refused.usage());
+        out.push(self.open.usage());
+        out.push(self.shares.usage());
+    }
+
+    /// Takes what came of an attempt; true where a port that refused the source is open to it right after a session
+    /// that shares files, and was never seen to be open before.
+    fn take(&mut self, at_ns: u64, way: Way, progress: Progress) -> bool {
+        let (pair, service) = ((way.source, way.host), (way.host, way.port));
+        let is_share = SHARES.contains(&way.port);
+        match progress {
+            Progress::Refused if way.port >= FIRST_UNPRIVILEGED => {
+                self.refused.get_or_insert_with(way, Seen::default).0 = at_ns;
+                false
+            }
+            Progress::Established if is_share => {
+                self.shares.get_or_insert_with(pair, Seen::default).0 = at_ns;
+                false
+            }
+            Progress::Established if way.port >= FIRST_UNPRIVILEGED => {
+                let was_open = self.open.get(&service).is_some();
+                self.open.get_or_insert_with(service, Seen::default).0 = at_ns;
+                let refused = self.refused.take(&way);
+                let (Some(refused), Some(shared)) = (refused, self.shares.get(&pair)) else {
+                    return false;
+                };
+                !was_open
+                    && shared.0 > refused.0
+                    && at_ns.saturating_sub(shared.0) < OPENS_NS
+                    && at_ns.saturating_sub(refused.0) < REFUSED_NS
+            }
+            _ => false,
+        }
+    }
+
+    fn forget(&mut self, at_ns: u64) {
+        let is_fresh = |seen: &Seen| at_ns.saturating_sub(seen.0) < REFUSED_NS;
+        self.refused.retain(|_, seen| is_fresh(seen));
+        self.open.retain(|_, seen| is_fresh(seen));
+        self.shares.retain(|_, seen| is_fresh(seen));
+    }
+}
+
 /// State of [`LateralDetector`] that is kept over restarts: source, host, port and time of each login,
 /// and the time at which watching began.
 pub(crate) type Learned = (Vec<(Address, Address, u16, u64)>, u64);
@@ -89,21 +164,26 @@ pub(crate) struct LateralDetector {
     config: LateralConfig,
     ways: Bounded<Way, Seen>,
     movers: Bounded<Address, Mover>,
+    doors: Doors,
     /// Time at which watching began.
     began_ns: u64,
     findings: Vec<Finding>,
     swept_ns: u64,
+    site: Arc<Site>,
 }
 
 impl Detect for LateralDetector {
     type Learned = Learned;
 
     fn new(config: &Config) -> Self {
+        let site = Arc::new(Site::of(&config.local_networks, None));
         let (config, hash_seed) = (&config.lateral, config.hash_seed);
         Self {
+            site,
             config: config.clone(),
             ways: Bounded::new("login_ways", config.max_ways, hash_seed),
             movers: Bounded::new("login_hosts", config.max_hosts, hash_seed),
+            doors: Doors::new(hash_seed),
             began_ns: 0,
             findings: Vec::new(),
             swept_ns: 0,
@@ -117,6 +197,7 @@ impl Detect for LateralDetector {
     fn tables(&self, out: &mut Vec<TableUse>) {
         out.push(self.ways.usage());
         out.push(self.movers.usage());
+        self.doors.tables(out);
     }
 
     fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
@@ -127,6 +208,7 @@ impl Detect for LateralDetector {
                 .retain(|_, seen| at_ns.saturating_sub(seen.0) < FORGET_NS);
             self.movers
                 .retain(|_, mover| at_ns.saturating_sub(mover.last_ns) < ENTERED_NS);
+            self.doors.forget(at_ns);
         }
     }
 
@@ -147,22 +229,31 @@ impl Detect for LateralDetector {
 }
 
 impl LateralDetector {
+    /// Takes who is inside.
+    pub(crate) fn set_site(&mut self, site: &Arc<Site>) {
+        self.site = Arc::clone(site);
+    }
+
     /// Takes a connection of two hosts of the site that came about.
     pub(crate) fn take(&mut self, at_ns: u64, update: &FlowUpdate) {
         if self.began_ns == 0 {
             self.began_ns = at_ns;
         }
-        let is_connection = update.protocol == protocol::TCP
-            && update.has_progressed
-            && update.progress == Progress::Established
-            && update.is_attempt;
+        let is_settled =
+            update.protocol == protocol::TCP && update.has_progressed && update.is_attempt;
         let port = update.destination_port;
         let (source, host) = (update.source, update.destination);
-        let is_login = is_connection && self.config.ports.contains(&port);
-        if !is_login || !is_of_site(&source) || !is_of_site(&host) {
+        if !is_settled || !self.site.has(&source) || !self.site.has(&host) {
             return;
         }
         let way = Way { source, host, port };
+        if self.doors.take(at_ns, way, update.progress) {
+            self.findings.push(opened(at_ns, &way));
+        }
+        let is_connection = update.progress == Progress::Established;
+        if !is_connection || !self.config.ports.contains(&port) {
+            return;
+        }
         let is_known = self.ways.get(&way).is_some();
         self.ways.get_or_insert_with(way, Seen::default).0 = at_ns;
         if is_known {
@@ -229,6 +320,35 @@ impl LateralDetector {
         (1.0 + watched_ns / self.config.known_ns.max(1) as f64)
             .log10()
             .min(MOST_KNOWN)
+    }
+}
+
+/// Finding of a port that opened right after a session that shares files.
+fn opened(at_ns: u64, way: &Way) -> Finding {
+    Finding {
+        window_ns: OPENS_NS,
+        score: OPENED,
+        p_value: p_value(OPENED),
+        grades: Grades::SHAPE,
+        features: vec![Evidence {
+            name: "refused_port_open_after_smb",
+            observed: 1.0,
+            expected: 0.0,
+            share: 1.0,
+        }],
+        sources: vec![to_ip(&way.source)],
+        n_sources: 1,
+        destinations: vec![to_ip(&way.host)],
+        n_destinations: 1,
+        ports: vec![way.port],
+        n_ports: 1,
+        protocol: protocol::TCP,
+        ..Finding::new(
+            Detector::Lateral,
+            Family::LateralMovement,
+            Entity::Source(way.source),
+            at_ns,
+        )
     }
 }
 
@@ -346,5 +466,45 @@ impl Mover {
             ports,
             protocol: protocol::TCP,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{T0, ip};
+
+    /// Positions of the attempts at a host, a second apart, that a door was opened for.
+    fn opened(attempts: &[(u16, Progress)]) -> Vec<usize> {
+        let mut doors = Doors::new(1);
+        let take = |(n, (port, progress)): (usize, &(u16, Progress))| {
+            let way = Way {
+                source: ip(1),
+                host: ip(2),
+                port: *port,
+            };
+            doors
+                .take(T0 + n as u64 * SECOND_NS, way, *progress)
+                .then_some(n)
+        };
+        attempts.iter().enumerate().filter_map(take).collect()
+    }
+
+    #[test]
+    fn a_refused_port_that_opens_after_a_session_of_shares_is_told_and_a_restart_is_not() {
+        use Progress::{Established, Refused};
+        let exploit = [(4_444, Refused), (445, Established), (4_444, Established)];
+        assert_eq!(opened(&exploit), [2]);
+        let without = [(4_444, Refused), (22, Established), (4_444, Established)];
+        assert!(opened(&without).is_empty());
+        let before = [(445, Established), (4_444, Refused), (4_444, Established)];
+        assert!(opened(&before).is_empty());
+        let restart = [
+            (8_080, Established),
+            (8_080, Refused),
+            (445, Established),
+            (8_080, Established),
+        ];
+        assert!(opened(&restart).is_empty());
     }
 }

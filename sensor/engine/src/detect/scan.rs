@@ -10,6 +10,7 @@ use sensor_common::packet::protocol;
 
 use super::Detect;
 use super::Detector;
+use super::content::Seen;
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use super::grade::Grades;
@@ -60,6 +61,8 @@ pub(crate) struct ScanDetector {
     slow_hosts: Windows<Group>,
     /// Hosts that accept mail, and when they last did.
     mail_hosts: Bounded<Address, MailHost>,
+    /// Clients of mail servers, and what became of their messages.
+    mail_clients: Bounded<Address, MailClient>,
     walks: Walks,
     /// Host, source and time of the last scans found, the oldest first.
     last_scans: VecDeque<(Address, Address, u64)>,
@@ -79,6 +82,44 @@ struct MailHost {
 impl Priority for MailHost {
     fn priority(&self) -> u64 {
         self.last_ns
+    }
+}
+
+/// Messages of a client, as servers answered: to be gone on with, or refused for now or for good (RFC 5321 4.2.1).
+#[derive(Clone, Copy, Debug, Default)]
+struct MailClient {
+    n_taken: u32,
+    n_refused: u32,
+    last_ns: u64,
+}
+
+impl Priority for MailClient {
+    fn priority(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+/// Answers from which they say something of a client.
+const LEAST_ANSWERS: u32 = 8;
+/// A relay is refused now and then, for a full mailbox or a try again later; who sends what nobody asked for is refused
+/// by one in three at least, since lists tell who he is and his recipients don't exist.
+const REFUSED_OF_THREE: u32 = 1;
+/// Times the limit where no answers are seen: they are encrypted, or the way to all servers is closed.
+const UNSEEN_TIMES: u32 = 3;
+/// Silence after which a client of mail servers is forgotten.
+const FORGET_MAIL_NS: u64 = 3_600 * SECOND_NS;
+
+impl MailClient {
+    /// Times the limit of servers from which they are too many; `None` where they take what the client sends.
+    const fn times(self) -> Option<u32> {
+        let n = self.n_taken.saturating_add(self.n_refused);
+        if n < LEAST_ANSWERS {
+            Some(UNSEEN_TIMES)
+        } else if self.n_refused.saturating_mul(3) >= n.saturating_mul(REFUSED_OF_THREE) {
+            Some(1)
+        } else {
+            None
+        }
     }
 }
 
@@ -118,6 +159,7 @@ impl Detect for ScanDetector {
             slow_ports: slow_table("scan_slow_port_windows"),
             slow_hosts: slow_table("scan_slow_host_windows"),
             mail_hosts: Bounded::new("mail_hosts", MAX_MAIL_HOSTS, hash_seed),
+            mail_clients: Bounded::new("mail_clients", MAX_MAIL_HOSTS, hash_seed),
             walks: Walks::new(hash_seed),
             last_scans: VecDeque::new(),
         }
@@ -133,13 +175,18 @@ impl Detect for ScanDetector {
         out.push(self.slow_ports.usage());
         out.push(self.slow_hosts.usage());
         out.push(self.mail_hosts.usage());
+        out.push(self.mail_clients.usage());
         self.walks.tables(out);
     }
 
     /// Judges every window that grew.
     fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let n_before = findings.len();
-        let (config, mail_hosts) = (&self.config, &self.mail_hosts);
+        let config = &self.config;
+        let mail = Mail {
+            hosts: &self.mail_hosts,
+            clients: &self.mail_clients,
+        };
         let (mut of_ports_told, mut of_hosts_told) = (Vec::new(), Vec::new());
         self.ports.judge(at_ns, findings, |group, window| {
             let finding = ports_finding(config, group, window)?;
@@ -147,7 +194,7 @@ impl Detect for ScanDetector {
             Some(finding)
         });
         self.hosts.judge(at_ns, findings, |group, window| {
-            let finding = hosts_finding(config, mail_hosts, group, window)?;
+            let finding = hosts_finding(config, mail, group, window)?;
             of_hosts_told.push(*group);
             Some(finding)
         });
@@ -222,6 +269,25 @@ impl ScanDetector {
             self.take_slow(at_ns, update);
             self.walks.take(at_ns, update);
         }
+    }
+
+    /// Takes the first line of a mail server's answer.
+    pub(in crate::detect) fn take_mail(&mut self, seen: &Seen<'_>) {
+        let (is_refused, is_taken) = match seen.sample.payload {
+            [b'4' | b'5', b'0'..=b'9', b'0'..=b'9', b' ' | b'-', ..] => (true, false),
+            [b'3', b'5', b'4', ..] => (false, true),
+            _ => return,
+        };
+        let client = seen.sample.head.packet.destination;
+        let client = self
+            .mail_clients
+            .get_or_insert_with(client, MailClient::default);
+        if seen.at_ns.saturating_sub(client.last_ns) >= FORGET_MAIL_NS {
+            *client = MailClient::default();
+        }
+        client.last_ns = seen.at_ns;
+        client.n_refused = client.n_refused.saturating_add(u32::from(is_refused));
+        client.n_taken = client.n_taken.saturating_add(u32::from(is_taken));
     }
 
     /// An attempt is tried when it is over: what is open says nothing yet.
@@ -378,17 +444,34 @@ fn ports_finding(config: &ScanConfig, group: &Group, window: &Window) -> Option<
     Some(of_ports(group, window, evidence))
 }
 
+/// Those who accept mail, and those who send it.
+#[derive(Clone, Copy)]
+struct Mail<'a> {
+    hosts: &'a Bounded<Address, MailHost>,
+    clients: &'a Bounded<Address, MailClient>,
+}
+
+impl Mail<'_> {
+    /// Servers that a source may send mail to; `None`: any number.
+    fn limit(self, config: &ScanConfig, source: &Address) -> Option<u32> {
+        let client = self.clients.get(source).copied().unwrap_or_default();
+        let times = client.times()?;
+        let is_host = self.hosts.get(source).is_some();
+        (!is_host).then(|| config.mail_hosts.saturating_mul(times))
+    }
+}
+
 fn hosts_finding(
     config: &ScanConfig,
-    mail_hosts: &Bounded<Address, MailHost>,
+    mail: Mail<'_>,
     group: &Group,
     window: &Window,
 ) -> Option<Finding> {
     let Group::Hosts { source, port, .. } = group else {
         return None;
     };
-    let is_mail_host = mail_hosts.get(source).is_some();
-    let evidence = judge_hosts(config, *port, window, is_mail_host)?;
+    let mail_limit = mail.limit(config, source);
+    let evidence = judge_hosts(config, *port, window, mail_limit)?;
     Some(of_hosts(group, window, evidence))
 }
 
@@ -461,11 +544,12 @@ fn judge_hosts(
     config: &ScanConfig,
     port: u16,
     window: &Window,
-    is_mail_host: bool,
+    mail_limit: Option<u32>,
 ) -> Option<Evidence> {
     let (tried, failed) = (window.n_tried(), window.n_failed());
     if window.protocol == protocol::TCP && port == SMTP && tried >= config.mail_hosts {
-        return (!is_mail_host).then(|| evidence("mail_servers", tried, config.mail_hosts));
+        let limit = mail_limit.filter(|limit| tried >= *limit)?;
+        return Some(evidence("mail_servers", tried, limit));
     }
     let (limit, least_of_ten) = match window.protocol {
         protocol::ICMP | protocol::ICMPV6 => (config.failed_echoes, 3),
@@ -533,5 +617,23 @@ fn finding(family: Family, source: &Address, window: &Window, evidence: Evidence
         ports: Vec::new(),
         n_ports: 0,
         protocol: protocol::TCP,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_may_speak_to_any_number_of_servers_that_take_its_mail() {
+        let client = |n_taken, n_refused| MailClient {
+            n_taken,
+            n_refused,
+            last_ns: 1,
+        };
+        assert_eq!(client(40, 4).times(), None);
+        assert_eq!(client(40, 40).times(), Some(1), "refused by every other");
+        assert_eq!(client(0, 8).times(), Some(1));
+        assert_eq!(client(0, 3).times(), Some(UNSEEN_TIMES), "too few to say");
     }
 }

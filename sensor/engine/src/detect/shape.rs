@@ -2,6 +2,7 @@
 //! at the one that an update has just changed. Nothing is walked through.
 
 mod attempts;
+mod clients;
 mod datagrams;
 mod echoes;
 mod passwords;
@@ -14,12 +15,15 @@ use sensor_common::packet::protocol;
 
 use super::Detect;
 use super::Detector;
+use super::content::Seen;
 use super::family::Family;
 use super::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::address::to_ip;
 use crate::config::{Config, SECOND_NS, ShapeConfig};
 use crate::features::TableUse;
+use crate::features::clients::{ClientsKey, Services};
 use crate::features::pair::{Pair, PairKey, Pairs};
+use crate::features::speech::{Speech, Speeches};
 use crate::features::stray::Strays;
 use crate::features::victim::{Kind, Victims};
 use crate::flow::{FlowSummary, FlowUpdate, Progress};
@@ -40,9 +44,12 @@ pub(crate) struct ShapeDetectors {
     pairs: Pairs,
     victims: Victims,
     strays: Strays,
+    services: Services,
+    speeches: Speeches,
     findings: Vec<Finding>,
-    /// Pairs with many open connections: time alone makes them suspicious.
+    /// Pairs and services with many open connections: time alone makes them suspicious.
     watched: Vec<PairKey>,
+    watched_services: Vec<ClientsKey>,
     forgot_ns: u64,
 }
 
@@ -58,8 +65,11 @@ impl Detect for ShapeDetectors {
             pairs: Pairs::new(config.max_pairs, hash_seed),
             victims: Victims::new(config.max_victims, hash_seed),
             strays: Strays::new(config.max_victims, hash_seed),
+            services: Services::new(config.max_victims, hash_seed),
+            speeches: Speeches::new(hash_seed),
             findings: Vec::new(),
             watched: Vec::new(),
+            watched_services: Vec::new(),
             forgot_ns: 0,
         }
     }
@@ -73,17 +83,21 @@ impl Detect for ShapeDetectors {
         self.pairs.tables(out);
         self.victims.tables(out);
         self.strays.tables(out);
+        self.services.tables(out);
+        self.speeches.tables(out);
     }
 
     /// Hands out what was found since the last call.
     fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         self.judge_watched(at_ns);
+        self.judge_watched_services(at_ns);
         findings.append(&mut self.findings);
         if at_ns.saturating_sub(self.forgot_ns) >= FORGET_NS {
             self.forgot_ns = at_ns;
             self.pairs.forget(at_ns);
             self.victims.forget(at_ns);
             self.strays.forget(at_ns);
+            self.services.forget(at_ns);
         }
     }
 }
@@ -96,6 +110,7 @@ impl ShapeDetectors {
             self.victims.fetch(batch);
             for update in batch {
                 self.take(update);
+                self.take_use(update);
                 self.take_stray(update);
             }
         }
@@ -148,6 +163,26 @@ impl ShapeDetectors {
         }
     }
 
+    /// Takes packets of a connection, for all clients of its service.
+    fn take_use(&mut self, update: &FlowUpdate) {
+        if update.protocol != protocol::TCP || update.is_claimed {
+            return;
+        }
+        let (config, findings) = (&self.config, &mut self.findings);
+        let watched = &mut self.watched_services;
+        self.services.take(update, &mut |key, clients| {
+            let is_many = clients.sum.n_open >= clients::watched_from(config);
+            if is_many && !clients.is_watched && watched.len() < MAX_WATCHED {
+                clients.is_watched = true;
+                watched.push(*key);
+            }
+            if is_due(clients.reported_ns, update.last_ns) {
+                let finding = clients::judge_requests(config, key, clients);
+                note(findings, finding, &mut clients.reported_ns);
+            }
+        });
+    }
+
     /// Takes packets of no conversation.
     fn take_stray(&mut self, update: &FlowUpdate) {
         let Some((kind, pair, victim)) = self.strays.take(update) else {
@@ -170,27 +205,52 @@ impl ShapeDetectors {
         self.pairs.end(flow, source, host);
     }
 
-    /// Takes the end of a flow; `is_http` where its first bytes were seen to be that.
-    pub(crate) fn take_end(
-        &mut self,
-        flow: &FlowSummary,
-        source: Address,
-        host: Address,
-        is_http: bool,
-    ) {
+    /// Takes the beginning of what a client asks of a service.
+    pub(in crate::detect) fn take_sample(&mut self, seen: &Seen<'_>) {
+        let packet = &seen.sample.head.packet;
+        if !seen.is_answer {
+            let service = (packet.destination, packet.destination_port);
+            self.speeches.take(seen.at_ns, service, seen.sample.payload);
+        }
+    }
+
+    /// Takes the end of a flow.
+    pub(crate) fn take_end(&mut self, flow: &FlowSummary, source: Address, host: Address) {
         let config = &self.config;
-        let Some((key, pair)) = self.pairs.end(flow, source, host) else {
-            return;
-        };
-        if flow.protocol != protocol::TCP || !is_due(pair.reported_ns, flow.last_ns) {
+        let ended = self.pairs.end(flow, source, host);
+        if flow.protocol != protocol::TCP {
             return;
         }
-        let finding = if is_http || config.web_ports.contains(&flow.destination_port) {
-            web::judge_sessions(config, &key, pair)
-        } else {
-            passwords::judge(config, &self.auth_ports, &key, pair)
-        };
-        note(&mut self.findings, finding, &mut pair.reported_ns);
+        let port = flow.destination_port;
+        let speech = self.speeches.of(host, port);
+        let is_web = config.web_ports.contains(&port) || speech == Some(Speech::Web);
+        let is_auth = self.auth_ports.contains(&port);
+        // A handshake of TLS is work for a service whatever it is; one that authenticates is guessed at.
+        let is_secured = speech == Some(Speech::Tls) && !is_auth;
+        let findings = &mut self.findings;
+        if let Some((key, pair)) = ended.filter(|(_, pair)| is_due(pair.reported_ns, flow.last_ns))
+        {
+            let times = if is_web || is_secured {
+                1.0
+            } else {
+                web::ACTION_TIMES
+            };
+            let flood = web::judge_sessions(config, &key, pair, (is_web, times));
+            // Both may be so: what becomes of the logins is told elsewhere.
+            let is_guessable = !is_web && !(is_secured && flood.is_some());
+            let guessed = is_guessable
+                .then(|| passwords::judge(config, &self.auth_ports, &key, pair))
+                .flatten();
+            note(findings, guessed, &mut pair.reported_ns);
+            note(findings, flood, &mut pair.reported_ns);
+        }
+        self.services.end(flow, &source, host, &mut |key, clients| {
+            let is_judged = (is_web || is_secured) && is_due(clients.reported_ns, flow.last_ns);
+            if is_judged {
+                let finding = clients::judge_sessions(config, key, clients, is_web);
+                note(findings, finding, &mut clients.reported_ns);
+            }
+        });
     }
 }
 
@@ -209,6 +269,29 @@ impl ShapeDetectors {
                 && let Some(finding) = web::judge_open(config, at_ns, key, pair)
             {
                 pair.kept_reported_ns = at_ns;
+                findings.push(finding);
+            }
+            true
+        });
+    }
+}
+
+impl ShapeDetectors {
+    fn judge_watched_services(&mut self, at_ns: u64) {
+        let (config, findings) = (&self.config, &mut self.findings);
+        let services = &mut self.services;
+        self.watched_services.retain(|key| {
+            let Some(clients) = services.get_mut(key) else {
+                return false;
+            };
+            if clients.sum.n_open < clients::watched_from(config) {
+                clients.is_watched = false;
+                return false;
+            }
+            if is_due(clients.sum.kept_reported_ns, at_ns)
+                && let Some(finding) = clients::judge_open(config, at_ns, key, clients)
+            {
+                clients.sum.kept_reported_ns = at_ns;
                 findings.push(finding);
             }
             true

@@ -107,7 +107,7 @@ const KEPT_SECONDS: usize = 3;
 const PAUSE_NS: u64 = 15 * SECOND_NS;
 
 impl Pair {
-    fn take(&mut self, update: &FlowUpdate) {
+    pub(super) fn take(&mut self, update: &FlowUpdate) {
         let at_ns = update.last_ns;
         if at_ns.saturating_sub(self.last_ns) > PAUSE_NS {
             self.since_ns = update.first_ns.max(self.last_ns);
@@ -201,15 +201,20 @@ impl Pair {
         }
     }
 
-    fn end(&mut self, flow: &FlowSummary, is_session: bool) {
+    pub(super) fn end(&mut self, flow: &FlowSummary, is_session: bool) {
         let at_ns = flow.last_ns;
-        let n_open = self.n_open;
-        if flow.was_established && n_open > 0 {
+        if flow.was_established && self.n_open > 0 {
             self.n_open -= 1;
-            self.open_sent -= self.open_sent / u64::from(n_open);
-            self.open_got -= self.open_got / u64::from(n_open);
-            self.open_asks -= self.open_asks / u64::from(n_open);
-            self.open_answers -= self.open_answers / u64::from(n_open);
+            // Of a connection that was exported in parts the last one alone is known.
+            let (sent, got) = (&flow.forward, &flow.backward);
+            self.open_sent = self.open_sent.saturating_sub(sent.bytes);
+            self.open_got = self.open_got.saturating_sub(got.bytes);
+            self.open_asks = self.open_asks.saturating_sub(sent.n_flags[PSH]);
+            self.open_answers = self.open_answers.saturating_sub(got.n_flags[PSH]);
+            if self.n_open == 0 {
+                (self.open_sent, self.open_got) = (0, 0);
+                (self.open_asks, self.open_answers) = (0, 0);
+            }
         }
         if !is_session {
             return;
@@ -277,6 +282,14 @@ const RST: usize = 2;
 const PSH: usize = 3;
 const ACK: usize = 4;
 
+/// True where a connection that ended was one in which something was said.
+pub(super) fn is_session(flow: &FlowSummary) -> bool {
+    let packets = flow.forward.packets + flow.backward.packets;
+    packets >= MIN_SESSION_PACKETS
+        && flow.backward.packets > 2
+        && flow.end_reason == EndReason::EndOfFlow
+}
+
 /// Table of pairs.
 #[derive(Debug)]
 pub(crate) struct Pairs {
@@ -329,12 +342,8 @@ impl Pairs {
             host,
             protocol: flow.protocol,
         };
-        let packets = flow.forward.packets + flow.backward.packets;
-        let is_session = packets >= MIN_SESSION_PACKETS
-            && flow.backward.packets > 2
-            && flow.end_reason == EndReason::EndOfFlow;
         let pair = self.pairs.get_mut(&key)?;
-        pair.end(flow, is_session);
+        pair.end(flow, is_session(flow));
         Some((key, pair))
     }
 

@@ -40,11 +40,12 @@ pub(super) fn is_media(sample: &Sample<'_>) -> bool {
     }
     match sample.payload {
         [TS_SYNC, ..] => n_bytes > 0 && n_bytes.is_multiple_of(TS_BYTES),
-        // Version 2; a payload type that is not one of RTCP (RFC 5761 4).
+        // Version 2, and no sources beside its own, as all but mixers send it; a payload type that is not one of
+        // RTCP (RFC 5761 4). Of random bytes one packet in 120 looks like that.
         [first, second, _, _, _, _, _, _, s0, s1, s2, s3, ..] => {
             let payload_type = second & 0x7f;
             let is_assigned = payload_type <= 34 || payload_type >= 96;
-            first >> 6 == 2 && is_assigned && [*s0, *s1, *s2, *s3] != [0; 4]
+            first >> 6 == 2 && first & 0x0f == 0 && is_assigned && [*s0, *s1, *s2, *s3] != [0; 4]
         }
         _ => false,
     }

@@ -3,6 +3,7 @@
 
 use httparse::{EMPTY_HEADER, Request};
 
+use super::certificate::Certificate;
 use super::tls::ClientHello;
 
 macro_rules! clues {
@@ -42,6 +43,12 @@ clues! {
     PROGRAM_PUT = 20, "program_put": "A program that is written to a share.";
     CHANGES = 21, "directory_changes": "Operation 3 of an interface: of directory replication, all that changed (MS-DRSR 4.1.10).";
     NO_CHALLENGE = 22, "zero_challenge": "Operation 4 that ends with zeros: of Netlogon, a challenge that is none (CVE-2020-1472).";
+    PIPE_PROBE = 23, "smb1_peek_without_pipe": "SMB1: a look into a pipe that was never opened, which tells unpatched hosts (MS17-010).";
+    BACK_DOOR = 24, "smb1_trans2_session_setup": "SMB1: an operation that is reserved and that no client sends (MS-CIFS 2.2.6.15), which back doors listen to.";
+    OVERLONG = 25, "smb1_overlong_transaction": "SMB1: a transaction of more bytes than a message of SMB1 may have, which overflows unpatched hosts.";
+    STAGE = 26, "stage": "An answer that is a program after its length, as loaders of attack tools fetch it.";
+    SHELL = 27, "shell": "What a shell says where it is run over the bare connection: who runs it, or that it has no terminal.";
+    SELF_ISSUED = 28, "certificate_self_issued": "A certificate that its owner vouches for himself.";
     LOOKUP = 16, "lookup": "A look-up that brings lookup strings into logs (JNDI).";
 }
 
@@ -79,6 +86,7 @@ impl Clues {
             [5, 0, 11 | 14, ..] => of_bind(payload),
             [5, 0, 0, ..] => of_operation(payload),
             [b'{', ..] => of_json(payload),
+            _ if is_shell(payload) => Self::SHELL,
             [
                 b'E' | b'H' | b'e' | b'h',
                 b'H' | b'E' | b'h' | b'e',
@@ -97,8 +105,23 @@ impl Clues {
 
     /// Reads a segment of the responder.
     pub(crate) fn of_answer(payload: &[u8]) -> Self {
-        if !payload.starts_with(b"HTTP/1.") {
-            return Self::default();
+        match payload {
+            [0x16, 3, ..] => {
+                let certificate = Certificate::read(payload);
+                return if certificate.is_some_and(|it| it.is_self_issued) {
+                    Self::SELF_ISSUED
+                } else {
+                    Self::default()
+                };
+            }
+            // 64 KiB to 16 MiB.
+            [_, _, 1..=0xff, 0, b'M', b'Z', ..]
+            | [_, _, 1..=0xff, 0, 0x7f, b'E', b'L', b'F', ..] => {
+                return Self::STAGE;
+            }
+            _ if is_shell(payload) => return Self::SHELL,
+            _ if !payload.starts_with(b"HTTP/1.") => return Self::default(),
+            _ => {}
         }
         let body = find(payload, b"\r\n\r\n").and_then(|at| payload.get(at + 4..));
         match body {
@@ -121,6 +144,22 @@ impl Clues {
     }
 }
 
+/// True for what shells say: `id`, the banner of `cmd.exe`, and complaints of those that were started without a terminal.
+fn is_shell(payload: &[u8]) -> bool {
+    const COMPLAINTS: [&[u8]; 3] = [
+        b"no job control in this shell",
+        b"job control turned off",
+        b"cannot set terminal process group",
+    ];
+    let line = payload.split(|b| *b == b'\n').next().unwrap_or_default();
+    match payload {
+        [b'u', b'i', b'd', b'=', b'0'..=b'9', ..] => find(line, b") gid=").is_some(),
+        [b'M', b'i', b'c', b'r', ..] => payload.starts_with(b"Microsoft Windows [Version "),
+        [b'b' | b's' | b'/' | b'-', ..] => COMPLAINTS.iter().any(|it| find(payload, it).is_some()),
+        _ => false,
+    }
+}
+
 fn find(payload: &[u8], needle: &[u8]) -> Option<usize> {
     let mut windows = payload.windows(needle.len());
     windows.position(|window| window == needle)
@@ -136,7 +175,9 @@ fn of_hello(payload: &[u8]) -> Clues {
 
 /// Pipes of SMB by their names (UTF-16), and what is bound within.
 fn of_pipe(payload: &[u8]) -> Clues {
-    let mut clues = of_bind(payload).with(of_file(payload));
+    let mut clues = of_bind(payload)
+        .with(of_file(payload))
+        .with(of_transaction(payload));
     for (name, clue) in [
         (&b"s\0r\0v\0s\0v\0c"[..], Clues::SHARES),
         (b"\\\0A\0D\0M\0I\0N\0$\0", Clues::ADMIN_SHARE),
@@ -150,6 +191,28 @@ fn of_pipe(payload: &[u8]) -> Clues {
         }
     }
     clues
+}
+
+/// A transaction of SMB1 (MS-CIFS 2.2.4.33, 2.2.4.46, 2.2.4.62) that no client makes.
+fn of_transaction(payload: &[u8]) -> Clues {
+    /// Peek at a named pipe; open a session within a transaction.
+    const PEEK: u16 = 0x23;
+    const SESSION_SETUP: u16 = 0x0e;
+    let [_, _, _, _, 0xff, b'S', b'M', b'B', command, ..] = payload else {
+        return Clues::default();
+    };
+    // The parameter words begin after the header of 32 bytes and their number.
+    let word = |at: usize| -> Option<u16> {
+        let bytes = payload.get(37 + at..)?.first_chunk()?;
+        Some(u16::from_le_bytes(*bytes))
+    };
+    match command {
+        0x25 if word(28) == Some(PEEK) && word(30) == Some(0) => Clues::PIPE_PROBE,
+        0x32 if word(28) == Some(SESSION_SETUP) => Clues::BACK_DOOR,
+        // The upper half of the total.
+        0xa0 if word(9).is_some_and(|high| high > 0) => Clues::OVERLONG,
+        _ => Clues::default(),
+    }
 }
 
 /// A file of SMB2 that is opened to be written (MS-SMB2 2.2.13), by the ending of its name.
@@ -223,7 +286,12 @@ fn of_operation(payload: &[u8]) -> Clues {
 }
 
 fn of_json(payload: &[u8]) -> Clues {
-    let words: [&[u8]; 3] = [b"\"mining.", b"\"eth_submitLogin\"", b"\"eth_getWork\""];
+    let words: [&[u8]; 4] = [
+        b"\"mining.",
+        b"\"eth_submitLogin\"",
+        b"\"eth_submitHashrate\"",
+        b"\"eth_getWork\"",
+    ];
     let is_login = find(payload, b"\"login\"").is_some() && find(payload, b"\"agent\"").is_some();
     if is_login || words.iter().any(|word| find(payload, word).is_some()) {
         Clues::MINING
@@ -274,6 +342,10 @@ fn of_request(payload: &[u8]) -> Clues {
     });
     if method == "POST" && path.starts_with("/wsman") {
         clues = clues.with(Clues::REMOTE_SHELL);
+    }
+    let body = find(payload, b"\r\n\r\n").and_then(|at| payload.get(at + 4..));
+    if let Some([b'{', ..]) = body {
+        clues = clues.with(of_json(body.unwrap_or_default()));
     }
     if find(payload, b"${jndi:").is_some() {
         clues = clues.with(Clues::LOOKUP);
@@ -329,5 +401,49 @@ mod tests {
         for n in 0..pipe.len() {
             Clues::of_question(&pipe[..n]);
         }
+        let work = b"POST / HTTP/1.1\r\nHost: pool.example\r\nUser-Agent: x\r\n\r\n{\"method\":\"eth_getWork\"}";
+        assert!(Clues::of_question(work).has(Clues::MINING));
+        let stage = [0, 0xd0, 2, 0, b'M', b'Z', 0x41, 0x52];
+        assert_eq!(Clues::of_answer(&stage), Clues::STAGE);
+        assert!(Clues::of_answer(&stage[4..]).is_none(), "a file of FTP");
+        for said in [
+            &b"uid=0(root) gid=0(root) groups=0(root)\n"[..],
+            b"Microsoft Windows [Version 10.0.19045.1]\r\n",
+            b"bash: no job control in this shell\n",
+        ] {
+            assert_eq!(Clues::of_question(said), Clues::SHELL);
+            assert_eq!(Clues::of_answer(said), Clues::SHELL);
+        }
+        assert!(Clues::of_question(b"uid=17&name=x\n").is_none());
+    }
+
+    #[test]
+    fn transactions_that_no_client_makes_are_told_from_those_of_clients() {
+        // Header, number of words, and the words; the length before is not looked at.
+        let transaction = |command: u8, words: &[(usize, u16)]| {
+            let mut payload = vec![0; 37 + 40];
+            payload[4..9].copy_from_slice(&[0xff, b'S', b'M', b'B', command]);
+            for (at, word) in words {
+                payload[37 + at..37 + at + 2].copy_from_slice(&word.to_le_bytes());
+            }
+            payload
+        };
+        let told = |command, words: &[(usize, u16)]| {
+            let payload = transaction(command, words);
+            for n in 0..payload.len() {
+                Clues::of_question(&payload[..n]);
+            }
+            Clues::of_question(&payload)
+        };
+        assert_eq!(told(0x25, &[(28, 0x23)]), Clues::PIPE_PROBE);
+        assert!(
+            told(0x25, &[(28, 0x23), (30, 0x4000)]).is_none(),
+            "of an open pipe"
+        );
+        assert!(told(0x25, &[(28, 0x26), (30, 0x4000)]).is_none());
+        assert_eq!(told(0x32, &[(28, 0x0e)]), Clues::BACK_DOOR);
+        assert!(told(0x32, &[(28, 0x05)]).is_none());
+        assert_eq!(told(0xa0, &[(7, 0x03d0), (9, 1)]), Clues::OVERLONG);
+        assert!(told(0xa0, &[(7, 0xf000)]).is_none());
     }
 }

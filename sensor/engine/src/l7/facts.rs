@@ -131,15 +131,6 @@ impl FlowFacts {
         }
     }
 
-    /// True where the first bytes of a flow were seen to be HTTP/1.
-    pub(crate) fn is_http(&self, flow: &FlowSummary) -> bool {
-        let facts = self.flows.get(&Key::of_flow(flow));
-        facts.is_some_and(|facts| {
-            let mut notes = facts.notes.iter();
-            notes.any(|note| note.name == "network.protocol" && note.value == "http")
-        })
-    }
-
     /// Hands out the notes of a flow that was exported; one that goes on keeps them.
     pub(crate) fn of(&mut self, flow: &FlowSummary) -> Vec<Note> {
         let key = Key::of_flow(flow);

@@ -45,6 +45,28 @@ pub(crate) fn violation(payload: &[u8], payload_bytes: u32) -> Option<Violation>
     }
 }
 
+/// Messages that a segment of a client publishes, by those that its sample shows. One that begins within a packet gives
+/// none.
+pub(crate) fn n_published(payload: &[u8], payload_bytes: u32) -> f64 {
+    const PUBLISH: u8 = 3;
+    let (mut r, mut n, mut n_seen) = (Reader(payload), 0u32, 0);
+    while let Some(first) = r.u8() {
+        let is_known = first >> 4 == PUBLISH || matches!(first, 0x40 | 0x62 | 0xc0);
+        let (true, Some(remaining)) = (is_known, remaining_length(&mut r)) else {
+            break;
+        };
+        n += u32::from(first >> 4 == PUBLISH);
+        let is_whole = r.take(remaining as usize).is_some();
+        n_seen = payload.len() - r.0.len();
+        if !is_whole {
+            // As long as it is, it is one.
+            return f64::from(n);
+        }
+    }
+    let whole = f64::from(payload_bytes.max(n_seen as u32));
+    f64::from(n) * whole / (n_seen as f64).max(1.0)
+}
+
 fn remaining_length(r: &mut Reader<'_>) -> Option<u32> {
     let mut length = 0;
     for shift in [0, 7, 14, 21] {
@@ -90,6 +112,27 @@ mod tests {
 
     fn check(packet: &[u8]) -> Option<Violation> {
         violation(packet, packet.len() as u32)
+    }
+
+    #[test]
+    fn messages_are_counted_as_far_as_a_sample_goes() {
+        let one = b"\x32\x09\x00\x03a/b\x00\x0142";
+        let count = |payload: &[u8], bytes: usize| n_published(payload, bytes as u32);
+        assert_eq!(count(one, 11), 1.0);
+        assert_eq!(count(&one.repeat(5), 55), 5.0);
+        assert_eq!(
+            count(&one.repeat(5), 110),
+            10.0,
+            "twice as long as its sample"
+        );
+        assert_eq!(
+            count(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00", 14),
+            0.0
+        );
+        assert_eq!(count(b"a long text", 11), 0.0);
+        for n in 0..one.len() {
+            assert!(count(&one[..n], n) <= 1.0);
+        }
     }
 
     #[test]

@@ -284,3 +284,25 @@ fn a_fast_transfer_is_no_flood_from_the_first_second() {
     let findings = |output: &&Output| matches!(output, Output::Finding(_));
     assert_eq!(out.iter().filter(findings).count(), 0, "{out:?}");
 }
+
+#[test]
+fn datagrams_that_nobody_answers_do_not_become_usual_however_slowly_they_grow() {
+    let (mut engine, mut out) = (engine(), Vec::new());
+    // Half an hour from nothing to 15,000/s, all in one flow.
+    let (mut sum, n_looks) = (0u32, 18_000u32);
+    for look in 1..=n_looks {
+        let at_ns = T0 + u64::from(look) * 100 * MS;
+        sum += 1_500 * look / n_looks;
+        let toward = side(sum, |s| (s.n_udp, s.n_new_flows) = (sum, 1));
+        let locals = [row(ip(1), toward, side(look, |s| s.n_ack = look))];
+        let input = Input::Hosts {
+            local: &locals,
+            remote: &[],
+        };
+        engine.handle(at_ns, input, &mut out);
+        if look % 10 == 0 {
+            tick(&mut engine, at_ns, &mut out);
+        }
+    }
+    assert_eq!(families(&out), [Family::UdpFlood]);
+}

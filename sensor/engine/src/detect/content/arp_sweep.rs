@@ -1,6 +1,6 @@
 //! A station that asks for many addresses that nobody has.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Seen;
 use super::paned_window::PanedWindow;
@@ -12,6 +12,7 @@ use crate::detect::family::Family;
 use crate::detect::finding::{Entity, Evidence, Finding, p_value, poisson_score};
 use crate::detect::grade::Grades;
 use crate::features::bounded::{Bounded, Priority, TableUse};
+use crate::features::decay::Spread;
 use crate::features::sketch::Distinct;
 use crate::l7::arp::{Arp, Operation};
 
@@ -32,6 +33,27 @@ const PER_ADDRESS: u32 = 5;
 /// Time after which a poller has begun its next round.
 const ROUND_NS: u64 = 20 * SECOND_NS;
 
+/// Stations that ask for an address, from which it is that of a router or a server: it passes on what strangers send
+/// to addresses of the link, and who scans from outside has it ask for all of them.
+const WANTED_BY: f64 = 1.5;
+/// Time after which nobody is taken to want an address any more.
+const WANTED_NS: u64 = 3_600 * SECOND_NS;
+/// Addresses that stations ask for, 40 bytes each.
+const MAX_WANTED: usize = 4_096;
+
+/// Stations that asked for an address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wanted {
+    by: Spread,
+    last_ns: u64,
+}
+
+impl Priority for Wanted {
+    fn priority(&self) -> u64 {
+        self.last_ns
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Station {
     window: PanedWindow<Half>,
@@ -45,10 +67,23 @@ impl Priority for Station {
     }
 }
 
+impl Station {
+    /// True where several others ask for it.
+    fn is_wanted(&self, wanted: &Bounded<Ipv4Addr, Wanted>) -> bool {
+        let Some(IpAddr::V4(own)) = self.sender else {
+            return false;
+        };
+        wanted
+            .get(&own)
+            .is_some_and(|wanted| wanted.by.len() > WANTED_BY)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct ArpSweepDetector {
     config: ArpSweepConfig,
     stations: Bounded<Mac, Station>,
+    wanted: Bounded<Ipv4Addr, Wanted>,
 }
 
 impl Detect for ArpSweepDetector {
@@ -59,6 +94,7 @@ impl Detect for ArpSweepDetector {
         Self {
             config: config.clone(),
             stations: Bounded::new("arp_sweep_stations", config.max_stations, hash_seed),
+            wanted: Bounded::new("arp_sweep_wanted", MAX_WANTED, hash_seed),
         }
     }
 
@@ -68,15 +104,18 @@ impl Detect for ArpSweepDetector {
 
     fn tables(&self, out: &mut Vec<TableUse>) {
         out.push(self.stations.usage());
+        out.push(self.wanted.usage());
     }
 
     fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
-        let config = &self.config;
+        let (config, wanted) = (&self.config, &self.wanted);
         for (mac, station) in self.stations.iter_mut() {
             if !station.window.is_due(at_ns, config.half_ns) {
                 continue;
             }
-            let Some(judged) = judge(config, at_ns, &station.window) else {
+            let judged = judge(config, at_ns, &station.window);
+            let Some(judged) = judged.filter(|it| it.is_proven || !station.is_wanted(wanted))
+            else {
                 station.window.judged();
                 continue;
             };
@@ -90,6 +129,8 @@ impl Detect for ArpSweepDetector {
         let half_ns = config.half_ns;
         self.stations
             .retain(|_, station| !station.window.is_stale(at_ns, half_ns));
+        self.wanted
+            .retain(|_, wanted| at_ns.saturating_sub(wanted.last_ns) < WANTED_NS);
     }
 }
 
@@ -186,6 +227,12 @@ impl ArpSweepDetector {
         if arp.is_gratuitous() {
             return;
         }
+        let asked = self.wanted.get_or_insert_with(arp.target, Wanted::default);
+        asked.last_ns = seen.at_ns;
+        let [a, b, c, d, e, f] = arp.sender_mac;
+        asked
+            .by
+            .insert(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
         let station = self
             .stations
             .get_or_insert_with(arp.sender_mac, Station::default);
@@ -199,5 +246,29 @@ impl ArpSweepDetector {
         if station.named.len() < NAMED && !station.named.contains(&target) {
             station.named.push(target);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_station_that_others_ask_for_is_wanted() {
+        let own = Ipv4Addr::new(10, 0, 0, 1);
+        let station = Station {
+            sender: Some(IpAddr::V4(own)),
+            ..Station::default()
+        };
+        let mut wanted = Bounded::new("arp_sweep_wanted", 8, 1);
+        assert!(!station.is_wanted(&wanted));
+        for (mac, is_wanted) in [(1, false), (1, false), (2, true)] {
+            wanted
+                .get_or_insert_with(own, Wanted::default)
+                .by
+                .insert(mac);
+            assert_eq!(station.is_wanted(&wanted), is_wanted, "{mac}");
+        }
+        assert!(!Station::default().is_wanted(&wanted), "without an address");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A reply returns the request's data (RFC 792, RFC 4443 4.2), and a program that pings sends the
 //! same data again, but for a time stamp at its front. In a tunnel, replies carry data of their own,
-//! and each request other data of another length.
+//! and each request other data of another length. Where the far end's system answers as well, the tunnel's
+//! replies are such that nobody asked for.
 
 use sensor_common::{Address, mix};
 
@@ -22,6 +23,8 @@ use crate::l7::Reader;
 const PENDING: usize = 16;
 /// Front of the data that a time stamp may fill.
 const STAMP_BYTES: usize = 16;
+/// Share of the replies that nobody asked for, where they are a tunnel's.
+const UNASKED_SHARE: f64 = 0.25;
 /// Distinct lengths that tell a tunnel from a program that pings, where replies are not seen.
 const LENGTHS: u32 = 4;
 
@@ -73,6 +76,8 @@ struct Half {
     n_changed_requests: u32,
     n_matched: u32,
     n_changed_replies: u32,
+    /// Replies to nothing, or to what was answered already, that carry other data each time.
+    n_unasked: u32,
     /// A bit for each class of lengths.
     lengths: u64,
     bytes: u64,
@@ -82,7 +87,10 @@ struct Half {
 struct Pair {
     window: PanedWindow<Half>,
     pending: Vec<Echo>,
+    /// Requests that were answered, to know repeated answers of them.
+    answered: Vec<Echo>,
     last_behind: u64,
+    last_unasked: u64,
 }
 
 impl Priority for Pair {
@@ -197,13 +205,36 @@ impl Pair {
 
     fn answer(&mut self, at_ns: u64, half_ns: u64, echo: &Echo) {
         let Some(place) = self.pending.iter().position(|asked| asked.id == echo.id) else {
+            self.unasked(at_ns, half_ns, echo);
             return;
         };
         let asked = self.pending.remove(place);
+        if self.answered.len() >= PENDING {
+            self.answered.remove(0);
+        }
+        self.answered.push(asked);
         let half = self.window.at(at_ns, half_ns);
         let is_changed = asked.bytes != echo.bytes || asked.hash != echo.hash;
         half.n_matched = half.n_matched.saturating_add(1);
         half.n_changed_replies = half.n_changed_replies.saturating_add(u32::from(is_changed));
+        half.bytes = half.bytes.saturating_add(u64::from(echo.bytes));
+    }
+}
+
+impl Pair {
+    /// A reply that answers no request that waits. Networks double packets, and a request may be none of those sampled:
+    /// then the data is what was sent.
+    fn unasked(&mut self, at_ns: u64, half_ns: u64, echo: &Echo) {
+        let is_same = |asked: &Echo| asked.hash == echo.hash && asked.bytes == echo.bytes;
+        let is_doubled = self.answered.iter().any(is_same);
+        let is_usual =
+            echo.hash_behind == self.last_behind || echo.hash_behind == self.last_unasked;
+        if is_doubled || is_usual {
+            return;
+        }
+        self.last_unasked = echo.hash_behind;
+        let half = self.window.at(at_ns, half_ns);
+        half.n_unasked = half.n_unasked.saturating_add(1);
         half.bytes = half.bytes.saturating_add(u64::from(echo.bytes));
     }
 }
@@ -218,6 +249,12 @@ fn judge(config: &IcmpTunnelConfig, now: &Half, before: &Half) -> Option<(&'stat
     if n_replies >= config.changed_replies && share >= config.changed_share {
         return Some(("changed_replies", n_replies, config.changed_replies));
     }
+    let n_unasked = now.n_unasked.saturating_add(before.n_unasked);
+    let n_all = n_matched.saturating_add(n_unasked);
+    let share = f64::from(n_unasked) / f64::from(n_all.max(1));
+    if n_unasked >= config.changed_replies && share >= UNASKED_SHARE {
+        return Some(("unasked_replies", n_unasked, config.changed_replies));
+    }
     let n_requests = now
         .n_changed_requests
         .saturating_add(before.n_changed_requests);
@@ -229,4 +266,54 @@ fn judge(config: &IcmpTunnelConfig, now: &Half, before: &Half) -> Option<(&'stat
         n_requests,
         config.changed_requests,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::T0;
+
+    fn echo(is_reply: bool, sequence: u16, data: &[u8]) -> Echo {
+        let [high, low] = sequence.to_be_bytes();
+        let kind = if is_reply { 0 } else { 8 };
+        let message = [&[kind, 0, 0, 0, 1, 2, high, low], data].concat();
+        Echo::read(&message, message.len() as u32).unwrap()
+    }
+
+    /// Verdict on requests with data of 60 bytes, each answered by replies of the given data.
+    fn told(replies: impl Fn(u16) -> Vec<Vec<u8>>) -> Option<&'static str> {
+        let config = IcmpTunnelConfig::default();
+        let mut pair = Pair::default();
+        for n in 0..30 {
+            pair.ask(T0, config.half_ns, &echo(false, n, &data(n, 60)));
+            for reply in replies(n) {
+                pair.answer(T0, config.half_ns, &echo(true, n, &reply));
+            }
+        }
+        let judged = judge(&config, &pair.window.now, &pair.window.before);
+        judged.map(|(name, ..)| name)
+    }
+
+    fn data(seed: u16, n: usize) -> Vec<u8> {
+        let word = |i: usize| (mix(u64::from(seed), i as u64, 3)) as u8;
+        (0..n).map(word).collect()
+    }
+
+    #[test]
+    fn replies_of_a_tunnel_beside_those_of_the_system_are_told() {
+        let beside = |n: u16| vec![data(n, 60), data(1_000 + n, 90)];
+        assert_eq!(told(beside), Some("unasked_replies"));
+        let instead = |n: u16| vec![data(1_000 + n, 90)];
+        assert_eq!(told(instead), Some("changed_replies"));
+    }
+
+    #[test]
+    fn answers_that_a_network_doubles_are_none_of_a_tunnel() {
+        assert_eq!(told(|n| vec![data(n, 60), data(n, 60)]), None);
+        assert_eq!(told(|n| vec![data(n, 60)]), None);
+        assert_eq!(
+            told(|_| vec![data(7, 60), data(7, 60)]),
+            Some("changed_replies")
+        );
+    }
 }

@@ -6,7 +6,7 @@ use sensor_common::{Address, is_v4, packet::protocol};
 use super::clues::PairClues;
 use super::surroundings::Surroundings;
 use super::timer::{Contact, Timer, timer};
-use crate::address::{is_of_site, to_ip};
+use crate::address::to_ip;
 use crate::config::SECOND_NS;
 use crate::detect::Detector;
 use crate::detect::family::Family;
@@ -15,6 +15,8 @@ use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::flow::{Delta, FlowUpdate};
 use crate::l7::call::Clues;
 
+/// Position of PSH in the counts of flags.
+const PSH: usize = 3;
 /// Services as sources see them; 140 bytes each, and 16 for each contact.
 const MAX_CALLS: usize = 16_384;
 /// Contacts kept of one service.
@@ -61,6 +63,9 @@ struct Calls {
     /// The one that runs.
     running: Contact,
     is_answered: bool,
+    /// It is a connection that began, or something was said in it: a stack that looks whether the other side is still
+    /// there (RFC 9293 3.8.4) says nothing.
+    is_said: bool,
     last_ns: u64,
     first_ns: u64,
     n: u64,
@@ -105,13 +110,16 @@ impl Calls {
             .got
             .saturating_add(bytes(payload(&update.backward, header)));
         self.is_answered |= update.backward.packets > 0;
+        let pushes = update.forward.n_flags[PSH] + update.backward.n_flags[PSH];
+        self.is_said |= update.is_new || update.protocol != protocol::TCP || pushes > 0;
         self.last_ns = self.last_ns.max(update.last_ns);
         has_ended
     }
 
-    /// Keeps the contact that ended, if it was answered.
+    /// Keeps the contact that ended, if something was said in it and it was answered.
     fn keep(&mut self) {
-        if !std::mem::take(&mut self.is_answered) {
+        let is_said = std::mem::take(&mut self.is_said);
+        if !std::mem::take(&mut self.is_answered) || !is_said {
             return;
         }
         self.n = self.n.saturating_add(1);
@@ -228,7 +236,7 @@ fn points(
 ) -> Points {
     let Service { source, host, .. } = service;
     let said = clues.of(source, host);
-    let is_outside = !is_of_site(host);
+    let is_outside = !around.is_inside(host);
     let is_named = said.has(Clues::NAMED);
     let n_callers = around.n_callers(host);
     let is_lonely = n_callers < 1.5 && around.n_sources() >= ENOUGH_SOURCES;

@@ -4,7 +4,7 @@
 use sensor_common::{Address, packet::protocol};
 
 use super::surroundings::Surroundings;
-use crate::address::{is_of_site, to_ip};
+use crate::address::to_ip;
 use crate::config::SECOND_NS;
 use crate::detect::Detector;
 use crate::detect::family::Family;
@@ -34,6 +34,8 @@ const FIRST_UNPRIVILEGED: u16 = 1_024;
 const POSTS: u32 = 6;
 const SHELL_POSTS: u32 = 5;
 const ONLY_POSTS: u32 = 12;
+/// Ports at which people ask a shell who they are: FTP's, SSH, Telnet, rlogin, rsh.
+const SHELLS: [u16; 5] = [21, 22, 23, 513, 514];
 /// Hellos without a name to one odd service.
 const HELLOS: u32 = 3;
 /// Hosts whose shares one source lists, or puts a program on, within [`WALK_NS`] of the first.
@@ -202,7 +204,7 @@ impl PairClues {
         }
         let is_directory = self.directories.get(&call.source).is_some();
         let walk = if is_first {
-            walk(&mut self.walkers, call, clues)
+            walk(&mut self.walkers, call, clues, around)
         } else {
             None
         };
@@ -339,7 +341,7 @@ fn judge(
     is_first: bool,
     around: &Surroundings,
 ) -> Option<Verdict> {
-    let is_outside = !is_of_site(&call.host);
+    let is_outside = !around.is_inside(&call.host);
     let verdict = |family, score, grades, n: u32| {
         Some(Verdict {
             family,
@@ -353,6 +355,13 @@ fn judge(
     }
     if clues.has(Clues::MINING) {
         return verdict(Family::SuspectCall, STRONG, Grades::CONTENT, 1);
+    }
+    if clues.has(Clues::STAGE) || clues.has(Clues::SHELL) && !SHELLS.contains(&call.port) {
+        return verdict(Family::SuspectCall, STRONG, Grades::CONTENT, 1);
+    }
+    let oddities = [Clues::PIPE_PROBE, Clues::BACK_DOOR, Clues::OVERLONG];
+    if oddities.iter().any(|oddity| clues.has(*oddity)) {
+        return verdict(Family::LateralMovement, STRONG, Grades::CONTENT, 1);
     }
     let is_nameless =
         !pair.clues.has(Clues::NAMED) && around.is_nameless(pair.first_ns, call.at_ns, &call.host);
@@ -369,6 +378,11 @@ fn judge(
         && around.n_callers(&call.host) < 1.5;
     let is_hello = clues.has(Clues::BARE_TLS) && pair.n_hellos >= HELLOS;
     if is_outside && is_hello && is_odd_port && is_nameless {
+        return verdict(Family::SuspectCall, WEAK, Grades::SHAPE, pair.n_hellos);
+    }
+    // One call is enough where nobody else vouches for who is called.
+    let is_nobody = pair.clues.has(Clues::BARE_TLS.with(Clues::SELF_ISSUED));
+    if is_outside && is_nobody && !pair.clues.has(Clues::NAMED) && is_odd_port {
         return verdict(Family::SuspectCall, WEAK, Grades::SHAPE, pair.n_hellos);
     }
     lateral(call, pair, clues, is_first, around)
@@ -392,7 +406,7 @@ fn lateral(
         (Clues::ADMIN_SHARE, 1),
         (Clues::PROGRAM_PUT, 1),
     ];
-    if !is_first || !is_of_site(&call.host) || !is_of_site(&call.source) {
+    if !is_first || !around.is_inside(&call.host) || !around.is_inside(&call.source) {
         return None;
     }
     let points = |said: Clues| -> u32 {
@@ -441,9 +455,14 @@ fn replicate(
 }
 
 /// A source that lists the shares of one host after the other, or puts programs there.
-fn walk(walkers: &mut Bounded<Address, Walker>, call: &Call<'_>, clues: Clues) -> Option<Verdict> {
+fn walk(
+    walkers: &mut Bounded<Address, Walker>,
+    call: &Call<'_>,
+    clues: Clues,
+    around: &Surroundings,
+) -> Option<Verdict> {
     let kinds = clues.has(Clues::SHARES) || clues.has(Clues::PROGRAM_PUT);
-    if !kinds || !is_of_site(&call.host) || !is_of_site(&call.source) {
+    if !kinds || !around.is_inside(&call.host) || !around.is_inside(&call.source) {
         return None;
     }
     let walker = walkers.get_or_insert_with(call.source, Walker::default);

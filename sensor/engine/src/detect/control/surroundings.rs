@@ -1,12 +1,15 @@
 //! Surroundings of a call: who else calls the host, whether its name was asked for, who else offers the port,
 //! how long the source is known.
 
+use std::sync::Arc;
+
 use sensor_common::Address;
 
 use crate::config::SECOND_NS;
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::decay::Spread;
 use crate::flow::FlowUpdate;
+use crate::site::Site;
 
 /// Hosts called, names given and sources; ports with those that offer them; timers by source and port.
 const MAX_HOSTS: usize = 16_384;
@@ -57,11 +60,13 @@ pub(super) struct Surroundings {
     /// First and latest answer of DNS.
     named_first_ns: u64,
     named_ns: u64,
+    site: Arc<Site>,
 }
 
 impl Surroundings {
-    pub(super) fn new(hash_seed: u64) -> Self {
+    pub(super) fn new(site: Arc<Site>, hash_seed: u64) -> Self {
         Self {
+            site,
             hosts: Bounded::new("control_hosts", MAX_HOSTS, hash_seed),
             ports: Bounded::new("control_ports", MAX_PORTS, hash_seed),
             sources: Bounded::new("control_sources", MAX_HOSTS, hash_seed),
@@ -78,6 +83,16 @@ impl Surroundings {
         out.push(self.sources.usage());
         out.push(self.timers.usage());
         out.push(self.named.usage());
+    }
+
+    /// Takes who is inside.
+    pub(super) fn set_site(&mut self, site: &Arc<Site>) {
+        self.site = Arc::clone(site);
+    }
+
+    /// True for a host of the site.
+    pub(super) fn is_inside(&self, address: &Address) -> bool {
+        self.site.has(address)
     }
 
     /// Takes a flow that began.

@@ -34,6 +34,7 @@ impl Site {
         let packets = |bytes: u64| Delta {
             packets: 4,
             bytes,
+            n_flags: [0, 0, 0, u64::from(bytes > 0), 4],
             ..Delta::default()
         };
         self.detector.take_all(&[FlowUpdate {
@@ -133,6 +134,16 @@ fn timers_to_a_bare_address_outside_are_beacons_by_connection_and_within_one() {
         );
         assert!(!told.grades.is_proof());
     }
+}
+
+#[test]
+fn keep_alives_of_a_stack_are_no_calls() {
+    let (mut site, ends) = (Site::new(), (ip(1), OUTSIDE, 80, protocol::TCP));
+    site.say(ends, Kind::Tcp, BARE, false);
+    for n in 0..60 {
+        site.call(ends, n * 5_000, [0, 0], n == 0);
+    }
+    assert_eq!(site.families(), []);
 }
 
 #[test]

@@ -16,6 +16,8 @@ const MISS: f64 = 0.01;
 const GOOD: u32 = 3;
 /// Times as many refusals that the long window asks for.
 const SLOW: u32 = 3;
+/// Times of them that the long window asks for where it is worth no more than a look.
+const ODD: u32 = 2;
 /// Addresses of a network that were refused, and refusals of each on average, where a guesser goes
 /// through its addresses.
 const ADDRESSES: f64 = 4.0;
@@ -158,8 +160,10 @@ impl Tally {
                 && f64::from(n_refused) <= EACH * n_addresses
                 && n_accepted == 0;
             let is_much = is_decided && share(window, times, config) >= 1.0;
-            // As many as a program with a saved password may have: worth a look.
-            let is_odd = is_decided && of == Of::Client && share(window, 1, config) >= 1.0;
+            // As many as a program with a saved password may have, or twice as many over a long time, in which a
+            // phone or a mail program tries again and again: worth a look.
+            let is_odd =
+                is_decided && of == Of::Client && share(window, times.min(ODD), config) >= 1.0;
             let is_guilty = is_odd || is_much && (of == Of::Client || is_spread);
             if !is_guilty && broken_in.is_none() {
                 window.judged();
