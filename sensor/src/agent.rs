@@ -8,6 +8,7 @@
 //!                 shell: signals, clients
 //! ```
 
+mod api;
 mod crossing;
 mod engine;
 mod interfaces;
@@ -47,6 +48,7 @@ use crate::pipeline::{Pipeline, Show};
 use crate::print::Format;
 use crate::queue::{self, Policy};
 use crate::stream::LogLines;
+use api::Answers;
 use engine::EngineThread;
 use interfaces::Standing;
 use notify::Notify;
@@ -57,8 +59,8 @@ use search::Found;
 use sensor_capture::kernel::{Attachment, Kernel};
 use sensor_respond::{KernelRespond, Origin};
 use snapshot::About;
-use socket::Answers;
 
+pub use api::{protocol, routes};
 pub use interfaces::Choice;
 pub use orders::{
     BlockAction, BlockAdd, BlockDel, BlockImport, BlockList, MAX_OF_FEED, MAX_TARGETS, Order,
@@ -70,7 +72,7 @@ pub use screen::LogTail;
 pub use search::{FlowOrder, FlowQuery};
 pub use signals::{Interrupted, Signals};
 pub use snapshot::Snapshot;
-pub use socket::{protocol, readers_path};
+pub use socket::readers_path;
 pub use talkers::{TopOrder, TopQuery};
 
 /// Questions and orders for the engine: each is done within a tick.

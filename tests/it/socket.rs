@@ -169,27 +169,58 @@ fn the_socket_is_for_root_and_its_group_and_removed_at_stop() {
     assert!(told.contains("no agent answers at"), "{told}");
 }
 
-/// Sends raw bytes and gives the answer.
-fn raw(sensor: &Running, bytes: &[u8]) -> Value {
+/// Sends raw bytes and gives the status and the body of the answer.
+fn raw(sensor: &Running, bytes: &[u8]) -> (String, Value) {
     let mut stream = UnixStream::connect(sensor.socket()).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     // The agent may hang up before it has read everything.
     let _ = stream.write_all(bytes);
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
-    serde_json::from_str(&line).unwrap()
+    let mut stream = BufReader::new(stream);
+    let (mut status, mut length) = (String::new(), 0);
+    stream.read_line(&mut status).unwrap();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        match line.trim_end().split_once(": ") {
+            Some(("content-length", value)) => length = value.parse().unwrap(),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    let status = status.split(' ').nth(1).unwrap_or_default().to_owned();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+/// A request with a body.
+fn request(method: &str, target: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("{method} {target} HTTP/1.1\r\nhost: s\r\ncontent-length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 #[test]
 fn bad_requests_get_errors_and_don_t_disturb_the_agent() {
     let (network, sensor) = up("");
-    assert_eq!(raw(&sensor, b"what?\n")["code"], "bad_request");
-    assert_eq!(
-        raw(&sensor, b"{\"v\":9,\"command\":\"status\"}\n")["code"],
-        "version"
+    assert_eq!(raw(&sensor, b"what?\r\n\r\n").0, "400");
+    let long = "x".repeat((1 << 20) + 2);
+    for (method, target, body, status, code) in [
+        ("GET", "/api/v2/status", "", "404", "no_such_path"),
+        ("PUT", "/api/v1/status", "", "405", "no_such_method"),
+        ("GET", "/api/v1/flows?prot=6", "", "400", "bad_request"),
+        ("GET", "/api/v1/incidents/none", "", "404", "not_found"),
+        ("POST", "/api/v1/blocks", &long, "413", "too_large"),
+    ] {
+        let (answered, told) = raw(&sensor, &request(method, target, body));
+        assert_eq!(answered, status, "{method} {target}: {told}");
+        assert_eq!(told["code"], code, "{method} {target}: {told}");
+    }
+    let head = format!(
+        "GET /api/v1/status HTTP/1.1\r\nx: {}\r\n\r\n",
+        "x".repeat(1 << 20)
     );
-    let long = vec![b'x'; (1 << 20) + 2];
-    assert_eq!(raw(&sensor, &long)["code"], "too_large");
+    assert_eq!(raw(&sensor, head.as_bytes()).0, "431");
     let wrong = sensor.ask("flows --network here").unwrap();
     assert_eq!(wrong.status.code(), Some(2));
 
@@ -197,7 +228,7 @@ fn bad_requests_get_errors_and_don_t_disturb_the_agent() {
     let mut silent: Vec<UnixStream> = (0..16)
         .map(|_| UnixStream::connect(sensor.socket()).unwrap())
         .collect();
-    silent[0].write_all(b"{\"v\":1,").unwrap();
+    silent[0].write_all(b"GET /api/v1/sta").unwrap();
     let _flood = network
         .start("attacker", "hping3 -q -S -p 80 -i u200 -c 15000 10.99.2.1")
         .unwrap();
@@ -212,6 +243,36 @@ fn bad_requests_get_errors_and_don_t_disturb_the_agent() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     stream.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
+}
+
+#[test]
+fn the_api_tells_its_state_and_what_happens_as_events() {
+    let (network, sensor) = up("");
+    let (status, document) = raw(&sensor, &request("GET", "/api/v1/openapi.json", ""));
+    assert_eq!(status, "200");
+    assert!(document["paths"]["/api/v1/incidents/{id}"]["get"].is_object());
+    let mut live = UnixStream::connect(sensor.socket()).unwrap();
+    live.set_read_timeout(Some(LIMIT)).unwrap();
+    live.write_all(&request("GET", "/api/v1/live", "")).unwrap();
+    let _flood = network
+        .start("attacker", "hping3 -q -S -p 80 -i u200 -c 15000 10.99.2.1")
+        .unwrap();
+    let (mut n_states, mut event) = (0, String::new());
+    for line in BufReader::new(&live).lines() {
+        let line = line.unwrap();
+        if let Some(name) = line.strip_prefix("event: ") {
+            event = name.to_owned();
+            n_states += usize::from(name == "status");
+        }
+        if let (Some(data), "incident") = (line.strip_prefix("data: "), event.as_str()) {
+            let incident: Value = serde_json::from_str(data).unwrap();
+            if incident["incident.family"] == "syn_flood" {
+                break;
+            }
+        }
+    }
+    assert!(n_states > 0);
+    assert_eq!(event, "incident");
 }
 
 #[test]
@@ -232,7 +293,7 @@ fn idle_clients_lock_nobody_out() {
     let mut told = String::new();
     silent[0].set_read_timeout(Some(LIMIT)).unwrap();
     silent[0].read_to_string(&mut told).unwrap();
-    assert!(told.contains("idle, and another client came"), "{told}");
+    assert_eq!(told, "", "the first one was hung up on");
 
     // Half a request each, to the metrics.
     let script = sensor.socket().with_file_name("half_open.sh");
@@ -250,10 +311,10 @@ fn idle_clients_lock_nobody_out() {
 #[test]
 fn an_answer_has_a_bound_whatever_is_asked_for() {
     let (_network, sensor) = up("");
-    for command in ["flows", "incidents", "top", "block_list"] {
-        let limit = u64::MAX;
-        let request = format!("{{\"v\":1,\"command\":\"{command}\",\"limit\":{limit}}}\n");
-        assert_eq!(raw(&sensor, request.as_bytes())["ok"], true, "{command}");
+    for path in ["flows", "incidents", "top", "blocks"] {
+        let target = format!("/api/v1/{path}?limit={}", u64::MAX);
+        let (status, told) = raw(&sensor, &request("GET", &target, ""));
+        assert_eq!(status, "200", "{path}: {told}");
     }
 }
 
@@ -410,17 +471,13 @@ fn reasons_are_shown_safely_and_bounded() {
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(told.contains("513 bytes: shorten it to 512"), "{told}");
     // Also past the command line.
-    let request = format!(
-        "{{\"v\":1,\"command\":\"block_add\",\"targets\":[\"198.51.100.8\"],\"ttl_s\":60,\"reason\":\"{long}\"}}\n"
+    let body = format!("{{\"targets\":[\"198.51.100.8\"],\"ttl_s\":60,\"reason\":\"{long}\"}}");
+    let (status, told) = raw(&sensor, &request("POST", "/api/v1/blocks", &body));
+    assert_eq!(
+        (status.as_str(), &told["code"]),
+        ("400", &json!("bad_request"))
     );
-    let mut stream = UnixStream::connect(sensor.socket()).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    BufReader::new(&stream).read_line(&mut answer).unwrap();
-    assert!(
-        answer.contains("bad_request") && answer.contains("shorten it to 512"),
-        "{answer}"
-    );
+    assert!(told.to_string().contains("shorten it to 512"), "{told}");
 }
 
 #[test]

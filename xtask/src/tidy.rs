@@ -28,8 +28,12 @@ const EDGES: &[(&str, &str)] = &[
     ("sensor/record/src/json.rs", "writes and reads records"),
     ("sensor/record/src/page.rs", "reads the schemas of records"),
     (
-        "sensor/src/agent/socket/protocol.rs",
-        "reads a request by its version and command",
+        "sensor/src/agent/api/routes.rs",
+        "makes requests of paths, queries and bodies, and the other way round",
+    ),
+    (
+        "sensor/src/agent/api/openapi.rs",
+        "describes them by their schemas",
     ),
     (
         "sensor/respond/src/saved.rs",

@@ -192,7 +192,7 @@ pub struct KeptFile {
 }
 
 /// Result of importing a list of others, or its parts so far.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockImported {
     pub n_added: u64,
     pub n_renewed: u64,
@@ -204,7 +204,7 @@ pub struct BlockImported {
 }
 
 /// A service that an entry would touch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewedService {
     pub host: IpAddr,
     pub port: u16,
@@ -215,7 +215,7 @@ pub struct PreviewedService {
 }
 
 /// Preview of an entry: sources that it would have hit within the last hour.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "block_preview")]
 pub struct BlockPreview {
     pub target: Network,
@@ -241,13 +241,13 @@ pub struct BlockPreview {
 }
 
 /// Decisions that a person judged, with what became of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Judged {
     pub decisions: Vec<Decision>,
 }
 
 /// A decision that waits for a person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Proposal {
     #[serde(flatten)]
     pub decision: Decision,
@@ -257,13 +257,13 @@ pub struct Proposal {
 }
 
 /// Decisions that wait, the oldest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Proposals {
     pub proposals: Vec<Proposal>,
 }
 
 /// Loss of a saved allow-list that a person accepts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LossAccepted {
     /// Path that the damaged file has now
     pub set_aside: String,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a reason.
@@ -34,8 +35,9 @@ impl std::error::Error for TooLong {}
 macro_rules! bounded {
     ($(#[$meta:meta])* $name:ident, $what:literal, $most:expr) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(with = "String", inline, extend("maxLength" = $most))]
         pub struct $name(String);
 
         impl $name {

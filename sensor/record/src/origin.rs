@@ -14,6 +14,8 @@ pub enum Origin {
     },
     /// A person, by command; the user identifier is the socket peer's.
     Operator { uid: u32 },
+    /// A person or a program over HTTP, by the name of its token.
+    Token { token: String },
     /// A list of others, by its name here.
     Feed { feed: String },
     /// The configuration.
@@ -34,13 +36,17 @@ impl Origin {
                 .and_then(|hash| u64::from_str_radix(hash, 16).ok())
                 .unwrap_or(0),
             Self::Adopted { number } => *number,
-            Self::Operator { .. } | Self::Feed { .. } | Self::Config | Self::Sensor => 0,
+            Self::Operator { .. }
+            | Self::Token { .. }
+            | Self::Feed { .. }
+            | Self::Config
+            | Self::Sensor => 0,
         }
     }
 
     /// True where the entry is to survive a restart.
     pub const fn is_kept(&self) -> bool {
-        matches!(self, Self::Operator { .. })
+        matches!(self, Self::Operator { .. } | Self::Token { .. })
     }
 }
 

@@ -89,6 +89,7 @@ pub fn by(origin: &Origin) -> String {
     match origin {
         Origin::Incident { incident_id, .. } => format!("incident {incident_id}"),
         Origin::Operator { uid } => format!("user {uid}"),
+        Origin::Token { token } => format!("token {token}"),
         Origin::Feed { feed } => format!("list {feed}"),
         Origin::Config => "config".to_owned(),
         Origin::Adopted { .. } => "adopted".to_owned(),

@@ -10,11 +10,11 @@ use sensor_record::answer::{
 };
 use sensor_record::{Allowed, Block, Decision, Head, Mode, Outcome, transport};
 
+use super::api::protocol::Answer;
 use super::orders::{
     BlockAction, BlockAdd, BlockImport, BlockList, MAX_OF_FEED, MAX_TARGETS, Order, OrderScope,
 };
 use super::shields;
-use super::socket::protocol::Answer;
 use sensor_capture::kernel::monotonic_ns;
 use sensor_respond::{
     BlockError, FeedPart, Guarded, KernelRespond, Listed, Network, Origin, Request, Respond as _,

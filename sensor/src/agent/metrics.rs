@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::socket::Answers;
+use super::api::Answers;
 use crate::config::MetricsSettings;
 
 /// Scrapers served at once; one more takes the place of the one that came first.

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use schemars::JsonSchema;
 use sensor_engine::Scope;
 use sensor_record::{Name, Reason};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub const MAX_TARGETS: usize = 1_000;
 pub const MAX_OF_FEED: usize = 16_384;
 
 /// Sources to block, or to block for longer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlockAdd {
     pub targets: Vec<Network>,
@@ -35,8 +36,11 @@ pub struct BlockAdd {
 }
 
 /// Action of an entry that a person asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum BlockAction {
     /// Drop everything.
     Drop,
@@ -78,8 +82,9 @@ impl BlockAction {
 }
 
 /// Part of a source's traffic that is meant; 0 is any.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
 pub struct OrderScope {
     pub protocol: u8,
     pub port: u16,
@@ -111,7 +116,7 @@ impl OrderScope {
 }
 
 /// A source to let go.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlockDel {
     pub target: Network,
@@ -121,7 +126,7 @@ pub struct BlockDel {
 }
 
 /// Part of a list of others.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlockImport {
     /// Name of the list.
@@ -140,7 +145,7 @@ pub struct BlockImport {
 }
 
 /// Selection of entries.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlockList {
     /// Network that the entries are within.
@@ -161,7 +166,7 @@ impl Default for BlockList {
 }
 
 /// A local address to shield, or to shield for longer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShieldOn {
     pub address: IpAddr,
@@ -180,7 +185,7 @@ const fn strangers_per_s() -> u32 {
 }
 
 /// Shields to end.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShieldOff {
     pub address: IpAddr,

@@ -140,9 +140,9 @@ impl Lines {
 
 impl crate::print::Sink for Lines {
     fn take(&mut self, record: Record) -> io::Result<()> {
+        let record = Arc::new(record);
         self.recent.add(&record);
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        let record = Arc::new(record);
         for port in &self.ports {
             if !(port.wants)(&record) {
                 continue;

@@ -8,12 +8,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
+use schemars::JsonSchema;
 use sensor_engine::FEEDBACK_NS;
 use sensor_record::{
     Account, Decision, Feedback, FeedbackGiven, Incident, LAST, Missing, Name, Record, Severity,
     State, Timestamp, has_number, json,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
 use tracing::warn;
 
 use sensor_respond::{Network, make_folder};
@@ -21,13 +23,15 @@ use sensor_respond::{Network, make_folder};
 /// Kept; the oldest go first.
 const N_KEPT: usize = 10_000;
 const N_DECISIONS: usize = 100;
+/// Records that a reader may lag behind by.
+const N_NEWS: usize = 256;
 /// Incidents of one answer.
 const MAX_LISTED: usize = 10_000;
 /// Longer lines are no record of ours.
 const MAX_LINE: u64 = 4 << 20;
 
 /// Incidents that are wanted; everything that is given has to hold.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IncidentQuery {
     /// A source or a victim lies in this network.
@@ -71,8 +75,21 @@ impl IncidentQuery {
 }
 
 /// Shared by the engine thread, which adds, and by those who answer.
-#[derive(Clone, Debug, Default)]
-pub struct Recent(Arc<Mutex<Lists>>);
+#[derive(Clone, Debug)]
+pub struct Recent {
+    lists: Arc<Mutex<Lists>>,
+    /// To those who watch.
+    news: broadcast::Sender<Arc<Record>>,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self {
+            lists: Arc::default(),
+            news: broadcast::Sender::new(N_NEWS),
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Lists {
@@ -141,12 +158,22 @@ impl Lists {
 
 impl Recent {
     fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers an incident, and what was decided about one or said of it; everything else passes by.
-    pub fn add(&self, record: &Record) {
+    pub fn add(&self, record: &Arc<Record>) {
+        if !Self::is_kept(record) {
+            return;
+        }
         self.lists().add(record);
+        // Nobody may be watching.
+        let _unheard = self.news.send(Arc::clone(record));
+    }
+
+    /// Hands on whatever is added from now on. A reader that is too slow is told how many it missed.
+    pub fn watch(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.news.subscribe()
     }
 
     /// True for records that are kept over restarts.
@@ -292,13 +319,13 @@ mod tests {
 
     use super::*;
 
-    fn incident(id: &str, score: f64) -> Record {
+    fn incident(id: &str, score: f64) -> Arc<Record> {
         let id = id.to_owned();
-        Record::from(Incident {
+        Arc::new(Record::from(Incident {
             id,
             score,
             ..example::incident()
-        })
+        }))
     }
 
     fn all() -> IncidentQuery {
@@ -315,7 +342,7 @@ mod tests {
             recent.add(&incident(&id.to_string(), 0.0));
         }
         recent.add(&incident("7", 1.0));
-        recent.add(&example::flow().into());
+        recent.add(&Arc::new(example::flow().into()));
         let all = recent.incidents(&all());
         assert_eq!((all.len(), recent.n_forgotten()), (N_KEPT, 1));
         assert_eq!(all[0].id, N_KEPT.to_string());
@@ -328,10 +355,10 @@ mod tests {
         recent.add(&incident("000001-aa", 1.0));
         recent.add(&incident("000002-ab", 1.0));
         for _ in 0..20 {
-            recent.add(&Record::from(Decision {
+            recent.add(&Arc::new(Record::from(Decision {
                 incident_id: "000001-aa".to_owned(),
                 ..example::decision()
-            }));
+            })));
         }
         let decided = recent.account("000001").unwrap().decided;
         assert_eq!((decided.decisions.len(), decided.n_decisions), (10, 20));

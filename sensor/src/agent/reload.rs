@@ -7,7 +7,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::socket::Answers;
+use super::api::Answers;
 use super::{Ask, SetFilter, metrics};
 use crate::config::{self, Settings, Sources, live_part};
 use crate::print::Format;

@@ -12,10 +12,11 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 use sensor_record::Zone;
 use sensor_record::answer::TopRows;
+use sensor_respond::Origin;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::api::Answers;
 use super::protocol::{Answer, Request};
-use super::socket::Answers;
 use super::talkers::TopQuery;
 use crate::agent::{BlockList, IncidentQuery};
 use draw::{Picture, draw};
@@ -170,5 +171,5 @@ impl Screen {
 
 /// An answer; none while the agent is busy.
 async fn ask(answers: &Answers, request: Request) -> Option<Answer> {
-    answers.to(request, 0).await.ok()
+    answers.to(request, Origin::Sensor).await.ok()
 }

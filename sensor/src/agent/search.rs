@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use schemars::JsonSchema;
 use sensor_engine::{Engine, FlowSummary};
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,11 @@ const SLICE: usize = 16_384;
 pub const MAX_FLOWS: usize = 10_000;
 
 /// Order of flows, the greatest first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum FlowOrder {
     #[default]
     Bytes,
@@ -25,7 +29,7 @@ pub enum FlowOrder {
 }
 
 /// Query for flows; every condition given has to hold.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowQuery {
     /// An end of the flow lies in this network.

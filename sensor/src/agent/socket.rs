@@ -1,10 +1,6 @@
-//! The control socket: a bounded number of clients, each with bounded requests and bounded time.
-
-mod answers;
-pub mod protocol;
+//! The control sockets: a bounded number of clients, for whom the file system decides who may.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
@@ -12,34 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::time::timeout;
+use axum::Router;
+use tokio::net::UnixListener;
 use tracing::{debug, info, warn};
 
-use super::service::{Seat, Service};
+use super::api::{Answers, Door, Role, hang_up, router, talk};
+use super::service::Service;
 use crate::config::SocketSettings;
-use protocol::{Answer, Code, MAX_REQUEST_BYTES, Refusal, Request, answer};
 
-pub use answers::Answers;
-
-/// A client that says nothing for so long is hung up on.
-const IDLE: Duration = Duration::from_secs(60);
-/// Time limit for the engine to answer, and for the client to take the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// For a client to be told that it has to go.
-const FAREWELL: Duration = Duration::from_millis(100);
 /// User of a client whom the kernel doesn't name (the overflow uid).
 const NOBODY: u32 = 65_534;
-
-/// Rights of whoever comes in by a socket: the file system has decided who may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// Asks.
-    Reader,
-    /// Asks and orders.
-    Operator,
-}
 
 /// The open sockets; their files go with the value.
 pub struct Sockets(Vec<PathBuf>);
@@ -72,7 +50,7 @@ pub fn open(settings: &SocketSettings, answers: &Answers) -> Sockets {
     if !settings.enabled {
         return open;
     }
-    let [operators, readers, _] = &*answers.services;
+    let [operators, readers, ..] = &*answers.services;
     let path = &settings.path;
     let mut doors = vec![(path.clone(), &settings.group, Role::Operator, operators)];
     if !settings.read_group.is_empty() {
@@ -85,7 +63,7 @@ pub fn open(settings: &SocketSettings, answers: &Answers) -> Sockets {
                 info!(path = %path.display(), "control socket listening");
                 service.set_open(true, None);
                 let desk = Desk {
-                    answers: answers.clone(),
+                    router: router(answers),
                     role,
                     service: Arc::clone(service),
                     n_seats: settings.max_clients,
@@ -150,9 +128,8 @@ fn group_id(name: &str) -> Result<u32> {
 }
 
 /// Everything that a client at one socket meets.
-#[derive(Clone)]
 struct Desk {
-    answers: Answers,
+    router: Router,
     role: Role,
     service: Arc<Service>,
     n_seats: usize,
@@ -171,80 +148,20 @@ impl Desk {
                 }
             };
             let seat = self.service.take(self.n_seats);
-            let desk = self.clone();
+            let uid = stream.peer_cred().map_or(NOBODY, |peer| peer.uid());
+            let door = Door::Socket {
+                role: self.role,
+                uid,
+            };
+            let router = self.router.clone();
             tokio::spawn(async move {
-                let talked = match seat {
-                    Some(seat) => desk.talk(stream, &seat).await,
+                match seat {
+                    Some(seat) => talk(stream, seat, router, door).await,
                     None => hang_up(stream, "too many clients; raise socket.max_clients").await,
-                };
-                if let Err(cause) = talked {
-                    debug!(%cause, "a client went");
                 }
             });
         }
     }
-
-    /// Answers one client's requests until it goes, or has to.
-    async fn talk(&self, stream: UnixStream, seat: &Seat) -> io::Result<()> {
-        let uid = stream.peer_cred().map_or(NOBODY, |peer| peer.uid());
-        let mut stream = BufReader::new(stream);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            seat.set_idle(true);
-            let limit = MAX_REQUEST_BYTES as u64 + 1;
-            let mut bounded = (&mut stream).take(limit);
-            let n = tokio::select! {
-                n = timeout(IDLE, bounded.read_until(b'\n', &mut line)) => n??,
-                () = seat.given_up() => {
-                    return hang_up(stream.into_inner(), "idle, and another client came").await;
-                }
-            };
-            if n == 0 {
-                return Ok(());
-            }
-            if line.len() > MAX_REQUEST_BYTES {
-                let message = format!("a request has at most {MAX_REQUEST_BYTES} bytes");
-                let refusal = Refusal::new(Code::TooLarge, message);
-                return send(stream.get_mut(), &answer(Err(refusal)), PATIENCE).await;
-            }
-            seat.set_idle(false);
-            let result = self.answer(&line, uid).await;
-            // Whoever does not take the answer keeps nobody else from a place.
-            seat.set_idle(true);
-            let line = answer(result);
-            tokio::select! {
-                sent = send(stream.get_mut(), &line, PATIENCE) => sent?,
-                () = seat.given_up() => return Ok(()),
-            }
-        }
-    }
-
-    async fn answer(&self, line: &[u8], uid: u32) -> Result<Answer, Refusal> {
-        let request = Request::parse(line)?;
-        if self.role == Role::Reader && !request.is_question() {
-            let message = "this socket only answers questions; orders are for root and the group of \
-                           the other one (socket.group)";
-            return Err(Refusal::new(Code::Forbidden, message));
-        }
-        let answered = timeout(PATIENCE, self.answers.to(request, uid)).await;
-        answered.unwrap_or_else(|_| Err(Refusal::busy()))
-    }
-}
-
-/// Tells a client that it has to go.
-async fn hang_up(mut stream: UnixStream, why: &str) -> io::Result<()> {
-    let refusal = Refusal::new(Code::Busy, why);
-    send(&mut stream, &answer(Err(refusal)), FAREWELL).await
-}
-
-async fn send(
-    stream: &mut (impl AsyncWriteExt + Unpin),
-    line: &str,
-    limit: Duration,
-) -> io::Result<()> {
-    let bytes = [line.as_bytes(), b"\n"].concat();
-    timeout(limit, stream.write_all(&bytes)).await?
 }
 
 #[cfg(test)]

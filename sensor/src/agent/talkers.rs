@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use sensor_common::Address;
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
@@ -15,8 +16,11 @@ use serde::{Deserialize, Serialize};
 use sensor_capture::kernel::TableReader;
 
 /// Quantity that talkers are ordered by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum TopOrder {
     Packets,
     #[default]
@@ -24,7 +28,7 @@ pub enum TopOrder {
 }
 
 /// Query for top talkers.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TopQuery {
     pub what: TopWhat,

@@ -1,20 +1,26 @@
 //! Asking the running agent.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use sensor_record::json;
 use serde::de::DeserializeOwned;
 
-use crate::agent::protocol::{Request, parse_answer};
+use crate::agent::protocol::{Refusal, Request};
 use crate::agent::readers_path;
+use crate::agent::routes::Sent;
 use crate::config::{self, DEFAULT_SOCKET, Sources};
 
 /// The agent answers within ten seconds, or says that it is busy.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Bytes of the head of an answer.
+const MAX_HEAD: u64 = 64 << 10;
+/// Bytes of an answer: 10,000 of the longest rows.
+const MAX_ANSWER: u64 = 1 << 30;
 
 /// Address of the agent.
 #[derive(Args)]
@@ -69,18 +75,65 @@ impl Client {
     /// # Errors
     /// The agent's refusal, or that it is gone.
     pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T> {
-        let line = format!("{}\n", request.to_line());
-        let mut answer = Vec::new();
+        let sent = Sent::new(request)?;
+        let text = format!(
+            "{} {} HTTP/1.1\r\nhost: sensor\r\ncontent-length: {}\r\n\r\n{}",
+            sent.method,
+            sent.target,
+            sent.body.len(),
+            sent.body
+        );
         // Told in words: a closed socket is not a closed standard output.
         let gone =
             |cause: io::Error| anyhow!("the agent closed the connection; see its log: {cause}");
-        let sent = self.stream.get_mut().write_all(line.as_bytes());
-        sent.map_err(gone)?;
-        let n = self.stream.read_until(b'\n', &mut answer).map_err(gone)?;
-        if n == 0 {
-            return Err(gone(io::ErrorKind::UnexpectedEof.into()));
+        let told = self.stream.get_mut().write_all(text.as_bytes());
+        // Whoever finds no place is told why before the request is read.
+        let (status, body) = self.receive().map_err(|cause| match told {
+            Ok(()) => gone(cause),
+            Err(first) => gone(first),
+        })?;
+        if status == 200 {
+            return json::read(&body).context("the agent's answer");
         }
-        Ok(parse_answer(&answer)?)
+        let refusal = json::read::<Refusal>(&body);
+        Err(refusal
+            .with_context(|| format!("the agent's answer, status {status}"))?
+            .into())
+    }
+
+    /// Reads an answer: its status and its body.
+    fn receive(&mut self) -> io::Result<(u16, Vec<u8>)> {
+        let bad = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
+        let mut head = (&mut self.stream).take(MAX_HEAD);
+        let (mut status, mut length) = (None, None);
+        loop {
+            let mut line = String::new();
+            if head.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = line.trim_end();
+            if line.is_empty() {
+                break;
+            }
+            match line.split_once(':') {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.trim().parse::<u64>().ok();
+                }
+                None if status.is_none() => {
+                    status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+                }
+                _ => {}
+            }
+        }
+        let status = status.ok_or_else(|| bad("an answer without a status"))?;
+        let length = length.filter(|n| *n <= MAX_ANSWER);
+        let length = length.ok_or_else(|| bad("an answer without a length"))?;
+        let mut body = Vec::new();
+        (&mut self.stream).take(length).read_to_end(&mut body)?;
+        if (body.len() as u64) < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok((status, body))
     }
 }
 

@@ -159,6 +159,7 @@ impl KernelRespond {
                 rule: Rule::Rejected,
                 reason: Cow::Owned(match by {
                     Origin::Operator { uid } => format!("by user {uid}"),
+                    Origin::Token { token } => format!("by token {token}"),
                     _ => "by a person".to_owned(),
                 }),
             };

@@ -9,9 +9,9 @@ use sensor_record::answer::{
     PreviewedService, Queue, Radius, Served, Status, Ticks, Top,
 };
 use sensor_record::{
-    Account, Attached, Decision, Feedback, Flow, Incident, Said, Timestamp, health,
+    Account, Attached, Decision, Feedback, Flow, Incident, Record, Said, Timestamp, health,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use super::protocol::{Answer, Code, Refusal, Request};
 use crate::agent::orders::Order;
@@ -37,8 +37,8 @@ pub struct Answers {
     recent: Recent,
     /// One look at a time; it is the clients that wait for one another, not the engine.
     talkers: Arc<Mutex<Talkers>>,
-    /// The socket of operators, that of readers, the metrics.
-    pub services: Arc<[Arc<Service>; 3]>,
+    /// The socket of operators, that of readers, HTTP, the metrics.
+    pub services: Arc<[Arc<Service>; 4]>,
 }
 
 impl Answers {
@@ -53,7 +53,7 @@ impl Answers {
             latest,
             recent,
             talkers: Arc::new(Mutex::new(Talkers::new(tables))),
-            services: Arc::new(["socket", "read_socket", "metrics"].map(Service::new)),
+            services: Arc::new(["socket", "read_socket", "http", "metrics"].map(Service::new)),
         }
     }
 
@@ -74,16 +74,21 @@ impl Answers {
         self.recent.decisions(n)
     }
 
+    /// Incidents and decisions from now on.
+    pub fn watch(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.recent.watch()
+    }
+
     /// Incidents that are no longer remembered.
     pub fn n_forgotten(&self) -> u64 {
         self.recent.n_forgotten()
     }
 
-    /// Carries a request of a user out.
+    /// Carries a request out.
     ///
     /// # Errors
     /// Why not.
-    pub async fn to(&self, request: Request, uid: u32) -> Result<Answer, Refusal> {
+    pub async fn to(&self, request: Request, by: Origin) -> Result<Answer, Refusal> {
         match request {
             Request::Status => Ok(Answer::Status(Box::new(self.status()))),
             Request::Flows(query) => self.flows(query).await.map(Answer::Flows),
@@ -94,40 +99,40 @@ impl Answers {
                 Ok(Answer::Explanation(Box::new(explanation)))
             }
             Request::Feedback { id, feedback } => {
-                let given = self.feedback(id.as_str(), feedback, uid).await?;
+                let given = self.feedback(id.as_str(), feedback, by).await?;
                 Ok(Answer::Feedback(Box::new(given)))
             }
             Request::Mute { id, for_s, reason } => {
-                let muted = self.mute(id.as_str(), for_s, reason.as_str(), uid).await?;
+                let muted = self.mute(id.as_str(), for_s, reason.as_str(), by).await?;
                 Ok(Answer::Muted(Box::new(muted)))
             }
             Request::Unmute { id } => {
-                self.unmute(id.as_str(), uid).await?;
+                self.unmute(id.as_str(), by).await?;
                 Ok(Answer::Done(Done {}))
             }
-            Request::BlockAdd(add) => self.order(Order::BlockAdd(add), uid).await,
-            Request::BlockDel(del) => self.order(Order::BlockDel(del), uid).await,
-            Request::BlockList(which) => self.order(Order::BlockList(which), uid).await,
-            Request::BlockFlush => self.order(Order::BlockFlush, uid).await,
-            Request::Undo { id } => self.order(Order::Undo(id), uid).await,
-            Request::BlockImport(part) => self.order(Order::BlockImport(part), uid).await,
+            Request::BlockAdd(add) => self.order(Order::BlockAdd(add), by).await,
+            Request::BlockDel(del) => self.order(Order::BlockDel(del), by).await,
+            Request::BlockList(which) => self.order(Order::BlockList(which), by).await,
+            Request::BlockFlush => self.order(Order::BlockFlush, by).await,
+            Request::Undo { id } => self.order(Order::Undo(id), by).await,
+            Request::BlockImport(part) => self.order(Order::BlockImport(part), by).await,
             Request::BlockPreview { network } => {
                 let preview = self.preview(network).await?;
                 Ok(Answer::BlockPreview(Box::new(preview)))
             }
-            Request::Proposals => self.order(Order::Proposals, uid).await,
-            Request::Approve { id } => self.judge(id.as_str(), true, uid).await,
-            Request::Reject { id } => self.judge(id.as_str(), false, uid).await,
+            Request::Proposals => self.order(Order::Proposals, by).await,
+            Request::Approve { id } => self.judge(id.as_str(), true, by).await,
+            Request::Reject { id } => self.judge(id.as_str(), false, by).await,
             Request::AllowAdd { network, force } => {
                 let order = Order::AllowAdd { network, force };
-                self.order(order, uid).await
+                self.order(order, by).await
             }
-            Request::AllowDel { network } => self.order(Order::AllowDel(network), uid).await,
-            Request::AllowAcceptLoss => self.order(Order::AllowAcceptLoss, uid).await,
-            Request::AllowList => self.order(Order::AllowList, uid).await,
-            Request::ShieldOn(on) => self.order(Order::ShieldOn(on), uid).await,
-            Request::ShieldOff(off) => self.order(Order::ShieldOff(off), uid).await,
-            Request::ShieldList => self.order(Order::ShieldList, uid).await,
+            Request::AllowDel { network } => self.order(Order::AllowDel(network), by).await,
+            Request::AllowAcceptLoss => self.order(Order::AllowAcceptLoss, by).await,
+            Request::AllowList => self.order(Order::AllowList, by).await,
+            Request::ShieldOn(on) => self.order(Order::ShieldOn(on), by).await,
+            Request::ShieldOff(off) => self.order(Order::ShieldOff(off), by).await,
+            Request::ShieldList => self.order(Order::ShieldList, by).await,
         }
     }
 
@@ -174,10 +179,10 @@ impl Answers {
     }
 
     /// Approves or refuses what waits for a person. What names no incident is a decision's identifier.
-    async fn judge(&self, id: &str, is_approved: bool, uid: u32) -> Result<Answer, Refusal> {
+    async fn judge(&self, id: &str, is_approved: bool, by: Origin) -> Result<Answer, Refusal> {
         let incident = self.recent.account(id).ok();
         let id = incident.map_or_else(|| id.to_owned(), |account| account.id().to_owned());
-        self.order(Order::Judge { id, is_approved }, uid).await
+        self.order(Order::Judge { id, is_approved }, by).await
     }
 
     fn account(&self, id: &str) -> Result<Account, Refusal> {
@@ -191,7 +196,7 @@ impl Answers {
         id: &str,
         for_s: u64,
         reason: &str,
-        uid: u32,
+        by: Origin,
     ) -> Result<Exception, Refusal> {
         let account = self.account(id)?;
         let incident_id = account.id().to_owned();
@@ -205,12 +210,12 @@ impl Answers {
             expired: false,
             incident_id: Some(incident_id.clone()),
         };
-        self.set_muted(incident_id, Some(exception), uid).await?;
+        self.set_muted(incident_id, Some(exception), by).await?;
         Ok(muted)
     }
 
     /// Ends that an incident is muted.
-    async fn unmute(&self, id: &str, uid: u32) -> Result<(), Refusal> {
+    async fn unmute(&self, id: &str, by: Origin) -> Result<(), Refusal> {
         let known = self.status().exceptions;
         let mut muted = known.iter().filter_map(|known| known.incident_id.clone());
         let found = muted.find(|known| known == id || sensor_record::has_number(known, id));
@@ -218,16 +223,15 @@ impl Answers {
             let message = format!("incident {id} is not muted");
             return Err(Refusal::new(Code::NotFound, message));
         };
-        self.set_muted(incident_id, None, uid).await
+        self.set_muted(incident_id, None, by).await
     }
 
     async fn set_muted(
         &self,
         incident_id: String,
         exception: Option<sensor_engine::Exception>,
-        uid: u32,
+        by: Origin,
     ) -> Result<(), Refusal> {
-        let by = Origin::Operator { uid };
         let given = |reply| {
             Ask::Mute(Box::new(GivenMute {
                 incident_id,
@@ -240,7 +244,7 @@ impl Answers {
     }
 
     /// Tells the engine what a person says of an incident's entity.
-    async fn feedback(&self, id: &str, said: Said, uid: u32) -> Result<Feedback, Refusal> {
+    async fn feedback(&self, id: &str, said: Said, by: Origin) -> Result<Feedback, Refusal> {
         let account = self.account(id)?;
         let incident_id = account.id().to_owned();
         let entity = account.entity().ok_or_else(|| {
@@ -248,7 +252,6 @@ impl Answers {
                 "the models learn nothing about stations on the link: feedback has no effect";
             Refusal::new(Code::Refused, message)
         })?;
-        let by = Origin::Operator { uid };
         let given = |reply| {
             Ask::Feedback(Box::new(GivenFeedback {
                 incident_id,
@@ -299,8 +302,7 @@ impl Answers {
         looked.map_err(|cause| Refusal::new(Code::Failed, cause.to_string()))
     }
 
-    async fn order(&self, order: Order, uid: u32) -> Result<Answer, Refusal> {
-        let by = Origin::Operator { uid };
+    async fn order(&self, order: Order, by: Origin) -> Result<Answer, Refusal> {
         let done = self
             .ask(|reply| Ask::Order(Box::new(GivenOrder { order, by, reply })))
             .await?;

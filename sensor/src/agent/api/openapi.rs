@@ -1,0 +1,181 @@
+//! The OpenAPI document, made of the table of paths and the types of requests and answers.
+
+use std::sync::LazyLock;
+
+use axum::http::Method;
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::protocol::Refusal;
+use super::routes::{BASE, Fields, ROUTES, Route};
+
+/// The document as JSON text.
+pub fn text() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+        text.push('\n');
+        text
+    });
+    &TEXT
+}
+
+/// Document of version 3.1 of OpenAPI, whose schemas are JSON Schema 2020-12.
+fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.for_serialize().into_generator();
+    let mut paths = Map::new();
+    for route in &ROUTES {
+        let of_path = paths.entry(format!("{BASE}{}", route.path));
+        let of_path = of_path.or_insert_with(|| json!({}));
+        let method = route.method.as_str().to_ascii_lowercase();
+        of_path[method] = operation(route, &mut generator);
+    }
+    paths.insert(format!("{BASE}/live"), live());
+    let refusal = generator.subschema_for::<Refusal>();
+    let schemas = generator.take_definitions(true);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "sensor",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Interface of a running agent, over its socket or over TCP. GET asks; every other method is an order.",
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": {
+                "Refusal": {
+                    "description": "It was not done: `code` for programs, `error` for people.",
+                    "content": { "application/json": { "schema": refusal } },
+                },
+            },
+        },
+    })
+}
+
+fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let nothing = Fields::default();
+    let fields = route.fields().unwrap_or(&nothing);
+    let is_question = route.method == Method::GET;
+    let is_parameter = |name: &str| is_question || route.has_in_path(name);
+    let parameters: Vec<Value> = fields
+        .schemas
+        .iter()
+        .filter(|(name, _)| is_parameter(name))
+        .map(|(name, schema)| {
+            let place = if route.has_in_path(name) {
+                "path"
+            } else {
+                "query"
+            };
+            json!({
+                "name": name,
+                "in": place,
+                "required": fields.required.contains(name),
+                "description": schema["description"].as_str().unwrap_or_default(),
+                "schema": schema,
+            })
+        })
+        .collect();
+    let answer = (route.answer)(generator);
+    let mut operation = json!({
+        "operationId": route.command,
+        "summary": route.summary,
+        "parameters": parameters,
+        "responses": {
+            "200": {
+                "description": "It was done.",
+                "content": { "application/json": { "schema": answer } },
+            },
+            "default": { "$ref": "#/components/responses/Refusal" },
+        },
+    });
+    let body: Map<String, Value> = fields
+        .schemas
+        .iter()
+        .filter(|(name, _)| !is_parameter(name))
+        .map(|(name, schema)| (name.clone(), schema.clone()))
+        .collect();
+    if !body.is_empty() {
+        let required = fields.required.iter().filter(|name| !is_parameter(name));
+        let required: Vec<&String> = required.collect();
+        operation["requestBody"] = json!({
+            "required": !required.is_empty(),
+            "content": { "application/json": { "schema": {
+                "type": "object",
+                "properties": body,
+                "required": required,
+                "additionalProperties": false,
+            } } },
+        });
+    }
+    operation
+}
+
+fn live() -> Value {
+    json!({ "get": {
+        "operationId": "live",
+        "summary": "Server-sent events: `status` once a second; `incident` and `decision` as they come; `lost` with \
+                    the count of records that a slow reader missed.",
+        "responses": {
+            "200": {
+                "description": "Events until the client goes.",
+                "content": { "text/event-stream": { "schema": { "type": "string" } } },
+            },
+            "default": { "$ref": "#/components/responses/Refusal" },
+        },
+    } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every `$ref` within a document.
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    match field.as_str() {
+                        Some(target) if name == "$ref" => found.push(target),
+                        _ => references(field, found),
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    references(item, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_to_a_schema() {
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 30, "{}", found.len());
+        for target in found {
+            let pointer = target.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{target}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_a_path_are_told_and_required() {
+        let document = document();
+        let mute = &document["paths"]["/api/v1/incidents/{id}/mute"]["post"];
+        assert_eq!(mute["parameters"][0]["name"], "id");
+        assert_eq!(mute["parameters"][0]["required"], true);
+        let body = &mute["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(body["required"], json!(["for_s"]));
+        assert_eq!(body["properties"]["reason"]["maxLength"], 512);
+    }
+}

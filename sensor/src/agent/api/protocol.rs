@@ -1,0 +1,167 @@
+//! Requests, answers and refusals of the API, whichever way they come.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use sensor_record::answer::{
+    AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockImported, BlockListed, BlockPreview,
+    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Proposals, Shields,
+    Status, Top,
+};
+use sensor_record::{Feedback, Incident, Name, Reason, Said};
+use serde::{Deserialize, Serialize};
+
+use crate::agent::orders::{BlockAdd, BlockDel, BlockImport, BlockList, ShieldOff, ShieldOn};
+use crate::agent::recent::IncidentQuery;
+use crate::agent::search::FlowQuery;
+use crate::agent::talkers::TopQuery;
+use sensor_respond::Network;
+
+/// Bytes of a request's body.
+pub const MAX_REQUEST_BYTES: usize = 1 << 20;
+
+/// Request of a client.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Status,
+    Flows(FlowQuery),
+    Top(TopQuery),
+    Incidents(IncidentQuery),
+    /// One incident with what was decided about it.
+    Explain {
+        id: Name,
+    },
+    /// Feedback of a person on an incident.
+    Feedback {
+        id: Name,
+        feedback: Said,
+    },
+    /// Findings of an incident's kind, by its sources or about its victims, are made into no incidents.
+    Mute {
+        id: Name,
+        for_s: u64,
+        #[serde(default)]
+        reason: Reason,
+    },
+    Unmute {
+        id: Name,
+    },
+    BlockAdd(BlockAdd),
+    BlockDel(BlockDel),
+    BlockList(BlockList),
+    BlockFlush,
+    /// Part of a list of others, which replaces what that list had before.
+    BlockImport(BlockImport),
+    /// Tells what an entry would have hit within the last hour.
+    BlockPreview {
+        network: Network,
+    },
+    /// Takes back what a decision did.
+    Undo {
+        id: Name,
+    },
+    /// Decisions that wait for a person.
+    Proposals,
+    /// Carries out what waits: of an incident, or by a decision's identifier.
+    Approve {
+        id: Name,
+    },
+    /// Refuses what waits.
+    Reject {
+        id: Name,
+    },
+    AllowAdd {
+        network: Network,
+        /// Also where it is very wide, or ends blocks.
+        #[serde(default)]
+        force: bool,
+    },
+    AllowDel {
+        network: Network,
+    },
+    /// A saved allow-list that can't be read is done without.
+    AllowAcceptLoss,
+    AllowList,
+    /// A local address, or a service there, is shielded from floods.
+    ShieldOn(ShieldOn),
+    ShieldOff(ShieldOff),
+    ShieldList,
+}
+
+/// Results of requests.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    Status(Box<Status>),
+    Flows(Flows),
+    Top(Top),
+    Incidents(Vec<Incident>),
+    Explanation(Box<Explanation>),
+    Feedback(Box<Feedback>),
+    Muted(Box<Exception>),
+    BlockAdded(BlockAdded),
+    BlockRemoved(BlockRemoved),
+    BlockListed(BlockListed),
+    BlockFlushed(BlockFlushed),
+    BlockImported(BlockImported),
+    BlockPreview(Box<BlockPreview>),
+    AllowAdded(AllowAdded),
+    AllowListed(AllowListed),
+    LossAccepted(LossAccepted),
+    Judged(Judged),
+    Proposals(Proposals),
+    Shields(Shields),
+    Done(Done),
+}
+
+/// Why there is no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    BadRequest,
+    /// The client has to say who it is.
+    Unauthorized,
+    /// Too many wrong tokens from there.
+    TooMany,
+    /// There is no such path in this version.
+    NoSuchPath,
+    /// The path knows no such method.
+    NoSuchMethod,
+    /// Too many clients, or the engine has no time.
+    Busy,
+    TooLarge,
+    /// Order by a client that may only ask.
+    Forbidden,
+    /// The engine said no, e.g. because an address is protected.
+    Refused,
+    /// Nothing matches the request.
+    NotFound,
+    Failed,
+}
+
+/// A request that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refusal {
+    pub code: Code,
+    pub error: String,
+}
+
+impl Refusal {
+    pub fn new(code: Code, error: impl Into<String>) -> Self {
+        let error = error.into();
+        Self { code, error }
+    }
+
+    pub fn busy() -> Self {
+        Self::new(Code::Busy, "the agent is busy; try again")
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,222 @@
+//! Connections and their requests: each bounded in size, in time and in number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequestParts as _, RawPathParams, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request as HttpRequest, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, get, on};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use sensor_record::json;
+use sensor_respond::Origin;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::answers::Answers;
+use super::protocol::{Answer, Code, MAX_REQUEST_BYTES, Refusal};
+use super::routes::{BASE, ROUTES, Route};
+use super::{live, openapi};
+use crate::agent::service::Seat;
+
+/// A client that says nothing for so long is hung up on.
+const IDLE: Duration = Duration::from_secs(60);
+/// Time limit for a client to send its request, and for the engine to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For a client to be told that it has to go.
+const FAREWELL: Duration = Duration::from_millis(100);
+/// Bytes of a request's head, and of what waits to be written.
+const MAX_BUFFERED: usize = 64 << 10;
+
+/// Rights of whoever comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Asks.
+    Reader,
+    /// Asks and orders.
+    Operator,
+}
+
+/// The way that a client came in by.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// A socket of the file system, which has decided who may.
+    Socket { role: Role, uid: u32 },
+}
+
+/// Client that wants something.
+pub struct Caller {
+    role: Role,
+    by: Origin,
+}
+
+impl Caller {
+    fn of(parts: &Parts) -> Result<Self, Refusal> {
+        match parts.extensions.get::<Door>() {
+            Some(Door::Socket { role, uid }) => Ok(Self {
+                role: *role,
+                by: Origin::Operator { uid: *uid },
+            }),
+            None => Err(Refusal::new(Code::Unauthorized, "nobody is known here")),
+        }
+    }
+}
+
+/// All paths.
+pub fn router(answers: &Answers) -> Router {
+    let mut router = Router::new();
+    for route in &ROUTES {
+        let Ok(filter) = MethodFilter::try_from(route.method.clone()) else {
+            continue;
+        };
+        let handler = move |State(answers): State<Answers>, request: HttpRequest<Body>| async move {
+            let answered = carry_out(&answers, route, request).await;
+            answered.map_or_else(|refusal| refused(&refusal), |answer| done(&answer))
+        };
+        router = router.route(&format!("{BASE}{}", route.path), on(filter, handler));
+    }
+    let document = || async { json_of(StatusCode::OK, openapi::text().into()) };
+    router
+        .route(&format!("{BASE}/openapi.json"), get(document))
+        .route(&format!("{BASE}/live"), get(watch))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(answers.clone())
+}
+
+/// Does what a request asks for.
+async fn carry_out(
+    answers: &Answers,
+    route: &'static Route,
+    request: HttpRequest<Body>,
+) -> Result<Answer, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let caller = Caller::of(&parts)?;
+    if caller.role == Role::Reader && route.method != Method::GET {
+        let message = "this socket only answers questions; orders are for root and the group of the \
+                       other one (socket.group)";
+        return Err(Refusal::new(Code::Forbidden, message));
+    }
+    let in_path = RawPathParams::from_request_parts(&mut parts, &()).await;
+    let in_path = in_path.map_err(|cause| Refusal::new(Code::BadRequest, cause.to_string()))?;
+    let body = timeout(PATIENCE, to_bytes(body, MAX_REQUEST_BYTES)).await;
+    let body = body.map_err(|_| Refusal::new(Code::BadRequest, "the request came too slowly"))?;
+    let body = body.map_err(|_| {
+        let message = format!("a request has at most {MAX_REQUEST_BYTES} bytes");
+        Refusal::new(Code::TooLarge, message)
+    })?;
+    let query = parts.uri.query().unwrap_or_default();
+    let request = route.request(in_path.iter(), query, &body)?;
+    let answered = timeout(PATIENCE, answers.to(request, caller.by)).await;
+    answered.unwrap_or_else(|_| Err(Refusal::busy()))
+}
+
+async fn watch(State(answers): State<Answers>, request: HttpRequest<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    match Caller::of(&parts) {
+        Ok(_) => live::stream(answers).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+async fn no_such_path() -> Response {
+    let message = format!("no such path; {BASE}/openapi.json lists all");
+    refused(&Refusal::new(Code::NoSuchPath, message))
+}
+
+async fn no_such_method() -> Response {
+    let message = format!("the path has other methods; {BASE}/openapi.json lists them");
+    refused(&Refusal::new(Code::NoSuchMethod, message))
+}
+
+/// Status of a refusal (RFC 9110).
+pub const fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::BadRequest => StatusCode::BAD_REQUEST,
+        Code::Unauthorized => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::NoSuchPath | Code::NotFound => StatusCode::NOT_FOUND,
+        Code::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
+        Code::Refused => StatusCode::CONFLICT,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        Code::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn done(answer: &impl Serialize) -> Response {
+    json_of(StatusCode::OK, json::line(answer).into())
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let mut response = json_of(status_of(refusal.code), json::line(refusal).into());
+    if matches!(refusal.code, Code::Busy | Code::TooMany) {
+        let soon = HeaderValue::from_static("1");
+        response.headers_mut().insert(RETRY_AFTER, soon);
+    }
+    response
+}
+
+fn json_of(status: StatusCode, text: Bytes) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (status, headers, text).into_response()
+}
+
+/// Answers one client's requests until it goes, or has to.
+pub async fn talk<S>(stream: S, seat: Seat, router: Router, door: Door)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let seat = Arc::new(seat);
+    let inner = TowerToHyperService::new(router);
+    let at = Arc::clone(&seat);
+    let service = service_fn(move |mut request: HttpRequest<Incoming>| {
+        request.extensions_mut().insert(door.clone());
+        at.set_idle(false);
+        let answered = inner.call(request);
+        let at = Arc::clone(&at);
+        async move {
+            let answered = answered.await;
+            // Whoever does not take the answer keeps nobody else from a place.
+            at.set_idle(true);
+            answered
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(MAX_BUFFERED)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        ended = connection => if let Err(cause) = ended {
+            debug!(%cause, "a client went");
+        },
+        () = seat.given_up() => debug!("an idle client made room"),
+    }
+}
+
+/// Tells a client that there is no place for it.
+pub async fn hang_up(mut stream: impl AsyncWrite + Unpin, why: &str) {
+    let body = json::line(&Refusal::new(Code::Busy, why));
+    let text = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         retry-after: 1\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _gone = timeout(FAREWELL, stream.write_all(text.as_bytes())).await;
+}
