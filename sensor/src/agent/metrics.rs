@@ -1,5 +1,8 @@
 //! Prometheus metrics over HTTP.
 
+#[cfg(test)]
+mod page;
+mod series;
 mod table;
 
 use std::convert::Infallible;
@@ -133,12 +136,12 @@ fn answer(request: &Request<Incoming>, answers: &Answers) -> Response<Full<Bytes
     }
     match request.uri().path() {
         "/metrics" => {
-            let text = table::render(
-                &answers.snapshot(),
-                &answers.services[..],
-                answers.n_forgotten(),
-                &answers.status().health,
-            );
+            let text = table::render(&series::Sight {
+                snapshot: &answers.snapshot(),
+                services: &answers.services[..],
+                n_forgotten: answers.n_forgotten(),
+                health: &answers.status().health,
+            });
             let mut response = Response::new(Full::from(text));
             let format = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4");
             response.headers_mut().insert(CONTENT_TYPE, format);

@@ -1,76 +1,28 @@
-//! Every metric: name, kind and help stand here once, next to where its value comes from.
+//! Every metric: name, kind, labels and help stand here once, next to where its value comes from.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 use sensor_common::counters::{Count, Event, Outcome};
 
 use sensor_engine::{ExceptionUse, Family as Behaviour};
-use sensor_record::{Health, HealthCheck, Severity, answer};
+use sensor_record::{Health, Severity, answer};
 
+use super::series::{Family, Kind, Series, Sight, Write};
 use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
 use sensor_respond::Fact;
 
-/// Type of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
-    Summary,
+const fn counter(name: &'static str, help: &'static str, write: Write) -> Family {
+    Family::new(name, Kind::Counter, help, write)
 }
 
-impl Kind {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Summary => "summary",
-        }
-    }
+const fn gauge(name: &'static str, help: &'static str, write: Write) -> Family {
+    Family::new(name, Kind::Gauge, help, write)
 }
 
-/// One metric with all its series.
-struct Family {
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
-    write: fn(&Snapshot, &mut Series<'_>),
-}
-
-const fn counter(
-    name: &'static str,
-    help: &'static str,
-    write: fn(&Snapshot, &mut Series<'_>),
-) -> Family {
-    let kind = Kind::Counter;
-    Family {
-        name,
-        kind,
-        help,
-        write,
-    }
-}
-
-const fn gauge(
-    name: &'static str,
-    help: &'static str,
-    write: fn(&Snapshot, &mut Series<'_>),
-) -> Family {
-    let kind = Kind::Gauge;
-    Family {
-        name,
-        kind,
-        help,
-        write,
-    }
-}
-
-/// The table. Labels: `way` is ingress or egress, `outcome` and `event` are the counters of the
-/// kernel program.
-const FAMILIES: &[Family] = &[
+/// The table; `docs/metrics.md` is written from it.
+pub const FAMILIES: &[Family] = &[
     gauge(
         "sensor_build_info",
         "Version of the sensor and of its feature schema; always 1",
@@ -79,7 +31,8 @@ const FAMILIES: &[Family] = &[
             let version = env!("CARGO_PKG_VERSION");
             out.add(&[("version", version), ("schema", &schema)], 1.0);
         },
-    ),
+    )
+    .by(&["version", "schema"]),
     gauge(
         "sensor_config_info",
         "Hash of the configuration in force and mode of the response; always 1",
@@ -87,7 +40,8 @@ const FAMILIES: &[Family] = &[
             let hash = format!("{:016x}", now.config_hash);
             out.add(&[("hash", &hash), ("mode", now.mode.label())], 1.0);
         },
-    ),
+    )
+    .by(&["hash", "mode"]),
     gauge(
         "sensor_start_time_seconds",
         "Unix time of the start",
@@ -107,7 +61,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&labels, f64::from(u8::from(one.is_attached())));
             }
         },
-    ),
+    )
+    .by(&["interface"]),
     gauge(
         "sensor_capture_link_up",
         "Whether the link of an interface is up: 1, or 0",
@@ -117,7 +72,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&labels, f64::from(u8::from(one.is_link_up)));
             }
         },
-    ),
+    )
+    .by(&["interface"]),
     gauge(
         "sensor_capture_attached_info",
         "An interface that is attached to, and how; always 1",
@@ -132,22 +88,26 @@ const FAMILIES: &[Family] = &[
                 out.add(&labels, 1.0);
             }
         },
-    ),
+    )
+    .by(&["interface", "mode", "egress"]),
     counter(
         "sensor_capture_packets_total",
         "Packets by what parsing them gave",
         |now, out| outcomes(now, out, |count| count.packets),
-    ),
+    )
+    .by(&["way", "outcome"]),
     counter(
         "sensor_capture_bytes_total",
         "Bytes of frames by what parsing them gave",
         |now, out| outcomes(now, out, |count| count.bytes),
-    ),
+    )
+    .by(&["way", "outcome"]),
     counter(
         "sensor_capture_event_packets_total",
         "Packets, or records, of each verdict and of each loss of the kernel program, by CPU",
         events,
-    ),
+    )
+    .by(&["event", "cpu"]),
     counter(
         "sensor_capture_missed_events_total",
         "Events and samples that the kernel program numbered and that never came, by CPU",
@@ -156,7 +116,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("cpu", &cpu.to_string())], *n as f64);
             }
         },
-    ),
+    )
+    .by(&["cpu"]),
     counter(
         "sensor_capture_unstable_reads_total",
         "Rows skipped because the kernel kept changing them while they were read",
@@ -192,7 +153,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("table", table.table)], table.n_entries as f64);
             }
         },
-    ),
+    )
+    .by(&["table"]),
     gauge(
         "sensor_table_capacity_entries",
         "Entries that fit into each table of bounded size",
@@ -201,7 +163,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("table", table.table)], table.capacity as f64);
             }
         },
-    ),
+    )
+    .by(&["table"]),
     counter(
         "sensor_table_shed_entries_total",
         "Entries of each table of bounded size that gave way to others",
@@ -210,12 +173,14 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("table", table.table)], table.n_shed as f64);
             }
         },
-    ),
+    )
+    .by(&["table"]),
     counter(
         "sensor_engine_shed_items_total",
         "What a stage of the engine had no room for",
         shed,
-    ),
+    )
+    .by(&["stage", "reason"]),
     counter(
         "sensor_models_vectors_total",
         "Feature vectors that the models scored",
@@ -244,7 +209,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("reason", reason)], n as f64);
             }
         },
-    ),
+    )
+    .by(&["reason"]),
     gauge(
         "sensor_exceptions_expired",
         "Configured exceptions that expired, by reason",
@@ -254,7 +220,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("reason", reason)], n as f64);
             }
         },
-    ),
+    )
+    .by(&["reason"]),
     counter(
         "sensor_flow_early_looks_total",
         "Looks at flows out of turn",
@@ -288,7 +255,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("family", family.label())], *n as f64);
             }
         },
-    ),
+    )
+    .by(&["family"]),
     gauge(
         "sensor_decide_day_alarm_budget",
         "Incidents above low severity in 24 hours from which on those of shape alone stay low",
@@ -298,7 +266,8 @@ const FAMILIES: &[Family] = &[
         "sensor_decide_incidents_total",
         "Incidents opened, by family and by their severity then",
         incidents,
-    ),
+    )
+    .by(&["family", "severity"]),
     counter(
         "sensor_respond_decisions_total",
         "Decisions, by what became of them",
@@ -307,7 +276,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("outcome", outcome)], n as f64);
             }
         },
-    ),
+    )
+    .by(&["outcome"]),
     gauge(
         "sensor_respond_guard_known",
         "1 once every fact that the guard protects by was read; 0: nothing new is blocked",
@@ -324,7 +294,8 @@ const FAMILIES: &[Family] = &[
             }
             out.add(&[("fact", "changes")], now.guard.n_deaf as f64);
         },
-    ),
+    )
+    .by(&["fact"]),
     gauge(
         "sensor_respond_held",
         "1 while a bound on what is set without a person's word holds new entries back",
@@ -358,7 +329,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("queue", queue.name)], queue.depth() as f64);
             }
         },
-    ),
+    )
+    .by(&["queue"]),
     gauge(
         "sensor_queue_capacity_items",
         "Items that fit into a queue",
@@ -367,7 +339,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("queue", queue.name)], queue.capacity as f64);
             }
         },
-    ),
+    )
+    .by(&["queue"]),
     counter(
         "sensor_queue_shed_items_total",
         "Items that found their queue full",
@@ -377,7 +350,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&labels, queue.n_shed() as f64);
             }
         },
-    ),
+    )
+    .by(&["queue", "policy"]),
     gauge(
         "sensor_file_up",
         "1 while a file that is kept (state, audit, learned) can be read and written",
@@ -387,7 +361,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("file", file.name)], is_up);
             }
         },
-    ),
+    )
+    .by(&["file"]),
     counter(
         "sensor_output_written_lines_total",
         "Lines written to an output",
@@ -396,7 +371,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("output", output.name)], output.n_written() as f64);
             }
         },
-    ),
+    )
+    .by(&["output"]),
     counter(
         "sensor_output_lost_lines_total",
         "Lines that an output could not take: nobody reads, there is no room, the reader has stalled",
@@ -405,7 +381,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("output", output.name)], output.n_lost() as f64);
             }
         },
-    ),
+    )
+    .by(&["output"]),
     gauge(
         "sensor_output_up",
         "1 while the last write to an output succeeded",
@@ -415,7 +392,8 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("output", output.name)], is_up);
             }
         },
-    ),
+    )
+    .by(&["output"]),
     gauge(
         "sensor_output_stalled_seconds",
         "Time that the reader of an output has kept a write waiting",
@@ -424,22 +402,26 @@ const FAMILIES: &[Family] = &[
                 out.add(&[("output", output.name)], output.stalled().as_secs_f64());
             }
         },
-    ),
+    )
+    .by(&["output"]),
     counter(
         "sensor_sink_sent_records_total",
         "Records that a sink accepted",
         |now, out| sinks(now, out, |one| Some(one.sent as f64)),
-    ),
+    )
+    .by(&["sink", "kind"]),
     counter(
         "sensor_sink_retried_records_total",
         "Tries to deliver a record that have to be repeated",
         |now, out| sinks(now, out, |one| Some(one.retried as f64)),
-    ),
+    )
+    .by(&["sink", "kind"]),
     counter(
         "sensor_sink_refused_records_total",
         "Records that a sink refused for ever; they are set aside with the answer",
         |now, out| sinks(now, out, |one| Some(one.refused as f64)),
-    ),
+    )
+    .by(&["sink", "kind"]),
     counter(
         "sensor_sink_dropped_records_total",
         "Records that never reach a sink, by reason: full (spool), disk, damaged, age, unkept",
@@ -451,32 +433,38 @@ const FAMILIES: &[Family] = &[
                 }
             }
         },
-    ),
+    )
+    .by(&["sink", "kind", "reason"]),
     gauge(
         "sensor_sink_waiting_records",
         "Records that wait in the spool of a sink",
         |now, out| sinks(now, out, |one| Some(one.waiting as f64)),
-    ),
+    )
+    .by(&["sink", "kind"]),
     gauge(
         "sensor_sink_spool_bytes",
         "Bytes of those records on disk",
         |now, out| sinks(now, out, |one| Some(one.spool_bytes as f64)),
-    ),
+    )
+    .by(&["sink", "kind"]),
     gauge(
         "sensor_sink_oldest_seconds",
         "Time that the oldest of them has waited; 0 where none waits",
         |now, out| sinks(now, out, |one| Some(one.oldest_s.unwrap_or_default())),
-    ),
+    )
+    .by(&["sink", "kind"]),
     gauge(
         "sensor_sink_last_success_time_seconds",
         "Unix time of the last success of a sink; none before the first",
         |now, out| sinks(now, out, |one| one.last_success.map(|at| at.0 as f64 / 1e9)),
-    ),
+    )
+    .by(&["sink", "kind"]),
     gauge(
         "sensor_sink_last_error_time_seconds",
         "Unix time of the last failure of a sink; none before the first",
         |now, out| sinks(now, out, |one| one.last_error.map(|at| at.0 as f64 / 1e9)),
-    ),
+    )
+    .by(&["sink", "kind"]),
     gauge(
         "sensor_sink_up",
         "1 while the last try of a sink succeeded, or before the first",
@@ -485,13 +473,15 @@ const FAMILIES: &[Family] = &[
                 Some(f64::from(u8::from(one.error.is_none())))
             })
         },
-    ),
-    Family {
-        name: "sensor_tick_duration_seconds",
-        kind: Kind::Summary,
-        help: "How long a look at the kernel's tables took, with all that followed from it",
-        write: ticks,
-    },
+    )
+    .by(&["sink", "kind"]),
+    Family::new(
+        "sensor_tick_duration_seconds",
+        Kind::Summary,
+        "How long a look at the kernel's tables took, with all that followed from it",
+        ticks,
+    )
+    .by(&["look", "quantile"]),
     counter(
         "sensor_tick_late_total",
         "Looks that took longer than the time from one to the next",
@@ -502,10 +492,53 @@ const FAMILIES: &[Family] = &[
         "Unix time that these numbers are of",
         |now, out| out.add(&[], now.at_ns as f64 / 1e9),
     ),
+    gauge(
+        "sensor_service_up",
+        "1 while a service for clients is served",
+        |now, out| services(now, out, |one| u64::from(one.is_open())),
+    )
+    .by(&["service"]),
+    gauge(
+        "sensor_service_clients",
+        "Clients that have a place at a service",
+        |now, out| services(now, out, |one| one.n_clients() as u64),
+    )
+    .by(&["service"]),
+    counter(
+        "sensor_service_refused_clients_total",
+        "Clients that found all places of a service taken by clients at work",
+        |now, out| services(now, out, Service::n_refused),
+    )
+    .by(&["service"]),
+    counter(
+        "sensor_service_dropped_clients_total",
+        "Idle clients whose place at a service went to another",
+        |now, out| services(now, out, Service::n_dropped),
+    )
+    .by(&["service"]),
+    counter(
+        "sensor_socket_clients_refused_total",
+        "Clients that found all places taken, of all services",
+        |now, out| {
+            let n: u64 = now.services.iter().map(|one| one.n_refused()).sum();
+            out.add(&[], n as f64);
+        },
+    ),
+    counter(
+        "sensor_socket_incidents_forgotten_total",
+        "Incidents that the agent no longer remembers for `sensor incidents`",
+        |now, out| out.add(&[], now.n_forgotten as f64),
+    ),
+    gauge(
+        "sensor_health",
+        "State of a part of the sensor: 0 well, 1 degraded, 2 failed",
+        health,
+    )
+    .by(&["check", "of"]),
 ];
 
 /// Every family and severity from the start, so that a rate sees the first incident, too.
-fn incidents(now: &Snapshot, out: &mut Series<'_>) {
+fn incidents(now: &Sight<'_>, out: &mut Series<'_>) {
     for family in Behaviour::ALL.map(Behaviour::label) {
         for severity in Severity::ALL.map(Severity::label) {
             let n = now.n_opened.get(&(family, severity)).copied();
@@ -516,7 +549,7 @@ fn incidents(now: &Snapshot, out: &mut Series<'_>) {
 }
 
 /// A number of each sink, where there is one.
-fn sinks(now: &Snapshot, out: &mut Series<'_>, value: fn(&answer::Sink) -> Option<f64>) {
+fn sinks(now: &Sight<'_>, out: &mut Series<'_>, value: fn(&answer::Sink) -> Option<f64>) {
     for (name, sink) in now.about.sinks.states() {
         if let Some(value) = value(&sink) {
             out.add(&[("sink", &name), ("kind", &sink.kind)], value);
@@ -524,7 +557,7 @@ fn sinks(now: &Snapshot, out: &mut Series<'_>, value: fn(&answer::Sink) -> Optio
     }
 }
 
-fn outcomes(now: &Snapshot, out: &mut Series<'_>, value: fn(&Count) -> u64) {
+fn outcomes(now: &Sight<'_>, out: &mut Series<'_>, value: fn(&Count) -> u64) {
     for (outcome, both) in Outcome::ALL.iter().zip(&now.outcomes) {
         for (way, count) in ["ingress", "egress"].iter().zip(both) {
             let labels = [("way", *way), ("outcome", outcome.label())];
@@ -533,7 +566,7 @@ fn outcomes(now: &Snapshot, out: &mut Series<'_>, value: fn(&Count) -> u64) {
     }
 }
 
-fn events(now: &Snapshot, out: &mut Series<'_>) {
+fn events(now: &Sight<'_>, out: &mut Series<'_>) {
     for (event, per_cpu) in Event::ALL.iter().zip(&now.events) {
         for (cpu, n) in per_cpu.iter().enumerate() {
             let cpu = cpu.to_string();
@@ -542,14 +575,14 @@ fn events(now: &Snapshot, out: &mut Series<'_>) {
     }
 }
 
-fn shed(now: &Snapshot, out: &mut Series<'_>) {
+fn shed(now: &Sight<'_>, out: &mut Series<'_>) {
     for (loss, n) in now.engine.losses.iter() {
         let (stage, reason) = (loss.stage(), loss.reason());
         out.add(&[("stage", stage), ("reason", reason)], n as f64);
     }
 }
 
-fn ticks(now: &Snapshot, out: &mut Series<'_>) {
+fn ticks(now: &Sight<'_>, out: &mut Series<'_>) {
     for (look, histogram) in [("hosts", &now.ticks.hosts), ("flows", &now.ticks.flows)] {
         for (quantile, label) in [(0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99"), (1.0, "1")] {
             let seconds = histogram.value_at_quantile(quantile) as f64 / 1e6;
@@ -568,29 +601,23 @@ fn sum_s(histogram: &Histogram<u64>) -> f64 {
     us / 1e6
 }
 
-/// Lines of one family.
-struct Series<'a> {
-    name: &'static str,
-    text: &'a mut String,
+/// A number of each service.
+fn services(now: &Sight<'_>, out: &mut Series<'_>, value: fn(&Service) -> u64) {
+    for service in now.services {
+        out.add(&[("service", service.name)], value(service) as f64);
+    }
 }
 
-impl Series<'_> {
-    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
-        self.add_part("", labels, value);
-    }
-
-    fn add_part(&mut self, part: &str, labels: &[(&str, &str)], value: f64) {
-        let _infallible = write!(self.text, "{}{part}", self.name);
-        for (i, (label, of)) in labels.iter().enumerate() {
-            let before = if i == 0 { '{' } else { ',' };
-            let of = of
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n");
-            let _infallible = write!(self.text, "{before}{label}=\"{of}\"");
-        }
-        let end = if labels.is_empty() { "" } else { "}" };
-        let _infallible = writeln!(self.text, "{end} {value}");
+/// Health of each part, as `sensor doctor` and `sensor status` tell it.
+fn health(now: &Sight<'_>, out: &mut Series<'_>) {
+    for one in now.health {
+        let of = one.of.as_deref().unwrap_or_default();
+        let state = match one.state {
+            Health::Ok => 0.0,
+            Health::Degraded => 1.0,
+            Health::Failed => 2.0,
+        };
+        out.add(&[("check", &one.check), ("of", of)], state);
     }
 }
 
@@ -603,118 +630,21 @@ fn by_reason(now: &Snapshot, value: impl Fn(&ExceptionUse) -> u64) -> BTreeMap<&
     sums
 }
 
-/// A number of a service.
-struct OfService {
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
-    value: fn(&Service) -> u64,
-}
-
-/// The table of services. Label: `service` is socket, read_socket or metrics.
-const OF_SERVICES: &[OfService] = &[
-    OfService {
-        name: "sensor_service_up",
-        kind: Kind::Gauge,
-        help: "1 while a service for clients is served",
-        value: |service| u64::from(service.is_open()),
-    },
-    OfService {
-        name: "sensor_service_clients",
-        kind: Kind::Gauge,
-        help: "Clients that have a place at a service",
-        value: |service| service.n_clients() as u64,
-    },
-    OfService {
-        name: "sensor_service_refused_clients_total",
-        kind: Kind::Counter,
-        help: "Clients that found all places of a service taken by clients at work",
-        value: Service::n_refused,
-    },
-    OfService {
-        name: "sensor_service_dropped_clients_total",
-        kind: Kind::Counter,
-        help: "Idle clients whose place at a service went to another",
-        value: Service::n_dropped,
-    },
-];
-
-/// Everything in Prometheus' text format, version 0.0.4, with what the services count.
-pub fn render(
-    now: &Snapshot,
-    services: &[Arc<Service>],
-    n_forgotten: u64,
-    health: &[HealthCheck],
-) -> String {
+/// Everything in Prometheus' text format, version 0.0.4.
+pub fn render(now: &Sight<'_>) -> String {
     let mut text = String::new();
     for family in FAMILIES {
-        head(&mut text, family.name, family.kind, family.help);
-        let name = family.name;
-        (family.write)(
-            now,
-            &mut Series {
-                name,
-                text: &mut text,
-            },
-        );
+        family.render(now, &mut text);
     }
-    for family in OF_SERVICES {
-        head(&mut text, family.name, family.kind, family.help);
-        let name = family.name;
-        let mut series = Series {
-            name,
-            text: &mut text,
-        };
-        for service in services {
-            let value = (family.value)(service) as f64;
-            series.add(&[("service", service.name)], value);
-        }
-    }
-    let n_refused: u64 = services.iter().map(|service| service.n_refused()).sum();
-    for (name, help, value) in [
-        (
-            "sensor_socket_clients_refused_total",
-            "Clients that found all places taken, of all services",
-            n_refused,
-        ),
-        (
-            "sensor_socket_incidents_forgotten_total",
-            "Incidents that the agent no longer remembers for `sensor incidents`",
-            n_forgotten,
-        ),
-    ] {
-        head(&mut text, name, Kind::Counter, help);
-        let _infallible = writeln!(text, "{name} {value}");
-    }
-    write_health(&mut text, health);
     text
-}
-
-/// Writes the health of each part, as `sensor doctor` and `sensor status` tell it.
-fn write_health(text: &mut String, health: &[HealthCheck]) {
-    let name = "sensor_health";
-    let help = "State of a part of the sensor: 0 well, 1 degraded, 2 failed";
-    head(text, name, Kind::Gauge, help);
-    let mut series = Series { name, text };
-    for one in health {
-        let of = one.of.as_deref().unwrap_or_default();
-        let state = match one.state {
-            Health::Ok => 0.0,
-            Health::Degraded => 1.0,
-            Health::Failed => 2.0,
-        };
-        series.add(&[("check", &one.check), ("of", of)], state);
-    }
-}
-
-fn head(text: &mut String, name: &str, kind: Kind, help: &str) {
-    let kind = kind.label();
-    let _infallible = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use sensor_record::HealthCheck;
 
     use super::*;
     use crate::agent::snapshot::{About, Ticks};
@@ -742,9 +672,7 @@ mod tests {
     #[test]
     fn names_of_metrics_follow_one_form() {
         let mut seen = BTreeSet::new();
-        let of_services = OF_SERVICES.iter();
-        let all = FAMILIES.iter().map(|f| (f.name, f.kind, f.help));
-        for (name, kind, help) in all.chain(of_services.map(|f| (f.name, f.kind, f.help))) {
+        for (name, kind, help) in FAMILIES.iter().map(|f| (f.name, f.kind, f.help)) {
             assert!(name.starts_with("sensor_"), "{name}");
             assert!(seen.insert(name), "{name} twice");
             assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
@@ -764,7 +692,12 @@ mod tests {
             finding: "link down".to_owned(),
             remedy: None,
         };
-        let text = render(&snapshot(), &[service], 0, &[sound]);
+        let text = render(&Sight {
+            snapshot: &snapshot(),
+            services: &[service],
+            n_forgotten: 0,
+            health: &[sound],
+        });
         for line in [
             "sensor_capture_packets_total{way=\"egress\",outcome=\"tcp\"} 7",
             "sensor_capture_event_packets_total{event=\"dropped\",cpu=\"1\"} 4",
@@ -798,7 +731,12 @@ mod tests {
             used("lab", None, 1),
             used("audit", Some(101), 4),
         ];
-        let text = render(&now, &[], 0, &[]);
+        let text = render(&Sight {
+            snapshot: &now,
+            services: &[],
+            n_forgotten: 0,
+            health: &[],
+        });
         for line in [
             "sensor_findings_excepted_total{reason=\"audit\"} 7",
             "sensor_findings_excepted_total{reason=\"lab\"} 1",
@@ -808,16 +746,5 @@ mod tests {
             let n = text.lines().filter(|found| *found == line).count();
             assert_eq!(n, 1, "{line}\n{text}");
         }
-    }
-
-    #[test]
-    fn labels_are_escaped() {
-        let mut text = String::new();
-        let mut series = Series {
-            name: "a",
-            text: &mut text,
-        };
-        series.add(&[("b", "c\"d\\e\nf")], 1.0);
-        assert_eq!(text, "a{b=\"c\\\"d\\\\e\\nf\"} 1\n");
     }
 }
