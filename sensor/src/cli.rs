@@ -8,6 +8,7 @@ mod consent;
 mod detach;
 mod doctor;
 mod eval;
+mod evidence;
 mod explain;
 mod feedback;
 mod feeds;
@@ -82,6 +83,8 @@ enum Command {
     Incidents(ask::Incidents),
     /// Explain an incident: evidence, confidence, decisions, next steps.
     Explain(explain::Explain),
+    /// Collect the evidence of an incident in a folder, with hashes and chain of custody.
+    Evidence(evidence::Evidence),
     /// Mark an incident as benign or as an attack; the models take it into account.
     #[command(alias = "verdict")]
     Feedback(feedback::Feedback),
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Top(top) => top.execute(),
         Command::Incidents(incidents) => incidents.execute(),
         Command::Explain(explain) => explain.execute(),
+        Command::Evidence(evidence) => evidence.execute(),
         Command::Feedback(feedback) => feedback.execute(),
         Command::Block(block) => block.execute(),
         Command::Allow(allow) => allow.execute(),

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod cli;
 mod conditions;
 pub mod config;
+mod evidence;
 pub mod identity;
 pub mod naming;
 pub mod pipeline;

@@ -24,6 +24,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod write;
 
 use std::fmt;
 use std::ops::Range;
@@ -39,6 +40,7 @@ use source::Source;
 pub use error::{CaptureError, Then, TimeFault};
 pub use link::{EthernetFrame, LinkType, to_ethernet};
 pub use source::STANDARD_INPUT;
+pub use write::NgWriter;
 
 /// Longest frame that is read; of a longer one, so much.
 ///

@@ -141,6 +141,8 @@ pub fn incident() -> Incident {
         naming_family: Some(Cow::Borrowed("port_scan")),
         naming_probability: Some(0.91),
         naming_model: Some("00000000abcdef01".to_owned()),
+        wireshark: "frame.time_epoch >= 1767323045 && frame.time_epoch < 1767323049 && ip.addr == 198.51.100.7"
+            .to_owned(),
         response: vec![Response::of(&decision())],
         notes: notes(),
     }

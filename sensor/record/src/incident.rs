@@ -18,6 +18,7 @@ use crate::notes::Notes;
 use crate::response::Response;
 use crate::technique::technique_name;
 use crate::time::Timestamp;
+use crate::wireshark::{self, Extent};
 
 /// State of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -279,6 +280,9 @@ pub struct Incident {
         skip_serializing_if = "Option::is_none"
     )]
     pub naming_model: Option<String>,
+    /// Display filter for Wireshark 4 that shows its packets, and may show more
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub wireshark: String,
     /// Response to its sources, 100 at most: decisions with their outcomes, and rules by which there
     /// was none
     #[serde(default)]
@@ -297,7 +301,7 @@ impl Incident {
             .named()
             .map(|(name, n)| (Cow::Borrowed(name), n))
             .into();
-        Self {
+        let mut record = Self {
             head,
             id: i.id.clone(),
             state: state(i.state),
@@ -337,8 +341,28 @@ impl Incident {
             naming_family: i.naming.map(|naming| naming.family.label().into()),
             naming_probability: i.naming.map(|naming| finite(naming.probability.into())),
             naming_model: i.naming.map(|naming| format!("{:016x}", naming.model)),
+            wireshark: String::new(),
             response: i.not_decided.iter().map(Response::from).collect(),
             notes: Notes::of(&i.notes),
+        };
+        record.wireshark = wireshark::filter(&record.extent());
+        record
+    }
+
+    /// Extent in time, hosts and ports.
+    fn extent(&self) -> Extent<'_> {
+        let sources = if self.is_spoofed {
+            &[]
+        } else {
+            &self.sources[..]
+        };
+        Extent {
+            start: self.start,
+            end: self.end,
+            station: self.source_mac,
+            sources: (sources, self.n_sources),
+            destinations: (&self.destinations, self.n_destinations),
+            ports: (&self.ports, self.n_ports),
         }
     }
 

@@ -42,6 +42,7 @@ pub mod text;
 mod time;
 mod transport;
 pub mod unit;
+mod wireshark;
 
 #[cfg(test)]
 mod tests;

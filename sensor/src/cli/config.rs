@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::out::{note, put, say};
 use super::sources::ConfigFlags;
@@ -83,21 +83,7 @@ impl Config {
 }
 
 fn show(loaded: &Loaded, json: bool, changed: bool) -> Result<()> {
-    let tree = loaded.settings.tree();
-    let mut rows = Vec::new();
-    for setting in config::settings() {
-        let value = setting.path.split('.').fold(&tree, |tree, key| &tree[key]);
-        add_rows(&setting, setting.path.clone(), value, &mut rows);
-    }
-    let mut shown = serde_json::Map::new();
-    for (path, value) in rows {
-        let origin = loaded.origins.get(&path);
-        if changed && origin.is_none() {
-            continue;
-        }
-        let origin = origin.unwrap_or(&Origin::Default).to_string();
-        shown.insert(path, json!({"value": value, "origin": origin}));
-    }
+    let shown = rows(loaded, changed);
     if json {
         return say!("{}", Value::Object(shown));
     }
@@ -106,6 +92,26 @@ fn show(loaded: &Loaded, json: bool, changed: bool) -> Result<()> {
         say!("{path} = {}  # {origin}", row["value"])?;
     }
     Ok(())
+}
+
+/// Every setting by its path, with its value and its origin; with `changed` those that are given.
+pub(super) fn rows(loaded: &Loaded, changed: bool) -> Map<String, Value> {
+    let tree = loaded.settings.tree();
+    let mut rows = Vec::new();
+    for setting in config::settings() {
+        let value = setting.path.split('.').fold(&tree, |tree, key| &tree[key]);
+        add_rows(&setting, setting.path.clone(), value, &mut rows);
+    }
+    let mut shown = Map::new();
+    for (path, value) in rows {
+        let origin = loaded.origins.get(&path);
+        if changed && origin.is_none() {
+            continue;
+        }
+        let origin = origin.unwrap_or(&Origin::Default).to_string();
+        shown.insert(path, json!({"value": value, "origin": origin}));
+    }
+    shown
 }
 
 /// Adds a setting's value; of a list of tables each key of each table.

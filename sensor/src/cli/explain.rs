@@ -64,30 +64,31 @@ impl Explain {
 }
 
 /// `false`: some lines were bad, and named on standard error.
-fn from_file(path: &Path, id: &str) -> Result<(Account, bool)> {
+pub(super) fn from_file(path: &Path, id: &str) -> Result<(Account, bool)> {
+    let mut accounts = Accounts::new(id);
+    let n_bad = read(path, |record| accounts.take(record))?;
+    let account = accounts
+        .finish()
+        .map_err(|missing| anyhow!("{}: {missing}", path.display()))?;
+    Ok((account, n_bad == 0))
+}
+
+/// Reads the records of a file, of `-` those of standard input. Says how many lines were bad; the first few
+/// are named.
+pub(super) fn read(path: &Path, mut take: impl FnMut(Record)) -> Result<u64> {
+    const NAMED: u64 = 5;
     let shown = path.display();
-    let reader: Box<dyn BufRead> = if path == Path::new("-") {
+    let mut reader: Box<dyn BufRead> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
         let file = File::open(path).with_context(|| shown.to_string())?;
         Box::new(BufReader::new(file))
     };
-    let mut accounts = Accounts::new(id);
-    let n_bad = read(reader, &mut accounts, &shown.to_string())?;
-    let account = accounts
-        .finish()
-        .map_err(|missing| anyhow!("{shown}: {missing}"))?;
-    Ok((account, n_bad == 0))
-}
-
-/// Says how many lines were bad; the first few are named.
-fn read(mut reader: impl BufRead, accounts: &mut Accounts, shown: &str) -> Result<u64> {
-    const NAMED: u64 = 5;
     let (mut line, mut number, mut n_bad) = (Vec::new(), 0u64, 0);
     loop {
         line.clear();
         let n = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line);
-        if n.with_context(|| shown.to_owned())? == 0 {
+        if n.with_context(|| shown.to_string())? == 0 {
             break;
         }
         number += 1;
@@ -95,7 +96,7 @@ fn read(mut reader: impl BufRead, accounts: &mut Accounts, shown: &str) -> Resul
             continue;
         }
         match Record::read(&line) {
-            Ok(Some(record)) => accounts.take(record),
+            Ok(Some(record)) => take(record),
             Ok(None) => {}
             Err(cause) => {
                 n_bad += 1;

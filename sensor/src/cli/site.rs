@@ -7,7 +7,7 @@ use sensor_capture::player::Conditions;
 
 use super::sources::assignment;
 use crate::conditions;
-use crate::config::{self, Faults, Settings, Sources};
+use crate::config::{self, Faults, Loaded, Settings, Sources};
 
 /// Stands for a configuration file without a key.
 const EMPTY_FILE: &str = "/dev/null";
@@ -40,6 +40,14 @@ impl Site {
     /// # Errors
     /// As [`Self::conditions`].
     pub(super) fn settings(&self) -> Result<Settings, Faults> {
+        Ok(self.loaded()?.settings)
+    }
+
+    /// Reads all settings with their origins.
+    ///
+    /// # Errors
+    /// As [`Self::conditions`].
+    pub(super) fn loaded(&self) -> Result<Loaded, Faults> {
         let base = match &self.config {
             Some(file) => Sources::of_process(Some(file.clone()), Vec::new()),
             None => Sources {
@@ -52,6 +60,17 @@ impl Site {
             ..base
         })?;
         loaded.warn();
-        Ok(loaded.settings)
+        Ok(loaded)
+    }
+
+    /// Reads the settings of the sensor on this machine: those of /etc/sensor and of the environment, too.
+    ///
+    /// # Errors
+    /// As [`Self::conditions`].
+    pub(super) fn of_machine(&self) -> Result<Loaded, Faults> {
+        config::load(&Sources {
+            assignments: self.set.clone(),
+            ..Sources::of_process(self.config.clone(), Vec::new())
+        })
     }
 }

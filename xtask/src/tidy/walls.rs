@@ -41,6 +41,7 @@ const SHELL: &str = "sensor/src";
 /// uses the agent.
 const SHELL_MODULES: &[(&str, &[&str])] = &[
     ("checkpoint", &[]),
+    ("evidence", &[]),
     ("naming", &[]),
     ("print", &[]),
     ("queue", &[]),
@@ -69,6 +70,7 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
             "agent",
             "conditions",
             "config",
+            "evidence",
             "identity",
             "naming",
             "pipeline",

@@ -44,6 +44,17 @@ impl LinkType {
         }
     }
 
+    /// Number in that registry.
+    pub(super) const fn number(self) -> u16 {
+        match self {
+            Self::Ethernet => 1,
+            Self::RawIp => 101,
+            Self::LinuxCooked => 113,
+            Self::LinuxCooked2 => 276,
+            Self::Loopback => 0,
+        }
+    }
+
     /// Length of the header that a synthesised Ethernet header replaces.
     fn own_header_len(self) -> usize {
         match self {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod times;
+mod write;
 
 use std::io::Write;
 use std::path::PathBuf;
