@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, needs_program, needs_root, run, wait_until};
+use sensor_tests::{Background, Network, Running, needs_program, needs_root, run, wait_until};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -177,12 +178,11 @@ fn dashboards_are_of_the_form_that_grafana_imports() {
     }
 }
 
-/// A sensor with sinks and an exception, a Prometheus that scrapes it, and a scan that it has found.
+/// A sensor with sinks and an exception.
 struct Rig {
     network: Network,
     sensor: Running,
     folder: PathBuf,
-    _prometheus: sensor_tests::Background,
 }
 
 impl Drop for Rig {
@@ -193,20 +193,14 @@ impl Drop for Rig {
 
 impl Rig {
     fn start() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         needs_root();
-        needs_program("prometheus");
         let network = Network::new().unwrap();
-        let folder = std::env::temp_dir().join(format!("sensor-monitoring-{}", std::process::id()));
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sensor-monitoring-{}-{n}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
         let at = folder.display();
-        let rules = repository("deploy/prometheus/sensor.rules.yml");
-        let prometheus = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-             rule_files: [{}]\n\
-             scrape_configs: [{{job_name: sensor, static_configs: [{{targets: ['127.0.0.1:9469']}}]}}]\n",
-            rules.canonicalize().unwrap().display()
-        );
-        fs::write(folder.join("prometheus.yml"), prometheus).unwrap();
         let sensor = format!(
             "[respond]\nstate_folder = \"{at}/state\"\naudit_log = \"{at}/audit.jsonl\"\n\
              [[detect.except]]\nfamily = \"beacon\"\nreason = \"backup\"\n\
@@ -214,26 +208,34 @@ impl Rig {
              [[sink]]\nname = \"away\"\nkind = \"file\"\npath = \"{at}/none/away.jsonl\"\n"
         );
         fs::write(folder.join("sensor.toml"), sensor).unwrap();
+        let arguments = format!("--config {at}/sensor.toml");
+        let sensor = Running::start_plainly(&network, &arguments).unwrap();
+        Self {
+            network,
+            sensor,
+            folder,
+        }
+    }
+
+    /// Starts a Prometheus that scrapes the sensor, and waits for the first scrape.
+    fn scraped(&self) -> Background {
+        needs_program("prometheus");
+        let at = self.folder.display();
+        let rules = repository("deploy/prometheus/sensor.rules.yml");
+        let prometheus = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+             rule_files: [{}]\n\
+             scrape_configs: [{{job_name: sensor, static_configs: [{{targets: ['127.0.0.1:9469']}}]}}]\n",
+            rules.canonicalize().unwrap().display()
+        );
+        fs::write(self.folder.join("prometheus.yml"), prometheus).unwrap();
         let line = format!(
             "prometheus --config.file={at}/prometheus.yml --storage.tsdb.path={at}/data \
              --web.listen-address=127.0.0.1:9090"
         );
-        let server = network.start("server", &line).unwrap();
-        let arguments = format!("--config {at}/sensor.toml");
-        let sensor = Running::start_plainly(&network, &arguments).unwrap();
-        let rig = Self {
-            network,
-            sensor,
-            folder,
-            _prometheus: server,
-        };
-        wait_until(LIMIT, || rig.query("up == 1", true)).expect("a scrape");
-        rig.network.run("attacker", SCAN).unwrap();
-        let opened = rig
-            .sensor
-            .wait_for(LIMIT, |line| line["incident.state"] == "opened");
-        opened.unwrap_or_else(|| panic!("no incident: {}", rig.sensor.log()));
-        rig
+        let server = self.network.start("server", &line).unwrap();
+        wait_until(LIMIT, || self.query("up == 1", true)).expect("a scrape");
+        server
     }
 
     fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Value> {
@@ -272,6 +274,12 @@ impl Rig {
 #[test]
 fn every_query_of_dashboards_and_rules_is_answered_for_a_running_sensor() {
     let rig = Rig::start();
+    let _prometheus = rig.scraped();
+    rig.network.run("attacker", SCAN).unwrap();
+    let opened = rig
+        .sensor
+        .wait_for(LIMIT, |line| line["incident.state"] == "opened");
+    opened.unwrap_or_else(|| panic!("no incident: {}", rig.sensor.log()));
     for name in DASHBOARDS {
         for (title, query, is_instant) in queries(&dashboard(name)) {
             let answer = wait_until(LIMIT, || rig.query(&query, is_instant));

@@ -412,3 +412,100 @@ fn kinds_are_listed_and_a_test_says_what_is_wrong() {
         "{output:?}"
     );
 }
+
+#[test]
+fn lines_for_standard_output_stand_there_until_nobody_reads() {
+    let folder = Folder::new();
+    for (format, part) in [
+        ("json", "\"incident.id\":"),
+        ("cef", "CEF:0|"),
+        ("stix", "\"bundle\""),
+    ] {
+        let config = folder.config(&format!("kind = \"stdout\"\nformat = \"{format}\"\n"));
+        let (output, told) = sinks(&config, "test soc");
+        assert!(output.status.success(), "{output:?}");
+        let lines: Vec<&str> = told.lines().filter(|line| line.contains(part)).collect();
+        assert_eq!(lines.len(), 2, "{told}");
+    }
+    let config = folder.config("kind = \"stdout\"\n");
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(binary().unwrap());
+    let command = command.args(["sinks", "--config", &config, "test", "soc"]);
+    let status = command.stdout(full).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+/// Answers each POST with 200 and notes it: a line of head, a line of body.
+const NOTES: &str = "
+import http.server, sys
+class Notes(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length'])).decode()
+        with open(sys.argv[1], 'a') as notes:
+            notes.write('|'.join([self.path] + [self.headers['DTAPI-' + n] for n in ('Token', 'Date', 'Signature')]))
+            notes.write('\\n' + body + '\\n')
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(('127.0.0.1', 0), Notes)
+open(sys.argv[2], 'w').write(str(server.server_port) + '\\n')
+server.serve_forever()
+";
+
+#[test]
+fn the_hook_for_darktrace_signs_what_it_sends() {
+    for program in ["python3", "openssl"] {
+        needs_program(program);
+    }
+    let folder = Folder::new();
+    let (server, public, private) = (
+        folder.write("server.py", NOTES),
+        folder.write("public", "8d2f"),
+        folder.write("private", "55c1"),
+    );
+    let (notes, port) = (folder.path("notes"), folder.path("port"));
+    let _server = start(&format!("python3 {server} {notes} {port}"));
+    let ready = wait_until(LIMIT, || {
+        folder.read("port").strip_suffix('\n').map(str::to_owned)
+    });
+    let url = format!("http://127.0.0.1:{}", ready.expect("a port"));
+    let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/hooks/darktrace-intelfeed");
+    let tell = |state: &str, source: &str| {
+        let record = serde_json::json!({
+            "kind": "incident", "incident.id": "000001-aa", "incident.family": "port_scan",
+            "incident.state": state, "source.spoofed": false, "source.ips": [source],
+        });
+        let record = folder.write("record", &record.to_string());
+        let mut command = Command::new(&hook);
+        let command = command.args([&url, &public, &private]);
+        let status = command
+            .stdin(fs::File::open(record).unwrap())
+            .stdout(Stdio::null())
+            .status();
+        assert_eq!(status.unwrap().code(), Some(0));
+    };
+    tell("opened", "9.9.9.9");
+    tell("opened", "10.0.0.9");
+    tell("closed", "9.9.9.9");
+    let told = folder.read("notes");
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 4, "{told}");
+    assert!(lines[1].starts_with("{\"addentry\":\"9.9.9.9\","), "{told}");
+    assert_eq!(
+        lines[3],
+        "{\"removeentry\":\"9.9.9.9\",\"source\":\"sensor\"}"
+    );
+    for two in lines.chunks(2) {
+        let head: Vec<&str> = two[0].split('|').collect();
+        assert_eq!(head[..2], ["/intelfeed", "8d2f"]);
+        // As the appliance makes it: path with the body, public token, date.
+        let message = format!("/intelfeed?{}\n8d2f\n{}", two[1], head[2]);
+        folder.write("message", &message);
+        shell(
+            &folder.0,
+            "openssl dgst -sha1 -hmac 55c1 -r message > signature",
+        );
+        assert!(folder.read("signature").starts_with(head[3]), "{told}");
+    }
+}

@@ -45,6 +45,11 @@ const EDGES: &[(&str, &str)] = &[
     ),
     ("sensor/src/config.rs", "the same"),
     ("sensor/src/cli/config.rs", "shows that tree"),
+    (
+        "sensor/src/cli/evidence.rs",
+        "writes files of evidence that are no records",
+    ),
+    ("sensor/src/evidence/verify.rs", "reads one of them back"),
     ("sensor/src/cli/run.rs", "puts flags into that tree"),
 ];
 

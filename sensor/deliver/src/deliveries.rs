@@ -14,7 +14,6 @@ use sensor_record::{Record, answer, json};
 use tracing::error;
 
 use crate::answer::Answer;
-use crate::dead_letter::DeadLetters;
 use crate::envelope::Envelope;
 use crate::filter::Filter;
 use crate::sender::{Sender, Shared};
@@ -179,10 +178,9 @@ fn open(settings: &SinkSettings, folder: &Path) -> Result<Spool<Folder>, String>
 
 fn run(settings: &SinkSettings, folder: &Path) -> Result<(Arc<Shared>, JoinHandle<()>), String> {
     let shared = Arc::new(Shared::new(open(settings, folder)?));
-    let letters = DeadLetters::new(&settings.name, folder);
     // Each process waits in its own rhythm.
     let seed = RandomState::new().hash_one(&settings.name);
-    let sender = Sender::new(Arc::clone(&shared), settings, letters, seed);
+    let sender = Sender::new(Arc::clone(&shared), settings, folder, seed);
     let thread = thread::Builder::new().name("sink".to_owned());
     let thread = thread.spawn(move || sender.run());
     let thread = thread.map_err(|cause| format!("no thread: {cause}"))?;

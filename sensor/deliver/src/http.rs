@@ -85,19 +85,44 @@ impl Http {
         self.send(self.agent.post(&request.url), request)
     }
 
+    /// Replaces what is there.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub fn put(&self, request: &Request) -> Result<Reply, Answer> {
+        self.send(self.agent.put(&request.url), request)
+    }
+
+    /// Asks; the body of the request is left out.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub fn get(&self, request: &Request) -> Result<Reply, Answer> {
+        let asked = self.headed(self.agent.get(&request.url), request)?.call();
+        asked.map_err(|cause| failure(&cause)).and_then(read)
+    }
+
     fn send(
         &self,
-        mut builder: ureq::RequestBuilder<ureq::typestate::WithBody>,
+        builder: ureq::RequestBuilder<ureq::typestate::WithBody>,
         request: &Request,
     ) -> Result<Reply, Answer> {
+        let sent = self.headed(builder, request)?.send(&request.body[..]);
+        sent.map_err(|cause| failure(&cause)).and_then(read)
+    }
+
+    fn headed<B>(
+        &self,
+        mut builder: ureq::RequestBuilder<B>,
+        request: &Request,
+    ) -> Result<ureq::RequestBuilder<B>, Answer> {
         for (name, value) in &self.headers {
             builder = builder.header(name, value.read().map_err(Answer::later)?);
         }
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        let sent = builder.send(&request.body[..]);
-        sent.map_err(|cause| failure(&cause)).and_then(read)
+        Ok(builder)
     }
 }
 

@@ -38,4 +38,10 @@ pub enum Kind {
     Otlp,
     /// E-mail.
     Email,
+    /// Cases of IBM QRadar SOAR.
+    QradarSoar,
+    /// Events of MISP.
+    Misp,
+    /// Objects of STIX in a collection of TAXII.
+    Taxii,
 }

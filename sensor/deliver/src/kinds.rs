@@ -6,13 +6,16 @@ mod email;
 mod exec;
 mod file;
 mod journald;
+mod misp;
 mod opsgenie;
 mod otlp;
 mod pagerduty;
+mod qradar_soar;
 mod servicenow;
 mod splunk;
 mod stdout;
 mod syslog;
+mod taxii;
 mod webhook;
 
 pub use crate::kind::Kind;
@@ -70,6 +73,7 @@ pub const KINDS: &[Row] = &[
             Format::Text,
             Format::Template,
             Format::Alertmanager,
+            Format::Stix,
         ],
         open: exec::open,
     },
@@ -212,6 +216,42 @@ pub const KINDS: &[Row] = &[
         only_incidents: false,
         formats: email::FORMATS,
         open: email::open,
+    },
+    Row {
+        kind: Kind::QradarSoar,
+        label: "qradar_soar",
+        about: "IBM QRadar SOAR (Resilient): a case for each incident, with artifacts and comments",
+        needs: &["url", "organization", "user", "token"],
+        takes: http_keys!("id_field"),
+        only_incidents: true,
+        formats: &[],
+        open: qradar_soar::open,
+    },
+    Row {
+        kind: Kind::Misp,
+        label: "misp",
+        about: "MISP: an event for each incident, with attributes and sightings",
+        needs: &["url", "token"],
+        takes: &[
+            "headers",
+            "proxy",
+            "ca_file",
+            "client_cert_file",
+            "client_key",
+        ],
+        only_incidents: true,
+        formats: &[],
+        open: misp::open,
+    },
+    Row {
+        kind: Kind::Taxii,
+        label: "taxii",
+        about: "TAXII 2.1: STIX 2.1 objects into a collection",
+        needs: &["url"],
+        takes: http_keys!(),
+        only_incidents: true,
+        formats: &[],
+        open: taxii::open,
     },
 ];
 

@@ -32,6 +32,7 @@ mod sink;
 mod spool;
 mod state;
 mod tls;
+mod uuid;
 mod wording;
 
 #[cfg(test)]
@@ -42,4 +43,4 @@ pub use deliveries::{Deliveries, test};
 pub use kinds::{KINDS, Kind, Row};
 pub use secret::{Secret, Text};
 pub use settings::{RecordKind, ShedChoice, SinkSettings};
-pub use shapes::Format;
+pub use shapes::{Format, stix_bundle};

@@ -1,6 +1,7 @@
 //! The thread of a sink: takes from the spool, sends, and goes by the answers.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -112,6 +113,8 @@ impl Shared {
 pub struct Sender {
     shared: Arc<Shared>,
     settings: SinkSettings,
+    /// Folder of the spool.
+    folder: PathBuf,
     letters: DeadLetters,
     backoff: Backoff,
     pace: Pace,
@@ -121,18 +124,14 @@ pub struct Sender {
 }
 
 impl Sender {
-    pub fn new(
-        shared: Arc<Shared>,
-        settings: &SinkSettings,
-        letters: DeadLetters,
-        seed: u64,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, settings: &SinkSettings, folder: &Path, seed: u64) -> Self {
         let [least, most] =
             [settings.retry_min_ms, settings.retry_max_ms].map(Duration::from_millis);
         Self {
             shared,
             settings: settings.clone(),
-            letters,
+            folder: folder.to_owned(),
+            letters: DeadLetters::new(&settings.name, folder),
             backoff: Backoff::new(least, most, seed),
             pace: Pace::new(settings.rate_per_min, Instant::now()),
             sink: None,
@@ -176,7 +175,7 @@ impl Sender {
             }
         }
         if self.sink.is_none() {
-            match self.settings.kind.open(&self.settings) {
+            match self.open() {
                 Ok(sink) => self.sink = Some(sink),
                 Err(why) => return Some(self.fail(&why, None)),
             }
@@ -198,6 +197,12 @@ impl Sender {
         let mut answers = sink.send(&batch);
         answers.resize_with(batch.len(), || Answer::later("not reached"));
         self.settle(&batch, answers)
+    }
+
+    fn open(&self) -> Result<Box<dyn Sink>, String> {
+        let mut sink = self.settings.kind.open(&self.settings)?;
+        sink.keep_in(&self.folder)?;
+        Ok(sink)
     }
 
     /// Records to send: no two about the same incident. What is too old or no record is done with.

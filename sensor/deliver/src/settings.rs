@@ -243,6 +243,15 @@ pub struct SinkSettings {
     #[serde(default)]
     #[schemars(extend("x-apart" = true), example = &"starttls")]
     pub security: MailSecurity,
+    /// Number of the organization of QRadar SOAR.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-apart" = true), example = &"201")]
+    pub organization: Option<String>,
+    /// Field of cases that holds the incident's identifier, by its name in the API; without: the case's
+    /// name does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-apart" = true), example = &"sensor_incident_id")]
+    pub id_field: Option<String>,
 }
 
 const fn hold() -> u64 {
@@ -346,6 +355,8 @@ impl SinkSettings {
             from: None,
             to: Vec::new(),
             security: MailSecurity::default(),
+            organization: None,
+            id_field: None,
         }
     }
 
@@ -390,6 +401,8 @@ impl SinkSettings {
             ("from", self.from.is_some()),
             ("to", !self.to.is_empty()),
             ("security", self.security != MailSecurity::default()),
+            ("organization", self.organization.is_some()),
+            ("id_field", self.id_field.is_some()),
         ];
         let given = keys.into_iter().filter(|(_, is_given)| *is_given);
         given.map(|(key, _)| key).collect()

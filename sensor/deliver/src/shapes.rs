@@ -10,6 +10,7 @@ mod mattermost;
 mod ntfy;
 mod ocsf;
 mod slack;
+mod stix;
 mod teams;
 mod template;
 
@@ -25,6 +26,7 @@ pub use alertmanager::{
     annotations as alert_annotations, labels as alert_labels, times as alert_times,
 };
 pub use ecs::document as ecs_document;
+pub use stix::bundle as stix_bundle;
 pub use template::{Template, check as check_template};
 
 /// A record as it is sent.
@@ -111,6 +113,8 @@ formats! {
     Ocsf = "ocsf" => ocsf::shape,
     /// Alert of Suricata's eve.json.
     Eve = "eve" => eve::shape,
+    /// Bundle of STIX 2.1.
+    Stix = "stix" => stix::shape,
 }
 
 /// A format, ready for use.

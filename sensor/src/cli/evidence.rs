@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use sensor_deliver::stix_bundle;
 use sensor_record::answer::Explanation;
 use sensor_record::{Account, Accounts, Name, Record, Timestamp, Zone, json, text};
 use serde_json::{Map, Value, json};
@@ -252,6 +253,10 @@ impl Collect {
             _ => gathered.take_account(),
         }
         folder.write("incident.json", &(json::line(&account.incident) + "\n"))?;
+        folder.write(
+            "stix.json",
+            &format!("{:#}\n", stix_bundle(&account.incident)),
+        )?;
         let sentences = text::explain::sentences(account, &zone);
         folder.write("explanation.txt", &(sentences.join("\n") + "\n"))?;
         let (lines, told) = timeline(&gathered.timeline, &zone);

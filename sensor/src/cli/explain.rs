@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use sensor_deliver::stix_bundle;
 use sensor_record::answer::Explanation;
 use sensor_record::{Account, Accounts, Name, Record, Zone, json, text};
 use tracing::error;
@@ -25,7 +26,8 @@ const MAX_LINE: u64 = 1 << 20;
     `sensor run --json` or `sensor replay --json`.\n\n\
     Example: sensor explain 000001\n\
     Example: sensor replay --json office.pcap.zst > office.jsonl; \
-    sensor explain 000001 --from office.jsonl"
+    sensor explain 000001 --from office.jsonl\n\
+    Example: sensor explain last --stix > incident.stix.json"
 )]
 pub struct Explain {
     /// Identifier of the incident, a unique beginning of one, its number, or `last`.
@@ -33,6 +35,9 @@ pub struct Explain {
     /// File of JSON lines to read instead of asking the running agent; - is standard input.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Print the incident as a bundle of STIX 2.1 instead: indicators, sightings, technique.
+    #[arg(long)]
+    stix: bool,
     #[command(flatten)]
     reach: Reach,
 }
@@ -43,7 +48,9 @@ impl Explain {
             Some(path) => from_file(path, self.id.as_str())?,
             None => (self.ask()?, true),
         };
-        if self.reach.json {
+        if self.stix {
+            say!("{:#}", stix_bundle(&account.incident))?;
+        } else if self.reach.json {
             say!("{}", json::line(&Explanation::from(account)))?;
         } else {
             let sentences = text::explain::sentences(&account, &Zone::local());

@@ -26,6 +26,30 @@ const TAKEN: &[(&str, &str)] = &[
     ),
     ("deploy/sensor.logrotate", "etc/logrotate.d/sensor"),
     ("deploy/sensor.toml", "etc/sensor/sensor.toml"),
+    (
+        "deploy/prometheus/sensor.rules.yml",
+        "usr/share/sensor/prometheus/sensor.rules.yml",
+    ),
+    (
+        "deploy/grafana/dashboards/overview.json",
+        "usr/share/sensor/grafana/dashboards/overview.json",
+    ),
+    (
+        "deploy/grafana/dashboards/incidents.json",
+        "usr/share/sensor/grafana/dashboards/incidents.json",
+    ),
+    (
+        "deploy/grafana/dashboards/response.json",
+        "usr/share/sensor/grafana/dashboards/response.json",
+    ),
+    (
+        "deploy/grafana/dashboards/health.json",
+        "usr/share/sensor/grafana/dashboards/health.json",
+    ),
+    (
+        "deploy/hooks/darktrace-intelfeed",
+        "usr/share/sensor/hooks/darktrace-intelfeed",
+    ),
     ("README.md", "usr/share/doc/sensor/README.md"),
     ("docs/operating.md", "usr/share/doc/sensor/operating.md"),
     (

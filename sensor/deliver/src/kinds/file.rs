@@ -20,6 +20,7 @@ pub const FORMATS: &[Format] = &[
     Format::Ecs,
     Format::Ocsf,
     Format::Eve,
+    Format::Stix,
 ];
 /// Records that are written at once.
 const MOST: usize = 256;

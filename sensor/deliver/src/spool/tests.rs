@@ -1,10 +1,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::backoff::Backoff;
 
 /// Files in memory, on a disk that takes so many more bytes; then it is full, or the process is dead.
 #[derive(Clone, Default)]
@@ -347,4 +349,55 @@ fn a_folder_keeps_what_it_was_given() {
     assert_eq!(found[0].payload, b"record 1");
     assert_eq!(found.len(), 2);
     std::fs::remove_dir_all(&path).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
+
+    /// A far side that is away for a day costs nothing but room: whenever records come, however often the
+    /// process begins anew, each is delivered in its turn, at the latest a longest wait after the day.
+    #[test]
+    fn a_day_without_the_far_side_loses_nothing(
+        came in prop::collection::vec((1_u64..300, 0_usize..2_000, 0_u8..50), 600..900),
+        seed in any::<u64>(),
+    ) {
+        const DAY: u64 = 24 * 3_600;
+        const LONGEST: Duration = Duration::from_secs(300);
+        let disk = Memory::default();
+        let limits = Limits { max_bytes: 2 << 20, shed: Shed::Oldest };
+        let mut spool = restart(&disk, limits);
+        let mut waits = Backoff::new(Duration::from_secs(1), LONGEST, seed);
+        // Seconds of a made-up clock; the first try fails at once.
+        let (mut now, mut next_try, mut wanted) = (0, 0, Vec::new());
+        for (gap, bytes, dice) in came.iter().cycle() {
+            now += gap;
+            if now > DAY {
+                break;
+            }
+            while next_try <= now {
+                next_try += waits.next(None).as_secs().max(1);
+            }
+            if *dice == 0 {
+                spool = restart(&disk, limits);
+            }
+            let payload = vec![wanted.len() as u8; *bytes];
+            let seq = spool.append(now * 1_000_000_000, &payload);
+            wanted.push((seq.unwrap(), payload));
+            prop_assert_eq!(spool.n_waiting() as usize, wanted.len());
+        }
+        while next_try <= DAY {
+            next_try += waits.next(None).as_secs().max(1);
+        }
+        prop_assert!(next_try <= DAY + LONGEST.as_secs());
+        let mut delivered = Vec::new();
+        while spool.n_waiting() > 0 {
+            let frames = spool.oldest(50).unwrap();
+            let numbers: Vec<u64> = frames.iter().map(|frame| frame.seq).collect();
+            delivered.extend(frames.into_iter().map(|frame| (frame.seq, frame.payload)));
+            spool.finish(&numbers).unwrap();
+        }
+        prop_assert!(wanted.len() > 300, "{}", wanted.len());
+        prop_assert_eq!(delivered, wanted);
+        prop_assert_eq!(spool.lost(), Lost::default());
+    }
 }

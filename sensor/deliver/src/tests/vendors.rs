@@ -16,18 +16,18 @@ use crate::secret::Secret;
 use crate::settings::SinkSettings;
 
 /// Secret of all of them.
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A far side with a token.
-struct Vendor {
-    http: OverHttp,
+pub(super) struct Vendor {
+    pub(super) http: OverHttp,
     folder: Folder,
     user: Option<&'static str>,
     acknowledge: bool,
 }
 
 impl Vendor {
-    fn new(http: OverHttp, user: Option<&'static str>) -> Self {
+    pub(super) fn new(http: OverHttp, user: Option<&'static str>) -> Self {
         let folder = Folder::new();
         std::fs::write(folder.0.join("token"), TOKEN).unwrap();
         Self {
@@ -39,7 +39,7 @@ impl Vendor {
     }
 
     /// The answer to an incident whose texts are longer than any limit.
-    fn takes_long_texts(&self) {
+    pub(super) fn takes_long_texts(&self) {
         let mut long = example::incident();
         long.explanation = "ä\"\\\n".repeat(20_000);
         long.sources = (0..100)
@@ -74,7 +74,7 @@ impl FarSide for Vendor {
 }
 
 /// Texts of a document with their greatest lengths in characters; the first fault.
-fn fault(document: &Value, limits: &[(&str, usize)]) -> Option<String> {
+pub(super) fn fault(document: &Value, limits: &[(&str, usize)]) -> Option<String> {
     limits.iter().find_map(|(pointer, most)| {
         let Some(text) = document.pointer(pointer).and_then(Value::as_str) else {
             return Some(format!("{pointer} is missing"));
@@ -83,15 +83,15 @@ fn fault(document: &Value, limits: &[(&str, usize)]) -> Option<String> {
     })
 }
 
-fn is_one_of(value: &Value, words: &[&str]) -> bool {
+pub(super) fn is_one_of(value: &Value, words: &[&str]) -> bool {
     value.as_str().is_some_and(|word| words.contains(&word))
 }
 
-fn is_authorized(request: &Request, wanted: &str) -> bool {
+pub(super) fn is_authorized(request: &Request, wanted: &str) -> bool {
     request.header("authorization") == Some(wanted)
 }
 
-fn basic(user: &str) -> String {
+pub(super) fn basic(user: &str) -> String {
     use base64::Engine as _;
     let both = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{TOKEN}"));
     format!("Basic {both}")
@@ -406,6 +406,7 @@ fn splunk(acknowledge: bool) -> Vendor {
         if mode == Mode::Refuse || request.path != "/services/collector/event" {
             return coded(400, 6, "Invalid data format");
         }
+        let mut all = Vec::new();
         let stream = serde_json::Deserializer::from_slice(&request.body).into_iter::<Value>();
         for event in stream.map(|event| event.unwrap()) {
             let flat = event["fields"]
@@ -416,8 +417,19 @@ fn splunk(acknowledge: bool) -> Vendor {
             if !flat || event["event"]["incident.id"].is_null() || !event["time"].is_number() {
                 return coded(400, 15, "Error in handling indexed fields");
             }
-            accepted.push(identity(&event["event"]));
+            all.push(identity(&event["event"]));
         }
+        // One spoils all.
+        let is_odd = |one: &String| {
+            one.split(' ')
+                .next()
+                .unwrap()
+                .ends_with(['1', '3', '5', '7', '9'])
+        };
+        if mode == Mode::Partial && all.iter().any(is_odd) {
+            return coded(400, 6, "Invalid data format");
+        }
+        accepted.extend(all);
         let id = accepted.len() as u64;
         let mut answer = json!({"text": "Success", "code": 0});
         if acknowledge {
@@ -497,6 +509,20 @@ fn items_that_are_refused_are_set_aside_alone() {
         "{state:?}"
     );
     assert!(refused.contains("document_parsing_exception"));
+}
+
+#[test]
+fn an_event_that_spoils_a_batch_is_set_aside_alone() {
+    let mut vendor = splunk(false);
+    let (sinks, folder) = gathered(&mut vendor, 8);
+    vendor.set(Mode::Partial);
+    wait_for("an end", || sinks.states()["soc"].waiting == 0);
+    let state = &sinks.states()["soc"];
+    assert_eq!((state.sent, state.refused), (4, 4), "{state:?}");
+    let received = ["000", "002", "004", "006"].map(|id| format!("{id} opened"));
+    assert_eq!(vendor.received(), received);
+    let refused = std::fs::read_to_string(folder.0.join("soc/refused.jsonl")).unwrap();
+    assert_eq!(refused.matches("Invalid data format").count(), 4);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is written comes back as it was.
+//! Frames that are written come back as they were.
 
 use super::super::NgWriter;
 use super::*;
