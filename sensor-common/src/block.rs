@@ -23,6 +23,9 @@ pub const ACTION_DROP: u8 = 1;
 pub const ACTION_RATE_LIMIT: u8 = 2;
 /// Flows that go both ways pass; the rest is dropped.
 pub const ACTION_QUARANTINE: u8 = 3;
+/// As the limit, but beyond the rate a SYN is answered by a cookie ([`crate::shield`]); who acknowledges that
+/// is connected, up to the rate as well. What else belongs to no connection is dropped.
+pub const ACTION_CHALLENGE: u8 = 4;
 
 /// One entry: a source (or prefix) with one scope.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -33,12 +36,13 @@ pub struct BlockEntry {
     /// Packets that were dropped, or would have been: counted in monitor mode, too.
     pub packets: u64,
     pub bytes: u64,
-    /// Token bucket of [`ACTION_RATE_LIMIT`]: time up to which the tokens were spent.
+    /// Token bucket of [`ACTION_RATE_LIMIT`] and [`ACTION_CHALLENGE`]: time up to which the tokens were
+    /// spent.
     pub spent_until_ns: u64,
     /// Nanoseconds that one packet costs (1e9 / packets per second).
     pub packet_cost_ns: u64,
-    /// Burst, as time: packets that may arrive at once x `packet_cost_ns`.
-    pub burst_ns: u64,
+    /// Token bucket of connections that a challenge let through: nobody who forges takes of them.
+    pub met_until_ns: u64,
     /// Decision that made the entry; 0 by hand.
     pub origin: u64,
     /// [`ACTION_NONE`]: nothing for the source as a whole; it may have scopes.
@@ -52,6 +56,37 @@ pub struct BlockEntry {
     /// Prefix length as in IPv6, 128 for an exact source.
     pub length: u8,
     pub reserved: u8,
+}
+
+impl BlockEntry {
+    /// Takes a packet out of the rate; false where it is spent.
+    #[inline(always)]
+    pub const fn affords(&mut self, now_ns: u64) -> bool {
+        spends(&mut self.spent_until_ns, self.packet_cost_ns, now_ns)
+    }
+
+    /// Takes a connection that met the challenge out of the rate of those; false where it is spent.
+    #[inline(always)]
+    pub const fn affords_met(&mut self, now_ns: u64) -> bool {
+        spends(&mut self.met_until_ns, self.packet_cost_ns, now_ns)
+    }
+}
+
+/// Generic cell rate algorithm (ITU-T I.371): a token bucket in one number. As much may come at once as in a
+/// second, of which one packet passes at no tokens. Two CPUs may race for it; the error is a packet, once.
+#[inline(always)]
+const fn spends(until_ns: &mut u64, cost_ns: u64, now_ns: u64) -> bool {
+    const BURST_NS: u64 = 1_000_000_000;
+    let start = if *until_ns > now_ns {
+        *until_ns
+    } else {
+        now_ns
+    };
+    let has_room = start - now_ns + cost_ns <= BURST_NS;
+    if has_room {
+        *until_ns = start + cost_ns;
+    }
+    has_room
 }
 
 const _: () = assert!(size_of::<BlockEntry>() == 64);
@@ -112,7 +147,7 @@ impl Gate {
 }
 
 /// Changes with the meaning of anything in the lists' maps.
-pub const LAYOUT: u16 = 2;
+pub const LAYOUT: u16 = 3;
 
 const _: () = assert!(size_of::<Gate>() == 64);
 // SAFETY: integers; the size assertion rules padding out.
@@ -129,6 +164,8 @@ pub enum Ruling {
     OverRate,
     /// Begins something, and its source is in quarantine.
     Quarantined,
+    /// Over the rate of a source that is asked whether it is real: the program of the shields rules.
+    Challenged,
 }
 
 /// Entry that a packet met, and the ruling.
@@ -193,7 +230,7 @@ pub trait BlockTable {
 #[repr(C)]
 pub struct Packed {
     /// The ruling in the low byte; bit 8 where the hit is to be told, bit 9 where a decision made the
-    /// entry.
+    /// entry; from bit 16 on the entry's place.
     pub what: u64,
     pub origin: u64,
 }
@@ -201,12 +238,25 @@ pub struct Packed {
 // SAFETY: two u64, no padding.
 unsafe impl crate::Pod for Packed {}
 
+/// Table of an entry.
+#[derive(Clone, Copy)]
+enum Place {
+    Sources,
+    Prefixes,
+    Scopes,
+}
+
+const RULING: u64 = 0xff;
 const PASS: u64 = 0;
 const ALLOWED: u64 = 1;
 /// One more than the action's number.
 const DROP: u64 = ACTION_DROP as u64 + 1;
 const OVER_RATE: u64 = ACTION_RATE_LIMIT as u64 + 1;
 const QUARANTINED: u64 = ACTION_QUARANTINE as u64 + 1;
+const CHALLENGED: u64 = ACTION_CHALLENGE as u64 + 1;
+/// Place of an entry: two bits for the table, then its position there.
+const PLACE_SHIFT: u32 = 16;
+const PLACE_BITS: u32 = 2;
 const TELL: u64 = 0x100;
 /// The entry was made by a decision: position of the bit.
 const BY_DECISION: u64 = 9;
@@ -223,6 +273,40 @@ impl Packed {
         self.what & TELL != 0
     }
 
+    /// True where the program of the shields rules on the packet.
+    #[inline(always)]
+    pub const fn challenges(self) -> bool {
+        self.what & RULING == CHALLENGED
+    }
+
+    /// The entry that a challenge comes from.
+    #[inline(always)]
+    pub fn entry<T: BlockTable>(self, table: &mut T) -> Option<&mut BlockEntry> {
+        let at = self.what >> PLACE_SHIFT;
+        let (slot, index) = (
+            (at >> PLACE_BITS) as usize & (SLOTS - 1),
+            (at >> PLACE_BITS >> SLOT_BITS) as u32,
+        );
+        let place = at & ((1 << PLACE_BITS) - 1);
+        if place == Place::Scopes as u64 {
+            return table.scopes(index).map(|set| &mut set.entries[slot]);
+        }
+        let bucket = if place == Place::Sources as u64 {
+            table.sources(index)
+        } else {
+            table.prefixes(index)
+        };
+        bucket.map(|bucket| &mut bucket.entries[slot])
+    }
+
+    #[inline(always)]
+    const fn at(self, place: Place, position: u64) -> Self {
+        Self {
+            what: self.what | (position << PLACE_BITS | place as u64) << PLACE_SHIFT,
+            origin: self.origin,
+        }
+    }
+
     #[inline(always)]
     const fn is_by_decision(self) -> bool {
         self.what >> BY_DECISION & 1 != 0
@@ -230,17 +314,18 @@ impl Packed {
 
     #[inline(always)]
     const fn passes(self) -> bool {
-        self.what == PASS
+        self.what & RULING == PASS
     }
 
     #[inline(always)]
     pub const fn unpack(self, enforce: u32) -> Met {
         Met {
-            ruling: match self.what & 0xff {
+            ruling: match self.what & RULING {
                 ALLOWED => Ruling::Allowed,
                 DROP => Ruling::Drop,
                 OVER_RATE => Ruling::OverRate,
                 QUARANTINED => Ruling::Quarantined,
+                CHALLENGED => Ruling::Challenged,
                 _ => Ruling::Pass,
             },
             told: if self.tells() {
@@ -447,7 +532,7 @@ fn look_at_prefixes<T: BlockTable>(table: &mut T, asked: &Asked<'_>, search: Sea
         let found = match table.prefixes((at >> SLOT_BITS) as u32) {
             Some(bucket) => {
                 let entry = &mut bucket.entries[at as usize & (SLOTS - 1)];
-                let met = rule(entry, asked, search.spared, T::add);
+                let met = rule(entry, asked, search.spared, T::add).at(Place::Prefixes, at);
                 let scopes = entry.scopes;
                 look_at_scopes(table, asked, search.spared, (met, scopes))
             }
@@ -542,7 +627,7 @@ fn look_at_source<T: BlockTable>(
         return Packed::new(PASS);
     };
     let entry = &mut bucket.entries[at as usize & (SLOTS - 1)];
-    let met = rule(entry, asked, spared, T::add);
+    let met = rule(entry, asked, spared, T::add).at(Place::Sources, at);
     let scopes = entry.scopes;
     look_at_scopes(table, asked, spared, (met, scopes))
 }
@@ -565,7 +650,8 @@ fn look_at_scopes<T: BlockTable>(
     while i < set.entries.len() {
         let met = rule(&mut set.entries[i], asked, spared, T::add);
         if !met.passes() {
-            return met;
+            let index = u64::from(scopes) - 1;
+            return met.at(Place::Scopes, index << SLOT_BITS | i as u64);
         }
         i += 1;
     }
@@ -609,18 +695,9 @@ fn rule(
     if spared >> (action & 63) & 1 != 0 {
         return Packed::new(PASS);
     }
-    if entry.action == ACTION_RATE_LIMIT {
-        // Generic cell rate algorithm (ITU-T I.371): a token bucket in one number. Two CPUs may
-        // race for it; the error is a packet, once.
-        let start = if entry.spent_until_ns > now_ns {
-            entry.spent_until_ns
-        } else {
-            now_ns
-        };
-        if start - now_ns <= entry.burst_ns {
-            entry.spent_until_ns = start + entry.packet_cost_ns;
-            return Packed::new(PASS);
-        }
+    let has_rate = entry.action == ACTION_RATE_LIMIT || entry.action == ACTION_CHALLENGE;
+    if has_rate && entry.affords(now_ns) {
+        return Packed::new(PASS);
     }
     // The first, and then every so many.
     let tell = if entry.packets & BLOCK_HIT_MASK == 0 {
@@ -628,11 +705,32 @@ fn rule(
     } else {
         0
     };
-    add(&mut entry.packets, 1);
-    add(&mut entry.bytes, asked.bytes as u64);
+    let ruling = if entry.action == ACTION_CHALLENGE {
+        challenge(asked)
+    } else {
+        action + 1
+    };
+    // What is asked may well pass: who asks counts.
+    if ruling != CHALLENGED {
+        add(&mut entry.packets, 1);
+        add(&mut entry.bytes, asked.bytes as u64);
+    }
     Packed {
-        what: (action + 1) | tell | is_by_decision(entry.origin) << BY_DECISION,
+        what: ruling | tell | is_by_decision(entry.origin) << BY_DECISION,
         origin: entry.origin,
+    }
+}
+
+/// Ruling on a packet over the rate of a source that is challenged: a segment can be asked about; anything
+/// else, and what comes in a tunnel, is over the rate.
+#[inline(always)]
+fn challenge(asked: &Asked<'_>) -> u64 {
+    let packet = asked.packet;
+    let is_segment = packet.is(Outcome::Tcp) && packet.is_fragment == 0;
+    if is_segment && asked.level == Level::Outer {
+        CHALLENGED
+    } else {
+        OVER_RATE
     }
 }
 

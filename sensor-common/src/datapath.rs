@@ -499,13 +499,17 @@ where
             }
             (_, None) => Notice::NONE,
         };
+        if met.ruling == Ruling::Challenged {
+            packet.set_challenged();
+        }
         (verdict, notice)
     }
 
     #[inline(always)]
     fn carry_out(&mut self, ruling: Ruling, enforce: u32, bytes: u32) -> Verdict {
         let event = match (ruling, enforce) {
-            (Ruling::Pass, _) => return Verdict::Pass,
+            // A challenge counts where it is made.
+            (Ruling::Pass | Ruling::Challenged, _) => return Verdict::Pass,
             (Ruling::Allowed, _) => {
                 self.counters.event(Event::Allowed, 1, bytes as u64);
                 return Verdict::Pass;

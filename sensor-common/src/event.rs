@@ -53,6 +53,7 @@ kinds! {
     Udp = 8, "udp", 128, 96: "first packet of a UDP flow",
     Neighbour = 9, "neighbour", 128, 96: "IPv6 neighbour discovery: router and neighbour messages",
     Fragment = 10, "fragment", 256, 0: "IP fragment that gives no other sample",
+    Proven = 11, "proven", 64, 0: "a source acknowledged a SYN cookie: it is real",
 }
 
 /// Budgets are counted in windows of 2^27 ns = 134 ms.

@@ -187,7 +187,8 @@ pub struct Packet {
     pub is_fragment: u8,
     /// TCP window as on the wire, unscaled.
     pub tcp_window: u16,
-    /// EtherType of the next network header, while parsing; then [`HIT`], or nothing that matters.
+    /// EtherType of the next network header, while parsing; then [`HIT`], [`CHALLENGED`], both, or nothing
+    /// that matters.
     ethertype: u16,
     pub realm: Realm,
     /// [`tunnel::kind`] of the tunnel that the packet came in, or, with [`Self::inner`], of the one it
@@ -225,9 +226,12 @@ const _: () = assert!(size_of::<Packet>() == 80);
 // SAFETY: integers; the size assertion rules padding out.
 unsafe impl crate::Pod for Packet {}
 
-/// A block entry met the packet, which passes; that is to be told. No EtherType of a packet that
-/// has a flow.
-const HIT: u16 = 0xffff;
+/// Mark of the block check in place of the EtherType: none of a packet that has a flow.
+const MARK: u16 = 0xfff0;
+/// A block entry met the packet, which passes; that is to be told.
+const HIT: u16 = MARK | 1;
+/// The source of the packet is challenged.
+const CHALLENGED: u16 = MARK | 2;
 
 impl Packet {
     #[inline(always)]
@@ -235,11 +239,24 @@ impl Packet {
         self.ethertype = HIT;
     }
 
+    /// Comes after [`Self::set_hit`].
+    #[inline(always)]
+    pub(crate) fn set_challenged(&mut self) {
+        self.ethertype = CHALLENGED | self.is_hit() as u16;
+    }
+
+    /// True where the program of the shields asks whether the source is real.
+    #[inline(always)]
+    pub fn is_challenged(&self) -> bool {
+        // SAFETY: a field of a valid reference.
+        unsafe { (&raw const self.ethertype).read_volatile() & CHALLENGED == CHALLENGED }
+    }
+
     /// Tells by [`Self::age`] if the flow was known before.
     #[inline(always)]
     pub(crate) fn is_hit(&self) -> bool {
         // SAFETY: a field of a valid reference.
-        unsafe { (&raw const self.ethertype).read_volatile() == HIT }
+        unsafe { (&raw const self.ethertype).read_volatile() & HIT == HIT }
     }
 
     #[inline(always)]

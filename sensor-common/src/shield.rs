@@ -185,7 +185,7 @@ impl Shield {
 /// Generic cell rate algorithm, as for a limited source ([`crate::block`]): cost of a packet and burst as
 /// time. CPUs may race; the error is a packet.
 #[inline(always)]
-const fn spends(until_ns: &mut u64, (cost_ns, burst_ns): (u64, u64), now_ns: u64) -> bool {
+pub const fn spends(until_ns: &mut u64, (cost_ns, burst_ns): (u64, u64), now_ns: u64) -> bool {
     let start = if *until_ns > now_ns {
         *until_ns
     } else {

@@ -151,11 +151,11 @@ pub extern "C" fn sensor_search_blocks(now_ns: u64, bytes: u64, level: u64) -> u
         return 0;
     };
     let found = block::search(&mut BlockMaps, &asked);
-    if found.tells()
+    if (found.tells() || found.challenges())
         && let Some(last) = maps::FOUND.get_ptr_mut(0)
     {
         // SAFETY: the kernel's own pointer to this CPU's value.
-        unsafe { (*last).origin = found.origin };
+        unsafe { *last = found };
     }
     found.what
 }

@@ -7,12 +7,12 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use sensor_common::Address;
 use sensor_common::arrival::{Arrival, Way};
 use sensor_common::counters::Event;
-use sensor_common::datapath::Counters as _;
-use sensor_common::event::{EventHead, EventRecord, MAX_BYTES, Notice, STEP};
+use sensor_common::datapath::{Counters as _, Events};
+use sensor_common::event::{EventHead, EventRecord, Kind, MAX_BYTES, Notice, STEP};
 use sensor_common::packet::{Frame as _, Packet};
 
 use crate::frame::{self, LinearFrame};
-use crate::tables::{BPF_RB_NO_WAKEUP, CounterMaps};
+use crate::tables::{BPF_RB_NO_WAKEUP, CounterMaps, cpu};
 use crate::{globals, maps};
 
 /// Payloads begin before.
@@ -193,7 +193,44 @@ pub fn send<P: Payload>(payload: &P) {
     if n > MAX_BYTES as u64 {
         n = MAX_BYTES as u64;
     }
-    let size = size_of::<EventHead>() as u64 + n;
+    output(record, size_of::<EventHead>() as u64 + n);
+}
+
+/// Tells that the source of a packet acknowledged a cookie.
+#[inline(always)]
+pub fn tell_proven(packet: &Packet, now_ns: u64, bytes: u32, ifindex: u32) {
+    if globals::events() & Events::SAMPLES == 0 {
+        return;
+    }
+    let Some(sequence) = CounterMaps
+        .budgets()
+        .and_then(|budgets| budgets.spend(Kind::Proven, now_ns))
+    else {
+        CounterMaps.event(Event::SampleOverBudget, 1, bytes as u64);
+        return;
+    };
+    let Some(record) = maps::EVENT_SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: the kernel's own pointer to this CPU's value; runs don't nest with bottom halves off.
+    let record: &mut EventRecord = unsafe { &mut *record };
+    record.head = EventHead {
+        at_ns: now_ns,
+        sequence,
+        packet: *packet,
+        wire_bytes: bytes,
+        ifindex,
+        cpu: cpu() as u16,
+        kind: Kind::Proven as u8,
+        way: Way::Ingress as u8,
+        ..EventHead::default()
+    };
+    output(record, size_of::<EventHead>() as u64);
+}
+
+/// Writes so many bytes of a record into the ring; counts it where that is full.
+#[inline(always)]
+fn output(record: &mut EventRecord, size: u64) {
     // SAFETY: the map, and a record that is at least so long.
     let result = unsafe {
         bpf_ringbuf_output(

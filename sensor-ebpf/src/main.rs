@@ -4,7 +4,9 @@
 // The build sets RUSTC_BOOTSTRAP for this target; atomics need inline assembly.
 #![feature(asm_experimental_arch)]
 
+mod asked;
 mod blocklist;
+mod challenge;
 mod crossing;
 mod events;
 mod frame;
@@ -48,7 +50,7 @@ pub fn sensor_xdp_frags(ctx: XdpContext) -> u32 {
     ingress(&ctx, bytes, &maps::SHIELD_FRAGS)
 }
 
-/// The shields, behind the two above, for packets that pass those.
+/// The challenges and the shields, behind the two above, for packets that pass those.
 #[xdp]
 #[inline(always)]
 pub fn sensor_shield(ctx: XdpContext) -> u32 {
@@ -137,10 +139,13 @@ fn ingress(ctx: &XdpContext, bytes: u32, shields: &ProgramArray) -> u32 {
     log::packet(ctx, Way::Ingress, verdict);
     match verdict {
         Verdict::Pass => {
-            if shield::is_armed_for(&scratch.packet) {
+            if scratch.packet.is_challenged() || shield::is_armed_for(&scratch.packet) {
                 scratch.now_ns = now_ns;
                 // SAFETY: comes back only where there is no such program; nothing waits to be dropped.
                 unsafe { shields.tail_call(ctx, 0) };
+                if scratch.packet.is_challenged() {
+                    return challenge::limit(bytes, now_ns);
+                }
             }
             globals::pass_action()
         }

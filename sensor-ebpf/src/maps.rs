@@ -93,6 +93,9 @@ pub static SHIELDS: Array<ShieldBucket> = Array::with_max_entries(BUCKETS, BPF_F
 /// Sources that are proven real.
 #[map]
 pub static PEERS: Array<Peers> = Array::with_max_entries(1, 0);
+/// Rate of SYNs of challenged sources that came again.
+#[map]
+pub static CHALLENGE_RETRIES: Array<u64> = Array::with_max_entries(1, 0);
 /// SYNs that were answered a moment ago.
 #[map]
 pub static RETRIES: Array<u64> = Array::with_max_entries(1, 0);

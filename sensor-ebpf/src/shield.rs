@@ -3,19 +3,19 @@
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use aya_ebpf::programs::XdpContext;
-use sensor_common::block::known::{self, spared};
+use sensor_common::block::known::spared;
 use sensor_common::block::{BlockTable as _, Gate, Level};
 use sensor_common::counters::{Event, Outcome};
 use sensor_common::datapath::Counters as _;
 use sensor_common::packet::Packet;
-use sensor_common::shield::retries::Places;
 use sensor_common::shield::{self, SLOTS, Shield, Step};
 
+use crate::asked::{came_before, note_met};
 use crate::blocklist::{BlockMaps, sensor_spares};
 use crate::maps::Scratch;
 use crate::stack::{self, Belongs};
 use crate::tables::CounterMaps;
-use crate::{globals, maps, peers};
+use crate::{challenge, globals, maps, peers};
 
 /// True where the address that a packet goes to may have a shield.
 #[inline(always)]
@@ -41,6 +41,11 @@ pub fn hold(ctx: &XdpContext) -> u32 {
     };
     if !Outcome::has_flow(packet.outcome) {
         return globals::pass_action();
+    }
+    if packet.is_challenged()
+        && let Some(action) = challenge::hold(ctx, packet, *now_ns)
+    {
+        return action;
     }
     let place = shield::place(&packet.destination, globals::seed());
     let Some(bucket) = maps::SHIELDS.get_ptr_mut(place) else {
@@ -88,7 +93,7 @@ impl Met<'_> {
     /// True where the packet is of a flow that goes both ways.
     #[inline(always)]
     fn is_known(&self) -> bool {
-        sensor_spares(self.now_ns, Level::Outer as u64) == spared::BY_BOTH
+        sensor_spares(self.now_ns, Level::Outer as u64) == spared::BY_ALL
     }
 
     /// Counts what a shield does without enforcement; `None` where it is enforced.
@@ -115,20 +120,6 @@ impl Met<'_> {
         xdp_action::XDP_DROP
     }
 
-    /// True where the very SYN came a moment ago; takes note of it.
-    #[inline(always)]
-    fn came_before(&self) -> bool {
-        let hash = known::hash_received(self.packet, globals::seed());
-        let places = Places::of(hash, self.now_ns);
-        let word = |place| maps::RETRIES.get(place).copied().unwrap_or_default();
-        let (now, before) = (word(places.now), word(places.before));
-        if let Some(place) = maps::RETRIES.get_ptr_mut(places.now) {
-            // SAFETY: the kernel's own pointer to a map value. CPUs may race for it: a SYN is forgotten.
-            unsafe { place.write_volatile(places.with(now)) };
-        }
-        places.is_known(now, before)
-    }
-
     /// Answers the SYN of a stranger.
     #[inline(always)]
     fn begin(&mut self) -> u32 {
@@ -138,7 +129,7 @@ impl Met<'_> {
         if let Some(action) = self.would_hold() {
             return action;
         }
-        if self.came_before() && self.shield.affords_retry(self.now_ns) {
+        if came_before(self.packet, self.now_ns) && self.shield.affords_retry(self.now_ns) {
             return self.pass(Event::ShieldRetried);
         }
         match stack::answer(self.ctx, self.packet) {
@@ -160,7 +151,7 @@ impl Met<'_> {
         match stack::belongs(self.ctx, self.packet) {
             Belongs::ToConnection => globals::pass_action(),
             Belongs::ToCookie => {
-                peers::prove(&self.packet.source, self.now_ns);
+                note_met(self.ctx, self.packet, self.now_ns);
                 BlockMaps::add(&mut self.shield.completed, 1);
                 self.pass(Event::ShieldCompleted)
             }

@@ -189,7 +189,7 @@ fn a_flood_of_an_address_that_was_never_proven_is_limited_at_the_service() {
     let decision = sensor
         .wait_for(LIMIT, |v| v["kind"] == "decision")
         .expect("a decision");
-    assert_eq!(decision["decision.action"], "limit");
+    assert_eq!(decision["decision.action"], "challenge");
     assert_eq!(decision["decision.protocol"], 6);
     // Whoever owns the address is answered otherwise.
     let ping = network.run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1");

@@ -75,7 +75,7 @@ fn a_proposal_waits_for_a_person_who_approves_or_refuses_it() {
     assert_eq!(waiting["decision.mode"], "proposed");
     assert_eq!(waiting["decision.policy"], "ask");
     assert_eq!(
-        waiting["decision.action"], "limit",
+        waiting["decision.action"], "challenge",
         "no more than the proof"
     );
     assert!(waiting["proposal.expires_in_s"].as_u64() > Some(3_000));
@@ -91,7 +91,7 @@ fn a_proposal_waits_for_a_person_who_approves_or_refuses_it() {
     let id = waiting["decision.id"].as_str().unwrap();
     let done = asked(&sensor, &format!("incidents approve {incident} --json"));
     assert_eq!(done[0]["decision.outcome"], "applied");
-    assert_eq!(asked(&sensor, "block list --json")[0]["action"], "limit");
+    assert_eq!(asked(&sensor, "block list --json")[0]["action"], "challenge");
     let is_applied = |v: &Value| v["decision.id"] == id && v["decision.outcome"] == "applied";
     assert!(sensor.wait_for(LIMIT, is_applied).is_some());
     let approved = audit(&sensor)
@@ -226,7 +226,9 @@ impl Drop for Folder {
 fn a_limit_that_starves_an_innocent_is_rolled_back() {
     needs_root();
     let network = Network::new().unwrap();
-    let sensor = Running::start(&network, "--mode enforce").unwrap();
+    let row = r#"[{ name = "limit", source = "remote", action = "limit" }]"#;
+    let environment = [("SENSOR__RESPOND__POLICY", row)];
+    let sensor = Running::start_with(&network, "--mode enforce", &environment).unwrap();
     let folder = format!("sensor-policy-{}", std::process::id());
     let folder = Folder(std::env::temp_dir().join(folder));
     std::fs::create_dir_all(&folder.0).unwrap();
@@ -316,7 +318,7 @@ fn a_dead_agent_leaves_decisions_open_and_entries_of_operators_in_force() {
         (n > 100).then_some(n)
     });
     assert!(limited.is_some(), "{}", events());
-    assert_eq!(events()["would_drop"], 0);
+    assert_eq!(events()["would_challenge"], 0);
     sensor.signal("STOP").unwrap();
     let before = flood.n_sent();
     // Four seconds of it.
@@ -325,7 +327,7 @@ fn a_dead_agent_leaves_decisions_open_and_entries_of_operators_in_force() {
     sensor.signal("CONT").unwrap();
     assert!(ping.is_err(), "the operator's entry does not hold");
     let passed = wait_until(LIMIT, || {
-        (events()["would_drop"].as_u64()? > 300).then_some(())
+        (events()["would_challenge"].as_u64()? > 300).then_some(())
     });
     assert!(passed.is_some(), "{}", events());
     // Back to life: held back as before.

@@ -1,4 +1,4 @@
-//! Flows that go both ways, which a limit or a quarantine of their source leaves alone.
+//! Flows that go both ways, which a limit, a challenge or a quarantine of their source leaves alone.
 //!
 //! What this host sends says which: data or the end of a connection (whoever forges an address never
 //! gets so far: he does not see the number that he would have to acknowledge), a connection that it
@@ -98,12 +98,13 @@ impl Sign {
 
 /// Set of the actions that leave a packet alone, a bit each at the number of the action.
 pub mod spared {
-    use crate::block::{ACTION_QUARANTINE, ACTION_RATE_LIMIT};
+    use crate::block::{ACTION_CHALLENGE, ACTION_QUARANTINE, ACTION_RATE_LIMIT};
 
     pub const NONE: u64 = 0;
     pub const BY_LIMIT: u64 = 1 << ACTION_RATE_LIMIT;
     pub const BY_QUARANTINE: u64 = 1 << ACTION_QUARANTINE;
-    pub const BY_BOTH: u64 = BY_LIMIT | BY_QUARANTINE;
+    pub const BY_CHALLENGE: u64 = 1 << ACTION_CHALLENGE;
+    pub const BY_ALL: u64 = BY_LIMIT | BY_CHALLENGE | BY_QUARANTINE;
 }
 
 /// Hash of the flow of a packet that this host sends. The two ends are not the same: what a router takes
@@ -239,7 +240,7 @@ pub fn spares(
         let begins = packet.tcp_flags & SYN_ACK == tcp_flags::SYN;
         let is_known = !begins && worth >= ENOUGH && age <= CONNECTION_AGE;
         return if is_known {
-            spared::BY_BOTH
+            spared::BY_ALL
         } else {
             spared::NONE
         };
@@ -248,7 +249,7 @@ pub fn spares(
         return spared::NONE;
     }
     *held -= 1 << 16;
-    spared::BY_BOTH
+    spared::BY_ALL
 }
 
 /// Neighbour discovery (RFC 4861; no router lets it pass: its hop limit is 255) keeps every flow of a
@@ -258,7 +259,7 @@ const fn spares_icmp(packet: &Packet) -> u64 {
     let kind = packet.source_port >> 8;
     if packet.protocol == protocol::ICMPV6 {
         if packet.ttl == 255 && kind >= 133 && kind <= 137 {
-            return spared::BY_BOTH;
+            return spared::BY_ALL;
         }
         // RFC 4443: destination unreachable, packet too big, time exceeded, parameter problem.
         return if kind >= 1 && kind <= 4 {
@@ -358,7 +359,7 @@ mod tests {
         fn spares(&mut self, protocol: u8, flags: u8, now_ns: u64) -> bool {
             let packet = packet(false, protocol, flags, 4_000);
             let hash = hash_received(&packet, 7);
-            spares(&mut self.0, &packet, now_ns, hash, plain) == spared::BY_BOTH
+            spares(&mut self.0, &packet, now_ns, hash, plain) == spared::BY_ALL
         }
     }
 
@@ -460,7 +461,7 @@ mod tests {
             sends(&mut flows, packet(true, TCP, ACK, n), 0, NOW + MINUTE);
         }
         for n in 0..PROVEN as u16 {
-            assert_eq!(spared(&flows, n, NOW), spared::BY_BOTH, "{n}");
+            assert_eq!(spared(&flows, n, NOW), spared::BY_ALL, "{n}");
         }
         // Of proven ones the oldest gives way.
         for n in 0..PROVEN as u16 - 1 {
@@ -483,7 +484,7 @@ mod tests {
             (protocol::ICMP, 3, 64, spared::BY_QUARANTINE),
             (protocol::ICMPV6, 128, 64, spared::NONE),
             (protocol::ICMPV6, 2, 64, spared::BY_QUARANTINE),
-            (protocol::ICMPV6, 135, 255, spared::BY_BOTH),
+            (protocol::ICMPV6, 135, 255, spared::BY_ALL),
             (protocol::ICMPV6, 135, 254, spared::NONE),
         ];
         for (protocol, kind, ttl, expected) in cases {

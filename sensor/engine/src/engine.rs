@@ -4,7 +4,7 @@ use std::slice::from_ref;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use sensor_common::event::Sample;
+use sensor_common::event::{Kind, Sample};
 use sensor_common::flow::Flow;
 use sensor_common::host::HostRow;
 
@@ -410,6 +410,10 @@ impl Engine {
         let n = &mut self.stats.n_samples;
         *n = n.saturating_add(1);
         let packet = &sample.head.packet;
+        if sample.head.kind == Kind::Proven as u8 {
+            self.ledger.note_real(packet.source, sample.head.at_ns);
+            return;
+        }
         let is_answer = self.flows.take_sample(sample);
         // Whose addresses prove nothing is no evidence against them.
         if !packet.realm.is_untrusted() {

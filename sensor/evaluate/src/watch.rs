@@ -154,7 +154,7 @@ impl Listener for Watcher {
                 Output::FlowEnd(_) => self.n_flows += 1,
                 Output::Decision(decision) => {
                     self.n_decisions += 1;
-                    let is_drop = decision.action > Action::RateLimit && !decision.needs_approval;
+                    let is_drop = decision.action > Action::Challenge && !decision.needs_approval;
                     self.n_drops += u64::from(is_drop);
                 }
                 Output::Score(score) => self.scores.take(&score),

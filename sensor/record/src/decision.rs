@@ -43,6 +43,7 @@ impl From<sensor_engine::Action> for Action {
         match action {
             sensor_engine::Action::Drop => Self::Drop,
             sensor_engine::Action::Quarantine => Self::Quarantine,
+            sensor_engine::Action::Challenge => Self::Challenge,
             sensor_engine::Action::RateLimit => Self::Limit,
         }
     }

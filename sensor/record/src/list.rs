@@ -20,6 +20,9 @@ pub enum Measure {
     Quarantine,
     /// Flows that go both ways pass, and of the rest so many packets a second, and as many at once.
     RateLimit { packets_per_s: u32 },
+    /// Flows that go both ways pass, and of the rest so many packets a second; beyond, SYNs are answered by a
+    /// cookie, and as many connections a second begin as are acknowledged.
+    Challenge { packets_per_s: u32 },
 }
 
 impl Measure {
@@ -28,13 +31,16 @@ impl Measure {
             Self::Drop => Action::Drop,
             Self::Quarantine => Action::Quarantine,
             Self::RateLimit { .. } => Action::Limit,
+            Self::Challenge { .. } => Action::Challenge,
         }
     }
 
     pub const fn rate_packets_per_s(self) -> Option<u32> {
         match self {
             Self::Drop | Self::Quarantine => None,
-            Self::RateLimit { packets_per_s } => Some(packets_per_s),
+            Self::RateLimit { packets_per_s } | Self::Challenge { packets_per_s } => {
+                Some(packets_per_s)
+            }
         }
     }
 }

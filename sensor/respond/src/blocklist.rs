@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use sensor_common::block::list::{Key, MAX_SHAPES, SCOPES_PER_SOURCE, SHAPES_V6, ScopeSet, Shape};
 use sensor_common::block::prefilter::BLOCK_PLANES;
 use sensor_common::block::{
-    ACTION_DROP, ACTION_NONE, ACTION_QUARANTINE, ACTION_RATE_LIMIT, BlockEntry, Gate, LAYOUT,
+    ACTION_CHALLENGE, ACTION_DROP, ACTION_NONE, ACTION_QUARANTINE, ACTION_RATE_LIMIT, BlockEntry, Gate, LAYOUT,
 };
 use sensor_common::limits::BLOCK_ENTRIES;
 use sensor_engine::{Scope, from_ip};
@@ -29,6 +29,12 @@ struct Note {
     origin: Arc<Origin>,
     reason: Arc<str>,
     is_proven: bool,
+}
+
+impl Note {
+    const fn is_challenge(&self) -> bool {
+        matches!(self.measure, Measure::Challenge { .. })
+    }
 }
 
 /// Part of the sets of scopes that entries about never proven sources share: whoever makes addresses up
@@ -76,6 +82,7 @@ pub struct Blocklist {
     /// others, then by expiry.
     automatic: BTreeSet<(bool, u64, Name)>,
     n_unproven: usize,
+    n_challenged: usize,
     /// Entries that gave way, for the caller to tell.
     evicted: Vec<Listed>,
     /// Entries by time of expiry; one that was renewed or removed is still in here and passed over.
@@ -100,6 +107,7 @@ impl Blocklist {
             notes: BTreeMap::new(),
             automatic: BTreeSet::new(),
             n_unproven: 0,
+            n_challenged: 0,
             evicted: Vec::new(),
             expiry: BinaryHeap::new(),
         };
@@ -161,6 +169,7 @@ impl Blocklist {
 
     fn insert_note(&mut self, name: Name, note: Note) {
         self.forget_note(&name);
+        self.n_challenged += usize::from(note.is_challenge());
         self.expiry.push(Reverse((note.expires_ns, name)));
         if matches!(*note.origin, Origin::Incident { .. }) {
             self.automatic
@@ -174,6 +183,7 @@ impl Blocklist {
         let Some(note) = self.notes.remove(name) else {
             return;
         };
+        self.n_challenged -= usize::from(note.is_challenge());
         let place = (note.is_proven, note.expires_ns, *name);
         if self.automatic.remove(&place) && !note.is_proven {
             self.n_unproven = self.n_unproven.saturating_sub(1);
@@ -191,6 +201,11 @@ impl Blocklist {
             Err(_) => self.forget_note(&(target, scope)),
         }
         true
+    }
+
+    /// True where a source is challenged.
+    pub const fn has_challenges(&self) -> bool {
+        self.n_challenged > 0
     }
 
     /// Entries that a decision made.
@@ -608,15 +623,27 @@ const fn scope_of(entry: &BlockEntry) -> Scope {
 
 fn measure_of(entry: &BlockEntry) -> Measure {
     match entry.action {
-        ACTION_RATE_LIMIT => {
-            let per_s = 1_000_000_000 / entry.packet_cost_ns.max(1);
-            Measure::RateLimit {
-                packets_per_s: u32::try_from(per_s).unwrap_or(u32::MAX),
-            }
-        }
+        ACTION_RATE_LIMIT => Measure::RateLimit {
+            packets_per_s: rate_of(entry),
+        },
+        ACTION_CHALLENGE => Measure::Challenge {
+            packets_per_s: rate_of(entry),
+        },
         ACTION_QUARANTINE => Measure::Quarantine,
         _ => Measure::Drop,
     }
+}
+
+fn rate_of(entry: &BlockEntry) -> u32 {
+    let per_s = 1_000_000_000 / entry.packet_cost_ns.max(1);
+    u32::try_from(per_s).unwrap_or(u32::MAX)
+}
+
+/// Nanoseconds that one packet of a rate costs.
+fn cost_of(packets_per_s: u32) -> Result<u32, BlockError> {
+    let cost = 1_000_000_000u32.checked_div(packets_per_s);
+    let cost = cost.filter(|cost| *cost > 0);
+    cost.ok_or(BlockError::BadRate { packets_per_s })
 }
 
 fn family(target: &IpNet) -> usize {
@@ -653,24 +680,13 @@ fn entry_of(request: &Request, target: &IpNet, now_ns: u64) -> Result<BlockEntry
     let (action, packet_cost_ns) = match request.measure {
         Measure::Drop => (ACTION_DROP, 0),
         Measure::Quarantine => (ACTION_QUARANTINE, 0),
-        Measure::RateLimit { packets_per_s } => {
-            let cost = 1_000_000_000u32.checked_div(packets_per_s);
-            let cost = cost.filter(|cost| *cost > 0);
-            (
-                ACTION_RATE_LIMIT,
-                cost.ok_or(BlockError::BadRate { packets_per_s })?,
-            )
-        }
+        Measure::RateLimit { packets_per_s } => (ACTION_RATE_LIMIT, cost_of(packets_per_s)?),
+        Measure::Challenge { packets_per_s } => (ACTION_CHALLENGE, cost_of(packets_per_s)?),
     };
     let (_, length) = key_of(target);
     Ok(BlockEntry {
         expires_ns: now_ns.saturating_add(request.ttl.as_nanos() as u64),
         packet_cost_ns: packet_cost_ns.into(),
-        // As much at once as in a second, less the packet that is let through at no tokens.
-        burst_ns: match request.measure {
-            Measure::Drop | Measure::Quarantine => 0,
-            Measure::RateLimit { .. } => 1_000_000_000 - u64::from(packet_cost_ns),
-        },
         origin: request.origin.number(),
         action,
         protocol: request.scope.protocol,

@@ -1,5 +1,6 @@
 //! The response in the kernel: the lists under the guard.
 
+mod challenges;
 mod decisions;
 mod feeds;
 mod shields;
@@ -496,6 +497,7 @@ impl KernelRespond {
     /// See [`BlockError`]; `Protected` where the guard refuses.
     pub fn block(&mut self, request: &Request) -> Result<(), BlockError> {
         self.follow_host();
+        let request = &self.fitting(request);
         let result = self.check(&request.target);
         let result = result.and_then(|()| self.blocks.add(request, monotonic_ns()));
         let outcome = self.outcome(&result);
@@ -545,16 +547,14 @@ impl KernelRespond {
 
     fn put_all(&mut self, requests: &[Request]) -> (usize, Vec<BlockError>) {
         let mut refused = Vec::new();
-        let meant: Vec<&Request> = requests
-            .iter()
-            .filter(|request| match self.check(&request.target) {
-                Ok(()) => true,
-                Err(cause) => {
-                    refused.push(cause);
-                    false
-                }
-            })
-            .collect();
+        let mut meant = Vec::new();
+        for request in requests {
+            match self.check(&request.target) {
+                Ok(()) => meant.push(self.fitting(request)),
+                Err(cause) => refused.push(cause),
+            }
+        }
+        let meant = meant.iter().map(AsRef::as_ref);
         let n_added = self
             .blocks
             .load_bulk(meant, monotonic_ns(), |_, cause| refused.push(cause));

@@ -154,6 +154,7 @@ mod tests {
                     is_real: true,
                     is_peer: false,
                     by_connections: false,
+                    may_ask: false,
                 },
                 needs: Vec::new(),
             },

@@ -224,15 +224,25 @@ impl Shields {
         over
     }
 
-    /// Lets the stack accept cookies always while a shield needs it, and as before else.
+    /// Lets the stack accept cookies from now on.
+    ///
+    /// # Errors
+    /// Where there is no program that sends any, or the setting can't be changed: in words.
+    pub fn accept_cookies(&mut self) -> Result<(), String> {
+        self.maps.programs.as_ref().map_err(Clone::clone)?;
+        self.cookies.set_always()
+    }
+
+    /// Lets the stack accept cookies always while a shield needs it, or sources are challenged, and as before
+    /// else.
     ///
     /// # Errors
     /// The system's.
-    pub fn fit_stack(&mut self, is_enforced: bool) -> Result<(), String> {
+    pub fn fit_stack(&mut self, is_enforced: bool, is_asked: bool) -> Result<(), String> {
         let mut armed = self.armed.values();
         let needs_cookies = is_enforced
             && armed.any(|armed| self.shield(armed.place).measures & measure::COOKIES != 0);
-        if needs_cookies {
+        if needs_cookies || is_asked {
             self.cookies.set_always()
         } else {
             self.cookies.put_back()

@@ -232,7 +232,6 @@ pub fn amend<T: sensor_common::Pod>(
 ) {
     let fields = [
         (offset_of!(BlockEntry, packet_cost_ns), entry.packet_cost_ns),
-        (offset_of!(BlockEntry, burst_ns), entry.burst_ns),
         (offset_of!(BlockEntry, origin), entry.origin),
         (offset_of!(BlockEntry, expires_ns), entry.expires_ns),
     ];

@@ -48,6 +48,8 @@ pub enum BlockAction {
     Quarantine,
     /// Let --rate packets per second of what is new pass; flows that go both ways go on.
     Limit,
+    /// As limit, but beyond the rate TCP connections begin for who answers a SYN cookie.
+    Challenge,
 }
 
 impl BlockAdd {
@@ -71,11 +73,14 @@ impl BlockAction {
             (None | Some(Self::Drop), None) => Ok(Measure::Drop),
             (Some(Self::Quarantine), None) => Ok(Measure::Quarantine),
             (None | Some(Self::Limit), Some(rate)) => Ok(limit(rate)),
-            (Some(Self::Limit), None) => {
-                Err("a limit needs a rate: say --rate PACKETS_PER_S".to_owned())
+            (Some(Self::Challenge), Some(packets_per_s)) => {
+                Ok(Measure::Challenge { packets_per_s })
+            }
+            (Some(Self::Limit | Self::Challenge), None) => {
+                Err("a limit or a challenge needs a rate: say --rate PACKETS_PER_S".to_owned())
             }
             (Some(Self::Drop | Self::Quarantine), Some(_)) => {
-                Err("a rate goes with a limit: leave it out, or say --action limit".to_owned())
+                Err("a rate goes with a limit or a challenge: leave it out, or say --action limit".to_owned())
             }
         }
     }

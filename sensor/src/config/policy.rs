@@ -89,6 +89,7 @@ impl Grade {
 pub enum Most {
     Observe,
     Limit,
+    Challenge,
     Quarantine,
     Drop,
 }
@@ -98,6 +99,7 @@ impl Most {
         match self {
             Self::Observe => None,
             Self::Limit => Some(Action::RateLimit),
+            Self::Challenge => Some(Action::Challenge),
             Self::Quarantine => Some(Action::Quarantine),
             Self::Drop => Some(Action::Drop),
         }
@@ -107,6 +109,7 @@ impl Most {
         match action {
             None => Self::Observe,
             Some(Action::RateLimit) => Self::Limit,
+            Some(Action::Challenge) => Self::Challenge,
             Some(Action::Quarantine) => Self::Quarantine,
             Some(Action::Drop) => Self::Drop,
         }

@@ -52,7 +52,7 @@ const COUNTS: [&str; 9] = [
     "BUDGETS",
 ];
 /// Maps that hold nothing from one packet to the next, and those of the shields, which end with the agent.
-const PASSING: [&str; 12] = [
+const PASSING: [&str; 13] = [
     "SCRATCH",
     "EVENT_SCRATCH",
     "FOUND",
@@ -62,6 +62,7 @@ const PASSING: [&str; 12] = [
     "SHIELDS",
     "PEERS",
     "RETRIES",
+    "CHALLENGE_RETRIES",
     "SHIELD",
     "SHIELD_FRAGS",
     "SHIELD_FRAME",

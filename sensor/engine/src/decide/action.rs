@@ -5,6 +5,8 @@
 pub enum Action {
     /// Flows that go both ways pass, and the rest up to a rate.
     RateLimit,
+    /// As the limit, but beyond the rate connections begin for who answers a question.
+    Challenge,
     /// Flows that go both ways pass, and nothing new.
     Quarantine,
     /// Nothing passes.
@@ -16,6 +18,7 @@ impl Action {
         match self {
             Self::Drop => "drop",
             Self::Quarantine => "quarantine",
+            Self::Challenge => "challenge",
             Self::RateLimit => "rate_limit",
         }
     }

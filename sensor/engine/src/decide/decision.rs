@@ -59,6 +59,7 @@ impl Decision {
             is_real: false,
             is_peer: false,
             by_connections: false,
+            may_ask: false,
         };
         Self {
             id: "d000001-0000000000000001".to_owned(),
@@ -324,7 +325,7 @@ impl Decider {
             Err(Withheld::ReportOnly)
         } else if is_of_flood {
             Err(Withheld::Spoofed)
-        } else if proof.strongest() == Action::RateLimit && self.is_spared(at_ns, &address) {
+        } else if proof.strongest() < Action::Quarantine && self.is_spared(at_ns, &address) {
             Err(Withheld::GoodTraffic)
         } else {
             row.zip(allowed).ok_or(Withheld::Policy)
@@ -431,7 +432,7 @@ impl Decider {
             needs: proof.needs(allowed),
         };
         let told = |reason| (reason, Some(grounds.clone()));
-        if proof.strongest() == Action::RateLimit {
+        if proof.strongest() < Action::Quarantine {
             return Err(told(Withheld::NotProven));
         }
         if let Some(by) = self.locals.within(at_ns, &target) {
@@ -470,7 +471,7 @@ impl Decider {
         let ttl_s = row.ttl_s.unwrap_or(self.config.ttl_s);
         // What may have been sent in somebody's name holds nobody for longer.
         let ttl_s = match &row.escalation {
-            Some(by) if proof.is_real && action > Action::RateLimit => {
+            Some(by) if proof.is_real && action > Action::Challenge => {
                 self.repeaters.ttl_s(at_ns, address, ttl_s, by)
             }
             _ => ttl_s,
@@ -693,13 +694,15 @@ mod tests {
         let flood = Family::SynFlood;
         let (stranger, real) = (Ledger::new(0), Ledger::knowing(&[ip(1)], T0, false));
         let peer = Ledger::knowing(&[ip(1)], T0 - 3_600 * SECOND_NS, true);
-        assert_eq!(decided(&stranger, flood, Grades::SHAPE), limited);
-        assert_eq!(decided(&real, flood, Grades::SHAPE), limited);
-        assert_eq!(decided(&stranger, flood, proof), limited);
+        let asked = Some((Action::Challenge, service));
+        assert_eq!(decided(&stranger, flood, Grades::SHAPE), asked);
+        assert_eq!(decided(&real, flood, Grades::SHAPE), asked);
+        assert_eq!(decided(&stranger, flood, proof), asked);
         // A flood's packets may be sent in the name of somebody real.
         let twice = proof.with(Grades::CONTENT);
-        assert_eq!(decided(&real, flood, twice), limited);
-        assert_eq!(decided(&peer, flood, proof), limited);
+        assert_eq!(decided(&real, flood, twice), asked);
+        assert_eq!(decided(&peer, flood, proof), asked);
+        // Whoever floods by connections is real: to ask him would change nothing.
         let guessing = Family::BruteForce;
         let stopped = Some((Action::Quarantine, service));
         assert_eq!(decided(&real, guessing, proof), stopped);

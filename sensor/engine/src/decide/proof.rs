@@ -19,6 +19,8 @@ pub struct Proof {
     pub is_peer: bool,
     /// It took connections, which nobody completes in another's name.
     pub by_connections: bool,
+    /// It is about TCP segments that need no connection: who sends them can be asked whether he is real.
+    pub may_ask: bool,
 }
 
 /// Part of a proof that is missing for a stronger action.
@@ -60,16 +62,21 @@ impl Proof {
             is_real,
             is_peer,
             by_connections: takes_connections(finding.family, finding.protocol),
+            may_ask: finding.protocol == protocol::TCP && !finding.family.is_of_connections(),
         }
     }
 
     /// The strongest action that the proof carries. A shape is what busy clients show, too, and what takes
-    /// no connection may have been sent in the source's name. Two kinds of proof that don't hang on each
-    /// other, an outcome and a content, carry a drop.
+    /// no connection may have been sent in the source's name: who can be asked, is. Two kinds of proof that
+    /// don't hang on each other, an outcome and a content, carry a drop.
     pub(super) fn strongest(&self) -> Action {
         let may_stop = self.is_real && !self.is_peer;
         if !may_stop || !self.by_connections || !self.grades.is_proof() {
-            Action::RateLimit
+            if self.may_ask {
+                Action::Challenge
+            } else {
+                Action::RateLimit
+            }
         } else if self.has_two() {
             Action::Drop
         } else {

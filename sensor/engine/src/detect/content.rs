@@ -86,7 +86,7 @@ impl Detectors {
                 self.replies.take(&seen);
                 self.control.take_sample(&seen);
             }
-            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Fragment) | None => {}
+            Some(Kind::FlowStarted | Kind::BlockHit | Kind::Fragment | Kind::Proven) | None => {}
         }
     }
 

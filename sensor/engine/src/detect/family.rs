@@ -315,7 +315,7 @@ pub fn families_markdown() -> String {
         ATT&CK; a detector may name a more exact one. A severity holds from its score on. The \
         response is the strongest that the sensor takes by itself, and only where sources are not \
         spoofed, are not local and the score reaches `engine.decide.min_score`. It is no more than a \
-        rate limit unless an outcome or a content proves the abuse, it took TCP connections, which \
+        rate limit (of TCP segments that need no connection, a challenge) unless an outcome or a content proves the abuse, it took TCP connections, which \
         nobody completes in another's name, and the source was no good peer before; then it is a \
         quarantine, which drops what is new and lets flows that go both ways go on, and a drop only \
         where an outcome and a content prove the abuse. Nothing is done for an incident of low \

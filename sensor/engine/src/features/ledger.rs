@@ -497,7 +497,8 @@ impl Ledger {
         Some((&known.served, &self.served))
     }
 
-    fn note_real(&mut self, source: Address, at_ns: u64) {
+    /// Takes note that an address is proven real.
+    pub(crate) fn note_real(&mut self, source: Address, at_ns: u64) {
         let known = self.sources.get_or_insert_with(source, Source::default);
         known.is_real = true;
         known.last_ns = known.last_ns.max(at_ns);

@@ -49,6 +49,7 @@ impl KernelRespond {
             measure: match decision.action {
                 Action::Drop => Measure::Drop,
                 Action::Quarantine => Measure::Quarantine,
+                Action::Challenge => Measure::Challenge { packets_per_s },
                 Action::RateLimit => Measure::RateLimit { packets_per_s },
             },
             ttl: Duration::from_secs(decision.ttl_s.into()),

@@ -90,7 +90,7 @@ impl KernelRespond {
                 protocol: protocol::TCP,
                 local_port: *port,
             };
-            if !self.is_shielded(address, scope) && carries(address, *port) {
+            if !self.is_shielded(address, scope) && carries(Some(address), *port) {
                 let request = ShieldRequest {
                     address,
                     scope,
@@ -135,7 +135,8 @@ impl KernelRespond {
             let gone = self.shields.end(|listed| is_gone(listed.address));
             self.note_shields_ended(&gone, &Origin::Sensor, "the host has no such address now");
         }
-        if let Err(cause) = self.shields.fit_stack(self.is_enforced()) {
+        let is_asked = self.is_enforced() && self.blocks.has_challenges();
+        if let Err(cause) = self.shields.fit_stack(self.is_enforced(), is_asked) {
             error!(cause, "shields: net.ipv4.tcp_syncookies can't be set");
         }
     }
@@ -157,7 +158,7 @@ impl KernelRespond {
     }
 
     /// True where the kernel program does what the lists and the shields say.
-    fn is_enforced(&self) -> bool {
+    pub(super) fn is_enforced(&self) -> bool {
         let may_enforce = self.missing.is_none() || self.was_enforcing;
         self.mode() == Mode::Enforce && may_enforce
     }
@@ -177,10 +178,12 @@ const MAX_SERVICES: usize = 4;
 /// Time for which a shield is armed by an incident; it is renewed while the flood goes on.
 const AUTO_TTL: Duration = Duration::from_secs(300);
 
-/// True where the stack of this host has, or just had, a connection of the service.
-fn carries(address: IpAddr, port: u16) -> bool {
+/// True where the stack of this host has, or just had, a connection of the service, at that address or any.
+pub(super) fn carries(address: Option<IpAddr>, port: u16) -> bool {
     match netlink::connections(netlink::Protocol::Tcp, netlink::State::Begun, [port, 0]) {
-        Ok(found) => found.iter().any(|one| one.local.ip() == address),
+        Ok(found) => found
+            .iter()
+            .any(|one| address.is_none_or(|address| one.local.ip() == address)),
         Err(cause) => {
             warn!(cause = format!("{cause:#}"), "no service is shielded");
             false

@@ -117,7 +117,9 @@ fn is_harm(outcome: &Outcome) -> bool {
     let stopped = outcome
         .on_innocents
         .iter()
-        .any(|told| !told.starts_with("limit ") && !told.starts_with("shield "));
+        .any(|told| !["limit ", "challenge ", "shield "]
+                .iter()
+                .any(|mild| told.starts_with(mild)));
     stopped || client.has_ended || client.longest_pause_s > PAUSE_S || share(client.after) < AFTER
 }
 

@@ -30,7 +30,7 @@ pub struct Outcome {
     pub action: Option<String>,
     /// Actions on anybody who is innocent, with whom.
     pub on_innocents: Vec<String>,
-    /// Packets that met an entry and were, or would have been, dropped.
+    /// Packets that met an entry and were, or would have been, dropped or answered.
     pub n_dropped: u64,
     pub client: Account,
 }
@@ -44,7 +44,9 @@ pub fn run(case: &Case, family: Family, mode: &str) -> Result<Outcome> {
 
 fn run_in(case: &Case, family: Family, mode: &str, folder: &Path) -> Result<Outcome> {
     let network = Network::new()?;
-    let mut sensor = Running::start(&network, &format!("--mode {mode} --events"))?;
+    // Answers that a native program sends get lost on a veth whose other end has none.
+    let arguments = format!("--mode {mode} --attach generic --events");
+    let mut sensor = Running::start(&network, &arguments)?;
     let mut services = vec![Service::Echo.start(&network, folder)?];
     for service in case.services {
         services.push(service.start(&network, folder)?);
@@ -155,13 +157,20 @@ fn read(case: &Case, sensor: &Running, summary: &Value, attacker: &str) -> Outco
             .filter(|v| !is_offender(v))
             .map(|v| format!("{} {}", told(v), on(v)))
             .collect(),
-        n_dropped: ["dropped", "rate_limited", "quarantined", "would_drop"]
-            .map(count)
-            .iter()
-            .sum(),
+        n_dropped: DROPPED.iter().map(|event| count(event)).sum(),
         client: Account::default(),
     }
 }
+
+/// Counters of packets that met an entry and did not reach the stack, or would not have.
+const DROPPED: [&str; 6] = [
+    "dropped",
+    "rate_limited",
+    "challenged",
+    "quarantined",
+    "would_drop",
+    "would_challenge",
+];
 
 /// Order of the actions, weakest first.
 fn strength(action: &str) -> usize {
