@@ -144,7 +144,10 @@ fn connections_that_a_challenge_lets_through_have_a_rate_too() {
     wait_event(&sensor, "challenged", 1_000);
     // Ten at once and ten a second; the acknowledgements of the others are dropped.
     let begun = connections(&network, 60);
-    assert!(begun.iter().all(|n| *n == 60), "a client never knows: {begun:?}");
+    assert!(
+        begun.iter().all(|n| *n == 60),
+        "a client never knows: {begun:?}"
+    );
     wait_event(&sensor, "rate_limited", 20);
     let met = event(&sensor, "challenge_met");
     assert!((20..100).contains(&met), "{met} met it");
@@ -176,5 +179,8 @@ fn a_challenge_without_enforcement_counts_and_changes_nothing() {
     }
     let _forgers = forge(&network, ACK, 1_000);
     wait_event(&sensor, "would_drop", 500);
-    assert_eq!(event(&sensor, "challenged") + event(&sensor, "rate_limited"), 0);
+    assert_eq!(
+        event(&sensor, "challenged") + event(&sensor, "rate_limited"),
+        0
+    );
 }

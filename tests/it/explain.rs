@@ -33,7 +33,7 @@ fn explain_reads_the_lines_of_a_replay() {
         "flows 1000",
         "Found by: scan",
         "less than ten minutes of traffic seen",
-        "Decided: limit 198.51.100.7 (tcp) for 300 s",
+        "Decided: challenge 198.51.100.7 (tcp) for 300 s",
         "sensor block add 198.51.100.7",
     ] {
         assert!(told.contains(part), "{part} not in\n{told}");

@@ -122,7 +122,7 @@ fn a_transfer_keeps_its_rate_under_attack() {
     let n_sent = flood.n_sent() - sent_before;
     drop(flood);
     let summary = sensor.stop().unwrap();
-    let n_dropped = ["dropped", "quarantined", "rate_limited"]
+    let n_dropped = ["dropped", "quarantined", "rate_limited", "challenged"]
         .iter()
         .map(|event| summary["events"][event].as_u64().unwrap())
         .sum::<u64>();

@@ -479,7 +479,8 @@ fn a_live_session_goes_on_while_its_address_is_forged() {
         .start("client", &other.command("client.py"))
         .unwrap();
     assert!(other.goes_on(10), "a new session is refused");
-    let stopped = sensor.lines(|v| is_on_client(v) && !is_mild(v["decision.action"].as_str().unwrap()));
+    let stopped =
+        sensor.lines(|v| is_on_client(v) && !is_mild(v["decision.action"].as_str().unwrap()));
     assert!(stopped.is_empty(), "{stopped:?}");
 }
 

@@ -91,7 +91,10 @@ fn a_proposal_waits_for_a_person_who_approves_or_refuses_it() {
     let id = waiting["decision.id"].as_str().unwrap();
     let done = asked(&sensor, &format!("incidents approve {incident} --json"));
     assert_eq!(done[0]["decision.outcome"], "applied");
-    assert_eq!(asked(&sensor, "block list --json")[0]["action"], "challenge");
+    assert_eq!(
+        asked(&sensor, "block list --json")[0]["action"],
+        "challenge"
+    );
     let is_applied = |v: &Value| v["decision.id"] == id && v["decision.outcome"] == "applied";
     assert!(sensor.wait_for(LIMIT, is_applied).is_some());
     let approved = audit(&sensor)

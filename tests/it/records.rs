@@ -70,7 +70,7 @@ fn lines_for_people_are_in_local_time_and_say_so() {
         "{east}"
     );
     assert!(
-        east.contains("limit 198.51.100.7 (tcp) for 300 s: monitor mode: nothing is dropped"),
+        east.contains("challenge 198.51.100.7 (tcp) for 300 s: monitor mode: nothing is dropped"),
         "{east}"
     );
     assert!(!east.contains('{'), "JSON within: {east}");

@@ -125,7 +125,7 @@ fn the_live_view_is_usable_at_80_columns_and_shows_all_at_200() {
     screen.shows("incidents");
     screen.shows("1 of ");
     screen.press("4");
-    screen.shows("limit 10.99.2.2 (tcp");
+    screen.shows("challenge 10.99.2.2 (tcp");
     screen.shows("for 300 s: carried out");
     screen.press("3");
     screen.shows("10.99.2.2");

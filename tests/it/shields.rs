@@ -463,6 +463,32 @@ fn a_forged_syn_flood_arms_the_shield_of_a_service_that_the_host_carries() {
 }
 
 #[test]
+fn nothing_is_shielded_where_the_policy_only_observes() {
+    let network = network();
+    serve(&network);
+    let session = || connect(v4(2), SERVER.into()).unwrap();
+    let mut session = network.within("client", session).unwrap().join().unwrap();
+    let preset = [("SENSOR__RESPOND__PRESET", "observe")];
+    let sensor = Running::start_with(&network, GENERIC, &preset).unwrap();
+    let _flood = flood(&network, SYN, 2_000);
+    let is_flood = |v: &Value| v["incident.family"] == "syn_flood";
+    let incident = sensor.wait_for(LIMIT, is_flood).expect("an incident");
+    let command = format!(
+        "policy explain {} --json",
+        incident["incident.id"].as_str().unwrap()
+    );
+    let told = wait_until(LIMIT, || {
+        let mut told = ask(&sensor, &command).into_iter();
+        told.find(|v| v["decision.policy"] == "observe")
+    });
+    let told = told.expect("the row that forbids it");
+    assert_eq!(told["decision.outcome.rule"], "spoofed");
+    assert_eq!(told["decision.needs"], serde_json::json!(["policy"]));
+    talk(&mut session).unwrap();
+    assert!(ask(&sensor, "shield list --json").is_empty());
+}
+
+#[test]
 fn a_flood_on_a_port_that_nobody_was_served_at_arms_nothing() {
     let network = network();
     serve(&network);

@@ -104,7 +104,7 @@ fn closed_incidents_are_still_listed() {
         "from 10.99.2.2 to 10.99.2.1",
         "% of the score",
         "Confidence: ",
-        "limit 10.99.2.2 (tcp) for 300 s (monitor mode: nothing is dropped)",
+        "challenge 10.99.2.2 (tcp) for 300 s (monitor mode: nothing is dropped)",
         "sensor block add 10.99.2.2",
     ] {
         assert!(told.contains(part), "{part} not in\n{told}");

@@ -247,6 +247,9 @@ impl DecideStage {
         let decided = self.decider.decide(at_ns, case.incident(), finding, ledger);
         let made = decided.decisions.iter().map(|made| made.target.addr());
         case.note(made, &decided.withheld, self.config.n_listed);
+        if finding.is_spoofed {
+            case.shield(decided.may_shield);
+        }
         if let Some(incident) = case.publish(at_ns, self.config.update_ns) {
             out.push(DecideEvent::incident(incident));
         }

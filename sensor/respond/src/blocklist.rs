@@ -12,7 +12,8 @@ use ipnet::IpNet;
 use sensor_common::block::list::{Key, MAX_SHAPES, SCOPES_PER_SOURCE, SHAPES_V6, ScopeSet, Shape};
 use sensor_common::block::prefilter::BLOCK_PLANES;
 use sensor_common::block::{
-    ACTION_CHALLENGE, ACTION_DROP, ACTION_NONE, ACTION_QUARANTINE, ACTION_RATE_LIMIT, BlockEntry, Gate, LAYOUT,
+    ACTION_CHALLENGE, ACTION_DROP, ACTION_NONE, ACTION_QUARANTINE, ACTION_RATE_LIMIT, BlockEntry,
+    Gate, LAYOUT,
 };
 use sensor_common::limits::BLOCK_ENTRIES;
 use sensor_engine::{Scope, from_ip};

@@ -79,9 +79,10 @@ impl BlockAction {
             (Some(Self::Limit | Self::Challenge), None) => {
                 Err("a limit or a challenge needs a rate: say --rate PACKETS_PER_S".to_owned())
             }
-            (Some(Self::Drop | Self::Quarantine), Some(_)) => {
-                Err("a rate goes with a limit or a challenge: leave it out, or say --action limit".to_owned())
-            }
+            (Some(Self::Drop | Self::Quarantine), Some(_)) => Err(
+                "a rate goes with a limit or a challenge: leave it out, or say --action limit"
+                    .to_owned(),
+            ),
         }
     }
 }

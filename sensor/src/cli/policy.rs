@@ -121,10 +121,9 @@ fn explain(reach: &Reach, id: Name) -> Result<ExitCode> {
         let target = response.target.map(|target| target.to_string());
         let grounds = &response.grounds;
         let row = grounds.row.clone().unwrap_or_default();
-        let needs = if response.target.is_some() {
-            grounds.needs_words()
-        } else {
-            String::new()
+        let needs = match grounds.needs_words() {
+            needs if response.target.is_some() || needs.is_empty() => needs,
+            needs => format!("a shield: {needs}"),
         };
         table.row(vec![
             target.unwrap_or_else(|| "all".to_owned()),

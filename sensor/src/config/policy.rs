@@ -88,6 +88,7 @@ impl Grade {
 #[schemars(inline)]
 pub enum Most {
     Observe,
+    Shield,
     Limit,
     Challenge,
     Quarantine,
@@ -97,7 +98,7 @@ pub enum Most {
 impl Most {
     const fn action(self) -> Option<Action> {
         match self {
-            Self::Observe => None,
+            Self::Observe | Self::Shield => None,
             Self::Limit => Some(Action::RateLimit),
             Self::Challenge => Some(Action::Challenge),
             Self::Quarantine => Some(Action::Quarantine),
@@ -105,8 +106,9 @@ impl Most {
         }
     }
 
-    const fn of(action: Option<Action>) -> Self {
-        match action {
+    const fn of(row: &PolicyRow) -> Self {
+        match row.action {
+            None if row.shields => Self::Shield,
             None => Self::Observe,
             Some(Action::RateLimit) => Self::Limit,
             Some(Action::Challenge) => Self::Challenge,
@@ -169,7 +171,9 @@ pub struct PolicySettings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(range(min = 1)), example = &[25, 587])]
     pub port: Vec<u16>,
-    /// Strongest action. What is done is never stronger than the proof (`docs/operating.md`).
+    /// Strongest action. What is done is never stronger than the proof (`docs/operating.md`). With `shield`
+    /// nothing is done to sources, but services may be shielded from floods in made-up names; with `observe`
+    /// neither.
     #[schemars(example = &"limit")]
     pub action: Most,
     /// Lifetime of an entry; without: `engine.decide.ttl`.
@@ -226,6 +230,7 @@ impl PolicySettings {
             protocol: self.protocol.map_or(0, |protocol| protocol.0),
             ports: self.port.clone(),
             action: self.action.action(),
+            shields: self.action != Most::Observe,
             ttl_s: self.ttl.map(|ttl| ttl.0),
             escalation: self.ttl_max.map(|longest| Escalation {
                 max_ttl_s: longest.0,
@@ -261,7 +266,7 @@ impl PolicySettings {
             source,
             protocol: (row.protocol != 0).then_some(Protocol(row.protocol)),
             port: row.ports.clone(),
-            action: Most::of(row.action),
+            action: Most::of(row),
             ttl: row.ttl_s.map(Seconds),
             ttl_max: row.escalation.map(|by| Seconds(by.max_ttl_s)),
             decay: row.escalation.map(|by| Seconds(by.decay_s)),

@@ -645,10 +645,14 @@ fn rows_of_the_policy_come_before_those_of_the_preset() {
         [[respond.group]]\nname = \"partners\"\nnetworks = [\"198.51.100.0/24\"]\n\
         [[respond.policy]]\nname = \"mail\"\nfamily = [\"brute_force\"]\nseverity = \"medium\"\n\
         evidence = [\"outcome\"]\nsource = \"partners\"\nprotocol = \"tcp\"\nport = [25, 587]\n\
-        action = \"limit\"\nttl = \"10m\"\nttl_max = \"1h\"\ndecay = \"2h\"\napproval = true\n";
+        action = \"limit\"\nttl = \"10m\"\nttl_max = \"1h\"\ndecay = \"2h\"\napproval = true\n\
+        [[respond.policy]]\nname = \"games\"\nport = [27015]\naction = \"shield\"\n\
+        [[respond.policy]]\nname = \"lab\"\nport = [9]\naction = \"observe\"\n";
     let respond = load(&sources("policy", text)).unwrap().settings.respond;
     let rows = respond.rows().0;
-    assert_eq!(rows.len(), 1 + sensor_engine::Preset::Edge.rows().len());
+    assert_eq!(rows.len(), 3 + sensor_engine::Preset::Edge.rows().len());
+    let shields: Vec<bool> = rows.iter().map(|row| row.shields).collect();
+    assert_eq!(shields[..4], [true, true, false, true]);
     let row = &rows[0];
     assert_eq!(
         (row.ttl_s, row.ports.as_slice()),

@@ -55,7 +55,10 @@ fn main() -> Result<()> {
     let count = |event: &str| summary["events"][event].as_u64().unwrap_or(0);
     println!(
         "packets dropped in the kernel:    {:>8}",
-        count("dropped") + count("quarantined") + count("rate_limited")
+        ["dropped", "quarantined", "rate_limited", "challenged"]
+            .map(count)
+            .iter()
+            .sum::<u64>()
     );
     println!("incidents: {}", summary["incidents"]);
     Ok(())

@@ -1,6 +1,6 @@
 //! Decisions: the action against each source of a finding.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use sensor_common::packet::protocol;
@@ -11,7 +11,7 @@ use super::explain::reason;
 use super::incident::Incident;
 use super::local::{LocalBy, Locals};
 use super::policy::{Asked, PolicyRow, row_for};
-use super::proof::{Grounds, Proof};
+use super::proof::{Grounds, Need, Proof};
 use super::repeat::Repeaters;
 use super::room::UNPROVEN_SHARE;
 use super::withheld::{NotDecided, Withheld};
@@ -155,6 +155,8 @@ pub(super) struct Decided {
     pub decisions: Vec<Decision>,
     /// Sources that were not acted on, at most as many as the finding names.
     pub withheld: Vec<NotDecided>,
+    /// Of a flood in made-up names: its victim may be shielded.
+    pub may_shield: bool,
 }
 
 impl Decider {
@@ -255,10 +257,15 @@ impl Decider {
         let held = self.withheld(incident, finding, ledger);
         let is_told = held == Some(Withheld::ReportOnly) && self.is_worth(incident, finding);
         if let Some(reason) = held.filter(|_| !is_told) {
+            let grounds = (reason == Withheld::Spoofed).then(|| {
+                let (may_shield, grounds) = self.shield(incident, finding);
+                decided.may_shield = may_shield;
+                grounds
+            });
             decided.withheld.push(NotDecided {
                 source: None,
                 reason,
-                grounds: None,
+                grounds,
             });
             return decided;
         }
@@ -355,6 +362,23 @@ impl Decider {
             }
             Err(reason) => Err((reason, grounds)),
         }
+    }
+
+    /// True where the policy lets the victim of a flood in made-up names be shielded, with the row.
+    fn shield(&self, incident: &Incident, finding: &Finding) -> (bool, Grounds) {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let row = self.row_of((incident, finding), nobody, false);
+        let may_shield = row.as_ref().is_some_and(|row| row.shields);
+        let grounds = Grounds {
+            row: row.map(|row| row.name),
+            proof: Proof::of(incident.grades, finding, (false, false)),
+            needs: if may_shield {
+                Vec::new()
+            } else {
+                vec![Need::Policy]
+            },
+        };
+        (may_shield, grounds)
     }
 
     fn row_of(
@@ -570,7 +594,7 @@ fn service_of(finding: &Finding) -> Scope {
 mod tests {
     use super::super::incident::Case;
     use super::*;
-    use crate::decide::{Confidence, Need, Preset};
+    use crate::decide::{Confidence, Preset};
     use crate::detect::{Evidence, Grades};
     use crate::tests::{T0, ip};
 
@@ -681,6 +705,32 @@ mod tests {
         let nobodys = "255.255.255.255".parse().unwrap();
         let special = why(flood, proof, &|finding, _| finding.sources = vec![nobodys]);
         assert_eq!(special, Some((Some(nobodys), Withheld::SpecialAddress)));
+    }
+
+    #[test]
+    fn a_victim_is_shielded_where_the_policy_allows_it() {
+        let by = |policy: Vec<PolicyRow>| {
+            let (mut finding, case) = found(Family::SynFlood, Grades::SHAPE);
+            finding.is_spoofed = true;
+            let mut config = Config::default();
+            config.policy.0 = policy;
+            let mut decider = Decider::new(&config);
+            let mut decided = decider.decide(T0, case.incident(), &finding, &Ledger::new(0));
+            let grounds = decided.withheld.pop().and_then(|one| one.grounds).unwrap();
+            let row = grounds.row.map(|row| row.to_string());
+            (decided.may_shield, row, grounds.needs)
+        };
+        let named = |name: &str| Some(name.to_owned());
+        let cautious = (true, named("by_proof"), Vec::new());
+        assert_eq!(by(Preset::Cautious.rows()), cautious);
+        let observed = (false, named("observe"), vec![Need::Policy]);
+        assert_eq!(by(Preset::Observe.rows()), observed);
+        let shield = PolicyRow {
+            shields: true,
+            ..PolicyRow::any("shield", None)
+        };
+        assert_eq!(by(vec![shield]), (true, named("shield"), Vec::new()));
+        assert_eq!(by(Vec::new()), (false, None, vec![Need::Policy]));
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Incident {
     pub confidence: Confidence,
     /// Sources that were not acted on, each with the reason.
     pub not_decided: Vec<NotDecided>,
+    /// The flood is in made-up names, and the policy lets its victim be shielded.
+    pub may_shield: bool,
 }
 
 /// Reason for no decision, with its grounds.
@@ -132,6 +134,7 @@ impl Case {
                 surprises: Surprises::default(),
                 confidence: Confidence::FULL,
                 not_decided: Vec::new(),
+                may_shield: false,
             },
             sources: BTreeSet::new(),
             destinations: BTreeSet::new(),
@@ -220,6 +223,11 @@ impl Case {
         }
         let most = incident.grades.most_severe(self.is_excess);
         incident.severity = incident.severity.min(most);
+    }
+
+    /// Remembers whether the victim may be shielded.
+    pub(super) const fn shield(&mut self, may_shield: bool) {
+        self.incident.may_shield = may_shield;
     }
 
     /// Remembers what was decided on whom. Once a source was acted on for this incident, that the

@@ -47,6 +47,8 @@ pub struct PolicyRow {
     pub ports: Vec<u16>,
     /// Strongest action; none: it is only told.
     pub action: Option<Action>,
+    /// Services may be shielded from floods in made-up names, which are nobody's.
+    pub shields: bool,
     /// Lifetime of an entry, seconds; none: `engine.decide.ttl`.
     pub ttl_s: Option<u32>,
     pub escalation: Option<Escalation>,
@@ -67,6 +69,7 @@ impl PolicyRow {
             protocol: 0,
             ports: Vec::new(),
             action,
+            shields: action.is_some(),
             ttl_s: None,
             escalation: None,
             needs_approval: false,
@@ -118,7 +121,7 @@ pub(super) fn row_for<'a>(rows: &'a [PolicyRow], asked: &Asked<'_>) -> Option<&'
 /// Rows that come with the sensor, after those of the site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
-    /// Nothing is done to anybody.
+    /// Nothing is done to anybody, nor is anything shielded.
     Observe,
     /// Strangers are limited, and stopped where the proof carries it; for an hour at most.
     #[default]

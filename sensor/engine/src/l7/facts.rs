@@ -111,7 +111,8 @@ impl FlowFacts {
                 | Kind::Icmp
                 | Kind::Udp
                 | Kind::Neighbour
-                | Kind::Fragment,
+                | Kind::Fragment
+                | Kind::Proven,
             )
             | None => return,
         };

@@ -78,7 +78,8 @@ impl KernelRespond {
         let Entity::Victim(victim) = incident.entity else {
             return;
         };
-        if !self.options.auto_shield || !is_flood || incident.state == State::Closed {
+        let may_shield = self.options.auto_shield && incident.may_shield;
+        if !may_shield || !is_flood || incident.state == State::Closed {
             return;
         }
         let address = to_ip(&victim);

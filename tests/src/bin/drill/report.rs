@@ -114,12 +114,11 @@ impl Report {
 
 fn is_harm(outcome: &Outcome) -> bool {
     let client = &outcome.client;
-    let stopped = outcome
-        .on_innocents
-        .iter()
-        .any(|told| !["limit ", "challenge ", "shield "]
-                .iter()
-                .any(|mild| told.starts_with(mild)));
+    let stopped = outcome.on_innocents.iter().any(|told| {
+        !["limit ", "challenge ", "shield "]
+            .iter()
+            .any(|mild| told.starts_with(mild))
+    });
     stopped || client.has_ended || client.longest_pause_s > PAUSE_S || share(client.after) < AFTER
 }
 
