@@ -120,7 +120,8 @@ pub struct Gate {
     pub stopped: u32,
     /// Kernel monotonic time at which an agent last looked at the flows, for the same; its sign of life.
     pub looked_ns: u64,
-    /// Bits of the buckets that hold a shield ([`crate::shield::bit`]); 0 skips them all.
+    /// Bits of the buckets that hold a shield ([`crate::shield::bit`], [`crate::shield::reflex_bit`]); 0 skips
+    /// them all.
     pub shields: u64,
 }
 

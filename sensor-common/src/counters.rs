@@ -114,6 +114,7 @@ table! {
         Decapsulated = "decapsulated": "packets within a tunnel that were counted as packets of a flow of their own",
         NotDecapsulated = "not_decapsulated": "packets on the port or of the protocol of a tunnel that hold no tunnel or no IP packet: the outer flow alone counts",
         CountedElsewhere = "counted_elsewhere": "packets that were counted at another interface on their way, and not again",
+        ShieldRoused = "shield_roused": "times that SYNs to an address passed the limit of the reflex",
         ShieldAnswered = "shield_answered": "SYNs of strangers to a shielded address that were answered by a SYN cookie in the place of the stack",
         ShieldCompleted = "shield_completed": "acknowledgements of such cookies, or of the stack's own: their sources are real",
         ShieldRetried = "shield_retried": "SYNs of strangers to a shielded address that came again, and passed to the stack",

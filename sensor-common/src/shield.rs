@@ -45,8 +45,9 @@ pub struct Shield {
     pub protocol: u8,
     /// Set of [`measure`]; 0: there is no shield here.
     pub measures: u8,
-    pub reserved: u32,
-    pub more_reserved: [u64; 2],
+    /// Of the reflex: SYNs in a window ([`WINDOW_NS`]) beyond which it holds; 0: it holds.
+    pub limit: u32,
+    pub reserved: [u64; 2],
     /// Time up to which the rate of strangers was spent.
     pub spent_until_ns: u64,
     /// SYNs that were answered by a cookie.
@@ -57,8 +58,16 @@ pub struct Shield {
     pub held: u64,
     /// Time up to which the rate of SYNs that came again was spent.
     pub retried_until_ns: u64,
-    pub tail: [u64; 3],
+    /// Of the reflex: number of the window that runs, the most SYNs in one before, and those in this.
+    pub window: u32,
+    pub most: u32,
+    pub n_begun: u64,
+    /// Time of the last SYN beyond the limit; 0: there was none, and it does not hold.
+    pub roused_ns: u64,
 }
+
+/// Window in which the reflex counts.
+pub const WINDOW_NS: u64 = 100_000_000;
 
 /// Shields of one bucket.
 pub const SLOTS: usize = 4;
@@ -87,11 +96,32 @@ pub fn place(address: &Address, seed: u64) -> u32 {
     hash_address(address, seed) as u32 & (BUCKETS - 1)
 }
 
-/// Bit of a bucket in [`crate::block::Gate::shields`].
+/// Bit of a bucket with shields that hold, in [`crate::block::Gate::shields`].
 #[inline(always)]
 pub const fn bit(place: u32) -> u64 {
-    1 << (place & 63)
+    1 << (place & 31)
 }
+
+/// Bit of a bucket with a shield of the reflex, which SYNs alone concern.
+#[inline(always)]
+pub const fn reflex_bit(place: u32) -> u64 {
+    1 << (32 + (place & 31))
+}
+
+/// True where a packet concerns a shield of its destination, by the gate's bits.
+#[inline(always)]
+pub fn concerns(packet: &Packet, shields: u64, seed: u64) -> bool {
+    if shields == 0 {
+        return false;
+    }
+    let place = place(&packet.destination, seed);
+    let is_begin = packet.protocol == protocol::TCP && packet.tcp_flags & BEGIN == tcp_flags::SYN;
+    let asked = bit(place) | if is_begin { reflex_bit(place) } else { 0 };
+    shields & asked != 0
+}
+
+/// Flags that tell whether a segment begins a connection: SYN alone of them.
+const BEGIN: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST | tcp_flags::FIN;
 
 /// Treatment of a packet by the measures of a shield, as far as the packet itself tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +156,6 @@ impl Step {
 
     #[inline(always)]
     const fn of_tcp(flags: u8, measures: u8) -> Self {
-        const BEGIN: u8 = tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST | tcp_flags::FIN;
         let (wanted, step) = if flags & BEGIN == tcp_flags::SYN {
             (measure::COOKIES, Self::Begin)
         } else {
@@ -165,6 +194,25 @@ impl Shield {
             || self.port == packet.destination_port
             || packet.is(Outcome::LaterFragment);
         is_meant && is_of_protocol && is_of_port
+    }
+
+    /// Counts a SYN for the reflex; true where it is beyond the limit, or one was since the agent looked. `add`
+    /// adds to a counter that CPUs share; they may race for a new window, and some SYNs go uncounted.
+    #[inline(always)]
+    pub fn is_roused(&mut self, now_ns: u64, add: impl Fn(&mut u64, u64)) -> bool {
+        let window = (now_ns / WINDOW_NS) as u32;
+        if self.window != window {
+            self.window = window;
+            if self.n_begun > self.most as u64 {
+                self.most = self.n_begun as u32;
+            }
+            self.n_begun = 0;
+        }
+        add(&mut self.n_begun, 1);
+        if self.n_begun > self.limit as u64 {
+            self.roused_ns = now_ns;
+        }
+        self.roused_ns != 0
     }
 
     /// Takes a packet of a stranger out of the shared rate; false where it is spent.
@@ -307,6 +355,38 @@ mod tests {
         bucket.shields[2] = shield;
         assert_eq!(bucket.find(&tcp(80), 99), 2);
         assert_eq!(bucket.find(&tcp(81), 99), SLOTS);
+    }
+
+    #[test]
+    fn the_reflex_holds_from_the_syn_on_that_passes_the_limit() {
+        let mut shield = Shield {
+            limit: 10,
+            ..Shield::default()
+        };
+        let add = |counter: &mut u64, n| *counter += n;
+        let mut roused = |at_ns: u64| shield.is_roused(at_ns, add);
+        for window in 1..20 {
+            assert!((0..10).all(|n| !roused(window * WINDOW_NS + n)), "{window}");
+        }
+        assert!(!(0..10).any(|n| roused(30 * WINDOW_NS + n)));
+        assert!(roused(30 * WINDOW_NS + 10));
+        assert!(roused(99 * WINDOW_NS), "until the agent says otherwise");
+        assert_eq!(shield.most, 11);
+        shield.roused_ns = 0;
+        assert!(!shield.is_roused(100 * WINDOW_NS, add));
+    }
+
+    #[test]
+    fn all_packets_concern_a_shield_that_holds_and_syns_one_of_the_reflex() {
+        let syn = packet(Outcome::Tcp, SYN, (4_000, 80));
+        let ack = packet(Outcome::Tcp, ACK, (4_000, 80));
+        let udp = packet(Outcome::Udp, 0, (4_000, 80));
+        let place = place(&syn.destination, 7);
+        let by = |shields| [&syn, &ack, &udp].map(|packet| concerns(packet, shields, 7));
+        assert_eq!(by(0), [false; 3]);
+        assert_eq!(by(bit(place)), [true; 3]);
+        assert_eq!(by(reflex_bit(place)), [true, false, false]);
+        assert_eq!(by(!(bit(place) | reflex_bit(place))), [false; 3]);
     }
 
     #[test]

@@ -20,8 +20,7 @@ use crate::{challenge, globals, maps, peers};
 /// True where the address that a packet goes to may have a shield.
 #[inline(always)]
 pub fn is_armed_for(packet: &Packet) -> bool {
-    let shields = BlockMaps.gate().shields;
-    shields != 0 && shield::bit(shield::place(&packet.destination, globals::seed())) & shields != 0
+    shield::concerns(packet, BlockMaps.gate().shields, globals::seed())
 }
 
 /// Packet with the shield that covers it.
@@ -60,6 +59,9 @@ pub fn hold(ctx: &XdpContext) -> u32 {
     }
     let shield = &mut bucket.shields[slot & (SLOTS - 1)];
     let step = Step::of(packet, shield.measures);
+    if shield.limit != 0 && !is_roused(shield, step, *now_ns) {
+        return globals::pass_action();
+    }
     let mut met = Met {
         ctx,
         packet,
@@ -74,6 +76,20 @@ pub fn hold(ctx: &XdpContext) -> u32 {
         Step::Reply => met.reply(),
         Step::Share => met.share(),
     }
+}
+
+/// True where a shield of the reflex holds by now; it is about SYNs alone.
+#[inline(always)]
+fn is_roused(shield: &mut Shield, step: Step, now_ns: u64) -> bool {
+    if step != Step::Begin {
+        return false;
+    }
+    let was_roused = shield.roused_ns != 0;
+    let is_roused = shield.is_roused(now_ns, BlockMaps::add);
+    if is_roused && !was_roused {
+        CounterMaps.event(Event::ShieldRoused, 1, 0);
+    }
+    is_roused
 }
 
 impl Met<'_> {

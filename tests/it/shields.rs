@@ -463,6 +463,40 @@ fn a_forged_syn_flood_arms_the_shield_of_a_service_that_the_host_carries() {
 }
 
 #[test]
+fn the_reflex_shields_an_address_while_the_agent_is_stopped() {
+    let network = network();
+    give_addresses(&network, 10);
+    serve(&network);
+    let reflex = [
+        ("SENSOR__RESPOND__REFLEX", "true"),
+        ("SENSOR__RESPOND__AUTO_SHIELD", "false"),
+    ];
+    let sensor = Running::start_with(&network, GENERIC, &reflex).unwrap();
+    wait_until(LIMIT, || sensor.socket().exists().then_some(())).expect("a socket");
+    wait_syncookies(&network, "2");
+    sensor.signal("STOP").unwrap();
+    let flood = flood(&network, SYN, 5_000);
+    wait_until(LIMIT, || (flood.n_sent() > 6_000).then_some(())).expect("a flood");
+    let n_served = strangers(&network, 10);
+    let n_sent = flood.n_sent();
+    drop(flood);
+    sensor.signal("CONT").unwrap();
+    assert!(n_served >= 19, "{n_served} of 20 are served");
+    wait_event(&sensor, "shield_roused", 1);
+    // All but those of the window that passed the limit, and what came again.
+    let answered = event(&sensor, "shield_answered");
+    assert!(10 * answered >= 8 * n_sent, "{answered} of {n_sent}");
+    let audit = sensor.socket().with_file_name("audit.jsonl");
+    let ends = || {
+        let told = std::fs::read_to_string(&audit).unwrap();
+        told.contains("the flood is over").then_some(told)
+    };
+    let told = wait_until(LIMIT, ends).expect("the shield ends with the flood");
+    assert!(told.contains("\"reason\":\"reflex\""), "{told}");
+    assert!(ask(&sensor, "shield list --json").is_empty());
+}
+
+#[test]
 fn nothing_is_shielded_where_the_policy_only_observes() {
     let network = network();
     serve(&network);

@@ -27,6 +27,11 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// True for the sensor itself.
+    pub const fn is_sensor(&self) -> bool {
+        matches!(self, Self::Sensor)
+    }
+
     /// Number that the kernel entry carries: the hash within a decision's id, 0 for anybody else.
     pub fn number(&self) -> u64 {
         match self {

@@ -3,10 +3,13 @@
 mod challenges;
 mod decisions;
 mod feeds;
+mod options;
+mod reflex;
 mod shields;
 mod stop;
 
 pub use feeds::{FeedLoaded, FeedPart};
+pub use options::{Followed, Options};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,7 +20,7 @@ use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 use sensor_common::limits::{ALLOW_ENTRIES, BLOCK_ENTRIES};
 use sensor_engine::TableUse;
-use sensor_record::{About, AuditAction, AuditLine, Feedback, Sensor, Timestamp};
+use sensor_record::{About, AuditAction, AuditLine, Feedback, Timestamp};
 use tracing::{error, info, warn};
 
 use super::allowlist::Allowlist;
@@ -25,73 +28,15 @@ use super::audit::{self, Audit};
 use super::blocklist::Blocklist;
 use super::entry::{BlockError, Listed, Origin, Request, Shown, canonical};
 use super::facts::{Fact, Networks};
-use super::group::Group;
 use super::guard::Guard;
 use super::proposals::Proposals;
-use super::radius::{Bounds, Radius};
+use super::radius::Radius;
 use super::reason::{Reason, Why};
 use super::saved::{Moment, Saved, Store};
 use super::shield::Shields;
 use super::watch::{FactState, GuardWatch};
 use super::{Mode, Settled};
 use sensor_capture::kernel::{BlockMaps, monotonic_ns};
-
-/// Options of the response.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub mode: Mode,
-    /// Networks of the configuration that are never blocked.
-    pub allow: Vec<IpNet>,
-    /// Groups of the configuration.
-    pub groups: Vec<Group>,
-    /// Time that a proposal waits, seconds.
-    pub proposal_ttl_s: u32,
-    /// Services are shielded from floods by made-up addresses when they come.
-    pub auto_shield: bool,
-    /// Bounds on what is set without a person's word.
-    pub bounds: Bounds,
-    /// Time without a sign of life of the agent after which decisions hold nothing back, seconds; 0: they
-    /// do until they expire.
-    pub dead_after_s: u16,
-    /// Packets a second that a rate-limited source may send; a burst is at most as many.
-    pub rate_limit_packets_per_s: u32,
-    /// Place where operators' entries are kept over restarts; without, they are not.
-    pub store: Option<Store>,
-    /// File of the audit log; without, there is none.
-    pub audit_log: Option<PathBuf>,
-    /// Sensor that writes it.
-    pub sensor: Arc<Sensor>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            mode: Mode::default(),
-            allow: Vec::new(),
-            groups: Vec::new(),
-            proposal_ttl_s: 3_600,
-            auto_shield: true,
-            bounds: Bounds::default(),
-            dead_after_s: 0,
-            rate_limit_packets_per_s: 100,
-            store: None,
-            audit_log: None,
-            sensor: Arc::default(),
-        }
-    }
-}
-
-/// Parts of the configuration that a reload changes.
-#[derive(Clone, Debug)]
-pub struct Followed {
-    pub mode: Mode,
-    pub allow: Vec<IpNet>,
-    pub groups: Vec<Group>,
-    pub proposal_ttl_s: u32,
-    pub auto_shield: bool,
-    pub bounds: Bounds,
-    pub dead_after_s: u16,
-}
 
 /// The block-list and the allow-list in force.
 pub struct KernelRespond {
@@ -457,6 +402,7 @@ impl KernelRespond {
             groups,
             proposal_ttl_s,
             auto_shield,
+            reflex,
             bounds,
             dead_after_s,
         } = now;
@@ -467,6 +413,7 @@ impl KernelRespond {
         }
         self.options.proposal_ttl_s = proposal_ttl_s;
         self.options.auto_shield = auto_shield;
+        self.options.reflex = reflex;
         let has_same_groups = self.options.groups == groups;
         self.options.groups = groups;
         let before: BTreeSet<IpNet> = self.options.allow.iter().map(canonical).collect();

@@ -1,6 +1,7 @@
 //! Shields of local addresses: what is armed, in the kernel's table and here.
 
 mod cookies;
+mod reflex;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,7 @@ use sensor_engine::{Scope, from_ip};
 use sensor_record::{Origin, ShieldMeasure};
 
 use cookies::Cookies;
+use reflex::Reflexes;
 
 /// Longest life of a shield: it is for a flood, not for ever.
 pub const MAX_SHIELD_TTL: Duration = Duration::from_secs(7 * 86_400);
@@ -147,6 +149,7 @@ pub struct Shields {
     maps: ShieldMaps,
     seed: u64,
     armed: BTreeMap<(IpAddr, Scope), Armed>,
+    reflexes: Reflexes,
     cookies: Cookies,
 }
 
@@ -158,6 +161,7 @@ impl Shields {
             maps,
             seed,
             armed: BTreeMap::new(),
+            reflexes: Reflexes::default(),
             cookies: Cookies::new(kept),
         }
     }
@@ -165,7 +169,7 @@ impl Shields {
     /// Bits of the buckets in use, for the gate.
     pub fn bits(&self) -> u64 {
         let places = self.armed.values().map(|armed| armed.place.0 as u32);
-        places.fold(0, |bits, place| bits | shield::bit(place))
+        places.fold(self.reflex_bits(), |bits, place| bits | shield::bit(place))
     }
 
     /// Arms a shield, or renews one.
@@ -240,9 +244,9 @@ impl Shields {
     /// The system's.
     pub fn fit_stack(&mut self, is_enforced: bool, is_asked: bool) -> Result<(), String> {
         let mut armed = self.armed.values();
-        let needs_cookies = is_enforced
-            && armed.any(|armed| self.shield(armed.place).measures & measure::COOKIES != 0);
-        if needs_cookies || is_asked {
+        let needs_cookies =
+            armed.any(|armed| self.shield(armed.place).measures & measure::COOKIES != 0);
+        if is_enforced && (needs_cookies || is_asked || !self.reflexes.is_empty()) {
             self.cookies.set_always()
         } else {
             self.cookies.put_back()
@@ -280,8 +284,9 @@ impl Shields {
         let bucket = shield::place(&wanted.address, self.seed) as usize;
         let is_whole = wanted.port == 0 && wanted.protocol == 0;
         let is_free = |slot: &usize| {
-            let mut armed = self.armed.values();
-            armed.all(|armed| armed.place != (bucket, *slot))
+            let armed = self.armed.values().map(|armed| &armed.place);
+            let mut taken = armed.chain(self.reflexes.places());
+            taken.all(|place| *place != (bucket, *slot))
         };
         let slots = if is_whole {
             WHOLE_SLOT..WHOLE_SLOT + 1

@@ -266,6 +266,7 @@ impl EngineThread {
                 groups: of.groups(),
                 proposal_ttl_s: of.proposal_ttl.0,
                 auto_shield: of.auto_shield,
+                reflex: of.reflex,
                 bounds: of.radius.bounds(),
                 dead_after_s: of.dead_after_s(),
             });

@@ -225,6 +225,7 @@ fn set_up(mut settings: Settings, ifaces: &[String], signals: &mut Signals) -> R
         groups: settings.respond.groups(),
         proposal_ttl_s: settings.respond.proposal_ttl.0,
         auto_shield: settings.respond.auto_shield,
+        reflex: settings.respond.reflex,
         bounds: settings.respond.radius.bounds(),
         dead_after_s: settings.respond.dead_after_s(),
         store,

@@ -261,6 +261,9 @@ pub struct RespondSettings {
     pub proposal_ttl: Seconds,
     /// Shield services of this host from floods of SYNs by made-up addresses when they come (`sensor shield`).
     pub auto_shield: bool,
+    /// Let the kernel program answer SYNs by cookies by itself, without waiting for the agent, from the SYN on
+    /// that passes a limit which the agent learns from the usual: ten times the most in 100 ms.
+    pub reflex: bool,
     /// Fallback of the kernel once the agent has shown no sign of life for `dead_after`: `open`, entries by
     /// decisions hold nothing back any more, or `hold`, they do until they expire. Entries of operators hold
     /// in any case.
@@ -311,6 +314,7 @@ impl Default for RespondSettings {
             preset: Preset::default(),
             proposal_ttl: Seconds(3_600),
             auto_shield: true,
+            reflex: false,
             when_dead: WhenDead::default(),
             dead_after: Seconds(60),
             radius: RadiusSettings::default(),

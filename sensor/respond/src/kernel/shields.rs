@@ -136,13 +136,14 @@ impl KernelRespond {
             let gone = self.shields.end(|listed| is_gone(listed.address));
             self.note_shields_ended(&gone, &Origin::Sensor, "the host has no such address now");
         }
-        let is_asked = self.is_enforced() && self.blocks.has_challenges();
+        self.tick_reflex();
+        let is_asked = self.blocks.has_challenges();
         if let Err(cause) = self.shields.fit_stack(self.is_enforced(), is_asked) {
             error!(cause, "shields: net.ipv4.tcp_syncookies can't be set");
         }
     }
 
-    fn note_shields_ended(&mut self, ended: &[ListedShield], by: &Origin, why: &str) {
+    pub(super) fn note_shields_ended(&mut self, ended: &[ListedShield], by: &Origin, why: &str) {
         if ended.is_empty() {
             return;
         }
