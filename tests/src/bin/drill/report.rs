@@ -14,8 +14,8 @@ use crate::round::Outcome;
 
 /// Longest pause of a session that nobody feels: a retransmission or two on a busy machine, s.
 const PAUSE_S: f64 = 3.0;
-/// Of connections that were tried, those that must come about once it is over.
-const AFTER: f64 = 0.95;
+/// Of connections that were tried, those that must come about meanwhile and once it is over.
+const SERVED: f64 = 0.95;
 
 pub struct Report {
     out: Option<File>,
@@ -64,8 +64,8 @@ impl Report {
         Ok(())
     }
 
-    /// Rounds in which somebody innocent was harmed: more than limited, a session that ended or paused
-    /// for long, connections that fail once it is over.
+    /// Rounds in which somebody innocent was harmed: more than limited or challenged, a session that ended or
+    /// paused for long, connections that fail meanwhile or once it is over.
     pub fn harm(&self) -> usize {
         self.rows.values().flatten().filter(|o| is_harm(o)).count()
     }
@@ -119,7 +119,9 @@ fn is_harm(outcome: &Outcome) -> bool {
             .iter()
             .any(|mild| told.starts_with(mild))
     });
-    stopped || client.has_ended || client.longest_pause_s > PAUSE_S || share(client.after) < AFTER
+    let is_refused = |figures| share(figures) < SERVED;
+    let are_refused = is_refused(client.during) || is_refused(client.after);
+    stopped || client.has_ended || client.longest_pause_s > PAUSE_S || are_refused
 }
 
 fn share(figures: Figures) -> f64 {
@@ -194,16 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_no_harm_and_a_drop_is() {
+    fn a_limit_is_no_harm_and_a_drop_or_a_refusal_is() {
         let mut outcome = Outcome::default();
-        outcome.client.after = Figures {
+        let served = Figures {
             n_begun: 20,
             n_answered: 20,
             blocks_per_s: 20.0,
         };
+        (outcome.client.during, outcome.client.after) = (served, served);
         outcome.on_innocents = vec!["limit 10.99.1.2".to_owned()];
         assert!(!is_harm(&outcome));
         outcome.on_innocents.push("drop 10.99.1.2".to_owned());
         assert!(is_harm(&outcome));
+        outcome.on_innocents.pop();
+        outcome.client.during.n_answered = 16;
+        assert!(is_harm(&outcome), "a fifth is refused");
     }
 }

@@ -21,6 +21,7 @@ const PEACE: Duration = Duration::from_secs(2);
 /// Figures of a round. Times are those of packets: from the first of the attacker, s.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
+    /// To the first incident that names the attacker, or, where nobody is to be blamed, to any.
     pub to_incident_s: Option<f64>,
     pub to_decision_s: Option<f64>,
     /// To the first packet that met an entry, dropped or, in monitor mode, counted.
@@ -135,6 +136,11 @@ fn read(case: &Case, sensor: &Running, summary: &Value, attacker: &str) -> Outco
         seconds(&found["@timestamp"])
     };
     let start_s = first(&|v| v["event.action"] == "flow_started" && from(v));
+    // Another incident may be open by then: of the client's first minute, or of the tool's own look-ups.
+    let is_about = |v: &Value| {
+        let sources = v["source.ips"].as_array();
+        !case.is_offender || sources.is_some_and(|all| all.iter().any(|ip| ip == attacker))
+    };
     let since = |at_s: Option<f64>| Some(at_s? - start_s?);
     let decisions = sensor.lines(|v| v["kind"] == "decision");
     let on = |v: &Value| v["decision.target"].as_str().unwrap_or_default().to_owned();
@@ -148,7 +154,7 @@ fn read(case: &Case, sensor: &Running, summary: &Value, attacker: &str) -> Outco
     let strongest = done.clone().filter(|v| is_offender(v)).map(told);
     let count = |event: &str| summary["events"][event].as_u64().unwrap_or(0);
     Outcome {
-        to_incident_s: since(first(&|v| v["incident.state"] == "opened")),
+        to_incident_s: since(first(&|v| v["incident.state"] == "opened" && is_about(v))),
         to_decision_s: since(first(&|v| v["kind"] == "decision" && is_offender(v))),
         to_drop_s: since(first(&|v| v["event.action"] == "block_hit" && from(v))),
         families: sensor.families(),
