@@ -38,21 +38,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use sensor_deliver::Deliveries;
-use sensor_record::{Feedback, Said, Sensor};
+use sensor_record::{Feedback, Said, Sensor, Timestamp};
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
 use crate::checkpoint::Checkpoint;
 use crate::config::{Settings, Sources};
+use crate::export::Exports;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::Format;
-use crate::queue::{self, Policy};
-use crate::stream::LogLines;
+use crate::queue::{self, Gauge, Policy, Sender};
+use crate::stream::{Health, LogLines};
 use api::Answers;
 use engine::EngineThread;
 use interfaces::Standing;
 use notify::Notify;
-use printer::{Lines, Target};
+use printer::{Lines, Printers, Target};
 use recent::Recent;
 use screen::Screen;
 use search::Found;
@@ -196,19 +197,20 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let format = matches!(setup.view, View::Lines).then_some(format);
     let sinks = Arc::new(deliveries(&settings));
     let targets = targets(&settings, format, reopened, &sinks);
-    let (sink, printers) = Lines::open(targets, recent.clone())?;
+    let (sink, mut printers) = Lines::open(targets, recent.clone())?;
+    let exports = start_exports(&settings, &mut printers)?;
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
-        queues: sink.gauges().chain([asks.gauge().clone()]).collect(),
-        outputs: sink.healths().chain([setup.log.health()]).collect(),
+        queues: queues(&sink, &exports, &asks),
+        outputs: outputs(&sink, &exports, &setup.log),
         sinks: Arc::clone(&sinks),
     });
     let guard = setup.respond.guard_state();
     let interfaces: Arc<[Standing]> = setup.attachments.iter().map(Standing::of).collect();
     let first = Snapshot::before_the_first(&about, &settings, guard, &interfaces)?;
     let (snapshots, latest) = watch::channel(first);
-    let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink);
+    let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink, exports);
     let engine = EngineThread {
         checkpoint,
         kernel: setup.kernel,
@@ -249,9 +251,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
     stop.store(true, Ordering::Relaxed);
     // A full queue wakes the thread as well.
     let _woken = asks.send(Ask::Stop);
-    let ended = join(engine).and(printers.finish(Instant::now() + LAST_WRITES));
-    sinks.end(Instant::now() + LAST_DELIVERIES);
-    ended
+    wind_up(engine, printers, &sinks)
 }
 
 /// A pipeline that goes on with what an earlier run learned.
@@ -260,10 +260,13 @@ fn pipeline(
     respond: KernelRespond,
     sensor: Arc<Sensor>,
     sink: &Lines,
+    exports: Exports,
 ) -> (Pipeline<KernelRespond>, Option<Checkpoint>) {
     let show = Show::of(&settings.output);
     let config = settings.engine.clone();
     let mut pipeline = Pipeline::new(config, respond, show, sensor, Box::new(sink.clone()));
+    pipeline.export_to(exports);
+    pipeline.configure(&settings.engine, show);
     let checkpoint = settings.respond.state_of_instance();
     let checkpoint = checkpoint.map(|folder| Checkpoint::in_folder(&folder));
     if let Some(checkpoint) = &checkpoint {
@@ -298,6 +301,39 @@ fn targets(
         targets.push(Target::Sinks(Arc::clone(sinks)));
     }
     targets
+}
+
+/// Queues to the outputs and to the engine, for status and metrics.
+fn queues(sink: &Lines, exports: &Exports, asks: &Sender<Ask>) -> Vec<Gauge> {
+    let others = exports.gauges().into_iter().chain([asks.gauge().clone()]);
+    sink.gauges().chain(others).collect()
+}
+
+/// States of the outputs, for status and metrics.
+fn outputs(sink: &Lines, exports: &Exports, log: &LogLines) -> Vec<Arc<Health>> {
+    let others = exports.healths().into_iter().chain([log.health()]);
+    sink.healths().chain(others).collect()
+}
+
+/// Opens the exports that the settings ask for, a thread for each collector.
+fn start_exports(settings: &Settings, printers: &mut Printers) -> Result<Exports> {
+    let (exports, collectors) = Exports::open(&settings.export);
+    for collector in collectors {
+        let name = collector.name();
+        let work = move || {
+            collector.run(|| Timestamp::now().0);
+            Ok(())
+        };
+        printers.add(spawn(&name, work)?.0);
+    }
+    Ok(exports)
+}
+
+/// Waits for the engine, and for the outputs, but for those not long.
+fn wind_up(engine: JoinHandle<Result<()>>, printers: Printers, sinks: &Deliveries) -> Result<()> {
+    let ended = join(engine).and(printers.finish(Instant::now() + LAST_WRITES));
+    sinks.end(Instant::now() + LAST_DELIVERIES);
+    ended
 }
 
 /// Runs `work` on a named thread; the receiver tells when it is over.

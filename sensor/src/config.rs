@@ -4,6 +4,7 @@
 
 mod check;
 mod detect;
+mod export;
 mod fault;
 mod layers;
 mod leaf;
@@ -32,6 +33,7 @@ use read::Reader;
 use schema::Schema;
 
 pub use detect::{DetectSettings, ExceptSettings};
+pub use export::{ExportProtocol, ExportSettings};
 pub use fault::{Fault, Faults};
 pub use leaf::Origin;
 pub use page::{example, reference};

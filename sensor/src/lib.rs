@@ -6,6 +6,7 @@ pub mod cli;
 mod conditions;
 pub mod config;
 mod evidence;
+mod export;
 pub mod identity;
 pub mod naming;
 pub mod pipeline;

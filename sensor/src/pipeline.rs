@@ -12,6 +12,7 @@ use sensor_record::{Finding, Flow, Incident, Loss, Mode, Outcome, Record, Respon
 use tracing::warn;
 
 use crate::config::OutputSettings;
+use crate::export::Exports;
 use crate::print::Sink;
 use crate::tables::Tables;
 use sensor_capture::drive::Listener;
@@ -58,6 +59,8 @@ pub struct Pipeline<R> {
     responses: BTreeMap<String, Vec<Response>>,
     /// Files of windows and scores.
     tables: Tables,
+    /// Collectors of flow records.
+    exports: Exports,
     /// It was said that one side of connections alone is seen.
     has_warned: bool,
 }
@@ -84,6 +87,7 @@ impl<R: Respond> Pipeline<R> {
             outcomes: Outcomes::default(),
             responses: BTreeMap::new(),
             tables: Tables::default(),
+            exports: Exports::default(),
             has_warned: false,
         }
     }
@@ -91,6 +95,15 @@ impl<R: Respond> Pipeline<R> {
     /// Writes windows and scores to files as well.
     pub fn write_to(&mut self, tables: Tables) {
         self.tables = tables;
+    }
+
+    /// Exports flows to collectors as well, from the next [`Self::configure`] on.
+    pub fn export_to(&mut self, exports: Exports) {
+        self.exports = exports;
+    }
+
+    pub const fn exports(&mut self) -> &mut Exports {
+        &mut self.exports
     }
 
     /// Ends the files of windows and scores.
@@ -104,7 +117,7 @@ impl<R: Respond> Pipeline<R> {
     /// Works by other thresholds from now on, and puts out other things.
     pub fn configure(&mut self, config: &Config, show: Show) {
         let mut config = config.clone();
-        config.omit_flows = !show.flows;
+        config.omit_flows = !show.flows && !self.exports.wants_flows();
         self.engine.configure(&config);
         self.show = show;
     }
@@ -233,6 +246,7 @@ impl<R: Respond> Pipeline<R> {
         let head = || self.sensor.head(at_ns);
         match item {
             Output::FlowEnd(flow) => {
+                self.exports.take_flow(flow);
                 let is_shown = self.show.flows;
                 is_shown.then(|| Flow::ended(head(), flow).into())
             }

@@ -1,5 +1,6 @@
 //! Bounded queues between the agent's threads, each with a policy and counters.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
@@ -26,7 +27,7 @@ impl Policy {
 /// A queue as metrics and `status` show it.
 #[derive(Clone, Debug)]
 pub struct Gauge {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub capacity: usize,
     pub policy: Policy,
     counts: Arc<Counts>,
@@ -51,10 +52,14 @@ impl Gauge {
 }
 
 /// Builds a queue.
-pub fn bounded<T>(name: &'static str, capacity: usize, policy: Policy) -> (Sender<T>, Drain<T>) {
+pub fn bounded<T>(
+    name: impl Into<Cow<'static, str>>,
+    capacity: usize,
+    policy: Policy,
+) -> (Sender<T>, Drain<T>) {
     let (sender, receiver) = mpsc::sync_channel(capacity);
     let gauge = Gauge {
-        name,
+        name: name.into(),
         capacity,
         policy,
         counts: Arc::default(),

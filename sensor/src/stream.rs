@@ -2,6 +2,7 @@
 //!
 //! A reader that has gone, has stalled or has no room costs lines of its output and nothing else.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -25,8 +26,8 @@ const N_LOG_LINES: usize = 4_096;
 /// State of an output, as `status` and the metrics show it.
 #[derive(Debug)]
 pub struct Health {
-    /// Name of the output: stdout, log, file.
-    pub name: &'static str,
+    /// Name of the output: stdout, log, file, export.NAME.
+    pub name: Cow<'static, str>,
     n_written: AtomicU64,
     n_lost: AtomicU64,
     /// Monotonic time of the beginning of a write that is under way; 0 without one.
@@ -35,9 +36,9 @@ pub struct Health {
 }
 
 impl Health {
-    pub fn new(name: &'static str) -> Arc<Self> {
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Arc<Self> {
         Arc::new(Self {
-            name,
+            name: name.into(),
             n_written: AtomicU64::new(0),
             n_lost: AtomicU64::new(0),
             writes_since_ns: AtomicU64::new(0),
@@ -74,12 +75,18 @@ impl Health {
         self.n_written.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts lines that were handed on together.
+    pub fn hand_on_all(&self, n: u64) {
+        self.n_written.fetch_add(n, Ordering::Relaxed);
+    }
+
     /// Counts lines that never came to be written.
     pub fn lose(&self, n: u64) {
         self.n_lost.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn set_error(&self, cause: Option<String>) {
+    /// Sets the cause of the last write that failed; none where it succeeded.
+    pub fn set_error(&self, cause: Option<String>) {
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = cause;
     }
 

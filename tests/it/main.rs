@@ -28,6 +28,7 @@ mod evidence;
 mod explain;
 mod feeds;
 mod floods;
+mod flows;
 mod fragments;
 mod full_disk;
 mod guard;

@@ -135,7 +135,7 @@ impl FlowStage {
         let Some(at) = self.find_or_admit(at_ns, &key, flow, emit) else {
             return;
         };
-        let Some(entry) = self.flows.get_mut(at) else {
+        let Some((entry, interface)) = self.flows.get_with_interface(at) else {
             return;
         };
         if entry.is_unchanged(life, is_final, &flow.directions) {
@@ -146,11 +146,12 @@ impl FlowStage {
         let mut was_dormant = entry.has(mark::DORMANT);
         if restarts(entry, &tallies, flow) {
             if !was_dormant {
-                export(entry, EndReason::EndOfFlow, emit);
+                export((entry, *interface), EndReason::EndOfFlow, emit);
             }
             self.n_dormant = self.n_dormant.saturating_sub(usize::from(was_dormant));
             was_dormant = false;
             entry.restart(earliest(&parts_of(flow)));
+            *interface = flow.head.ifindex;
             tallies = entry.tallies();
         }
         let had_ended = has_ended(key.protocol, &tallies);
@@ -271,7 +272,7 @@ impl FlowStage {
         if self.flows.is_full() {
             self.shed(emit);
         }
-        let at = self.flows.insert(key);
+        let at = self.flows.insert(key, flow.head.ifindex);
         let known = self.memory.take(hash);
         if let (Some(known), Some(entry)) = (known, self.flows.get_mut(at)) {
             entry.set(known.marks);
@@ -349,14 +350,16 @@ impl FlowStage {
     pub fn page(&self, start: usize, n: usize) -> impl Iterator<Item = FlowSummary> {
         let entries = self.flows.page(start, n);
         entries
-            .filter(|entry| !entry.has(mark::DORMANT))
-            .map(|entry| summary(entry, EndReason::ForcedEnd, entry.totals()))
+            .filter(|(entry, _)| !entry.has(mark::DORMANT))
+            .map(|(entry, ifindex)| summary((entry, ifindex), EndReason::ForcedEnd, entry.totals()))
     }
 
     /// Exports everything that is left.
     pub fn finish(&mut self, emit: &mut impl FnMut(FlowEvent<'_>)) {
-        for entry in self.flows.iter().filter(|e| !e.has(mark::DORMANT)) {
-            export(entry, EndReason::ForcedEnd, emit);
+        for (entry, ifindex) in self.flows.iter() {
+            if !entry.has(mark::DORMANT) {
+                export((entry, ifindex), EndReason::ForcedEnd, emit);
+            }
         }
         self.flows.clear();
         (self.n_dormant, self.n_boxed_bytes) = (0, 0);
@@ -364,7 +367,7 @@ impl FlowStage {
 
     fn look_after(&mut self, at_ns: u64, at: u32, emit: &mut impl FnMut(FlowEvent<'_>)) {
         let config = &self.config;
-        let Some(entry) = self.flows.get_mut(at) else {
+        let Some((entry, interface)) = self.flows.get_with_interface(at) else {
             return;
         };
         let key = entry.key();
@@ -392,7 +395,7 @@ impl FlowStage {
             }
         }
         if let Some(reason) = end_reason(at_ns, config, entry, &tallies) {
-            export(entry, reason, emit);
+            export((entry, *interface), reason, emit);
             if reason == EndReason::ActiveTimeout {
                 let before = entry.n_boxed_bytes();
                 entry.mark_exported(at_ns);
@@ -446,7 +449,11 @@ impl FlowStage {
         }
         let Some((_, at)) = oldest else { return };
         if let Some(entry) = self.flows.get(at).filter(|e| !e.has(mark::DORMANT)) {
-            export(entry, EndReason::LackOfResources, emit);
+            export(
+                (entry, self.flows.interface(at)),
+                EndReason::LackOfResources,
+                emit,
+            );
             self.n_shed = self.n_shed.saturating_add(1);
         }
         self.remove(at);
@@ -591,17 +598,34 @@ fn has_ended(protocol_number: u8, [a, b]: &[Tally; 2]) -> bool {
     protocol_number == protocol::TCP && (has_reset || is_closed)
 }
 
-fn export(entry: &Entry, reason: EndReason, emit: &mut impl FnMut(FlowEvent<'_>)) {
+/// Exports an entry, first seen at an interface.
+fn export(
+    (entry, ifindex): (&Entry, u32),
+    reason: EndReason,
+    emit: &mut impl FnMut(FlowEvent<'_>),
+) {
     let unexported = entry.unexported();
     if unexported.iter().any(|side| side.packets > 0) {
-        emit(FlowEvent::End(&summary(entry, reason, unexported)));
+        emit(FlowEvent::End(&summary(
+            (entry, ifindex),
+            reason,
+            unexported,
+        )));
     } else if reason != EndReason::ActiveTimeout {
-        emit(FlowEvent::Over(&summary(entry, reason, unexported)));
+        emit(FlowEvent::Over(&summary(
+            (entry, ifindex),
+            reason,
+            unexported,
+        )));
     }
 }
 
 /// Summarises a part of a flow. Its direction is that of the whole flow.
-fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSummary {
+fn summary(
+    (entry, ifindex): (&Entry, u32),
+    end_reason: EndReason,
+    part: [Totals; 2],
+) -> FlowSummary {
     let is_from_b = is_from_b(&entry.tallies(), entry.marks());
     let key = entry.key();
     let [source, destination] = key.turned(is_from_b);
@@ -614,6 +638,7 @@ fn summary(entry: &Entry, end_reason: EndReason, part: [Totals; 2]) -> FlowSumma
         source_port: source.1,
         destination_port: destination.1,
         protocol: key.protocol,
+        ifindex,
         realm: Realm(entry.vlans()),
         tunnel: entry.around().map(|around| around.summary(is_from_b)),
         forward,

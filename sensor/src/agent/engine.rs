@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Event, Outcome};
-use sensor_common::event::Sample;
+use sensor_common::event::{Kind, Sample};
 use sensor_engine::{ExceptionUse, FEEDBACK_NS, Input};
 use sensor_record::{
     Adopted, Attached, Counts, Event as PacketEvent, Feedback, FeedbackGiven, Head, Loss, Record,
@@ -505,6 +505,8 @@ impl Looks {
         let networks = pipeline.respond.host_networks();
         let configured = &settings.engine.local_networks;
         if let Some(host) = self.local.follow(networks, interfaces, configured) {
+            let own = host.as_ref().map(|host| &host.own);
+            own.inspect(|own| pipeline.exports().set_own(own));
             pipeline.feed(at_ns, Input::HostNetworks(host.as_ref()));
             sink.take(self.local.record(&about.sensor, at_ns, host.as_ref()))?;
         }
@@ -650,6 +652,19 @@ impl Attentive<'_> {
             let interface = at.map(|at| at.interface.as_str());
             let event = PacketEvent::new(head, sample, interface, self.mode.into());
             events.extend(event.map(Record::from));
+        }
+        self.export(sample);
+    }
+
+    /// Exports a packet that was dropped: a hit in enforce mode, with a guard that lets it be.
+    fn export(&mut self, sample: &Sample<'_>) {
+        let head = sample.head;
+        if head.kind == Kind::BlockHit as u8
+            && self.mode == Mode::Enforce
+            && self.pipeline.exports().wants_blocks()
+            && self.pipeline.respond.guard_state().missing.is_none()
+        {
+            self.pipeline.exports().take_block(head);
         }
     }
 }

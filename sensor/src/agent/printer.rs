@@ -167,6 +167,11 @@ impl crate::print::Sink for Lines {
 }
 
 impl Printers {
+    /// Waits for the thread of another output as well.
+    pub fn add(&mut self, thread: JoinHandle<Result<()>>) {
+        self.0.push(thread);
+    }
+
     /// Waits until all is written, or until `deadline`: a thread whose reader has stalled is left to
     /// the end of the process.
     ///
@@ -313,7 +318,7 @@ impl Printer {
     }
 
     fn tell(&self, turn: Option<Turn>) {
-        let output = self.health.name;
+        let output = &*self.health.name;
         match turn {
             Some(Turn::Fails(cause)) => warn!(
                 output,

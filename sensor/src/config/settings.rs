@@ -13,6 +13,7 @@ use sensor_record::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::detect::{DetectSettings, ExceptSettings};
+use super::export::{self, ExportSettings};
 use super::policy::{GroupSettings, PolicySettings, Preset, Seconds};
 use super::schema::join;
 use crate::print::Format;
@@ -59,6 +60,10 @@ pub struct Settings {
     /// that each takes.
     #[schemars(length(max = 64), extend("x-restart" = true))]
     pub sink: Vec<SinkSettings>,
+    /// Collectors that flow records are exported to, by IPFIX or NetFlow version 9: each direction of a
+    /// flow is a record, at its end and every `engine.flow.active_timeout`.
+    #[schemars(length(max = 16), extend("x-restart" = true))]
+    pub export: Vec<ExportSettings>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -709,7 +714,8 @@ impl Settings {
                 add(&join(&format!("detect.except[{i}]"), key), message);
             }
         }
-        for (key, message) in self.sink_conflicts() {
+        let exports = export::conflicts(&self.export);
+        for (key, message) in self.sink_conflicts().into_iter().chain(exports) {
             add(&key, message);
         }
         if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {

@@ -11,6 +11,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sensor-ebpf", &["sensor-common"]),
     ("sensor/engine", &["sensor-common"]),
     ("sensor/capture", &["sensor-common", "sensor-engine"]),
+    ("sensor/netflow", &[]),
     ("sensor/record", &["sensor-common", "sensor-engine"]),
     ("sensor/deliver", &["sensor-record"]),
     (
@@ -50,14 +51,16 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
     ("windows", &[]),
     ("config", &["naming", "print", "windows"]),
     ("conditions", &["config"]),
+    ("export", &["config", "queue", "stream"]),
     ("identity", &["config"]),
-    ("pipeline", &["config", "print", "tables"]),
+    ("pipeline", &["config", "export", "print", "tables"]),
     (
         "agent",
         &[
             "checkpoint",
             "conditions",
             "config",
+            "export",
             "pipeline",
             "print",
             "queue",
@@ -89,6 +92,7 @@ const NO_CIRCLES: &[&str] = &[
     "sensor/deliver/src",
     "sensor/engine/src",
     "sensor/evaluate/src",
+    "sensor/netflow/src",
     "sensor/record/src",
     "sensor/respond/src",
     SHELL,

@@ -114,6 +114,8 @@ pub struct FlowSummary {
     pub source_port: u16,
     pub destination_port: u16,
     pub protocol: u8,
+    /// Index of the interface of its first packet; 0: not known, as in a replay.
+    pub ifindex: u32,
     /// VLANs, 0 for none; of a flow tagged on one side alone, those of that side.
     pub realm: Realm,
     /// Of a flow within a tunnel.

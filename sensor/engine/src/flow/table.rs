@@ -20,6 +20,8 @@ const _: () = assert!(N_LISTS < UNLISTED as usize);
 #[derive(Debug)]
 pub(super) struct FlowTable {
     entries: Vec<Entry>,
+    /// Interface of each entry's first packet: entries have no room left in their cache lines.
+    interfaces: Vec<u32>,
     /// Head of the chain of entries that are not in use.
     free: u32,
     index: SlotIndex,
@@ -36,6 +38,7 @@ impl FlowTable {
     pub(super) fn new(capacity: usize, seed: u64) -> Self {
         Self {
             entries: Vec::new(),
+            interfaces: Vec::new(),
             free: NONE,
             index: SlotIndex::default(),
             seed,
@@ -58,6 +61,7 @@ impl FlowTable {
     pub(super) fn n_bytes(&self) -> usize {
         let entries = self.entries.capacity().saturating_mul(size_of::<Entry>());
         entries
+            .saturating_add(self.interfaces.capacity().saturating_mul(4))
             .saturating_add(self.index.n_bytes())
             .saturating_add(N_LISTS * 4)
     }
@@ -111,13 +115,24 @@ impl FlowTable {
         self.entries.get_mut(at as usize)
     }
 
+    /// Index of the interface of an entry's first packet.
+    pub(super) fn interface(&self, at: u32) -> u32 {
+        self.interfaces.get(at as usize).copied().unwrap_or(0)
+    }
+
+    /// An entry and the interface of its first packet, which is not read unless asked for.
+    pub(super) fn get_with_interface(&mut self, at: u32) -> Option<(&mut Entry, &mut u32)> {
+        let entry = self.entries.get_mut(at as usize)?;
+        Some((entry, self.interfaces.get_mut(at as usize)?))
+    }
+
     /// Hash that a key goes by.
     pub(super) fn hash(&self, key: &FlowKey) -> u64 {
         key.hash(self.seed)
     }
 
-    /// Adds a key that is not there yet. The caller has made room.
-    pub(super) fn insert(&mut self, key: &FlowKey) -> u32 {
+    /// Adds a key that is not there yet, first seen at an interface. The caller has made room.
+    pub(super) fn insert(&mut self, key: &FlowKey, ifindex: u32) -> u32 {
         let mut entry = Entry::new(key);
         entry.set_list(UNLISTED);
         let at = self.free;
@@ -128,8 +143,12 @@ impl FlowTable {
         } else {
             self.grow();
             self.entries.push(entry);
+            self.interfaces.push(0);
             (self.entries.len() - 1) as u32
         };
+        if let Some(place) = self.interfaces.get_mut(at as usize) {
+            *place = ifindex;
+        }
         self.index.insert(key.hash(self.seed), at);
         at
     }
@@ -140,6 +159,7 @@ impl FlowTable {
         if n == self.entries.capacity() {
             let more = (n / 2).max(64).min(self.capacity.saturating_sub(n)).max(1);
             self.entries.reserve_exact(more);
+            self.interfaces.reserve_exact(more);
         }
     }
 
@@ -166,24 +186,25 @@ impl FlowTable {
         (entry.list() != UNLISTED).then_some((at as u32, entry))
     }
 
-    /// Every flow, in the order of slots.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.list() != UNLISTED)
+    /// Every flow with the interface of its first packet, in the order of slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Entry, u32)> {
+        self.page(0, self.entries.len())
     }
 
     pub(super) fn n_slots(&self) -> usize {
         self.entries.len()
     }
 
-    /// Flows in `n` slots from `start` on.
-    pub(super) fn page(&self, start: usize, n: usize) -> impl Iterator<Item = &Entry> {
-        let end = start.saturating_add(n).min(self.entries.len());
-        let page = self.entries.get(start.min(end)..end).unwrap_or_default();
-        page.iter().filter(|entry| entry.list() != UNLISTED)
+    /// Flows in `n` slots from `start` on, as [`Self::iter`] gives them.
+    pub(super) fn page(&self, start: usize, n: usize) -> impl Iterator<Item = (&Entry, u32)> {
+        let entries = self.entries.iter().zip(self.interfaces.iter().copied());
+        let page = entries.skip(start).take(n);
+        page.filter(|(entry, _)| entry.list() != UNLISTED)
     }
 
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.interfaces.clear();
         self.index.clear();
         self.lists.fill(NONE);
         self.free = NONE;
@@ -272,7 +293,7 @@ mod tests {
         let t0 = 1_700_000_000 * second;
         let mut table = FlowTable::new(10, 7);
         assert!(due(&mut table, t0).is_empty());
-        let [first, second_, far] = [1, 2, 3].map(|n| table.insert(&key(n)));
+        let [first, second_, far] = [1, 2, 3].map(|n| table.insert(&key(n), n));
         table.schedule(first, t0 + 2 * second);
         table.schedule(second_, t0 + 15 * second);
         table.schedule(far, t0 + 1_000 * second);
@@ -295,9 +316,10 @@ mod tests {
     fn slots_are_reused() {
         let mut table = FlowTable::new(3, 7);
         for n in 0..100 {
-            let at = table.insert(&key(n));
+            let at = table.insert(&key(n), n);
             table.schedule(at, 5);
             assert_eq!(table.find(&key(n)), Some(at));
+            assert_eq!(table.interface(at), n);
             if n >= 2 {
                 let oldest = table.find(&key(n - 2)).unwrap();
                 table.remove(oldest);

@@ -392,7 +392,7 @@ fn queue(gauge: &Gauge) -> (Cow<'static, str>, Queue) {
         policy: gauge.policy.label().into(),
         shed: gauge.n_shed(),
     };
-    (gauge.name.into(), queue)
+    (gauge.name.clone(), queue)
 }
 
 fn kept(file: &FileState) -> (Cow<'static, str>, KeptFile) {
@@ -422,7 +422,7 @@ fn output(health: &Health) -> (Cow<'static, str>, Output) {
         stalled_s: health.stalled().as_secs_f64(),
         error: health.error(),
     };
-    (health.name.into(), output)
+    (health.name.clone(), output)
 }
 
 fn ticks(now: &Snapshot) -> Ticks {

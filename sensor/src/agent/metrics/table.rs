@@ -326,7 +326,7 @@ pub const FAMILIES: &[Family] = &[
         "Items that wait in a queue between the agent's threads",
         |now, out| {
             for queue in &now.about.queues {
-                out.add(&[("queue", queue.name)], queue.depth() as f64);
+                out.add(&[("queue", &*queue.name)], queue.depth() as f64);
             }
         },
     )
@@ -336,7 +336,7 @@ pub const FAMILIES: &[Family] = &[
         "Items that fit into a queue",
         |now, out| {
             for queue in &now.about.queues {
-                out.add(&[("queue", queue.name)], queue.capacity as f64);
+                out.add(&[("queue", &*queue.name)], queue.capacity as f64);
             }
         },
     )
@@ -346,7 +346,7 @@ pub const FAMILIES: &[Family] = &[
         "Items that found their queue full",
         |now, out| {
             for queue in &now.about.queues {
-                let labels = [("queue", queue.name), ("policy", queue.policy.label())];
+                let labels = [("queue", &*queue.name), ("policy", queue.policy.label())];
                 out.add(&labels, queue.n_shed() as f64);
             }
         },
@@ -368,17 +368,17 @@ pub const FAMILIES: &[Family] = &[
         "Lines written to an output",
         |now, out| {
             for output in &now.about.outputs {
-                out.add(&[("output", output.name)], output.n_written() as f64);
+                out.add(&[("output", &*output.name)], output.n_written() as f64);
             }
         },
     )
     .by(&["output"]),
     counter(
         "sensor_output_lost_lines_total",
-        "Lines that an output could not take: nobody reads, there is no room, the reader has stalled",
+        "Lines, or flow records, that an output could not take: nobody reads, there is no room, the reader has stalled",
         |now, out| {
             for output in &now.about.outputs {
-                out.add(&[("output", output.name)], output.n_lost() as f64);
+                out.add(&[("output", &*output.name)], output.n_lost() as f64);
             }
         },
     )
@@ -389,7 +389,7 @@ pub const FAMILIES: &[Family] = &[
         |now, out| {
             for output in &now.about.outputs {
                 let is_up = f64::from(u8::from(output.error().is_none()));
-                out.add(&[("output", output.name)], is_up);
+                out.add(&[("output", &*output.name)], is_up);
             }
         },
     )
@@ -399,7 +399,7 @@ pub const FAMILIES: &[Family] = &[
         "Time that the reader of an output has kept a write waiting",
         |now, out| {
             for output in &now.about.outputs {
-                out.add(&[("output", output.name)], output.stalled().as_secs_f64());
+                out.add(&[("output", &*output.name)], output.stalled().as_secs_f64());
             }
         },
     )
