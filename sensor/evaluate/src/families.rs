@@ -156,6 +156,24 @@ pub const KINDS: &[Kind] = &[
         &["exfiltration", "beacon"],
     ),
     kind(
+        &["tls", "flood"],
+        Group::HttpFlood,
+        &["http_flood", "request_flood"],
+        &["syn_flood"],
+    ),
+    kind(
+        &["mqtt_flood"],
+        Group::HttpFlood,
+        &["request_flood"],
+        &["syn_flood"],
+    ),
+    kind(
+        &["dns_tcp_flood"],
+        Group::HttpFlood,
+        &["request_flood"],
+        &["syn_flood"],
+    ),
+    kind(
         &["ack_flood"],
         Group::Flood,
         &["ack_flood"],

@@ -77,6 +77,12 @@ struct Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // Who gives up his rights no longer ends with his parent (prctl(2)): the group is ended as well.
+        if let Ok(group) = libc::pid_t::try_from(self.child.id()) {
+            // SAFETY: a system call without memory of ours; the child is not waited for yet, so that its number is
+            // still that of its group.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
