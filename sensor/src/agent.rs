@@ -11,6 +11,7 @@
 mod api;
 mod crossing;
 mod engine;
+mod http;
 mod interfaces;
 mod lists;
 mod local;
@@ -49,6 +50,7 @@ use crate::pipeline::{Pipeline, Show};
 use crate::print::Format;
 use crate::queue::{self, Gauge, Policy, Sender};
 use crate::stream::{Health, LogLines};
+use crate::tokens::TokenFile;
 use api::Answers;
 use engine::EngineThread;
 use interfaces::Standing;
@@ -230,6 +232,9 @@ pub fn run(mut setup: Setup) -> Result<()> {
 
     runtime.block_on(async {
         let _sockets = socket::open(&settings.socket, &answers);
+        let folder = settings.respond.state_of_instance();
+        let tokens = folder.map(|folder| TokenFile::in_folder(&folder));
+        http::open(&settings.http, tokens, &answers).await;
         let metrics = metrics::open(&settings.metrics, &answers).await;
         let live = reload::Live {
             metrics,

@@ -25,6 +25,7 @@ mod shield;
 mod sinks;
 mod site;
 mod sources;
+mod token;
 mod train;
 mod undo;
 
@@ -104,6 +105,8 @@ enum Command {
     Panic(panic::Panic),
     /// List and test the systems that records are delivered to.
     Sinks(sinks::Sinks),
+    /// Make, list and remove the tokens of those who come over TCP.
+    Token(token::Token),
     /// Check and show the configuration.
     Config(config::Config),
     /// Print a completion script for a shell.
@@ -143,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Policy(policy) => policy.execute(),
         Command::Panic(panic) => panic.execute(),
         Command::Sinks(sinks) => sinks.execute(),
+        Command::Token(token) => token.execute(),
         Command::Config(config) => config.execute(),
         Command::Completions(completions) => completions.execute(Cli::command()),
         Command::Man(man) => man.execute(Cli::command()),

@@ -14,4 +14,5 @@ pub mod print;
 pub mod queue;
 pub mod stream;
 pub mod tables;
+pub mod tokens;
 pub mod windows;

@@ -35,6 +35,7 @@ mod guard;
 mod guard_facts;
 mod harm;
 mod headers;
+mod http;
 mod interfaces;
 mod live;
 mod logins;

@@ -2,6 +2,7 @@
 //! over TCP. The command line is a client of it like any other.
 
 mod answers;
+mod gate;
 mod live;
 pub mod openapi;
 pub mod protocol;
@@ -11,4 +12,5 @@ pub mod routes;
 mod serve;
 
 pub use answers::Answers;
+pub use gate::Gate;
 pub use serve::{Door, Role, hang_up, router, talk};

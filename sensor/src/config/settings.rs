@@ -53,6 +53,9 @@ pub struct Settings {
     /// Socket on which the agent serves `sensor status` and the other commands.
     #[schemars(extend("x-restart" = true))]
     pub socket: SocketSettings,
+    /// API over TCP, for browsers and programs elsewhere; always with a token (`sensor token`).
+    #[schemars(extend("x-restart" = true))]
+    pub http: HttpSettings,
     /// Log messages of the sensor itself, on standard error.
     pub log: LogSettings,
     /// Sinks: systems that incidents, decisions and states of the sensor are delivered to, each through
@@ -460,6 +463,55 @@ impl Default for SocketSettings {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Serve the API over TCP.
+    pub enabled: bool,
+    /// Address and port to listen on; one that other hosts can reach needs a certificate.
+    pub listen: SocketAddr,
+    /// Certificate for TLS in PEM, with those of its issuers; empty: no TLS.
+    pub cert_file: PathBuf,
+    /// Private key of that certificate, in PEM.
+    pub key_file: PathBuf,
+    /// Maximum number of connections at the same time; one more takes the place of the one that has been
+    /// idle for longest.
+    #[schemars(range(min = 1, max = 1_024))]
+    pub max_clients: usize,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9_470)),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            max_clients: 32,
+        }
+    }
+}
+
+impl HttpSettings {
+    /// Settings that contradict each other: key and message.
+    fn conflicts(&self) -> Vec<(String, String)> {
+        let [cert, key] = [&self.cert_file, &self.key_file].map(|path| !path.as_os_str().is_empty());
+        let mut found = Vec::new();
+        if cert != key {
+            let message = "a certificate and its key go together: set http.cert_file and http.key_file";
+            found.push(("http.cert_file".to_owned(), message.to_owned()));
+        }
+        if self.enabled && !self.listen.ip().is_loopback() && !cert {
+            let message = format!(
+                "{} can be reached by others; listen on 127.0.0.1, or set http.cert_file and http.key_file",
+                self.listen
+            );
+            found.push(("http.listen".to_owned(), message));
+        }
+        found
+    }
+}
+
 impl RespondSettings {
     /// Time without a sign of life after which entries by decisions hold nothing back, seconds; 0: none.
     pub fn dead_after_s(&self) -> u16 {
@@ -721,6 +773,7 @@ impl Settings {
         if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {
             add("log.filter", format!("{cause}; try \"info\""));
         }
+        found.extend(self.http.conflicts());
         found.extend(self.respond.conflicts());
         found
     }

@@ -113,6 +113,17 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn the_api_is_on_loopback_unless_there_is_a_certificate() {
+    let open = "[http]\nenabled = true\nlisten = \"0.0.0.0:9470\"\n";
+    let found = faults("http", open);
+    assert!(found[0].message.contains("http.cert_file"), "{found:?}");
+    let half = faults("http-half", "[http]\ncert_file = \"/c.pem\"\n");
+    assert!(half[0].message.contains("go together"), "{half:?}");
+    let told = format!("{open}cert_file = \"/c.pem\"\nkey_file = \"/k.pem\"\n");
+    assert!(load(&sources("http-told", &told)).is_ok());
+}
+
+#[test]
 fn metrics_stay_on_loopback_unless_told() {
     let open = "[metrics]\nlisten = \"0.0.0.0:9469\"\n";
     let faults = faults("metrics", open);

@@ -48,6 +48,7 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
     ("queue", &[]),
     ("stream", &["queue"]),
     ("tables", &[]),
+    ("tokens", &[]),
     ("windows", &[]),
     ("config", &["naming", "print", "windows"]),
     ("conditions", &["config"]),
@@ -65,6 +66,7 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
             "print",
             "queue",
             "stream",
+            "tokens",
         ],
     ),
     (
@@ -80,6 +82,7 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
             "print",
             "stream",
             "tables",
+            "tokens",
         ],
     ),
 ];

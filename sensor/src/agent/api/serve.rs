@@ -1,16 +1,19 @@
 //! Connections and their requests: each bounded in size, in time and in number.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts as _, RawPathParams, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request as HttpRequest, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodFilter, get, on};
+use axum::routing::{MethodFilter, get, on, post};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -18,16 +21,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use sensor_record::json;
 use sensor_respond::Origin;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::answers::Answers;
+use super::gate::Gate;
 use super::protocol::{Answer, Code, MAX_REQUEST_BYTES, Refusal};
 use super::routes::{BASE, ROUTES, Route};
 use super::{live, openapi};
 use crate::agent::service::Seat;
+use crate::tokens::Rights;
 
 /// A client that says nothing for so long is hung up on.
 const IDLE: Duration = Duration::from_secs(60);
@@ -52,6 +57,26 @@ pub enum Role {
 pub enum Door {
     /// A socket of the file system, which has decided who may.
     Socket { role: Role, uid: u32 },
+    /// TCP: a token decides.
+    Tcp { from: IpAddr, gate: Arc<Gate> },
+}
+
+impl From<Rights> for Role {
+    fn from(rights: Rights) -> Self {
+        match rights {
+            Rights::Read => Self::Reader,
+            Rights::Operate => Self::Operator,
+        }
+    }
+}
+
+impl Role {
+    const fn rights(self) -> Rights {
+        match self {
+            Self::Reader => Rights::Read,
+            Self::Operator => Rights::Operate,
+        }
+    }
 }
 
 /// Client that wants something.
@@ -67,6 +92,13 @@ impl Caller {
                 role: *role,
                 by: Origin::Operator { uid: *uid },
             }),
+            Some(Door::Tcp { from, gate }) => {
+                let token = gate.admit(&parts.method, &parts.headers, *from, Instant::now())?;
+                Ok(Self {
+                    role: token.rights.into(),
+                    by: Origin::Token { token: token.name },
+                })
+            }
             None => Err(Refusal::new(Code::Unauthorized, "nobody is known here")),
         }
     }
@@ -89,6 +121,9 @@ pub fn router(answers: &Answers) -> Router {
     router
         .route(&format!("{BASE}/openapi.json"), get(document))
         .route(&format!("{BASE}/live"), get(watch))
+        .route(&format!("{BASE}/me"), get(tell_who))
+        .route(&format!("{BASE}/login"), post(log_in))
+        .route(&format!("{BASE}/logout"), post(log_out))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(answers.clone())
@@ -103,8 +138,13 @@ async fn carry_out(
     let (mut parts, body) = request.into_parts();
     let caller = Caller::of(&parts)?;
     if caller.role == Role::Reader && route.method != Method::GET {
-        let message = "this socket only answers questions; orders are for root and the group of the \
-                       other one (socket.group)";
+        let message = match caller.by {
+            Origin::Token { .. } => "the token is one to read; an order takes one to operate",
+            _ => {
+                "this socket only answers questions; orders are for root and the group of the other one \
+                 (socket.group)"
+            }
+        };
         return Err(Refusal::new(Code::Forbidden, message));
     }
     let in_path = RawPathParams::from_request_parts(&mut parts, &()).await;
@@ -127,6 +167,78 @@ async fn watch(State(answers): State<Answers>, request: HttpRequest<Body>) -> Re
         Ok(_) => live::stream(answers).into_response(),
         Err(refusal) => refused(&refusal),
     }
+}
+
+/// Client, as a page wants to know it.
+#[derive(Serialize)]
+struct Me<'a> {
+    name: &'a str,
+    rights: Rights,
+    /// Says that there is a session to end.
+    can_leave: bool,
+}
+
+async fn tell_who(request: HttpRequest<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    match Caller::of(&parts) {
+        Ok(Caller { role, by }) => done(&Me {
+            name: &sensor_record::text::by(&by),
+            rights: role.rights(),
+            can_leave: matches!(by, Origin::Token { .. }),
+        }),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+/// Body of a login.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    token: String,
+}
+
+async fn log_in(request: HttpRequest<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(Door::Tcp { from, gate }) = parts.extensions.get::<Door>() else {
+        return refused(&Refusal::new(Code::Refused, "nobody logs in at a socket"));
+    };
+    let body = timeout(PATIENCE, to_bytes(body, MAX_BUFFERED)).await;
+    let shown = body
+        .ok()
+        .and_then(|body| json::read::<Shown>(&body.ok()?).ok());
+    let Some(Shown { token }) = shown else {
+        let message = "send {\"token\":\"…\"}";
+        return refused(&Refusal::new(Code::BadRequest, message));
+    };
+    match gate.log_in(&token, *from, Instant::now()) {
+        Ok((cookie, token)) => {
+            info!(token = token.name, %from, "a browser logged in");
+            let me = Me {
+                name: &token.name,
+                rights: token.rights,
+                can_leave: true,
+            };
+            with_cookie(done(&me), &cookie)
+        }
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+async fn log_out(request: HttpRequest<Body>) -> Response {
+    match request.extensions().get::<Door>() {
+        Some(Door::Tcp { gate, .. }) => {
+            let cookie = gate.log_out(request.headers());
+            with_cookie(json_of(StatusCode::OK, "{}".into()), &cookie)
+        }
+        _ => refused(&Refusal::new(Code::Refused, "a socket has no sessions")),
+    }
+}
+
+fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
 }
 
 async fn no_such_path() -> Response {
