@@ -13,6 +13,8 @@ mod crossing;
 mod engine;
 mod http;
 mod interfaces;
+mod keeper;
+mod kept;
 mod lists;
 mod local;
 mod metrics;
@@ -46,7 +48,7 @@ use tracing::warn;
 use crate::checkpoint::Checkpoint;
 use crate::config::{Settings, Sources};
 use crate::export::Exports;
-use crate::pipeline::{Pipeline, Show};
+use crate::pipeline::{FlowTap, Pipeline, Show};
 use crate::print::Format;
 use crate::queue::{self, Gauge, Policy, Sender};
 use crate::stream::{Health, LogLines};
@@ -54,6 +56,7 @@ use crate::tokens::TokenFile;
 use api::Answers;
 use engine::EngineThread;
 use interfaces::Standing;
+use keeper::{Keeper, StoreEnd};
 use notify::Notify;
 use printer::{Lines, Printers, Target};
 use recent::Recent;
@@ -198,21 +201,22 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let (reopen, reopened) = watch::channel(0);
     let format = matches!(setup.view, View::Lines).then_some(format);
     let sinks = Arc::new(deliveries(&settings));
-    let targets = targets(&settings, format, reopened, &sinks);
-    let (sink, mut printers) = Lines::open(targets, recent.clone())?;
-    let exports = start_exports(&settings, &mut printers)?;
+    let out = (format, reopened);
+    let (sink, printers, exports, store) = open_outputs(&settings, out, &sinks, &recent)?;
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
-        queues: queues(&sink, &exports, &asks),
+        queues: queues(&sink, &exports, store.as_ref(), &asks),
         outputs: outputs(&sink, &exports, &setup.log),
         sinks: Arc::clone(&sinks),
+        store: store.as_ref().map(StoreEnd::kept),
     });
     let guard = setup.respond.guard_state();
     let interfaces: Arc<[Standing]> = setup.attachments.iter().map(Standing::of).collect();
     let first = Snapshot::before_the_first(&about, &settings, guard, &interfaces)?;
     let (snapshots, latest) = watch::channel(first);
-    let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink, exports);
+    let flows = FlowsTo::new(exports, store, &latest);
+    let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink, flows);
     let engine = EngineThread {
         checkpoint,
         kernel: setup.kernel,
@@ -231,11 +235,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;
 
     runtime.block_on(async {
-        let _sockets = socket::open(&settings.socket, &answers);
-        let folder = settings.respond.state_of_instance();
-        let tokens = folder.map(|folder| TokenFile::in_folder(&folder));
-        http::open(&settings.http, tokens, &answers).await;
-        let metrics = metrics::open(&settings.metrics, &answers).await;
+        let (_sockets, metrics) = open_doors(&settings, &answers).await;
         let live = reload::Live {
             metrics,
             answers: answers.clone(),
@@ -265,12 +265,15 @@ fn pipeline(
     respond: KernelRespond,
     sensor: Arc<Sensor>,
     sink: &Lines,
-    exports: Exports,
+    flows: FlowsTo,
 ) -> (Pipeline<KernelRespond>, Option<Checkpoint>) {
     let show = Show::of(&settings.output);
     let config = settings.engine.clone();
     let mut pipeline = Pipeline::new(config, respond, show, sensor, Box::new(sink.clone()));
-    pipeline.export_to(exports);
+    pipeline.export_to(flows.exports);
+    if let Some(tap) = flows.tap {
+        pipeline.tap_flows(tap);
+    }
     pipeline.configure(&settings.engine, show);
     let checkpoint = settings.respond.state_of_instance();
     let checkpoint = checkpoint.map(|folder| Checkpoint::in_folder(&folder));
@@ -288,12 +291,28 @@ fn deliveries(settings: &Settings) -> Deliveries {
     })
 }
 
+/// Opens the store, where one is wanted. One that can't be opened is a warning: the sensor works without.
+fn open_store(settings: &Settings) -> Option<(Keeper, StoreEnd)> {
+    let folder = settings.respond.state_of_instance();
+    let folder = folder.filter(|_| settings.store.enabled)?.join("store");
+    keeper::open(&settings.store, &folder)
+        .inspect_err(|cause| {
+            let cause = format!("{cause:#}");
+            warn!(
+                cause,
+                "nothing is stored: move the folder away, or set store.enabled = false"
+            );
+        })
+        .ok()
+}
+
 /// Outputs that the settings ask for.
 fn targets(
     settings: &Settings,
     format: Option<watch::Receiver<Format>>,
     reopened: watch::Receiver<u64>,
     sinks: &Arc<Deliveries>,
+    keeper: Option<Keeper>,
 ) -> Vec<Target> {
     let mut targets = vec![Target::Stdout(format)];
     let file = &settings.output.file;
@@ -302,15 +321,72 @@ fn targets(
     }
     let folder = settings.respond.state_of_instance();
     targets.extend(folder.map(|folder| Target::Incidents(folder.join("incidents.jsonl"))));
+    targets.extend(keeper.map(|keeper| Target::Store(Box::new(keeper))));
     if !sinks.is_empty() {
         targets.push(Target::Sinks(Arc::clone(sinks)));
     }
     targets
 }
 
-/// Queues to the outputs and to the engine, for status and metrics.
-fn queues(sink: &Lines, exports: &Exports, asks: &Sender<Ask>) -> Vec<Gauge> {
-    let others = exports.gauges().into_iter().chain([asks.gauge().clone()]);
+/// Serves the sockets, the API over TCP and the metrics.
+async fn open_doors(
+    settings: &Settings,
+    answers: &Answers,
+) -> (socket::Sockets, Option<metrics::Server>) {
+    let sockets = socket::open(&settings.socket, answers);
+    let folder = settings.respond.state_of_instance();
+    let tokens = folder.map(|folder| TokenFile::in_folder(&folder));
+    http::open(&settings.http, tokens, answers).await;
+    (sockets, metrics::open(&settings.metrics, answers).await)
+}
+
+/// Takers of flows besides the outputs.
+struct FlowsTo {
+    exports: Exports,
+    /// The store.
+    tap: Option<FlowTap>,
+}
+
+impl FlowsTo {
+    fn new(
+        exports: Exports,
+        store: Option<StoreEnd>,
+        latest: &watch::Receiver<Arc<Snapshot>>,
+    ) -> Self {
+        let tap = store.map(|store| store.follow(latest));
+        Self { exports, tap }
+    }
+}
+
+/// Everything that is put out goes through these.
+type Outputs = (Lines, Printers, Exports, Option<StoreEnd>);
+
+/// Opens outputs, store and exports.
+fn open_outputs(
+    settings: &Settings,
+    (format, reopened): (Option<watch::Receiver<Format>>, watch::Receiver<u64>),
+    sinks: &Arc<Deliveries>,
+    recent: &Recent,
+) -> Result<Outputs> {
+    let (keeper, store) = open_store(settings).unzip();
+    let targets = targets(settings, format, reopened, sinks, keeper);
+    let (sink, mut printers) = Lines::open(targets, recent.clone())?;
+    let exports = start_exports(settings, &mut printers)?;
+    Ok((sink, printers, exports, store))
+}
+
+/// Queues to the outputs, to the store and to the engine, for status and metrics.
+fn queues(
+    sink: &Lines,
+    exports: &Exports,
+    store: Option<&StoreEnd>,
+    asks: &Sender<Ask>,
+) -> Vec<Gauge> {
+    let others = exports
+        .gauges()
+        .into_iter()
+        .chain(store.map(StoreEnd::gauge));
+    let others = others.chain([asks.gauge().clone()]);
     sink.gauges().chain(others).collect()
 }
 

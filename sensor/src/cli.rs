@@ -19,6 +19,7 @@ mod out;
 mod panic;
 mod policy;
 mod proposals;
+mod query;
 mod replay;
 mod run;
 mod shield;
@@ -82,6 +83,8 @@ enum Command {
     Top(ask::Top),
     /// List the incidents that the running agent remembers.
     Incidents(ask::Incidents),
+    /// Search the store for incidents and flows.
+    Query(query::Query),
     /// Explain an incident: evidence, confidence, decisions, next steps.
     Explain(explain::Explain),
     /// Collect the evidence of an incident in a folder, with hashes and chain of custody.
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Flows(flows) => flows.execute(),
         Command::Top(top) => top.execute(),
         Command::Incidents(incidents) => incidents.execute(),
+        Command::Query(query) => query.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Evidence(evidence) => evidence.execute(),
         Command::Feedback(feedback) => feedback.execute(),

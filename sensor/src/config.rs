@@ -40,10 +40,10 @@ pub use page::{example, reference};
 pub use policy::{GroupSettings, PolicySettings, Preset};
 pub use reload::{Changes, live_part};
 pub use schema::{Kind, Setting, json_schema, settings};
-pub use settings::{HttpSettings, 
-    AttachChoice, Capture, DEFAULT_SOCKET, EgressChoice, LogFormat, LogSettings, MetricsSettings,
-    OutputSettings, RespondSettings, Settings, SocketSettings, TickSettings, Tunnel,
-    TunnelPeerSettings,
+pub use settings::{
+    AttachChoice, Capture, DEFAULT_SOCKET, EgressChoice, HttpSettings, LogFormat, LogSettings,
+    MetricsSettings, OutputSettings, RespondSettings, Settings, SocketSettings, StoreSettings,
+    TickSettings, Tunnel, TunnelPeerSettings,
 };
 
 /// Read when no other file is named.

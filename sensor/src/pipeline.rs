@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use sensor_engine::{CheckpointError, Config, Decision, Engine, Input, Output, State, Stats};
+use sensor_engine::{
+    CheckpointError, Config, Decision, Engine, FlowSummary, Input, Output, State, Stats,
+};
 use sensor_record::answer::Outcomes;
 use sensor_record::{Finding, Flow, Incident, Loss, Mode, Outcome, Record, Response, Sensor};
 
@@ -43,6 +45,9 @@ const MAX_RESPONSES: usize = 100;
 /// Decisions that were carried out, in their order.
 type Decided = VecDeque<sensor_record::Decision>;
 
+/// Takes flows without waiting.
+pub type FlowTap = Box<dyn FnMut(&FlowSummary) + Send>;
+
 /// Engine, response and output.
 pub struct Pipeline<R> {
     engine: Engine,
@@ -61,6 +66,8 @@ pub struct Pipeline<R> {
     tables: Tables,
     /// Collectors of flow records.
     exports: Exports,
+    /// Takes every flow that ends.
+    flow_tap: Option<FlowTap>,
     /// It was said that one side of connections alone is seen.
     has_warned: bool,
 }
@@ -88,6 +95,7 @@ impl<R: Respond> Pipeline<R> {
             responses: BTreeMap::new(),
             tables: Tables::default(),
             exports: Exports::default(),
+            flow_tap: None,
             has_warned: false,
         }
     }
@@ -106,6 +114,11 @@ impl<R: Respond> Pipeline<R> {
         &mut self.exports
     }
 
+    /// Hands every flow that ends to `tap` as well, from the next [`Self::configure`] on.
+    pub fn tap_flows(&mut self, tap: FlowTap) {
+        self.flow_tap = Some(tap);
+    }
+
     /// Ends the files of windows and scores.
     ///
     /// # Errors
@@ -117,7 +130,8 @@ impl<R: Respond> Pipeline<R> {
     /// Works by other thresholds from now on, and puts out other things.
     pub fn configure(&mut self, config: &Config, show: Show) {
         let mut config = config.clone();
-        config.omit_flows = !show.flows && !self.exports.wants_flows();
+        let is_wanted = self.exports.wants_flows() || self.flow_tap.is_some();
+        config.omit_flows = !show.flows && !is_wanted;
         self.engine.configure(&config);
         self.show = show;
     }
@@ -322,6 +336,9 @@ impl<R: Respond> Listener for Pipeline<R> {
         }
         for item in outputs.drain(..) {
             self.tables.take(&item)?;
+            if let (Some(tap), Output::FlowEnd(flow)) = (&mut self.flow_tap, &item) {
+                tap(flow);
+            }
             if let Some(record) = self.record(at_ns, &item, &mut decided) {
                 self.sink.take(record)?;
             }

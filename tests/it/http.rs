@@ -40,15 +40,20 @@ fn made(sensor: &Running, name: &str, rights: &str) -> String {
 
 /// Status, head and body of what curl gets on the server.
 fn curl(network: &Network, arguments: &str) -> (String, String, Value) {
-    let line = format!("curl -sS -m 10 -i {arguments}");
+    let heads = if arguments.contains("-D -") { "" } else { "-i" };
+    let line = format!("curl -sS -m 10 {heads} {arguments}");
     let text = wait_until(LIMIT, || {
         let output = network.run("server", &line).ok()?;
         Some(String::from_utf8_lossy(&output.stdout).into_owned())
     })
     .unwrap_or_else(|| panic!("no answer to {line}"));
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).unwrap().to_owned();
-    (status, head.to_owned(), serde_json::from_str(body).unwrap_or_default())
+    (
+        status,
+        head.to_owned(),
+        serde_json::from_str(body).unwrap_or_default(),
+    )
 }
 
 #[test]
@@ -56,7 +61,10 @@ fn a_token_lets_in_as_far_as_its_rights_go() {
     let (network, sensor) = up("");
     let url = format!("http://{ADDRESS}/api/v1");
     let (status, _, told) = curl(&network, &format!("{url}/status"));
-    assert_eq!((status.as_str(), &told["code"]), ("401", &"unauthorized".into()));
+    assert_eq!(
+        (status.as_str(), &told["code"]),
+        ("401", &"unauthorized".into())
+    );
     let [read, operate] = ["read", "operate"].map(|rights| made(&sensor, rights, rights));
     // Arguments are split at spaces: the header comes from a file.
     let with = |token: &str, rest: &str| {
@@ -67,7 +75,10 @@ fn a_token_lets_in_as_far_as_its_rights_go() {
     assert_eq!(with(&read, &format!("{url}/status")).0, "200");
     let block = format!("-d {{\"targets\":[\"198.51.100.7\"],\"ttl_s\":60}} {url}/blocks");
     let (status, _, told) = with(&read, &block);
-    assert_eq!((status.as_str(), &told["code"]), ("403", &"forbidden".into()));
+    assert_eq!(
+        (status.as_str(), &told["code"]),
+        ("403", &"forbidden".into())
+    );
     let (status, _, told) = with(&operate, &block);
     assert_eq!((status.as_str(), &told["n_added"]), ("200", &1.into()));
     let (_, _, listed) = with(&read, &format!("{url}/blocks"));
@@ -83,9 +94,18 @@ fn a_browser_logs_in_and_orders_from_our_page_alone() {
     let (network, sensor) = up("");
     let url = format!("http://{ADDRESS}/api/v1");
     let secret = made(&sensor, "ann", "operate");
-    let login = |token: &str| curl(&network, &format!("-d {{\"token\":\"{token}\"}} {url}/login"));
+    let login = |token: &str| {
+        curl(
+            &network,
+            &format!("-d {{\"token\":\"{token}\"}} {url}/login"),
+        )
+    };
     let (status, head, told) = login(&secret);
-    assert_eq!((status.as_str(), &told["rights"]), ("200", &"operate".into()), "{head}");
+    assert_eq!(
+        (status.as_str(), &told["rights"]),
+        ("200", &"operate".into()),
+        "{head}"
+    );
     let cookie = head
         .lines()
         .find_map(|line| line.strip_prefix("set-cookie: "))
@@ -96,9 +116,18 @@ fn a_browser_logs_in_and_orders_from_our_page_alone() {
     assert_eq!(with(&format!("{url}/me")).2["name"], "token ann");
     let flush = format!("-X POST {url}/blocks/flush");
     assert_eq!(with(&flush).0, "403");
-    assert_eq!(with(&format!("-H x-sensor:1 -H origin:http://evil {flush}")).0, "403");
-    assert_eq!(with(&format!("-H x-sensor:1 -H origin:http://{ADDRESS} {flush}")).0, "200");
-    assert_eq!(with(&format!("-H x-sensor:1 -X POST {url}/logout")).0, "200");
+    assert_eq!(
+        with(&format!("-H x-sensor:1 -H origin:http://evil {flush}")).0,
+        "403"
+    );
+    assert_eq!(
+        with(&format!("-H x-sensor:1 -H origin:http://{ADDRESS} {flush}")).0,
+        "200"
+    );
+    assert_eq!(
+        with(&format!("-H x-sensor:1 -X POST {url}/logout")).0,
+        "200"
+    );
     assert_eq!(with(&format!("{url}/me")).0, "401");
     let mut statuses = (0..11).map(|_| login("wrong").0).collect::<Vec<_>>();
     statuses.dedup();
@@ -114,7 +143,10 @@ fn with_a_certificate_it_speaks_tls_alone() {
     let line = format!(
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=sensor -keyout {key} -out {cert}"
     );
-    let made = Command::new("openssl").args(line.split_whitespace()).output().unwrap();
+    let made = Command::new("openssl")
+        .args(line.split_whitespace())
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{made:?}");
     let more = format!(
         "--set http.listen=0.0.0.0:9470 --set http.cert_file={cert} --set http.key_file={key}"
@@ -122,7 +154,10 @@ fn with_a_certificate_it_speaks_tls_alone() {
     let (network, _sensor) = up(&more);
     let (status, ..) = curl(&network, &format!("-k https://{ADDRESS}/api/v1/status"));
     assert_eq!(status, "401");
-    let plain = network.run("server", &format!("curl -sS -m 5 http://{ADDRESS}/api/v1/status"));
+    let plain = network.run(
+        "server",
+        &format!("curl -sS -m 5 http://{ADDRESS}/api/v1/status"),
+    );
     assert!(!plain.is_ok_and(|output| output.stdout.starts_with(b"{")));
     std::fs::remove_dir_all(&folder).unwrap();
 }

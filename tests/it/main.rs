@@ -63,6 +63,7 @@ mod sinks;
 mod site;
 mod socket;
 mod state;
+mod store;
 mod strays;
 mod verifier;
 

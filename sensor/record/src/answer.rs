@@ -103,6 +103,9 @@ pub struct Status {
     /// Sinks: systems that records are delivered to
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sinks: BTreeMap<String, Sink>,
+    /// Store of what happened
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreState>,
     /// Duration of the looks at the kernel's tables
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken
@@ -282,6 +285,29 @@ pub struct Served {
     /// Number of idle clients whose place went to another
     pub dropped: u64,
     /// Cause that keeps it from being served
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// State of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct StoreState {
+    /// Number of flows written
+    pub flows: u64,
+    /// Number of flows left out because there were too many a second
+    pub flows_thinned: u64,
+    /// Number of incidents, decisions and rates written
+    pub records: u64,
+    /// Number of those, and of flows, that could not be written
+    pub lost: u64,
+    /// Size on disk
+    #[schemars(extend("x-unit" = "bytes"))]
+    pub bytes: u64,
+    /// Damaged file that was set aside last
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
+    /// Cause of the last try to write, where it failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

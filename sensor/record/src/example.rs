@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::answer::{
     Exception, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Radius, Served, Sink,
-    Status, Ticks,
+    Status, StoreState, Ticks,
 };
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
@@ -529,6 +529,15 @@ pub fn status() -> Status {
         queues: BTreeMap::from([(Cow::Borrowed("lines"), queue)]),
         outputs: outputs(),
         sinks: BTreeMap::from([("soc".to_owned(), sink())]),
+        store: Some(StoreState {
+            flows: 120_000,
+            flows_thinned: 4_000,
+            records: 900,
+            lost: 3,
+            bytes: 12 << 20,
+            set_aside: Some("/var/lib/sensor/store/incidents.damaged-1".to_owned()),
+            error: Some("No space left on device (os error 28)".to_owned()),
+        }),
         tick_ms: Ticks {
             hosts_p50: 0.2,
             hosts_p99: 0.9,

@@ -1,6 +1,6 @@
 //! Judgement of the running agent, part by part: the one place for `doctor`, `status` and the metrics.
 
-use crate::answer::{Guard, KeptFile, Output, Served, Sink, Status};
+use crate::answer::{Guard, KeptFile, Output, Served, Sink, Status, StoreState};
 use crate::decision::Mode;
 use crate::health::{Health, HealthCheck};
 use crate::lifecycle::Attached;
@@ -20,6 +20,7 @@ pub fn health(status: &Status) -> Vec<HealthCheck> {
     checks.extend(status.outputs.iter().map(|(name, one)| output(name, one)));
     checks.extend(status.sinks.iter().map(|(name, one)| sink(name, one)));
     checks.extend(status.files.iter().map(|(name, one)| file(name, one)));
+    checks.extend(status.store.as_ref().map(store));
     let services = status.services.iter();
     checks.extend(services.map(|(name, one)| service(name, one)));
     checks
@@ -139,6 +140,22 @@ fn sink(name: &str, sink: &Sink) -> HealthCheck {
     }
 }
 
+fn store(state: &StoreState) -> HealthCheck {
+    let of = |finding: String| HealthCheck::ok("store", None, finding);
+    let kept = format!("{} flows, {} records written", state.flows, state.records);
+    match (&state.error, &state.set_aside) {
+        (Some(error), _) => of(format!("can't be written, {} lost: {error}", state.lost)).with(
+            Health::Failed,
+            "make room or correct permissions; what comes until then is not kept",
+        ),
+        (None, Some(path)) => of(format!("{kept}; a damaged file was set aside: {path}")).with(
+            Health::Degraded,
+            "copy it if you want to look at it, then delete it and restart the sensor",
+        ),
+        (None, None) => of(kept),
+    }
+}
+
 fn file(name: &str, file: &KeptFile) -> HealthCheck {
     let path = &file.path;
     match &file.error {
@@ -190,6 +207,9 @@ mod tests {
             (one.error, one.dropped) = (None, Counts::new());
         }
         status.files.values_mut().for_each(|one| one.error = None);
+        if let Some(store) = &mut status.store {
+            (store.error, store.set_aside) = (None, None);
+        }
         for one in status.services.values_mut() {
             (one.error, one.open) = (None, true);
         }
@@ -232,6 +252,17 @@ mod tests {
             }
         });
         assert_eq!(sink, one("sink soc", Health::Failed));
+    }
+
+    #[test]
+    fn a_store_that_fails_is_failed_and_one_that_was_damaged_degraded() {
+        let change = |change: &dyn Fn(&mut StoreState)| {
+            broken(&|status| status.store.iter_mut().for_each(change))
+        };
+        let failed = change(&|store| store.error = error());
+        assert_eq!(failed, one("store", Health::Failed));
+        let damaged = change(&|store| store.set_aside = error());
+        assert_eq!(damaged, one("store", Health::Degraded));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use sensor_record::{Record, Zone};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::keeper::Keeper;
 use super::recent::Recent;
 use super::spawn;
 use crate::print::{Format, formatted};
@@ -28,6 +29,9 @@ const COMPACT_BYTES: usize = 64 << 20;
 /// Time that a slow reader has at the end, of the five seconds that a stop takes at most.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
+/// Name of the store among the outputs.
+const STORE: &str = "store";
+
 /// Place that lines go to.
 pub enum Target {
     /// Standard output, in a format that may change; without one the live view has it, and the
@@ -39,6 +43,8 @@ pub enum Target {
     Incidents(PathBuf),
     /// Sinks: records go into their spools.
     Sinks(Arc<Deliveries>),
+    /// The store.
+    Store(Box<Keeper>),
 }
 
 /// The way to one output.
@@ -82,6 +88,16 @@ impl Lines {
                     });
                     let body = move || deliver(&drain, &sinks, &health);
                     threads.push(spawn("sinks", body)?.0);
+                    continue;
+                }
+                Target::Store(keeper) => {
+                    let (queue, drain) = queue::bounded(STORE, N_LINES, Policy::DropNewest);
+                    ports.push(Port {
+                        queue,
+                        health: Health::new(STORE),
+                        wants: Recent::is_kept,
+                    });
+                    threads.push(spawn("store", move || keeper.run(&drain))?.0);
                     continue;
                 }
                 Target::Stdout(formats) => (Printer::on_stdout(formats)?, "lines"),
@@ -133,8 +149,10 @@ impl Lines {
         self.ports.iter().map(|port| port.queue.gauge().clone())
     }
 
+    /// States of the outputs but the store, which tells of itself.
     pub fn healths(&self) -> impl Iterator<Item = Arc<Health>> + '_ {
-        self.ports.iter().map(|port| Arc::clone(&port.health))
+        let others = self.ports.iter().filter(|port| port.health.name != STORE);
+        others.map(|port| Arc::clone(&port.health))
     }
 }
 
@@ -313,7 +331,7 @@ impl Printer {
                 }
                 Some(Format::Json)
             }
-            Target::Incidents(_) | Target::Sinks(_) => Some(Format::Json),
+            Target::Incidents(_) | Target::Sinks(_) | Target::Store(_) => Some(Format::Json),
         }
     }
 

@@ -14,6 +14,7 @@ use sensor_record::answer::Outcomes;
 use sensor_record::{Counts, Local, Sensor};
 
 use super::interfaces::Standing;
+use super::kept::Kept;
 use crate::config::Settings;
 use crate::queue::Gauge;
 use crate::stream::Health;
@@ -32,6 +33,8 @@ pub struct About {
     pub outputs: Vec<Arc<Health>>,
     /// Systems that records are delivered to.
     pub sinks: Arc<Deliveries>,
+    /// The store, where there is one.
+    pub store: Option<Arc<Kept>>,
 }
 
 /// The state as of a look at the flows.

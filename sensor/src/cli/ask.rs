@@ -17,7 +17,7 @@ use sensor_record::{
 
 use super::client::{Client, Reach};
 use super::out::{print_lines, put, say, say_table, width};
-use super::proposals;
+use super::{proposals, query};
 use crate::agent::protocol::Request;
 use crate::agent::{FlowOrder, FlowQuery, IncidentQuery, TopOrder, TopQuery};
 use sensor_respond::Network;
@@ -481,6 +481,14 @@ enum Change {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Show an incident of the store with its time line, what was done, and related ones.
+    #[command(after_help = "Example: sensor incidents show 000007")]
+    Show {
+        /// Identifier of the incident, a unique beginning of one, its number, or `last`.
+        id: Name,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// List the decisions that wait for a person.
     #[command(after_help = "Example: sensor incidents proposals --json")]
     Proposals {
@@ -537,6 +545,7 @@ impl Change {
                     )?;
                 }
             }
+            Self::Show { id, reach } => return query::show(&reach, id),
             Self::Proposals { reach } => return proposals::list(&reach),
             Self::Approve { id, reach } => {
                 return proposals::judge(&reach, &Request::Approve { id });

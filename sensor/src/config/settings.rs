@@ -9,7 +9,7 @@ use sensor_common::limits;
 use sensor_common::packet::{Decapsulate, Ports};
 use sensor_deliver::SinkSettings;
 use sensor_engine::{Policy, SECOND_NS, Time, time_text};
-use sensor_record::{Name, Timestamp};
+use sensor_record::{Name, Size, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::detect::{DetectSettings, ExceptSettings};
@@ -56,6 +56,9 @@ pub struct Settings {
     /// API over TCP, for browsers and programs elsewhere; always with a token (`sensor token`).
     #[schemars(extend("x-restart" = true))]
     pub http: HttpSettings,
+    /// Store of what happened, in `respond.state_folder`: incidents, decisions, flows and rates.
+    #[schemars(extend("x-restart" = true))]
+    pub store: StoreSettings,
     /// Log messages of the sensor itself, on standard error.
     pub log: LogSettings,
     /// Sinks: systems that incidents, decisions and states of the sensor are delivered to, each through
@@ -492,13 +495,46 @@ impl Default for HttpSettings {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// Keep a store.
+    pub enabled: bool,
+    /// Bytes on disk: three quarters for flows, the rest for everything else; the oldest go first.
+    #[serde(with = "Size")]
+    #[schemars(extend("x-minimum" = "16MiB", "x-maximum" = "1TiB"))]
+    pub max_size: u64,
+    /// Age of what is kept.
+    #[schemars(
+        with = "Time::<SECOND_NS>",
+        extend("x-minimum" = "1h", "x-maximum" = "3650d")
+    )]
+    pub max_age: Seconds,
+    /// Flows kept a second; above it flows are left out and counted, those without an answer from half of
+    /// it on. 0: no flows.
+    pub flows_per_s: u32,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_size: 1 << 30,
+            max_age: Seconds(30 * 86_400),
+            flows_per_s: 1_000,
+        }
+    }
+}
+
 impl HttpSettings {
     /// Settings that contradict each other: key and message.
     fn conflicts(&self) -> Vec<(String, String)> {
-        let [cert, key] = [&self.cert_file, &self.key_file].map(|path| !path.as_os_str().is_empty());
+        let [cert, key] =
+            [&self.cert_file, &self.key_file].map(|path| !path.as_os_str().is_empty());
         let mut found = Vec::new();
         if cert != key {
-            let message = "a certificate and its key go together: set http.cert_file and http.key_file";
+            let message =
+                "a certificate and its key go together: set http.cert_file and http.key_file";
             found.push(("http.cert_file".to_owned(), message.to_owned()));
         }
         if self.enabled && !self.listen.ip().is_loopback() && !cert {

@@ -32,6 +32,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "sensor-record",
         ],
     ),
+    ("sensor/store", &["sensor-engine", "sensor-record"]),
     ("xtask", &[]),
 ];
 
@@ -98,6 +99,7 @@ const NO_CIRCLES: &[&str] = &[
     "sensor/netflow/src",
     "sensor/record/src",
     "sensor/respond/src",
+    "sensor/store/src",
     SHELL,
     "xtask/src",
 ];

@@ -9,11 +9,11 @@ use sensor_record::answer::{
     PreviewedService, Queue, Radius, Served, Status, Ticks, Top,
 };
 use sensor_record::{
-    Account, Attached, Decision, Feedback, Flow, Incident, Record, Said, Timestamp, health,
+    Account, Attached, Decision, Feedback, Flow, Incident, Name, Record, Said, Timestamp, health,
 };
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
-use super::protocol::{Answer, Code, Refusal, Request};
+use super::protocol::{Answer, Code, RateQuery, Refusal, Request, StoreQuery};
 use crate::agent::orders::Order;
 use crate::agent::recent::{IncidentQuery, Recent};
 use crate::agent::search::FlowQuery;
@@ -25,7 +25,10 @@ use crate::queue::{Gauge, Sender};
 use crate::stream::Health;
 use sensor_capture::kernel::TableReader;
 use sensor_respond::{FactState, FileState, GuardState, Network, Origin, RadiusState};
+use sensor_store::{Filter, Reader};
 
+/// Questions to the store at a time.
+const N_READERS: usize = 2;
 /// Time that a preview looks back.
 const HOUR_NS: u64 = 3_600 * sensor_engine::SECOND_NS;
 
@@ -37,6 +40,8 @@ pub struct Answers {
     recent: Recent,
     /// One look at a time; it is the clients that wait for one another, not the engine.
     talkers: Arc<Mutex<Talkers>>,
+    /// Places for those who read the store.
+    readers: Arc<Semaphore>,
     /// The socket of operators, that of readers, HTTP, the metrics.
     pub services: Arc<[Arc<Service>; 4]>,
 }
@@ -53,6 +58,7 @@ impl Answers {
             latest,
             recent,
             talkers: Arc::new(Mutex::new(Talkers::new(tables))),
+            readers: Arc::new(Semaphore::new(N_READERS)),
             services: Arc::new(["socket", "read_socket", "http", "metrics"].map(Service::new)),
         }
     }
@@ -94,6 +100,20 @@ impl Answers {
             Request::Flows(query) => self.flows(query).await.map(Answer::Flows),
             Request::Top(query) => self.top(query).await.map(Answer::Top),
             Request::Incidents(query) => Ok(Answer::Incidents(self.recent.incidents(&query))),
+            Request::Query(StoreQuery { q, limit }) => {
+                let filter = Filter::parse(&q, Timestamp::now().0);
+                let filter =
+                    filter.map_err(|why| Refusal::new(Code::BadRequest, why.to_string()))?;
+                let found = self.read(move |store| store.find(&filter, limit)).await?;
+                Ok(Answer::Found(Box::new(found)))
+            }
+            Request::Rates(RateQuery { since, until }) => {
+                let rates = self
+                    .read(move |store| store.rates((since.0, until.0)))
+                    .await?;
+                Ok(Answer::Rates(rates))
+            }
+            Request::Story { id } => self.story(id).await,
             Request::Explain { id } => {
                 let explanation = Explanation::from(self.account(id.as_str())?);
                 Ok(Answer::Explanation(Box::new(explanation)))
@@ -134,6 +154,43 @@ impl Answers {
             Request::ShieldOff(off) => self.order(Order::ShieldOff(off), by).await,
             Request::ShieldList => self.order(Order::ShieldList, by).await,
         }
+    }
+
+    /// Reads the store, at a thread that may wait for the disk; two at a time.
+    async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Reader) -> anyhow::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let failed = |cause: String| Refusal::new(Code::Failed, cause);
+        let store = self.snapshot().about.store.clone();
+        let store = store.ok_or_else(|| {
+            Refusal::new(
+                Code::NotFound,
+                "there is no store; see [store] in the configuration",
+            )
+        })?;
+        let place = Arc::clone(&self.readers).acquire_owned().await;
+        let place = place.map_err(|cause| failed(cause.to_string()))?;
+        let read = move || {
+            let answer = question(&store.reader);
+            drop(place);
+            answer
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.map_err(|cause| failed(cause.to_string()))?;
+        read.map_err(|cause| failed(format!("{cause:#}")))
+    }
+
+    /// Tells all of an incident, which may be named as for [`Self::account`].
+    async fn story(&self, id: Name) -> Result<Answer, Refusal> {
+        let known = self.recent.account(id.as_str());
+        let name = known.map_or_else(|_| id.as_str().to_owned(), |known| known.id().to_owned());
+        let story = self.read(move |store| store.story(&name)).await?;
+        let story = story.ok_or_else(|| {
+            let message = format!("no incident {} in the store", id.as_str());
+            Refusal::new(Code::NotFound, message)
+        })?;
+        Ok(Answer::Story(Box::new(story)))
     }
 
     /// Tells what an entry on a network would have hit within the last hour.
@@ -366,6 +423,7 @@ fn status(now: &Snapshot) -> Status {
             .map(|health| output(health))
             .collect(),
         sinks: now.about.sinks.states(),
+        store: now.about.store.as_ref().map(|store| store.state()),
         tick_ms: ticks(now),
         clients_refused: 0,
         files: now.files.iter().map(kept).collect(),

@@ -8,7 +8,7 @@ use sensor_record::answer::{
     BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Proposals, Shields,
     Status, Top,
 };
-use sensor_record::{Feedback, Incident, Name, Reason, Said};
+use sensor_record::{Feedback, Incident, Name, Reason, Said, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::orders::{BlockAdd, BlockDel, BlockImport, BlockList, ShieldOff, ShieldOn};
@@ -16,6 +16,7 @@ use crate::agent::recent::IncidentQuery;
 use crate::agent::search::FlowQuery;
 use crate::agent::talkers::TopQuery;
 use sensor_respond::Network;
+use sensor_store::{Found, RatePoint, Story};
 
 /// Bytes of a request's body.
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;
@@ -28,6 +29,14 @@ pub enum Request {
     Flows(FlowQuery),
     Top(TopQuery),
     Incidents(IncidentQuery),
+    /// Incidents and flows of the store.
+    Query(StoreQuery),
+    /// Rates over time, of the store.
+    Rates(RateQuery),
+    /// One incident with its time line and its relatives, of the store.
+    Story {
+        id: Name,
+    },
     /// One incident with what was decided about it.
     Explain {
         id: Name,
@@ -89,6 +98,35 @@ pub enum Request {
     ShieldList,
 }
 
+/// Query for what the store keeps.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreQuery {
+    /// Expression, as `host 192.0.2.7 and port 443 last 2h`.
+    pub q: String,
+    /// Rows of each kind, 10,000 at most.
+    pub limit: usize,
+}
+
+impl Default for StoreQuery {
+    fn default() -> Self {
+        Self {
+            q: String::new(),
+            limit: 100,
+        }
+    }
+}
+
+/// Query for rates.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateQuery {
+    /// From this second on.
+    pub since: Timestamp,
+    /// Up to this one.
+    pub until: Timestamp,
+}
+
 /// Results of requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -97,6 +135,9 @@ pub enum Answer {
     Flows(Flows),
     Top(Top),
     Incidents(Vec<Incident>),
+    Found(Box<Found>),
+    Rates(Vec<RatePoint>),
+    Story(Box<Story>),
     Explanation(Box<Explanation>),
     Feedback(Box<Feedback>),
     Muted(Box<Exception>),

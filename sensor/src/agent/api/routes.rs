@@ -14,6 +14,7 @@ use sensor_record::answer::{
     Status, Top,
 };
 use sensor_record::{Feedback, Incident};
+use sensor_store::{Found, RatePoint, Story};
 use serde_json::{Map, Value};
 
 use super::protocol::{Code, Refusal, Request};
@@ -64,11 +65,14 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 
 /// Every path of a command.
 #[rustfmt::skip]
-pub static ROUTES: [Route; 25] = [
+pub static ROUTES: [Route; 28] = [
     row(Method::GET, "/status", "status", "Load, losses, health of every part.", of::<Status>),
     row(Method::GET, "/flows", "flows", "Flows that are active now.", of::<Flows>),
     row(Method::GET, "/top", "top", "Top talkers of the last second.", of::<Top>),
     row(Method::GET, "/incidents", "incidents", "Incidents, the newest first.", of::<Vec<Incident>>),
+    row(Method::GET, "/query", "query", "Incidents and flows of the store that an expression matches, the latest first.", of::<Found>),
+    row(Method::GET, "/rates", "rates", "Rates over time, of each interface and of all.", of::<Vec<RatePoint>>),
+    row(Method::GET, "/incidents/{id}/story", "story", "One incident of the store with its time line and its relatives.", of::<Story>),
     row(Method::GET, "/incidents/{id}", "explain", "One incident with what was decided about it.", of::<Explanation>),
     row(Method::POST, "/incidents/{id}/feedback", "feedback", "Says that an incident was benign, or an attack.", of::<Feedback>),
     row(Method::POST, "/incidents/{id}/mute", "mute", "Mutes what an incident is about.", of::<Exception>),

@@ -656,6 +656,7 @@ mod tests {
             queues: Vec::new(),
             outputs: Vec::new(),
             sinks: Arc::default(),
+            store: None,
         };
         let mut ticks = Ticks::new().unwrap();
         for ms in [1, 2, 3] {

@@ -359,6 +359,7 @@ mod tests {
             queues: Vec::new(),
             outputs: Vec::new(),
             sinks: Arc::default(),
+            store: None,
         };
         let mut now = Snapshot::empty(Arc::new(about), Ticks::new().unwrap());
         now.rates[0] = Rate {

@@ -1,0 +1,23 @@
+//! What happened, on disk: incidents, decisions and feedback in one SQLite file, flows in a file for
+//! each stretch of time, so that what is too old goes by deleting a file. One thread writes ([`Writer`]),
+//! anybody reads ([`Reader`]); neither knows of the engine.
+
+mod address;
+mod file;
+mod filter;
+mod flow;
+mod incidents;
+mod rates;
+mod reader;
+mod segments;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use filter::{Filter, MAX_FILTER_BYTES};
+pub use flow::{Flow, StoredFlow};
+pub use incidents::{Moment, Story};
+pub use rates::{Rate, RatePoint};
+pub use reader::{Found, Reader};
+pub use writer::{Bounds, Writer, WriterState};

@@ -1,0 +1,351 @@
+//! The store as its users meet it.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sensor_record::{
+    Decision, FeedbackGiven, Incident, Record, Severity, State, Timestamp, example,
+};
+
+use crate::file::bytes_on_disk;
+use crate::writer::main_file;
+use crate::{Bounds, Filter, Flow, Rate, Reader, Writer, segments};
+
+const S: u64 = 1_000_000_000;
+const NOW_S: u64 = 1_800_000_000;
+const BOUNDS: Bounds = Bounds {
+    max_bytes: 1 << 30,
+    max_age_s: 30 * 86_400,
+    flows_per_s: 1_000,
+};
+
+/// A folder that goes with the value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("sensor-store-{}-{n}", std::process::id()));
+        Self(path)
+    }
+
+    fn writer(&self) -> Writer {
+        Writer::open(&self.0, BOUNDS).unwrap()
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::new(&self.0)
+    }
+
+    fn find(&self, text: &str) -> crate::Found {
+        let filter = Filter::parse(text, NOW_S * S).unwrap();
+        self.reader().find(&filter, 1_000).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _absent = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn incident(id: &str, at_s: u64) -> Incident {
+    let mut incident = Incident {
+        id: id.to_owned(),
+        start: Timestamp(at_s * S),
+        end: Timestamp((at_s + 10) * S),
+        state: State::Opened,
+        severity: Severity::Medium,
+        sources: vec!["192.0.2.7".parse().unwrap()],
+        destinations: vec!["2001:db8::1".parse().unwrap()],
+        ports: vec![22],
+        ..example::incident()
+    };
+    incident.head.at = incident.end;
+    incident
+}
+
+fn record(record: impl Into<Record>) -> Arc<Record> {
+    Arc::new(record.into())
+}
+
+fn flow(source: &str, port: u16, at_s: u64) -> Flow {
+    Flow {
+        start_ns: at_s * S,
+        end_ns: (at_s + 1) * S,
+        source: source.parse().unwrap(),
+        source_port: 50_000,
+        destination: "10.0.0.1".parse().unwrap(),
+        destination_port: port,
+        protocol: 6,
+        packets: [3, 2],
+        bytes: [300, 200],
+        end_reason: "end of Flow detected",
+    }
+}
+
+#[test]
+fn what_is_written_is_found_by_every_term() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    writer.take(record(incident("000001-aa", NOW_S - 100)));
+    writer.take_flow(flow("192.0.2.7", 443, NOW_S - 50));
+    writer.take_flow(flow("2001:db8::7", 53, NOW_S - 40));
+    // A v6 address whose first bytes are those of a v4 one.
+    writer.take_flow(flow("c000:207::", 80, NOW_S - 30));
+    writer.commit(NOW_S);
+    for (text, n_incidents, n_flows) in [
+        ("", 1, 3),
+        ("192.0.2.0/24", 1, 1),
+        ("src 192.0.2.7", 1, 1),
+        ("dst 192.0.2.7", 0, 0),
+        ("2001:db8::/32", 1, 1),
+        ("port 22 or port 53", 1, 1),
+        ("tcp", 0, 3),
+        ("proto udp", 0, 0),
+        ("not port 443", 1, 2),
+        ("severity medium", 1, 0),
+        ("severity high", 0, 0),
+        ("last 45s", 0, 2),
+        ("until 2027-01-15T07:59:00Z", 1, 0),
+    ] {
+        let found = folder.find(text);
+        let counts = (found.incidents.len(), found.flows.len());
+        assert_eq!(counts, (n_incidents, n_flows), "{text}: {found:?}");
+    }
+    let found = folder.find("family port_scan");
+    assert_eq!(found.left_out, ["flows"]);
+    let first = &folder.find("port 443").flows[0];
+    assert_eq!(first.source, "192.0.2.7".parse::<IpAddr>().unwrap());
+    assert_eq!((first.source_bytes, first.destination_packets), (300, 2));
+}
+
+#[test]
+fn an_incident_is_told_with_its_changes_decisions_and_relatives() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    let one = incident("000001-aa", NOW_S);
+    writer.take(record(one.clone()));
+    writer.take(record(one.clone()));
+    writer.take(record(Incident {
+        severity: Severity::High,
+        state: State::Updated,
+        ..one.clone()
+    }));
+    writer.take(record(Decision {
+        incident_id: one.id.clone(),
+        ..example::decision()
+    }));
+    writer.take(record(FeedbackGiven {
+        feedback: sensor_record::Feedback {
+            incident_id: one.id.clone(),
+            ..example::feedback()
+        },
+        ..example::given()
+    }));
+    writer.take(record(incident("000002-bb", NOW_S + 1)));
+    writer.take(record(Incident {
+        sources: Vec::new(),
+        destinations: Vec::new(),
+        ..incident("000003-cc", NOW_S)
+    }));
+    writer.commit(NOW_S);
+    let story = folder.reader().story("000001").unwrap().unwrap();
+    let moments: Vec<_> = story
+        .moments
+        .iter()
+        .map(|m| (m.state.as_str(), m.severity))
+        .collect();
+    assert_eq!(
+        moments,
+        [("opened", Severity::Medium), ("updated", Severity::High)]
+    );
+    assert_eq!((story.decisions.len(), story.feedback.is_some()), (1, true));
+    assert_eq!(story.related.len(), 1);
+    assert_eq!(story.related[0].id, "000002-bb");
+    assert!(
+        folder.reader().story("00000").unwrap().is_none(),
+        "of several"
+    );
+    assert!(folder.reader().story("%").unwrap().is_none());
+}
+
+#[test]
+fn flows_above_the_limit_are_thinned_and_counted() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    let attempt = Flow {
+        packets: [1, 0],
+        ..flow("192.0.2.9", 80, NOW_S)
+    };
+    for _ in 0..5_000 {
+        writer.take_flow(attempt);
+    }
+    for _ in 0..600 {
+        writer.take_flow(flow("192.0.2.7", 443, NOW_S));
+    }
+    writer.commit(NOW_S);
+    assert_eq!(
+        (writer.state().n_flows, writer.state().n_thinned),
+        (1_000, 4_600)
+    );
+    assert_eq!(
+        folder.find("port 443").flows.len(),
+        500,
+        "a scan leaves room"
+    );
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_told() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    writer.take(record(incident("000001-aa", NOW_S)));
+    writer.commit(NOW_S);
+    drop(writer);
+    fs::write(
+        main_file(&folder.0),
+        b"this is no database, however long it goes on".repeat(100),
+    )
+    .unwrap();
+    let mut writer = folder.writer();
+    let aside = writer.state().set_aside.clone().unwrap();
+    assert!(aside.exists());
+    writer.take(record(incident("000002-bb", NOW_S)));
+    writer.commit(NOW_S);
+    assert_eq!(writer.state().error, None);
+    assert_eq!(folder.find("").incidents.len(), 1);
+}
+
+#[test]
+fn a_newer_file_is_left_alone() {
+    let folder = Folder::new();
+    drop(folder.writer());
+    let file = rusqlite::Connection::open(main_file(&folder.0)).unwrap();
+    file.pragma_update(None, "user_version", 99).unwrap();
+    drop(file);
+    let refused = Writer::open(&folder.0, BOUNDS).err().unwrap();
+    assert!(format!("{refused:#}").contains("version 99"), "{refused:#}");
+}
+
+#[test]
+fn old_files_go_and_so_do_the_oldest_of_too_much() {
+    let folder = Folder::new();
+    let bounds = Bounds {
+        max_bytes: 4 << 20,
+        max_age_s: 86_400,
+        flows_per_s: u32::MAX,
+    };
+    let mut writer = Writer::open(&folder.0, bounds).unwrap();
+    writer.take(record(incident("000001-aa", NOW_S)));
+    for hour in 0..40 {
+        writer.take_flow(flow("192.0.2.7", 1, NOW_S + hour * 3_600));
+        writer.commit(NOW_S + hour * 3_600);
+    }
+    assert!(
+        segments::list(&folder.0).len() <= 27,
+        "a day and what is under way"
+    );
+    assert_eq!(
+        folder.find("").incidents.len(),
+        0,
+        "it ended more than a day ago"
+    );
+    for n in 0..200u64 {
+        for port in 0..1_000 {
+            writer.take_flow(flow("192.0.2.7", port, NOW_S + 200_000 + n));
+        }
+        writer.commit(NOW_S + 200_000 + n * 60);
+    }
+    let total: u64 = segments::list(&folder.0)
+        .iter()
+        .map(|(_, path)| bytes_on_disk(path))
+        .sum();
+    assert!(total < 5 << 20, "{total}");
+    assert!(
+        !folder.find("port 999").flows.is_empty(),
+        "the latest are there"
+    );
+}
+
+#[test]
+fn rates_are_read_by_the_second_and_by_the_minute() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    for s in 0..120 {
+        writer.take_rate(Rate {
+            name: "all".to_owned(),
+            at_s: NOW_S + s,
+            packets: [10, 5],
+            bytes: [1_000, 500],
+        });
+    }
+    writer.commit(NOW_S);
+    let read = |until_s: u64| folder.reader().rates((NOW_S * S, until_s * S)).unwrap();
+    let seconds = read(NOW_S + 119);
+    assert_eq!((seconds.len(), seconds[0].in_packets_per_s), (120, 10.0));
+    let minutes = read(NOW_S + 86_400);
+    assert_eq!((minutes.len(), minutes[0].out_bytes_per_s), (2, 500.0));
+}
+
+/// Writes until it is killed; says after every commit how many there were.
+#[test]
+fn writes_until_killed() {
+    let Some(folder) = std::env::var_os("SENSOR_STORE_VICTIM") else {
+        return;
+    };
+    use std::io::Write as _;
+    let mut writer = Writer::open(folder.as_ref(), BOUNDS).unwrap();
+    for n in 1..=100_000u64 {
+        writer.take(record(incident(&format!("{n:06}-aa"), NOW_S)));
+        writer.take_flow(flow("192.0.2.7", 443, NOW_S));
+        writer.commit(NOW_S);
+        let mut out = std::io::stderr();
+        writeln!(out, "committed {n}").unwrap();
+    }
+}
+
+#[test]
+fn what_was_committed_survives_a_kill() {
+    use std::io::{BufRead as _, BufReader};
+    let folder = Folder::new();
+    let mut n_before = 0;
+    for n_commits in [1, 7, 40] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "tests::writes_until_killed",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env("SENSOR_STORE_VICTIM", &folder.0)
+            .stderr(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut told =
+            lines.filter_map(|line| line.ok()?.strip_prefix("committed ")?.parse::<usize>().ok());
+        assert!(told.by_ref().any(|n| n >= n_commits));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let found = folder.find("");
+        assert!(
+            found.incidents.len() >= n_commits,
+            "{}",
+            found.incidents.len()
+        );
+        assert!(
+            found.flows.len() >= n_before + n_commits,
+            "{}",
+            found.flows.len()
+        );
+        n_before = found.flows.len();
+        assert_eq!(folder.writer().state().set_aside, None);
+    }
+}
