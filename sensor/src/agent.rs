@@ -21,6 +21,7 @@ mod metrics;
 mod mutes;
 mod notify;
 mod orders;
+mod page;
 mod printer;
 mod priority;
 mod recent;
@@ -53,7 +54,7 @@ use crate::print::Format;
 use crate::queue::{self, Gauge, Policy, Sender};
 use crate::stream::{Health, LogLines};
 use crate::tokens::TokenFile;
-use api::Answers;
+use api::{Answers, Pins};
 use engine::EngineThread;
 use interfaces::Standing;
 use keeper::{Keeper, StoreEnd};
@@ -231,7 +232,8 @@ pub fn run(mut setup: Setup) -> Result<()> {
         notify: Notify::of_process(),
         log: setup.log,
     };
-    let answers = Answers::new(asks.clone(), latest, recent, tables);
+    let pins = Pins::of(&settings.respond);
+    let answers = Answers::new(asks.clone(), latest, recent, tables, pins);
     let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;
 
     runtime.block_on(async {

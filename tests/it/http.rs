@@ -161,3 +161,38 @@ fn with_a_certificate_it_speaks_tls_alone() {
     assert!(!plain.is_ok_and(|output| output.stdout.starts_with(b"{")));
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn the_page_is_served_with_a_policy_that_lets_nothing_else_in() {
+    let (network, _sensor) = up("");
+    let (status, head, _) = curl(
+        &network,
+        &format!("-H accept-encoding:gzip -o /dev/null -D - http://{ADDRESS}/"),
+    );
+    assert_eq!(status, "200", "{head}");
+    for part in [
+        "script-src 'self'",
+        "default-src 'none'",
+        "frame-ancestors 'none'",
+        "content-encoding: gzip",
+    ] {
+        assert!(head.contains(part), "{part}: {head}");
+    }
+    for path in [
+        "page/app.js",
+        "page/style.css",
+        "page/preact.mjs",
+        "page/uPlot.iife.min.js",
+    ] {
+        let (status, head, _) = curl(
+            &network,
+            &format!("-o /dev/null -D - http://{ADDRESS}/{path}"),
+        );
+        assert_eq!(status, "200", "{path}: {head}");
+        assert!(head.contains("nosniff"), "{path}: {head}");
+    }
+    assert_eq!(
+        curl(&network, &format!("http://{ADDRESS}/page/../etc/passwd")).0,
+        "404"
+    );
+}

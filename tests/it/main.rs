@@ -48,6 +48,7 @@ mod naming;
 mod neighbours;
 mod oracles;
 mod outputs;
+mod page;
 mod parity;
 mod pins;
 mod policy;

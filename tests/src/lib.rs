@@ -1,6 +1,7 @@
 //! The harness: hosts in network namespaces, a running sensor, and waiting for what it says; frames
 //! of every kind, and the kernel program beside its twin in user space.
 
+pub mod browser;
 pub mod day;
 pub mod engine_load;
 pub mod frames;

@@ -11,6 +11,6 @@ mod reference;
 pub mod routes;
 mod serve;
 
-pub use answers::Answers;
+pub use answers::{Answers, Pins};
 pub use gate::Gate;
 pub use serve::{Door, Role, hang_up, router, talk};

@@ -18,6 +18,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::{debug, info, warn};
 
 use super::api::{Answers, Door, Gate, hang_up, router, talk};
+use super::page::with_page;
 use super::service::{Seat, Service};
 use crate::config::HttpSettings;
 use crate::tokens::TokenFile;
@@ -73,7 +74,7 @@ async fn prepare(
     let listener = listener.with_context(|| settings.listen.to_string())?;
     let [_, _, service, _] = &*answers.services;
     let desk = Desk {
-        router: router(answers),
+        router: with_page(router(answers)),
         gate: Arc::new(Gate::new(tokens, tls.is_some())),
         tls,
         service: Arc::clone(service),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_record::answer::{
@@ -12,6 +13,7 @@ use sensor_record::{
     Account, Attached, Decision, Feedback, Flow, Incident, Name, Record, Said, Timestamp, health,
 };
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
+use tracing::warn;
 
 use super::protocol::{Answer, Code, RateQuery, Refusal, Request, StoreQuery};
 use crate::agent::orders::Order;
@@ -21,9 +23,10 @@ use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::talkers::{Talkers, TopQuery};
 use crate::agent::{Ask, GivenFeedback, GivenMute, GivenOrder, Previewed, mutes};
+use crate::config::RespondSettings;
 use crate::queue::{Gauge, Sender};
 use crate::stream::Health;
-use sensor_capture::kernel::TableReader;
+use sensor_capture::kernel::{TableReader, set_stopped};
 use sensor_respond::{FactState, FileState, GuardState, Network, Origin, RadiusState};
 use sensor_store::{Filter, Reader};
 
@@ -31,6 +34,22 @@ use sensor_store::{Filter, Reader};
 const N_READERS: usize = 2;
 /// Time that a preview looks back.
 const HOUR_NS: u64 = 3_600 * sensor_engine::SECOND_NS;
+
+/// Place of the maps that hold the switch of all enforcement.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    bpffs: PathBuf,
+    instance: String,
+}
+
+impl Pins {
+    pub fn of(settings: &RespondSettings) -> Self {
+        Self {
+            bpffs: settings.bpffs.clone(),
+            instance: settings.instance.clone(),
+        }
+    }
+}
 
 /// Answers requests; cheap to clone.
 #[derive(Clone)]
@@ -40,6 +59,7 @@ pub struct Answers {
     recent: Recent,
     /// One look at a time; it is the clients that wait for one another, not the engine.
     talkers: Arc<Mutex<Talkers>>,
+    pins: Pins,
     /// Places for those who read the store.
     readers: Arc<Semaphore>,
     /// The socket of operators, that of readers, HTTP, the metrics.
@@ -52,12 +72,14 @@ impl Answers {
         latest: watch::Receiver<Arc<Snapshot>>,
         recent: Recent,
         tables: TableReader,
+        pins: Pins,
     ) -> Self {
         Self {
             asks,
             latest,
             recent,
             talkers: Arc::new(Mutex::new(Talkers::new(tables))),
+            pins,
             readers: Arc::new(Semaphore::new(N_READERS)),
             services: Arc::new(["socket", "read_socket", "http", "metrics"].map(Service::new)),
         }
@@ -150,6 +172,7 @@ impl Answers {
             Request::AllowDel { network } => self.order(Order::AllowDel(network), by).await,
             Request::AllowAcceptLoss => self.order(Order::AllowAcceptLoss, by).await,
             Request::AllowList => self.order(Order::AllowList, by).await,
+            Request::Panic { end } => self.stop(!end, by).await,
             Request::ShieldOn(on) => self.order(Order::ShieldOn(on), by).await,
             Request::ShieldOff(off) => self.order(Order::ShieldOff(off), by).await,
             Request::ShieldList => self.order(Order::ShieldList, by).await,
@@ -233,6 +256,17 @@ impl Answers {
             incidents: incidents.iter().filter(is_of).count() as u64,
             services: known.services.iter().map(service).collect(),
         })
+    }
+
+    /// Stops all enforcement in the kernel, or lets it go on, as `sensor panic` does.
+    async fn stop(&self, is_stopped: bool, by: Origin) -> Result<Answer, Refusal> {
+        let Pins { bpffs, instance } = self.pins.clone();
+        let set = move || set_stopped(&bpffs, &instance, is_stopped);
+        let set = tokio::task::spawn_blocking(set).await;
+        let set = set.map_err(|cause| Refusal::new(Code::Failed, cause.to_string()))?;
+        set.map_err(|cause| Refusal::new(Code::Refused, format!("{cause:#}")))?;
+        warn!(is_stopped, ?by, "all enforcement: a person asked for it");
+        Ok(Answer::Done(Done {}))
     }
 
     /// Approves or refuses what waits for a person. What names no incident is a decision's identifier.

@@ -92,6 +92,11 @@ pub enum Request {
     /// A saved allow-list that can't be read is done without.
     AllowAcceptLoss,
     AllowList,
+    /// Stops all enforcement, or lets it go on.
+    Panic {
+        #[serde(default)]
+        end: bool,
+    },
     /// A local address, or a service there, is shielded from floods.
     ShieldOn(ShieldOn),
     ShieldOff(ShieldOff),

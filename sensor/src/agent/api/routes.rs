@@ -65,7 +65,7 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 
 /// Every path of a command.
 #[rustfmt::skip]
-pub static ROUTES: [Route; 28] = [
+pub static ROUTES: [Route; 29] = [
     row(Method::GET, "/status", "status", "Load, losses, health of every part.", of::<Status>),
     row(Method::GET, "/flows", "flows", "Flows that are active now.", of::<Flows>),
     row(Method::GET, "/top", "top", "Top talkers of the last second.", of::<Top>),
@@ -87,6 +87,7 @@ pub static ROUTES: [Route; 28] = [
     row(Method::POST, "/blocks/flush", "block_flush", "Empties the block-list.", of::<BlockFlushed>),
     row(Method::POST, "/blocks/import", "block_import", "Takes a part of a list of others.", of::<BlockImported>),
     row(Method::GET, "/blocks/preview", "block_preview", "Tells what an entry would have hit within the last hour.", of::<BlockPreview>),
+    row(Method::POST, "/panic", "panic", "Stops all enforcement, or lets it go on.", of::<Done>),
     row(Method::GET, "/allow", "allow_list", "Addresses that are never blocked.", of::<AllowListed>),
     row(Method::POST, "/allow", "allow_add", "Adds an address that is never blocked.", of::<AllowAdded>),
     row(Method::POST, "/allow/remove", "allow_del", "Takes an address off the allow-list.", of::<Done>),
