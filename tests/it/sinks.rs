@@ -509,3 +509,81 @@ fn the_hook_for_darktrace_signs_what_it_sends() {
         assert!(folder.read("signature").starts_with(head[3]), "{told}");
     }
 }
+
+/// One question to a server of NATS, and its answer.
+fn ask_nats(port: u16, subject: &str, question: &Value) -> Value {
+    use std::io::{BufRead as _, Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let question = question.to_string();
+    let text = format!(
+        "CONNECT {{\"verbose\":false}}\r\nSUB answers 1\r\nPUB {subject} answers {}\r\n{question}\r\n",
+        question.len()
+    );
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut reader = std::io::BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let Some(rest) = line.strip_prefix("MSG answers 1 ") else {
+            assert!(
+                line.starts_with("INFO") || line.starts_with("PING"),
+                "{line}"
+            );
+            continue;
+        };
+        let mut body = vec![0; rest.trim().parse().unwrap()];
+        reader.read_exact(&mut body).unwrap();
+        return serde_json::from_slice(&body).unwrap();
+    }
+}
+
+#[test]
+fn a_stream_of_nats_acknowledges_each_record() {
+    needs_program("nats-server");
+    let folder = Folder::new();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let port = free.port();
+    let text = format!(
+        "listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{}\" }}\n\
+         authorization {{ users: [{{user: sensor, password: \"55c1\"}}, {{user: anybody, password: x}}] }}\n\
+         no_auth_user: anybody\n",
+        folder.path("store")
+    );
+    let server = folder.write("nats.conf", &text);
+    let _server = start(&format!("nats-server -c {server}"));
+    wait_until(LIMIT, || std::net::TcpStream::connect(free).ok()).expect("a server");
+    let config = folder.config(&format!(
+        "kind = \"nats\"\naddress = \"127.0.0.1:{port}\"\nuser = \"sensor\"\ntoken = \"file:{}\"\n",
+        folder.write("secret", "55c1")
+    ));
+    let (output, told) = sinks(&config, "test soc");
+    assert!(
+        !output.status.success() && told.contains("no stream takes the subject"),
+        "{told}"
+    );
+
+    let made = ask_nats(
+        port,
+        "$JS.API.STREAM.CREATE.SENSOR",
+        &serde_json::json!({"name": "SENSOR", "subjects": ["sensor.>"], "storage": "file"}),
+    );
+    assert!(made["error"].is_null(), "{made}");
+    let (output, told) = sinks(&config, "test soc");
+    assert!(output.status.success(), "{told} {output:?}");
+    assert!(
+        told.contains("stream SENSOR, message 1") && told.contains("message 2"),
+        "{told}"
+    );
+    let state = ask_nats(port, "$JS.API.STREAM.INFO.SENSOR", &Value::Null);
+    assert_eq!(state["state"]["messages"], 2, "{state}");
+    folder.write("secret", "wrong");
+    let (output, told) = sinks(&config, "test soc");
+    assert!(
+        !output.status.success() && told.contains("Authorization Violation"),
+        "{told}"
+    );
+}

@@ -1,4 +1,4 @@
-//! What a running agent keeps on disk, and how it is found again. Needs root.
+//! Store of a running agent, and how what it keeps is found again. Needs root.
 
 use std::process::Output;
 use std::time::Duration;

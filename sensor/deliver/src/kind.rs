@@ -44,4 +44,6 @@ pub enum Kind {
     Misp,
     /// Objects of STIX in a collection of TAXII.
     Taxii,
+    /// Messages of NATS JetStream.
+    Nats,
 }

@@ -7,6 +7,7 @@ mod exec;
 mod file;
 mod journald;
 mod misp;
+mod nats;
 mod opsgenie;
 mod otlp;
 mod pagerduty;
@@ -252,6 +253,26 @@ pub const KINDS: &[Row] = &[
         only_incidents: true,
         formats: &[],
         open: taxii::open,
+    },
+    Row {
+        kind: Kind::Nats,
+        label: "nats",
+        about: "NATS JetStream: a message for each record, known by its identifier",
+        needs: &["address"],
+        takes: &[
+            "format",
+            "template",
+            "transport",
+            "subject",
+            "user",
+            "token",
+            "ca_file",
+            "client_cert_file",
+            "client_key",
+        ],
+        only_incidents: false,
+        formats: nats::FORMATS,
+        open: nats::open,
     },
 ];
 

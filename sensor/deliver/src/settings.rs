@@ -37,7 +37,7 @@ pub enum ShedChoice {
     Newest,
 }
 
-/// Transport of syslog.
+/// Transport of syslog and NATS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -199,7 +199,7 @@ pub struct SinkSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-apart" = true), example = &"syslog.example.org:6514")]
     pub address: Option<String>,
-    /// Transport of syslog.
+    /// Transport of syslog; NATS goes over TCP or TLS.
     #[serde(default)]
     #[schemars(extend("x-apart" = true), example = &"tls")]
     pub transport: Transport,
@@ -252,6 +252,10 @@ pub struct SinkSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-apart" = true), example = &"sensor_incident_id")]
     pub id_field: Option<String>,
+    /// Subject of messages of NATS; without: `sensor.incidents`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-apart" = true), example = &"sensor.incidents")]
+    pub subject: Option<String>,
 }
 
 const fn hold() -> u64 {
@@ -357,6 +361,7 @@ impl SinkSettings {
             security: MailSecurity::default(),
             organization: None,
             id_field: None,
+            subject: None,
         }
     }
 
@@ -403,6 +408,7 @@ impl SinkSettings {
             ("security", self.security != MailSecurity::default()),
             ("organization", self.organization.is_some()),
             ("id_field", self.id_field.is_some()),
+            ("subject", self.subject.is_some()),
         ];
         let given = keys.into_iter().filter(|(_, is_given)| *is_given);
         given.map(|(key, _)| key).collect()

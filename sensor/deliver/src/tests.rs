@@ -4,6 +4,7 @@ mod contract;
 mod email;
 mod fake;
 mod far;
+mod nats;
 mod sharing;
 mod syslog;
 mod transport;

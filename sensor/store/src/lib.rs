@@ -1,4 +1,4 @@
-//! What happened, on disk: incidents, decisions and feedback in one SQLite file, flows in a file for
+//! Store on disk of what happened: incidents, decisions and feedback in one SQLite file, flows in a file for
 //! each stretch of time, so that what is too old goes by deleting a file. One thread writes ([`Writer`]),
 //! anybody reads ([`Reader`]); neither knows of the engine.
 

@@ -50,9 +50,59 @@ impl Taxii {
             body: json!({"objects": objects}).to_string().into_bytes(),
         })?;
         match reply.answer() {
-            Answer::Accepted(_) => self.outcome(&collection, reply),
+            Answer::Accepted(_) => {
+                let status = self.outcome(&collection, &reply)?;
+                self.judge(&collection, &status, objects, &reply)
+            }
             answer => Ok(answer),
         }
+    }
+
+    /// Judges by the objects that failed. One that the collection holds in this version is a success: servers
+    /// say of it that it could not be processed.
+    fn judge(
+        &self,
+        collection: &str,
+        status: &Value,
+        objects: &Value,
+        reply: &Reply,
+    ) -> Result<Answer, Answer> {
+        let failures = status["failures"].as_array().into_iter().flatten();
+        let mut faults = Vec::new();
+        for failure in failures {
+            let part = |name: &str| failure[name].as_str().unwrap_or_default();
+            let id = part("id");
+            let mut sent = objects.as_array().into_iter().flatten();
+            let sent = sent.find(|one| one["id"] == id);
+            let is_there = match sent {
+                // One that is no longer worth a question fails all.
+                Some(sent) if faults.is_empty() => self.holds(collection, id, sent)?,
+                _ => false,
+            };
+            if !is_there {
+                faults.push(format!("{id} {}", part("message")));
+            }
+        }
+        if !faults.is_empty() {
+            return Ok(Answer::Refused(cut::bytes(&faults.join("; "), MAX_TOLD)));
+        }
+        Ok(Answer::Accepted(match status["status"].as_str() {
+            Some(word) => format!("HTTP {}: {word}", reply.status),
+            None => reply.told(),
+        }))
+    }
+
+    /// Asks whether an object is there in the version that was sent.
+    fn holds(&self, collection: &str, id: &str, sent: &Value) -> Result<bool, Answer> {
+        let asked = self.http.get(&Request {
+            url: format!("{collection}/objects/{id}/"),
+            headers: self.headers()?,
+            body: Vec::new(),
+        })?;
+        let found: Value = serde_json::from_str(&asked.body).unwrap_or_default();
+        let mut all = found["objects"].as_array().into_iter().flatten();
+        Ok(asked.status == 200
+            && all.any(|one| one["id"] == id && one["modified"] == sent["modified"]))
     }
 
     fn headers(&self) -> Result<Vec<(String, String)>, Answer> {
@@ -64,7 +114,7 @@ impl Taxii {
 
     /// Result for the objects, asked for again while the server works on them. One that takes longer has
     /// taken them.
-    fn outcome(&self, collection: &str, reply: Reply) -> Result<Answer, Answer> {
+    fn outcome(&self, collection: &str, reply: &Reply) -> Result<Value, Answer> {
         let mut status: Value = serde_json::from_str(&reply.body).unwrap_or_default();
         let root = collection.split("/collections/").next().unwrap_or_default();
         for _ in 0..MAX_QUESTIONS {
@@ -88,32 +138,6 @@ impl Taxii {
                 _ => break,
             }
         }
-        Ok(judged(&status, &reply))
-    }
-}
-
-fn judged(status: &Value, reply: &Reply) -> Answer {
-    let failures = status["failures"].as_array().into_iter().flatten();
-    // An object that is there already in this version is a success.
-    let is_fault = |failure: &&Value| {
-        let message = failure["message"].as_str().unwrap_or_default();
-        !message.to_ascii_lowercase().contains("already")
-    };
-    let faults: Vec<String> = failures
-        .filter(is_fault)
-        .map(|failure| {
-            let part = |name: &str| failure[name].as_str().unwrap_or_default();
-            format!("{} {}", part("id"), part("message"))
-        })
-        .collect();
-    if !faults.is_empty() {
-        return Answer::Refused(cut::bytes(&faults.join("; "), MAX_TOLD));
-    }
-    match status["status"].as_str() {
-        Some(word) => Answer::Accepted(format!(
-            "HTTP {}: {word}, {} objects taken",
-            reply.status, status["success_count"]
-        )),
-        None => Answer::Accepted(reply.told()),
+        Ok(status)
     }
 }

@@ -7,6 +7,7 @@ use sensor_record::{Incident, Record, Timestamp, json};
 use serde_json::{Value, json};
 
 use super::Body;
+use crate::cut;
 use crate::envelope::Envelope;
 use crate::uuid::{Namespace, SENSOR, v5};
 use crate::wording::Words;
@@ -15,6 +16,9 @@ use crate::wording::Words;
 const OBSERVABLES: Namespace = Namespace([
     0x00, 0xab, 0xed, 0xb4, 0xaa, 0x42, 0x46, 0x6c, 0x9c, 0x01, 0xfe, 0xd2, 0x33, 0x15, 0xa9, 0xb7,
 ]);
+/// Characters of an indicator's description, of which there may be a hundred, and of the incident's.
+const MAX_WORDS: usize = 1_000;
+const MAX_TEXT: usize = 20_000;
 /// Greatest count of a sighting.
 const MAX_COUNT: u64 = 999_999_999;
 
@@ -157,7 +161,7 @@ impl<'a> Objects<'a> {
     fn case(&self) -> Value {
         let mut case = self.common("incident", "");
         case["name"] = self.words.title.as_str().into();
-        case["description"] = self.words.lines().into();
+        case["description"] = cut::characters(&self.words.lines(), MAX_TEXT).into();
         case["labels"] = json!([
             self.incident.family,
             self.incident.severity.label(),
@@ -200,7 +204,8 @@ impl<'a> Objects<'a> {
     fn indicator(&self, source: &IpAddr) -> Value {
         let mut indicator = self.common("indicator", &source.to_string());
         indicator["name"] = format!("{} from {source}", self.incident.family).into();
-        indicator["description"] = self.incident.explanation.as_str().into();
+        let words = cut::characters(&self.incident.explanation, MAX_WORDS);
+        indicator["description"] = words.into();
         indicator["indicator_types"] = json!(["malicious-activity"]);
         indicator["pattern"] = format!("[{}:value = '{source}']", kind_of(source)).into();
         indicator["pattern_type"] = "stix".into();

@@ -445,6 +445,8 @@ const COLLECTION: &str = "/api1/collections/91a7b528-80eb-42ed-a74d-c6fbd5a26116
 /// A TAXII server that works on objects after it has answered.
 fn taxii() -> Vendor {
     let media = "application/taxii+json;version=2.1";
+    let known: Mutex<BTreeMap<String, Value>> = Mutex::default();
+    let failed: Mutex<Vec<Value>> = Mutex::default();
     let handler = move |request: &Request, mode: Mode, accepted: &mut Vec<String>| {
         if !is_authorized(request, &basic("sensor")) {
             return Response::new(401, "");
@@ -464,9 +466,17 @@ fn taxii() -> Vendor {
             assert_eq!(request.method, "GET");
             let failures = match mode {
                 Mode::Refuse => json!([{"id": "indicator--1", "version": "1", "message": "no"}]),
-                _ => json!([]),
+                _ => Value::from(std::mem::take(&mut *failed.lock().unwrap())),
             };
             return Response::new(200, status("complete", failures));
+        }
+        if let Some(id) = request.path.strip_prefix(&format!("{COLLECTION}/objects/"))
+            && !id.is_empty()
+        {
+            let known = known.lock().unwrap();
+            let found = known.get(id.trim_end_matches('/'));
+            let objects: Vec<&Value> = found.into_iter().collect();
+            return Response::new(200, json!({"objects": objects}).to_string());
         }
         if request.path != format!("{COLLECTION}/objects/") {
             return Response::new(404, "");

@@ -1,4 +1,4 @@
-//! Who comes in over TCP: tokens, and the sessions of browsers that showed one.
+//! Gate of those who come in over TCP: tokens, and the sessions of browsers that showed one.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
