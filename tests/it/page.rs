@@ -35,6 +35,54 @@ fn picture(browser: &mut Browser, name: &str) {
     assert!((5_000..200_000).contains(&n_bytes), "{name}: {n_bytes}");
 }
 
+/// Looks at an incident, and says something of it.
+fn incidents(page: &mut Browser, id: &str) {
+    page.go(&format!("{URL}#/incidents")).unwrap();
+    page.wait_for(&has("syn flood")).unwrap();
+    page.go(&format!("{URL}#/incidents/{id}")).unwrap();
+    page.wait_for(&has("a drop would need")).unwrap();
+    page.look((1_280, 1_000), "dark").unwrap();
+    page.value(&format!("{}.click()", button("Benign")))
+        .unwrap();
+    page.wait_for(&has("Held for benign")).unwrap();
+    picture(page, "incident");
+    page.value(&format!("{}.click()", button("Mute …")))
+        .unwrap();
+    page.wait_for("document.querySelector('dialog').open")
+        .unwrap();
+    page.value("document.querySelector('dialog form').requestSubmit()")
+        .unwrap();
+    page.wait_for(&has("Muted.")).unwrap();
+}
+
+/// Ends an entry, and looks back.
+fn response_and_past(page: &mut Browser) {
+    page.look((1_280, 900), "light").unwrap();
+    page.go(&format!("{URL}#/response")).unwrap();
+    page.wait_for(&has("10.99.2.2")).unwrap();
+    picture(page, "response");
+    page.value(&format!("{}.click()", button("Remove")))
+        .unwrap();
+    page.wait_for(&has("Nothing is blocked.")).unwrap();
+    page.go(&format!("{URL}#/look?q=dst+host+10.99.2.1+last+10m"))
+        .unwrap();
+    page.wait_for("/Flows \\([1-9]/.test(document.body.innerText)")
+        .unwrap();
+    picture(page, "look");
+}
+
+/// Makes a token that may order.
+fn token(sensor: &Running) -> String {
+    let state = sensor.socket().with_file_name("state");
+    let made = Command::new(binary().unwrap())
+        .args(["token", "add", "ann", "--rights", "operate", "--json"])
+        .env("SENSOR__RESPOND__STATE_FOLDER", state)
+        .output()
+        .unwrap();
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    made["token"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn the_page_shows_and_does_what_it_says_in_a_browser() {
     if std::env::var_os("SENSOR_TEST_BROWSER").is_none() {
@@ -44,16 +92,7 @@ fn the_page_shows_and_does_what_it_says_in_a_browser() {
     needs_program("chromium");
     let network = Network::new().unwrap();
     let sensor = Running::start(&network, "--set http.enabled=true").unwrap();
-    let made = Command::new(binary().unwrap())
-        .args(["token", "add", "ann", "--rights", "operate", "--json"])
-        .env(
-            "SENSOR__RESPOND__STATE_FOLDER",
-            sensor.socket().with_file_name("state"),
-        )
-        .output()
-        .unwrap();
-    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
-    let token = made["token"].as_str().unwrap();
+    let token = token(&sensor);
     let _ping = network
         .start("client", "ping -i 0.02 -s 900 -c 3000 10.99.1.1")
         .unwrap();
@@ -89,35 +128,8 @@ fn the_page_shows_and_does_what_it_says_in_a_browser() {
     page.wait_for("window.n >= 8").unwrap();
     picture(page, "now");
 
-    page.go(&format!("{URL}#/incidents")).unwrap();
-    page.wait_for(&has("syn flood")).unwrap();
-    page.go(&format!("{URL}#/incidents/{id}")).unwrap();
-    page.wait_for(&has("a drop would need")).unwrap();
-    page.look((1_280, 1_000), "dark").unwrap();
-    page.value(&format!("{}.click()", button("Benign")))
-        .unwrap();
-    page.wait_for(&has("Held for benign")).unwrap();
-    picture(page, "incident");
-    page.value(&format!("{}.click()", button("Mute …")))
-        .unwrap();
-    page.wait_for("document.querySelector('dialog').open")
-        .unwrap();
-    page.value("document.querySelector('dialog form').requestSubmit()")
-        .unwrap();
-    page.wait_for(&has("Muted.")).unwrap();
-
-    page.look((1_280, 900), "light").unwrap();
-    page.go(&format!("{URL}#/response")).unwrap();
-    page.wait_for(&has("10.99.2.2")).unwrap();
-    picture(page, "response");
-    page.value(&format!("{}.click()", button("Remove")))
-        .unwrap();
-    page.wait_for(&has("Nothing is blocked.")).unwrap();
-    page.go(&format!("{URL}#/look?q=dst+host+10.99.2.1+last+10m"))
-        .unwrap();
-    page.wait_for("/Flows \\([1-9]/.test(document.body.innerText)")
-        .unwrap();
-    picture(page, "look");
+    incidents(page, &id);
+    response_and_past(page);
     page.look((360, 780), "light").unwrap();
     page.go(&format!("{URL}#/now")).unwrap();
     page.wait_for(&has("open incidents")).unwrap();

@@ -479,18 +479,35 @@ fn exception() -> Exception {
     }
 }
 
+/// Queue of an output.
+fn queue() -> Queue {
+    Queue {
+        depth: 0,
+        capacity: 16_384,
+        policy: Cow::Borrowed("drop_newest"),
+        shed: 0,
+    }
+}
+
+/// State of a store.
+fn store() -> StoreState {
+    StoreState {
+        flows: 120_000,
+        flows_thinned: 4_000,
+        records: 900,
+        lost: 3,
+        bytes: 12 << 20,
+        set_aside: Some("/var/lib/sensor/store/incidents.damaged-1".to_owned()),
+        error: Some("No space left on device (os error 28)".to_owned()),
+    }
+}
+
 pub fn status() -> Status {
     let load = |packets, bytes| Load {
         packets,
         bytes,
         packets_per_s: 120.5,
         bytes_per_s: 9_000.0,
-    };
-    let queue = Queue {
-        depth: 0,
-        capacity: 16_384,
-        policy: Cow::Borrowed("drop_newest"),
-        shed: 0,
     };
     let mut decisions = Outcomes::default();
     decisions.count(&Outcome::Applied);
@@ -526,18 +543,10 @@ pub fn status() -> Status {
         events: counts(&[("dropped", 12), ("would_drop", 0)]),
         malformed: counts(&[("ipv4_truncated", 3)]),
         not_ip: counts(&[("arp", 12), ("macsec", 2)]),
-        queues: BTreeMap::from([(Cow::Borrowed("lines"), queue)]),
+        queues: BTreeMap::from([(Cow::Borrowed("lines"), queue())]),
         outputs: outputs(),
         sinks: BTreeMap::from([("soc".to_owned(), sink())]),
-        store: Some(StoreState {
-            flows: 120_000,
-            flows_thinned: 4_000,
-            records: 900,
-            lost: 3,
-            bytes: 12 << 20,
-            set_aside: Some("/var/lib/sensor/store/incidents.damaged-1".to_owned()),
-            error: Some("No space left on device (os error 28)".to_owned()),
-        }),
+        store: Some(store()),
         tick_ms: Ticks {
             hosts_p50: 0.2,
             hosts_p99: 0.9,
