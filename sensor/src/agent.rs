@@ -26,6 +26,7 @@ mod printer;
 mod priority;
 mod recent;
 mod reload;
+mod samples;
 mod screen;
 mod search;
 mod service;
@@ -61,6 +62,7 @@ use keeper::{Keeper, StoreEnd};
 use notify::Notify;
 use printer::{Lines, Printers, Target};
 use recent::Recent;
+use samples::Watched;
 use screen::Screen;
 use search::Found;
 use sensor_capture::kernel::{Attachment, Kernel};
@@ -75,6 +77,7 @@ pub use orders::{
 };
 pub use recent::IncidentQuery;
 pub use reload::Reload;
+pub use samples::SampleQuery;
 pub use screen::LogTail;
 pub use search::{FlowOrder, FlowQuery};
 pub use signals::{Interrupted, Signals};
@@ -218,7 +221,9 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let (snapshots, latest) = watch::channel(first);
     let flows = FlowsTo::new(exports, store, &latest);
     let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink, flows);
+    let watched = Watched::default();
     let engine = EngineThread {
+        watched: watched.clone(),
         checkpoint,
         kernel: setup.kernel,
         choice: setup.choice,
@@ -233,7 +238,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
         log: setup.log,
     };
     let pins = Pins::of(&settings.respond);
-    let answers = Answers::new(asks.clone(), latest, recent, tables, pins);
+    let answers = Answers::new(asks.clone(), latest, recent, tables, pins, watched);
     let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;
 
     runtime.block_on(async {

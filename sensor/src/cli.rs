@@ -10,6 +10,7 @@ mod doctor;
 mod eval;
 mod evidence;
 mod explain;
+mod extcap;
 mod feedback;
 mod feeds;
 mod help;
@@ -89,6 +90,8 @@ enum Command {
     Explain(explain::Explain),
     /// Collect the evidence of an incident in a folder, with hashes and chain of custody.
     Evidence(evidence::Evidence),
+    /// Show Wireshark packet samples of the running agent.
+    Extcap(extcap::Extcap),
     /// Mark an incident as benign or as an attack; the models take it into account.
     #[command(alias = "verdict")]
     Feedback(feedback::Feedback),
@@ -141,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::Query(query) => query.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Evidence(evidence) => evidence.execute(),
+        Command::Extcap(extcap) => extcap.execute(),
         Command::Feedback(feedback) => feedback.execute(),
         Command::Block(block) => block.execute(),
         Command::Allow(allow) => allow.execute(),

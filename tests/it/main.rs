@@ -26,6 +26,7 @@ mod evaluation;
 mod events;
 mod evidence;
 mod explain;
+mod extcap;
 mod feeds;
 mod floods;
 mod flows;

@@ -500,6 +500,19 @@ pub struct Ticks {
     pub late: u64,
 }
 
+pub use crate::sample::PacketSample;
+
+/// Packet samples that were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Samples {
+    /// Number to ask for next
+    pub next: u64,
+    /// Samples since the number asked for that are no longer kept
+    pub missed: u64,
+    /// Samples, the oldest first
+    pub samples: Vec<PacketSample>,
+}
+
 /// Live flows that were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Flows {

@@ -35,6 +35,7 @@ mod page;
 mod record;
 mod response;
 mod rule;
+mod sample;
 mod shield;
 mod summary;
 mod technique;

@@ -25,6 +25,7 @@ use super::local::LocalNetworks;
 use super::notify::Notify;
 use super::printer::Lines;
 use super::priority;
+use super::samples::Watched;
 use super::search::{Found, Search};
 use super::snapshot::{About, Snapshot, Ticks};
 use super::{Ask, GivenFeedback, GivenMute, GivenOrder, Previewed, Reload, Reply, lists};
@@ -51,6 +52,8 @@ pub struct EngineThread {
     /// File that keeps what is learned.
     pub checkpoint: Option<Checkpoint>,
     pub notify: Notify,
+    /// Packet samples for those who watch.
+    pub watched: Watched,
     pub choice: Choice,
     /// State of the interfaces.
     pub interfaces: Arc<[Standing]>,
@@ -521,6 +524,7 @@ impl Looks {
             settings,
             about,
             interfaces,
+            watched,
             ..
         } = &mut self.thread;
         self.drive.set_pace(conditions::pace(&settings.tick));
@@ -528,6 +532,7 @@ impl Looks {
             pipeline,
             watch: self.watch.is_open().then_some(&mut self.watch),
             events: settings.output.events.then_some(&mut self.events),
+            watched,
             about,
             interfaces,
             mode: settings.respond.mode,
@@ -634,6 +639,7 @@ struct Attentive<'a> {
     watch: Option<&'a mut Watch>,
     /// Events that wait to be put out, if they are wanted.
     events: Option<&'a mut Vec<Record>>,
+    watched: &'a Watched,
     about: &'a About,
     interfaces: &'a [Standing],
     mode: Mode,
@@ -645,11 +651,17 @@ impl Attentive<'_> {
             let way = [Way::Ingress, Way::Egress][usize::from(sample.head.way & 1)];
             watch.see(sample.head.ifindex, way);
         }
-        if let Some(events) = &mut self.events {
-            let head = self.about.sensor.head(sample.head.at_ns);
+        let interface = || {
             let mut standings = self.interfaces.iter().map(|one| &one.at);
             let at = standings.find(|at| at.ifindex == sample.head.ifindex);
-            let interface = at.map(|at| at.interface.as_str());
+            at.map(|at| at.interface.as_str())
+        };
+        if self.watched.is_watched() {
+            self.watched.see(sample, interface());
+        }
+        if let Some(events) = &mut self.events {
+            let head = self.about.sensor.head(sample.head.at_ns);
+            let interface = interface();
             let event = PacketEvent::new(head, sample, interface, self.mode.into());
             events.extend(event.map(Record::from));
         }

@@ -50,6 +50,10 @@ const TAKEN: &[(&str, &str)] = &[
         "deploy/hooks/darktrace-intelfeed",
         "usr/share/sensor/hooks/darktrace-intelfeed",
     ),
+    (
+        "deploy/hooks/sensor-extcap",
+        "usr/share/sensor/hooks/sensor-extcap",
+    ),
     ("README.md", "usr/share/doc/sensor/README.md"),
     ("docs/operating.md", "usr/share/doc/sensor/operating.md"),
     (

@@ -18,6 +18,7 @@ use tracing::warn;
 use super::protocol::{Answer, Code, RateQuery, Refusal, Request, StoreQuery};
 use crate::agent::orders::Order;
 use crate::agent::recent::{IncidentQuery, Recent};
+use crate::agent::samples::Watched;
 use crate::agent::search::FlowQuery;
 use crate::agent::service::Service;
 use crate::agent::snapshot::Snapshot;
@@ -62,6 +63,7 @@ pub struct Answers {
     pins: Pins,
     /// Places for those who read the store.
     readers: Arc<Semaphore>,
+    watched: Watched,
     /// The socket of operators, that of readers, HTTP, the metrics.
     pub services: Arc<[Arc<Service>; 4]>,
 }
@@ -73,9 +75,11 @@ impl Answers {
         recent: Recent,
         tables: TableReader,
         pins: Pins,
+        watched: Watched,
     ) -> Self {
         Self {
             asks,
+            watched,
             latest,
             recent,
             talkers: Arc::new(Mutex::new(Talkers::new(tables))),
@@ -175,6 +179,7 @@ impl Answers {
             Request::Panic { end } => self.stop(!end, by).await,
             Request::ShieldOn(on) => self.order(Order::ShieldOn(on), by).await,
             Request::ShieldOff(off) => self.order(Order::ShieldOff(off), by).await,
+            Request::Samples(query) => Ok(Answer::Samples(self.watched.ask(query))),
             Request::ShieldList => self.order(Order::ShieldList, by).await,
         }
     }

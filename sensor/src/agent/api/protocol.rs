@@ -5,14 +5,15 @@ use std::fmt;
 use schemars::JsonSchema;
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockImported, BlockListed, BlockPreview,
-    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Proposals, Shields,
-    Status, Top,
+    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Proposals, Samples,
+    Shields, Status, Top,
 };
 use sensor_record::{Feedback, Incident, Name, Reason, Said, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::orders::{BlockAdd, BlockDel, BlockImport, BlockList, ShieldOff, ShieldOn};
 use crate::agent::recent::IncidentQuery;
+use crate::agent::samples::SampleQuery;
 use crate::agent::search::FlowQuery;
 use crate::agent::talkers::TopQuery;
 use sensor_respond::Network;
@@ -101,6 +102,8 @@ pub enum Request {
     ShieldOn(ShieldOn),
     ShieldOff(ShieldOff),
     ShieldList,
+    /// Packet samples since a number; they are kept while somebody asks.
+    Samples(SampleQuery),
 }
 
 /// Query for what the store keeps.
@@ -158,6 +161,7 @@ pub enum Answer {
     Judged(Judged),
     Proposals(Proposals),
     Shields(Shields),
+    Samples(Samples),
     Done(Done),
 }
 

@@ -10,8 +10,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockImported, BlockListed, BlockPreview,
-    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Proposals, Shields,
-    Status, Top,
+    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Proposals, Samples,
+    Shields, Status, Top,
 };
 use sensor_record::{Feedback, Incident};
 use sensor_store::{Found, RatePoint, Story};
@@ -65,10 +65,11 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 
 /// Every path of a command.
 #[rustfmt::skip]
-pub static ROUTES: [Route; 29] = [
+pub static ROUTES: [Route; 30] = [
     row(Method::GET, "/status", "status", "Load, losses, health of every part.", of::<Status>),
     row(Method::GET, "/flows", "flows", "Flows that are active now.", of::<Flows>),
     row(Method::GET, "/top", "top", "Top talkers of the last second.", of::<Top>),
+    row(Method::POST, "/samples", "samples", "Packet samples since a number, kept while somebody asks; operators alone, as they hold beginnings of payloads.", of::<Samples>),
     row(Method::GET, "/incidents", "incidents", "Incidents, the newest first.", of::<Vec<Incident>>),
     row(Method::GET, "/query", "query", "Incidents and flows of the store that an expression matches, the latest first.", of::<Found>),
     row(Method::GET, "/rates", "rates", "Rates over time, of each interface and of all.", of::<Vec<RatePoint>>),

@@ -107,7 +107,7 @@ const LABELS: &[(&str, &str)] = &[
         "of losses: [reason](#losses-of-the-engine); of exceptions: the reason that is configured; of sinks: `full` (spool), `disk`, `damaged`, `age`, `unkept` (refused, and not to be set aside)",
     ),
     ("schema", "hash of the feature schema"),
-    ("service", "`socket`, `read_socket`, `metrics`"),
+    ("service", "`socket`, `read_socket`, `http`, `metrics`"),
     (
         "severity",
         "severity that the incident opened with: `low`, `medium`, `high`, `critical`",
