@@ -467,7 +467,9 @@ fn invariants_hold_on_whole_and_broken_frames() {
     let mut vxlan = vec![8, 0, 0, 0, 0, 0, 1, 0];
     vxlan.extend(&v6);
     let tunnel = ethernet(0x0800, &ipv4(17, &udp(4789, &vxlan)));
-    for frame in [v4, v6, tunnel] {
+    // A tunnel's header with less than an Ethernet header behind it.
+    let short = ethernet(0x86dd, &ipv6(17, &udp(4789, &vxlan[..13])));
+    for frame in [v4, v6, tunnel, short] {
         for at in 0..frame.len() {
             for byte in [0, 4, 17, 44, 0x60, 0xff] {
                 let mut changed = frame.clone();
