@@ -11,6 +11,7 @@
 mod api;
 mod crossing;
 mod engine;
+mod feeds;
 mod http;
 mod interfaces;
 mod keeper;
@@ -49,6 +50,7 @@ use tracing::warn;
 
 use crate::checkpoint::Checkpoint;
 use crate::config::{Settings, Sources};
+use crate::confine::Confinement;
 use crate::export::Exports;
 use crate::pipeline::{FlowTap, Pipeline, Show};
 use crate::print::Format;
@@ -57,6 +59,7 @@ use crate::stream::{Health, LogLines};
 use crate::tokens::TokenFile;
 use api::{Answers, Pins};
 use engine::EngineThread;
+use feeds::Feeds;
 use interfaces::Standing;
 use keeper::{Keeper, StoreEnd};
 use notify::Notify;
@@ -72,8 +75,8 @@ use snapshot::About;
 pub use api::{protocol, routes};
 pub use interfaces::Choice;
 pub use orders::{
-    BlockAction, BlockAdd, BlockDel, BlockImport, BlockList, MAX_OF_FEED, MAX_TARGETS, Order,
-    OrderScope, ShieldOff, ShieldOn,
+    BlockAdd, BlockDel, BlockImport, BlockList, MAX_OF_FEED, MAX_TARGETS, Order, OrderScope,
+    ShieldOff, ShieldOn,
 };
 pub use recent::IncidentQuery;
 pub use reload::Reload;
@@ -108,6 +111,8 @@ pub struct Setup {
     pub signals: Signals,
     /// Standard error.
     pub log: LogLines,
+    /// Rights that were given up.
+    pub confinement: Confinement,
 }
 
 /// Changes which log lines are written.
@@ -191,11 +196,8 @@ pub enum Ask {
 /// What made a part fail.
 pub fn run(mut setup: Setup) -> Result<()> {
     let tables = setup.kernel.table_reader()?;
-    let Signals {
-        runtime,
-        mut end,
-        hangup,
-    } = setup.signals;
+    let (runtime, mut end) = (setup.signals.runtime, setup.signals.end);
+    let hangup = setup.signals.hangup;
     let (asks, asks_in) = queue::bounded("asks", N_ASKS, Policy::Refuse);
     let recent = Recent::default();
     let stop = Arc::new(AtomicBool::new(false));
@@ -203,10 +205,11 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let settings = setup.settings;
     let (formats, format) = watch::channel(settings.output.format);
     let (reopen, reopened) = watch::channel(0);
-    let format = matches!(setup.view, View::Lines).then_some(format);
     let sinks = Arc::new(deliveries(&settings));
-    let out = (format, reopened);
+    let is_lines = matches!(setup.view, View::Lines);
+    let out = (is_lines.then_some(format), reopened);
     let (sink, printers, exports, store) = open_outputs(&settings, out, &sinks, &recent)?;
+    let feeds = Arc::new(Feeds::start(&settings.respond.feed, &asks));
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
@@ -214,11 +217,11 @@ pub fn run(mut setup: Setup) -> Result<()> {
         outputs: outputs(&sink, &exports, &setup.log),
         sinks: Arc::clone(&sinks),
         store: store.as_ref().map(StoreEnd::kept),
+        feeds: Arc::clone(&feeds),
+        confinement: setup.confinement,
     });
-    let guard = setup.respond.guard_state();
     let interfaces: Arc<[Standing]> = setup.attachments.iter().map(Standing::of).collect();
-    let first = Snapshot::before_the_first(&about, &settings, guard, &interfaces)?;
-    let (snapshots, latest) = watch::channel(first);
+    let (snapshots, latest) = snapshots(&about, &settings, &setup.respond, &interfaces)?;
     let flows = FlowsTo::new(exports, store, &latest);
     let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink, flows);
     let watched = Watched::default();
@@ -249,6 +252,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
             formats,
             reopen,
             sinks: Arc::clone(&sinks),
+            feeds: Arc::clone(&feeds),
             set_filter: setup.set_filter,
         };
         tokio::select! {
@@ -260,9 +264,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
     });
     // Answers under way have nobody to ask any more.
     runtime.shutdown_background();
-    stop.store(true, Ordering::Relaxed);
-    // A full queue wakes the thread as well.
-    let _woken = asks.send(Ask::Stop);
+    tell_to_stop(&stop, &asks);
     wind_up(engine, printers, &sinks)
 }
 
@@ -415,6 +417,28 @@ fn start_exports(settings: &Settings, printers: &mut Printers) -> Result<Exports
         printers.add(spawn(&name, work)?.0);
     }
     Ok(exports)
+}
+
+/// Both ends of what holds the latest value.
+type Latest<T> = (watch::Sender<T>, watch::Receiver<T>);
+
+/// Channel of the snapshots, with one of before the first look in it.
+fn snapshots(
+    about: &Arc<About>,
+    settings: &Settings,
+    respond: &KernelRespond,
+    interfaces: &Arc<[Standing]>,
+) -> Result<Latest<Arc<Snapshot>>> {
+    let guard = respond.guard_state();
+    let first = Snapshot::before_the_first(about, settings, guard, interfaces)?;
+    Ok(watch::channel(first))
+}
+
+/// Tells the engine to stop.
+fn tell_to_stop(stop: &AtomicBool, asks: &Sender<Ask>) {
+    stop.store(true, Ordering::Relaxed);
+    // A full queue wakes the thread as well.
+    let _woken = asks.send(Ask::Stop);
 }
 
 /// Waits for the engine, and for the outputs, but for those not long.

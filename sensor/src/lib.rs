@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod cli;
 mod conditions;
 pub mod config;
+mod confine;
 mod evidence;
 mod export;
 pub mod identity;

@@ -82,29 +82,10 @@ fn tshark_shows_samples_of_a_running_sensor() {
         "{listed}"
     );
 
-    let fields = [
-        "-T",
-        "fields",
-        "-e",
-        "ip.src",
-        "-e",
-        "icmp.type",
-        "-e",
-        "frame.comment",
-    ];
-    let show = [
-        "-l",
-        "-n",
-        "-i",
-        "sensor",
-        "-Y",
-        "icmp",
-        "-c",
-        "4",
-        "-a",
-        "duration:50",
-    ];
-    let mut showing = tshark(&[&show[..], &fields[..]].concat()).spawn().unwrap();
+    let show = "-l -n -i sensor -Y icmp -c 4 -a duration:50";
+    let fields = "-T fields -e ip.src -e icmp.type -e frame.comment";
+    let line: Vec<&str> = show.split(' ').chain(fields.split(' ')).collect();
+    let mut showing = tshark(&line).spawn().unwrap();
     // Samples are kept from the first question on, which is not seen from here.
     let ended = wait_until(LIMIT, || {
         network.run("client", "ping -c 2 -i 0.2 10.99.1.1").unwrap();

@@ -32,6 +32,10 @@ const EDGES: &[(&str, &str)] = &[
         "makes requests of paths, queries and bodies, and the other way round",
     ),
     (
+        "sensor/src/agent/feeds/crowdsec.rs",
+        "reads the answers of CrowdSec",
+    ),
+    (
         "sensor/src/agent/api/openapi.rs",
         "describes them by their schemas",
     ),

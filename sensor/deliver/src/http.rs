@@ -7,6 +7,7 @@ use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::{Agent, Proxy};
 
 use crate::answer::Answer;
+use crate::connection::Connection;
 use crate::cut;
 use crate::secret::Text;
 use crate::settings::SinkSettings;
@@ -14,10 +15,12 @@ use crate::tls;
 
 /// Bytes of an answer that are read.
 const MAX_REPLY: u64 = 1 << 20;
+/// Bytes of something fetched.
+const MAX_FETCHED: u64 = 64 << 20;
 /// Bytes of it that are told.
 const MAX_TOLD: usize = 512;
 
-/// Client of one sink, with its connections.
+/// Client of one far side, with its connections.
 pub struct Http {
     agent: Agent,
     /// Header lines of the configuration.
@@ -46,20 +49,28 @@ impl Http {
     /// # Errors
     /// Which file can't be read or used.
     pub fn new(settings: &SinkSettings) -> Result<Self, String> {
+        Self::to(&settings.connection())
+    }
+
+    /// Builds the client of a far side.
+    ///
+    /// # Errors
+    /// Which file can't be read or used.
+    pub fn to(far: &Connection<'_>) -> Result<Self, String> {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(tls::provider())
-            .root_certs(tls::roots_of_http(settings)?)
-            .client_cert(tls::client_of_http(settings)?)
+            .root_certs(tls::roots_of_http(far)?)
+            .client_cert(tls::client_of_http(far)?)
             .build();
-        let proxy = match &settings.proxy {
+        let proxy = match far.proxy {
             Some(proxy) => {
                 let proxy = Proxy::new(&proxy.read()?);
                 Some(proxy.map_err(|_| "proxy: is none; write http://HOST:PORT".to_owned())?)
             }
             None => None,
         };
-        let limit = Some(settings.timeout());
+        let limit = Some(far.timeout);
         let config = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -70,7 +81,7 @@ impl Http {
             .proxy(proxy)
             .tls_config(tls)
             .build();
-        let headers = settings.headers.iter().map(|line| header(line));
+        let headers = far.headers.iter().map(|line| header(line));
         Ok(Self {
             agent: config.into(),
             headers: headers.collect::<Result<_, _>>()?,
@@ -98,8 +109,26 @@ impl Http {
     /// # Errors
     /// As [`Self::post`].
     pub fn get(&self, request: &Request) -> Result<Reply, Answer> {
+        let (mut reply, body) = self.call(request, MAX_REPLY)?;
+        reply.body = String::from_utf8_lossy(&body).into_owned();
+        Ok(reply)
+    }
+
+    /// Fetches what is at an address: the answer with the beginning of its body, and the body.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub fn fetch(&self, request: &Request) -> Result<(Reply, Vec<u8>), Answer> {
+        let (mut reply, body) = self.call(request, MAX_FETCHED)?;
+        let shown = body.get(..MAX_TOLD).unwrap_or(&body);
+        reply.body = String::from_utf8_lossy(shown).into_owned();
+        Ok((reply, body))
+    }
+
+    fn call(&self, request: &Request, limit: u64) -> Result<(Reply, Vec<u8>), Answer> {
         let asked = self.headed(self.agent.get(&request.url), request)?.call();
-        asked.map_err(|cause| failure(&cause)).and_then(read)
+        let answered = asked.map_err(|cause| failure(&cause));
+        answered.and_then(|response| read(response, limit))
     }
 
     fn send(
@@ -108,7 +137,10 @@ impl Http {
         request: &Request,
     ) -> Result<Reply, Answer> {
         let sent = self.headed(builder, request)?.send(&request.body[..]);
-        sent.map_err(|cause| failure(&cause)).and_then(read)
+        let answered = sent.map_err(|cause| failure(&cause));
+        let (mut reply, body) = answered.and_then(|response| read(response, MAX_REPLY))?;
+        reply.body = String::from_utf8_lossy(&body).into_owned();
+        Ok(reply)
     }
 
     fn headed<B>(
@@ -126,22 +158,20 @@ impl Http {
     }
 }
 
-fn read(mut response: http_types::Response) -> Result<Reply, Answer> {
+/// Status of an answer, and its body apart.
+fn read(mut response: http_types::Response, limit: u64) -> Result<(Reply, Vec<u8>), Answer> {
     let retry_after = response.headers().get("retry-after");
     let retry_after = retry_after.and_then(|value| retry_time(value.to_str().ok()?));
     let status = response.status().as_u16();
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(MAX_REPLY)
-        .read_to_vec();
+    let body = response.body_mut().with_config().limit(limit).read_to_vec();
     let body =
         body.map_err(|cause| Answer::later(format!("HTTP {status}, then: {}", told(&cause))))?;
-    Ok(Reply {
+    let reply = Reply {
         status,
         retry_after,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
+        body: String::new(),
+    };
+    Ok((reply, body))
 }
 
 mod http_types {

@@ -34,6 +34,8 @@ pub enum Kind {
     Alertmanager,
     /// Events of ServiceNow.
     Servicenow,
+    /// Alerts of CrowdSec.
+    Crowdsec,
     /// Logs of OpenTelemetry.
     Otlp,
     /// E-mail.

@@ -1,6 +1,7 @@
 //! Kinds of sinks: one row each, and a file.
 
 mod alertmanager;
+mod crowdsec;
 mod elasticsearch;
 mod email;
 mod exec;
@@ -23,6 +24,7 @@ pub use crate::kind::Kind;
 use crate::settings::SinkSettings;
 use crate::shapes::Format;
 use crate::sink::Sink;
+pub use crowdsec::ORIGIN as CROWDSEC_ORIGIN;
 pub use email::mailbox;
 
 /// A kind of sink.
@@ -188,6 +190,16 @@ pub const KINDS: &[Row] = &[
         only_incidents: true,
         formats: &[],
         open: servicenow::open,
+    },
+    Row {
+        kind: Kind::Crowdsec,
+        label: "crowdsec",
+        about: "CrowdSec local API: alerts of a machine, with what was dropped as decisions",
+        needs: &["url", "user", "token"],
+        takes: http_keys!(),
+        only_incidents: false,
+        formats: &[],
+        open: crowdsec::open,
     },
     Row {
         kind: Kind::Otlp,

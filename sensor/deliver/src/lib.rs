@@ -15,6 +15,7 @@
 mod answer;
 mod backoff;
 mod check;
+mod connection;
 mod cut;
 mod dead_letter;
 mod deliveries;
@@ -39,8 +40,10 @@ mod wording;
 mod tests;
 
 pub use answer::Answer;
+pub use connection::Connection;
 pub use deliveries::{Deliveries, test};
-pub use kinds::{KINDS, Kind, Row};
+pub use http::{Http, Reply, Request};
+pub use kinds::{CROWDSEC_ORIGIN, KINDS, Kind, Row};
 pub use secret::{Secret, Text};
 pub use settings::{RecordKind, ShedChoice, SinkSettings};
 pub use shapes::{Format, stix_bundle};

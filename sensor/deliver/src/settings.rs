@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use sensor_record::{Network, Severity, Size, State, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::connection::Connection;
 use crate::kind::Kind;
 use crate::secret::{Secret, Text};
 use crate::shapes::Format;
@@ -367,6 +368,18 @@ impl SinkSettings {
 
     pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+
+    /// Way to the far side.
+    pub fn connection(&self) -> Connection<'_> {
+        Connection {
+            timeout: self.timeout(),
+            headers: &self.headers,
+            proxy: self.proxy.as_ref(),
+            ca_file: self.ca_file.as_deref(),
+            client_cert_file: self.client_cert_file.as_deref(),
+            client_key: self.client_key.as_ref(),
+        }
     }
 
     /// Mailboxes with their keys.

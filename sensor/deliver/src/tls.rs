@@ -1,4 +1,4 @@
-//! TLS of the sinks: rustls with ring; authorities of the system or of a file.
+//! TLS to the far side: rustls with ring; authorities of the system or of a file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, parse_pem};
 
-use crate::settings::SinkSettings;
+use crate::connection::Connection;
 
 /// Places where systems keep the authorities that they trust (Debian, Fedora, SUSE, Alpine).
 const BUNDLES: [&str; 4] = [
@@ -25,8 +25,8 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Authorities to trust.
-fn roots(settings: &SinkSettings) -> Result<Vec<Certificate<'static>>, String> {
-    match &settings.ca_file {
+fn roots(far: &Connection<'_>) -> Result<Vec<Certificate<'static>>, String> {
+    match far.ca_file {
         Some(path) => certificates(path).map_err(|why| format!("ca_file: {why}")),
         None => {
             let found = BUNDLES.iter().map(Path::new).find(|path| path.exists());
@@ -35,16 +35,16 @@ fn roots(settings: &SinkSettings) -> Result<Vec<Certificate<'static>>, String> {
     }
 }
 
-pub fn roots_of_http(settings: &SinkSettings) -> Result<RootCerts, String> {
-    roots(settings).map(|certificates| RootCerts::Specific(Arc::new(certificates)))
+pub fn roots_of_http(far: &Connection<'_>) -> Result<RootCerts, String> {
+    roots(far).map(|certificates| RootCerts::Specific(Arc::new(certificates)))
 }
 
 /// Authorities to trust, as DER.
 ///
 /// # Errors
 /// Which file can't be read or used.
-pub fn roots_as_der(settings: &SinkSettings) -> Result<Vec<Vec<u8>>, String> {
-    let trusted = roots(settings)?;
+pub fn roots_as_der(far: &Connection<'_>) -> Result<Vec<Vec<u8>>, String> {
+    let trusted = roots(far)?;
     Ok(trusted.iter().map(|one| one.der().to_vec()).collect())
 }
 
@@ -52,9 +52,9 @@ pub fn roots_as_der(settings: &SinkSettings) -> Result<Vec<Vec<u8>>, String> {
 ///
 /// # Errors
 /// Which file can't be read or used.
-pub fn client_config(settings: &SinkSettings) -> Result<Arc<ClientConfig>, String> {
+pub fn client_config(far: &Connection<'_>) -> Result<Arc<ClientConfig>, String> {
     let mut trusted = RootCertStore::empty();
-    for certificate in roots(settings)? {
+    for certificate in roots(far)? {
         // One that can't be read makes the others no worse.
         let _unread = trusted.add(CertificateDer::from(certificate.der().to_vec()));
     }
@@ -63,7 +63,7 @@ pub fn client_config(settings: &SinkSettings) -> Result<Arc<ClientConfig>, Strin
     let builder = builder
         .map_err(|cause| cause.to_string())?
         .with_root_certificates(trusted);
-    let config = match (&settings.client_cert_file, &settings.client_key) {
+    let config = match (far.client_cert_file, far.client_key) {
         (Some(path), Some(key)) => {
             let chain = certificates(path).map_err(|why| format!("client_cert_file: {why}"))?;
             let chain = chain
@@ -80,8 +80,8 @@ pub fn client_config(settings: &SinkSettings) -> Result<Arc<ClientConfig>, Strin
 }
 
 /// The sensor's own certificate.
-pub fn client_of_http(settings: &SinkSettings) -> Result<Option<ClientCert>, String> {
-    let (Some(path), Some(key)) = (&settings.client_cert_file, &settings.client_key) else {
+pub fn client_of_http(far: &Connection<'_>) -> Result<Option<ClientCert>, String> {
+    let (Some(path), Some(key)) = (far.client_cert_file, far.client_key) else {
         return Ok(None);
     };
     let chain = certificates(path).map_err(|why| format!("client_cert_file: {why}"))?;

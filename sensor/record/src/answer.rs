@@ -106,10 +106,16 @@ pub struct Status {
     /// Store of what happened
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreState>,
+    /// Lists of others that are followed
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub feeds: BTreeMap<String, Feed>,
     /// Duration of the looks at the kernel's tables
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken
     pub clients_refused: u64,
+    /// Rights that the process gave up after the start: capabilities, files, system calls
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub confinement: BTreeMap<Cow<'static, str>, Confined>,
     /// Files that are kept: saved blocks and allow-list, audit log, learned state
     #[serde(default)]
     pub files: BTreeMap<Cow<'static, str>, KeptFile>,
@@ -201,6 +207,9 @@ pub struct BlockImported {
     pub n_renewed: u64,
     pub n_removed: u64,
     pub n_refused: u64,
+    /// Entries of the list that are in force now; known at its end
+    #[serde(default)]
+    pub n_held: u64,
     /// The first of those that were refused
     pub refused: Vec<String>,
     pub mode: Mode,
@@ -360,6 +369,59 @@ pub struct Sink {
     /// Cause of the last try, where it failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// A list of others that is followed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Feed {
+    /// Kind of the list: list, crowdsec
+    pub kind: Cow<'static, str>,
+    /// Number of networks that it names
+    pub listed: u64,
+    /// Number of its entries in force, as of the last change; an allow-list, the guard or another's entry
+    /// keeps the others out
+    pub held: u64,
+    /// Number of networks refused at the last change
+    pub refused: u64,
+    /// Number of its lines or decisions that are not followed
+    pub ignored: u64,
+    /// Number of entries added, and removed, since the start
+    pub added: u64,
+    /// Number of entries removed since the start
+    pub removed: u64,
+    /// Number of fetches that succeeded
+    pub fetched: u64,
+    /// Number of fetches that failed
+    pub failures: u64,
+    /// Time of the last success
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Timestamp>,
+    /// Cause of the last fetch, where it failed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A kind of rights that the process gives up after the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Confined {
+    /// True if it was given up
+    pub done: bool,
+    /// Rights that are left, or cause why it was not given up
+    pub how: String,
+}
+
+impl Confined {
+    pub fn done(how: impl Into<String>) -> Self {
+        let how = how.into();
+        Self { done: true, how }
+    }
+
+    pub fn failed(how: impl Into<String>) -> Self {
+        let how = how.into();
+        Self { done: false, how }
+    }
 }
 
 /// Numbers of decisions by [`Outcome`].

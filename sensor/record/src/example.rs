@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::answer::{
-    Exception, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Radius, Served, Sink,
-    Status, StoreState, Ticks,
+    Confined, Exception, Feed, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Radius,
+    Served, Sink, Status, StoreState, Ticks,
 };
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
@@ -446,6 +446,27 @@ fn outputs() -> BTreeMap<Cow<'static, str>, Output> {
     BTreeMap::from([(Cow::Borrowed("stdout"), output)])
 }
 
+fn confinement() -> BTreeMap<Cow<'static, str>, Confined> {
+    let files = Confined::done("nothing is run; written only below /var/lib/sensor");
+    BTreeMap::from([(Cow::Borrowed("files"), files)])
+}
+
+fn feed() -> Feed {
+    Feed {
+        kind: Cow::Borrowed("list"),
+        listed: 4_512,
+        held: 4_510,
+        refused: 2,
+        ignored: 1,
+        added: 4_530,
+        removed: 20,
+        fetched: 12,
+        failures: 1,
+        last_success: Some(START),
+        error: Some("HTTP 503: busy".to_owned()),
+    }
+}
+
 fn sink() -> Sink {
     Sink {
         kind: Cow::Borrowed("webhook"),
@@ -547,6 +568,8 @@ pub fn status() -> Status {
         outputs: outputs(),
         sinks: BTreeMap::from([("soc".to_owned(), sink())]),
         store: Some(store()),
+        feeds: BTreeMap::from([("firehol".to_owned(), feed())]),
+        confinement: confinement(),
         tick_ms: Ticks {
             hosts_p50: 0.2,
             hosts_p99: 0.9,

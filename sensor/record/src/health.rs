@@ -24,7 +24,7 @@ pub enum Health {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct HealthCheck {
-    /// Kind of part: interface, output, sink, file, service, guard, local_networks
+    /// Kind of part: interface, output, sink, feed, confinement, file, service, guard, local_networks
     pub check: Cow<'static, str>,
     /// Name of the part, where there are several
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
 //! Judgement of the running agent, part by part: the one place for `doctor`, `status` and the metrics.
 
-use crate::answer::{Guard, KeptFile, Output, Served, Sink, Status, StoreState};
+use crate::answer::{Confined, Feed, Guard, KeptFile, Output, Served, Sink, Status, StoreState};
 use crate::decision::Mode;
 use crate::health::{Health, HealthCheck};
 use crate::lifecycle::Attached;
@@ -19,6 +19,13 @@ pub fn health(status: &Status) -> Vec<HealthCheck> {
     checks.push(local(status));
     checks.extend(status.outputs.iter().map(|(name, one)| output(name, one)));
     checks.extend(status.sinks.iter().map(|(name, one)| sink(name, one)));
+    checks.extend(
+        status
+            .confinement
+            .iter()
+            .map(|(part, one)| rights(part, one)),
+    );
+    checks.extend(status.feeds.iter().map(|(name, one)| feed(name, one)));
     checks.extend(status.files.iter().map(|(name, one)| file(name, one)));
     checks.extend(status.store.as_ref().map(store));
     let services = status.services.iter();
@@ -156,6 +163,34 @@ fn store(state: &StoreState) -> HealthCheck {
     }
 }
 
+fn rights(part: &str, confined: &Confined) -> HealthCheck {
+    let check = HealthCheck::ok("confinement", Some(part), confined.how.clone());
+    if confined.done {
+        return check;
+    }
+    check.with(
+        Health::Degraded,
+        "the sensor works, with more rights than it needs; the unit of the packages confines it as well",
+    )
+}
+
+fn feed(name: &str, feed: &Feed) -> HealthCheck {
+    let Feed {
+        kind, listed, held, ..
+    } = feed;
+    let told = format!("{kind}: {listed} networks listed, {held} in force");
+    match &feed.error {
+        Some(error) => {
+            let finding = format!("{told}: {error}");
+            HealthCheck::ok("feed", Some(name), finding).with(
+                Health::Degraded,
+                "mend what it says; its entries stay until they expire",
+            )
+        }
+        None => HealthCheck::ok("feed", Some(name), told),
+    }
+}
+
 fn file(name: &str, file: &KeptFile) -> HealthCheck {
     let path = &file.path;
     match &file.error {
@@ -206,6 +241,7 @@ mod tests {
         for one in status.sinks.values_mut() {
             (one.error, one.dropped) = (None, Counts::new());
         }
+        status.feeds.values_mut().for_each(|one| one.error = None);
         status.files.values_mut().for_each(|one| one.error = None);
         if let Some(store) = &mut status.store {
             (store.error, store.set_aside) = (None, None);
@@ -267,6 +303,18 @@ mod tests {
 
     #[test]
     fn each_fault_is_found_at_its_part() {
+        let rights = broken(&|status| {
+            let files = status.confinement.get_mut("files").unwrap();
+            *files = Confined::failed("no");
+        });
+        assert_eq!(rights, one("confinement files", Health::Degraded));
+        let feed = broken(&|status| {
+            status
+                .feeds
+                .values_mut()
+                .for_each(|one| one.error = error());
+        });
+        assert_eq!(feed, one("feed firehol", Health::Degraded));
         let link = broken(&|status| status.attach[0].link_up = false);
         assert_eq!(link, one("interface eth1", Health::Degraded));
         let gone = broken(&|status| status.attach[0].attached = false);

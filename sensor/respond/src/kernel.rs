@@ -8,7 +8,7 @@ mod reflex;
 mod shields;
 mod stop;
 
-pub use feeds::{FeedLoaded, FeedPart};
+pub use feeds::{FeedEnd, FeedEntry, FeedLoaded, FeedPart};
 pub use options::{Followed, Options};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,6 +3,7 @@
 //! It knows the maps of the block check ([`sensor_capture::kernel::BlockMaps`]) and nothing else of
 //! the kernel program, and nobody who asks for blocks.
 
+mod action;
 mod allowlist;
 mod audit;
 mod blocklist;
@@ -24,6 +25,7 @@ mod watch;
 use sensor_engine::{Decision, Incident, Rollback};
 use sensor_record::Outcome;
 
+pub use action::BlockAction;
 pub use allowlist::Allowlist;
 pub use audit::{AuditBreak, Verified, verify as verify_audit};
 pub use blocklist::Blocklist;
@@ -35,7 +37,8 @@ pub use feed::{BadLine, Parsed, parse_feed};
 pub use group::{BALANCERS, Group, MONITORING};
 pub use guard::{Guard, Protected};
 pub use kernel::{
-    FeedLoaded, FeedPart, FileState, Followed, GuardState, Guarded, KernelRespond, Options,
+    FeedEnd, FeedEntry, FeedLoaded, FeedPart, FileState, Followed, GuardState, Guarded,
+    KernelRespond, Options,
 };
 pub use proposals::Proposal;
 pub use radius::{Bound, Bounds, RadiusState};

@@ -175,7 +175,7 @@ impl Keeper {
                 continue;
             };
             // A counter that begins anew says nothing of this second.
-            let since = |n: usize| now[n].checked_sub(before[n]).unwrap_or(0);
+            let since = |n: usize| now[n].saturating_sub(before[n]);
             self.writer.take_rate(Rate {
                 name,
                 at_s: now_s,

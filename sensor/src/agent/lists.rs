@@ -12,13 +12,13 @@ use sensor_record::{Allowed, Block, Decision, Head, Mode, Outcome, transport};
 
 use super::api::protocol::Answer;
 use super::orders::{
-    BlockAction, BlockAdd, BlockImport, BlockList, MAX_OF_FEED, MAX_TARGETS, Order, OrderScope,
+    BlockAdd, BlockImport, BlockList, MAX_OF_FEED, MAX_TARGETS, Order, OrderScope,
 };
 use super::shields;
 use sensor_capture::kernel::monotonic_ns;
 use sensor_respond::{
-    BlockError, FeedPart, Guarded, KernelRespond, Listed, Network, Origin, Request, Respond as _,
-    Settled,
+    BlockAction, BlockError, FeedEnd, FeedEntry, FeedPart, Guarded, KernelRespond, Listed, Network,
+    Origin, Request, Respond as _, Settled,
 };
 
 /// Entries of one answer.
@@ -50,6 +50,7 @@ pub fn carry_out(
             Ok(Answer::BlockRemoved(BlockRemoved { removed }))
         }
         Order::BlockImport(part) => block_import(respond, part, by).map(Answer::BlockImported),
+        Order::Load(part) => Ok(Answer::BlockImported(load(respond, *part, by))),
         Order::Judge { id, is_approved } => {
             let judged = if is_approved {
                 respond.approve(&id, by)?
@@ -154,25 +155,38 @@ fn block_import(
     if part.targets.len() > MAX_OF_FEED {
         return Err(format!("at most {MAX_OF_FEED} targets in one request"));
     }
-    let loaded = respond.load_feed(
-        FeedPart {
-            feed: part.feed.as_str().to_owned(),
-            generation: part.generation,
-            networks: part.targets.iter().map(|target| target.0).collect(),
-            measure: BlockAction::measure(part.action, part.rate_packets_per_s)?,
-            ttl: Duration::from_secs(part.ttl_s),
-            is_last: part.is_last,
-        },
-        by,
-    );
-    Ok(BlockImported {
+    let entry = |target: &Network| FeedEntry {
+        network: target.0,
+        ttl: Duration::from_secs(part.ttl_s),
+        reason: None,
+    };
+    let end = if part.is_last {
+        FeedEnd::Whole
+    } else {
+        FeedEnd::More
+    };
+    let part = FeedPart {
+        feed: part.feed.as_str().to_owned(),
+        generation: part.generation,
+        entries: part.targets.iter().map(entry).collect(),
+        measure: BlockAction::measure(part.action, part.rate_packets_per_s)?,
+        end,
+    };
+    Ok(load(respond, part, by))
+}
+
+/// Takes part of a list.
+fn load(respond: &mut KernelRespond, part: FeedPart, by: &Origin) -> BlockImported {
+    let loaded = respond.load_feed(part, by);
+    BlockImported {
         n_added: loaded.n_added,
         n_renewed: loaded.n_renewed,
         n_removed: loaded.n_removed,
         n_refused: loaded.n_refused,
+        n_held: loaded.n_held,
         refused: loaded.refused,
         mode: respond.mode().into(),
-    })
+    }
 }
 
 fn block_list(respond: &KernelRespond, which: &BlockList, head: &Head) -> BlockListed {

@@ -9,7 +9,7 @@ use sensor_engine::Scope;
 use sensor_record::{Name, Reason};
 use serde::{Deserialize, Serialize};
 
-use sensor_respond::{Measure, Network, STRANGERS_PER_S};
+use sensor_respond::{BlockAction, FeedPart, Measure, Network, STRANGERS_PER_S};
 
 /// Targets of one order: more come in several.
 pub const MAX_TARGETS: usize = 1_000;
@@ -35,23 +35,6 @@ pub struct BlockAdd {
     pub reason: Reason,
 }
 
-/// Action of an entry that a person asks for.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum BlockAction {
-    /// Drop everything.
-    Drop,
-    /// Drop what is new; flows that go both ways go on.
-    Quarantine,
-    /// Let --rate packets per second of what is new pass; flows that go both ways go on.
-    Limit,
-    /// As limit, but beyond the rate TCP connections begin for who answers a SYN cookie.
-    Challenge,
-}
-
 impl BlockAdd {
     /// The measure that is asked for.
     ///
@@ -59,31 +42,6 @@ impl BlockAdd {
     /// When the action and the rate don't go together.
     pub fn measure(&self) -> Result<Measure, String> {
         BlockAction::measure(self.action, self.rate_packets_per_s)
-    }
-}
-
-impl BlockAction {
-    /// The measure of an action and a rate.
-    ///
-    /// # Errors
-    /// When they don't go together.
-    pub fn measure(action: Option<Self>, rate: Option<u32>) -> Result<Measure, String> {
-        let limit = |packets_per_s| Measure::RateLimit { packets_per_s };
-        match (action, rate) {
-            (None | Some(Self::Drop), None) => Ok(Measure::Drop),
-            (Some(Self::Quarantine), None) => Ok(Measure::Quarantine),
-            (None | Some(Self::Limit), Some(rate)) => Ok(limit(rate)),
-            (Some(Self::Challenge), Some(packets_per_s)) => {
-                Ok(Measure::Challenge { packets_per_s })
-            }
-            (Some(Self::Limit | Self::Challenge), None) => {
-                Err("a limit or a challenge needs a rate: say --rate PACKETS_PER_S".to_owned())
-            }
-            (Some(Self::Drop | Self::Quarantine), Some(_)) => Err(
-                "a rate goes with a limit or a challenge: leave it out, or say --action limit"
-                    .to_owned(),
-            ),
-        }
     }
 }
 
@@ -206,6 +164,8 @@ pub enum Order {
     BlockAdd(BlockAdd),
     BlockDel(BlockDel),
     BlockImport(BlockImport),
+    /// Takes part of a list that the sensor follows by itself.
+    Load(Box<FeedPart>),
     BlockList(BlockList),
     BlockFlush,
     /// Takes back what a decision did, by its identifier.
@@ -243,6 +203,7 @@ impl Order {
             | Self::Proposals
             | Self::BlockAdd(_)
             | Self::BlockImport(_)
+            | Self::Load(_)
             | Self::BlockList(_)
             | Self::AllowAdd { .. }
             | Self::AllowAcceptLoss

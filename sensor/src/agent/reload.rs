@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::api::Answers;
+use super::feeds::Feeds;
 use super::{Ask, SetFilter, metrics};
 use crate::config::{self, Settings, Sources, live_part};
 use crate::print::Format;
@@ -34,6 +35,7 @@ pub struct Live {
     /// Counts the wishes to open output files anew.
     pub reopen: watch::Sender<u64>,
     pub sinks: Arc<Deliveries>,
+    pub feeds: Arc<Feeds>,
     pub set_filter: SetFilter,
 }
 
@@ -60,6 +62,7 @@ pub async fn on_hangup(
     while hangup.recv().await.is_some() {
         live.reopen.send_modify(|n| *n += 1);
         live.sinks.reopen();
+        live.feeds.refresh();
         let reload = read_again(&running, sources);
         let settings = reload.settings.clone();
         if asks.send(Ask::Reload(Box::new(reload))).is_err() {

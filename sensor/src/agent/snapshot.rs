@@ -13,9 +13,11 @@ use sensor_engine::{ExceptionUse, Stats, TableUse};
 use sensor_record::answer::Outcomes;
 use sensor_record::{Counts, Local, Sensor};
 
+use super::feeds::Feeds;
 use super::interfaces::Standing;
 use super::kept::Kept;
 use crate::config::Settings;
+use crate::confine::Confinement;
 use crate::queue::Gauge;
 use crate::stream::Health;
 use sensor_capture::kernel::Kernel;
@@ -35,6 +37,10 @@ pub struct About {
     pub sinks: Arc<Deliveries>,
     /// The store, where there is one.
     pub store: Option<Arc<Kept>>,
+    /// Lists of others that are followed.
+    pub feeds: Arc<Feeds>,
+    /// Rights that were given up after the start.
+    pub confinement: Confinement,
 }
 
 /// The state as of a look at the flows.

@@ -135,6 +135,9 @@ fn print_health(status: &answer::Status) -> Result<()> {
     for (name, sink) in &status.sinks {
         print_sink(name, sink)?;
     }
+    for (name, feed) in &status.feeds {
+        print_feed(name, feed)?;
+    }
     Ok(())
 }
 
@@ -148,6 +151,19 @@ fn print_sink(name: &str, sink: &answer::Sink) -> Result<()> {
     let line = format!(
         "sink {name} ({}): {} sent, {} wait, {} refused, {n_dropped} dropped{error}",
         sink.kind, sink.sent, sink.waiting, sink.refused
+    );
+    say!("{}", escape(&line))
+}
+
+/// Prints a followed list in one line.
+fn print_feed(name: &str, feed: &answer::Feed) -> Result<()> {
+    let error = feed
+        .error
+        .as_deref()
+        .map_or(String::new(), |error| format!(": {error}"));
+    let line = format!(
+        "list {name} ({}): {} networks, {} in force, {} refused, {} not followed{error}",
+        feed.kind, feed.listed, feed.held, feed.refused, feed.ignored
     );
     say!("{}", escape(&line))
 }

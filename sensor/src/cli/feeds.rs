@@ -18,8 +18,8 @@ use super::EXIT_BAD_INPUT;
 use super::client::Reach;
 use super::out::{note, say, say_table};
 use crate::agent::protocol::Request;
-use crate::agent::{BlockAction, BlockImport, BlockList, MAX_OF_FEED};
-use sensor_respond::{Network, Parsed, parse_feed};
+use crate::agent::{BlockImport, BlockList, MAX_OF_FEED};
+use sensor_respond::{BlockAction, Network, Parsed, parse_feed};
 
 #[derive(Args)]
 pub struct Import {

@@ -23,8 +23,8 @@ use super::client::Reach;
 use super::feeds;
 use super::out::{note, print_lines, say, say_table};
 use crate::agent::protocol::Request;
-use crate::agent::{BlockAction, BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
-use sensor_respond::{Network, parse_network};
+use crate::agent::{BlockAdd, BlockDel, BlockList, MAX_TARGETS, OrderScope};
+use sensor_respond::{BlockAction, Network, parse_network};
 
 /// Part of a source's traffic that is blocked.
 #[derive(Args)]

@@ -21,6 +21,7 @@ use crate::conditions;
 use crate::config::{
     self, AttachChoice, Capture, EgressChoice, LogFormat, Override, RespondSettings, Settings,
 };
+use crate::confine;
 use crate::identity;
 use crate::print::Format;
 use crate::stream::LogLines;
@@ -101,7 +102,9 @@ impl Run {
         let mut signals = Signals::catch()?;
         let started = set_up(settings, &ifaces, &mut signals);
         let result = started.and_then(|started| {
+            let confinement = confine::after_start(&started.settings);
             agent::run(Setup {
+                confinement,
                 sensor: started.sensor,
                 settings: started.settings,
                 sources,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::detect::{DetectSettings, ExceptSettings};
 use super::export::{self, ExportSettings};
+use super::feed::FeedSettings;
 use super::policy::{GroupSettings, PolicySettings, Preset, Seconds};
 use super::schema::join;
 use crate::print::Format;
@@ -32,7 +33,7 @@ const DEFAULT_INSTANCE: &str = "main";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Name and identifier in every record.
+    /// Name and identifier in every record; rights of the process.
     #[schemars(extend("x-restart" = true))]
     pub sensor: SensorSettings,
     /// Interfaces, tunnels and table sizes of packet capture.
@@ -72,7 +73,7 @@ pub struct Settings {
     pub export: Vec<ExportSettings>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SensorSettings {
     /// Identifier of the sensor (`sensor.id`), at most 255 bytes; empty: derived from
@@ -81,6 +82,19 @@ pub struct SensorSettings {
     pub id: String,
     /// Host name (`host.name`), at most 255 bytes; empty: the kernel's.
     pub host_name: String,
+    /// Give up, once the sensor has started, what only the start needed: capabilities, system calls that a
+    /// sensor never makes, running programs, and writing outside of its own folders (`sensor doctor`).
+    pub confine: bool,
+}
+
+impl Default for SensorSettings {
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            host_name: String::new(),
+            confine: true,
+        }
+    }
 }
 
 /// Attach mode of the ingress program.
@@ -290,6 +304,11 @@ pub struct RespondSettings {
     /// Groups of hosts, for rows of the policy.
     #[schemars(length(max = 100))]
     pub group: Vec<GroupSettings>,
+    /// Lists of others that are followed: fetched again and again, and put into the block-list by the
+    /// difference. The guard and the allow-list hold for them as for everything; in monitor mode they only
+    /// count.
+    #[schemars(length(max = 16), extend("x-restart" = true))]
+    pub feed: Vec<FeedSettings>,
     /// Policy: the first row whose conditions hold says what may be done to a source.
     #[schemars(length(max = 1_000))]
     pub policy: Vec<PolicySettings>,
@@ -330,6 +349,7 @@ impl Default for RespondSettings {
             dead_after: Seconds(60),
             radius: RadiusSettings::default(),
             group: Vec::new(),
+            feed: Vec::new(),
             policy: Vec::new(),
             state_folder: PathBuf::from("/var/lib/sensor"),
             audit_log: PathBuf::from("/var/log/sensor/audit.jsonl"),
@@ -589,6 +609,21 @@ impl RespondSettings {
             if n > 1 || is_word || one.name.trim().is_empty() {
                 let message = format!("\"{}\" is taken or no name; give another", one.name);
                 found.push((format!("respond.group[{i}].name"), message));
+            }
+        }
+        for (i, feed) in self.feed.iter().enumerate() {
+            let at = |key: &str| join(&format!("respond.feed[{i}]"), key);
+            if let Some((key, message)) = feed.conflict() {
+                found.push((at(key), message));
+            }
+            if self
+                .feed
+                .iter()
+                .take(i)
+                .any(|before| before.name == feed.name)
+            {
+                let message = format!("\"{}\" is the name of a list above, too", feed.name);
+                found.push((at("name"), message));
             }
         }
         for (i, row) in self.policy.iter().enumerate() {

@@ -107,7 +107,7 @@ impl Mail {
         let told = |cause: Error| cause.to_string();
         let mut builder = TlsParameters::builder(host.to_owned());
         builder = builder.certificate_store(CertificateStore::None);
-        for der in tls::roots_as_der(&self.settings)? {
+        for der in tls::roots_as_der(&self.settings.connection())? {
             // One that can't be read makes the others no worse.
             if let Ok(certificate) = Certificate::from_der(der) {
                 builder = builder.add_root_certificate(certificate);

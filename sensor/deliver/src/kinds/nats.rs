@@ -67,7 +67,7 @@ pub fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, String> {
         return Err(format!("subject: \"{subject}\" is none to publish to"));
     }
     let tls = match settings.transport {
-        Transport::Tls => Some(tls::client_config(settings)?),
+        Transport::Tls => Some(tls::client_config(&settings.connection())?),
         Transport::Tcp => None,
         Transport::Udp => return Err("transport: NATS goes over tcp or tls".to_owned()),
     };

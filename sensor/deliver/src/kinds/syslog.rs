@@ -53,7 +53,7 @@ enum Link {
 pub fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, String> {
     let format = settings.format.unwrap_or(Format::Text);
     let tls = match settings.transport {
-        Transport::Tls => Some(tls::client_config(settings)?),
+        Transport::Tls => Some(tls::client_config(&settings.connection())?),
         Transport::Udp | Transport::Tcp => None,
     };
     Ok(Box::new(Syslog {

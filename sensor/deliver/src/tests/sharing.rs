@@ -34,72 +34,91 @@ fn unknown<'a>(object: &'a Value, known: &[&str]) -> Option<&'a String> {
     keys.into_iter().find(|key| !known.contains(&key.as_str()))
 }
 
+/// Fields of a case that may be written.
+const CASE: [&str; 7] = [
+    "name",
+    "description",
+    "discovered_date",
+    "start_date",
+    "severity_code",
+    "incident_type_ids",
+    "properties",
+];
+
+fn bad_request(why: &str) -> (u16, String) {
+    (400, why.to_owned())
+}
+
+fn is_text(text: &Value) -> bool {
+    text["format"] == "text" && text["content"].is_string()
+}
+
+fn soar_query(cases: &BTreeMap<u64, Value>, body: &Value) -> Result<Value, (u16, String)> {
+    let condition = &body["filters"][0]["conditions"][0];
+    let wanted = condition["value"].as_str().ok_or(bad_request("value"))?;
+    let is_it = |case: &Value| match (&condition["field_name"], &condition["method"]) {
+        (name, method) if name == "name" && method == "contains" => {
+            case["name"].as_str().unwrap().contains(wanted)
+        }
+        (name, method) if name == "properties.sensor_id" && method == "equals" => {
+            case["properties"]["sensor_id"] == wanted
+        }
+        _ => false,
+    };
+    let found = cases.iter().find(|(_, case)| is_it(case));
+    let data: Vec<Value> = found.map(|(id, _)| json!({"id": id})).into_iter().collect();
+    Ok(json!({"recordsTotal": data.len(), "data": data}))
+}
+
+fn soar_create(
+    cases: &mut BTreeMap<u64, Value>,
+    body: &Value,
+    accepted: &mut Vec<String>,
+) -> Result<Value, (u16, String)> {
+    if let Some(field) = unknown(body, &CASE) {
+        return Err(bad_request(&format!("unrecognized field {field}")));
+    }
+    let is_ms = |name: &str| body[name].as_u64().is_some_and(|ms| ms > 1_000_000_000_000);
+    let is_named = body["name"].as_str().is_some_and(|name| name.len() <= 255);
+    let severities = ["Low", "Medium", "High"];
+    let is_right = is_named
+        && is_ms("discovered_date")
+        && body["start_date"].as_u64() <= body["discovered_date"].as_u64()
+        && is_text(&body["description"])
+        && is_one_of(&body["severity_code"]["name"], &severities)
+        && body["incident_type_ids"].is_array();
+    if !is_right {
+        return Err(bad_request("a field is missing or of the wrong kind"));
+    }
+    let id = 2_095 + cases.len() as u64;
+    let text = body["description"]["content"].as_str().unwrap();
+    accepted.push(identity_of(text));
+    let mut case = body.clone();
+    (case["id"], case["vers"]) = (id.into(), 1.into());
+    cases.insert(id, case.clone());
+    Ok(case)
+}
+
 /// Cases of SOAR, with the rules of its REST interface.
 fn soar_answer(
     cases: &mut BTreeMap<u64, Value>,
     request: &Request,
     accepted: &mut Vec<String>,
 ) -> Result<Value, (u16, String)> {
-    const CASE: [&str; 7] = [
-        "name",
-        "description",
-        "discovered_date",
-        "start_date",
-        "severity_code",
-        "incident_type_ids",
-        "properties",
-    ];
-    let bad = |why: &str| (400, why.to_owned());
     let body = request.json();
     let path = request.path.strip_prefix("/rest/orgs/201/incidents");
     let path = path.ok_or((404, String::new()))?;
-    let is_text = |text: &Value| text["format"] == "text" && text["content"].is_string();
     if path == "/query_paged?return_level=partial" {
-        let condition = &body["filters"][0]["conditions"][0];
-        let wanted = condition["value"].as_str().ok_or(bad("value"))?;
-        let is_it = |case: &Value| match (&condition["field_name"], &condition["method"]) {
-            (name, method) if name == "name" && method == "contains" => {
-                case["name"].as_str().unwrap().contains(wanted)
-            }
-            (name, method) if name == "properties.sensor_id" && method == "equals" => {
-                case["properties"]["sensor_id"] == wanted
-            }
-            _ => false,
-        };
-        let found = cases.iter().find(|(_, case)| is_it(case));
-        let data: Vec<Value> = found.map(|(id, _)| json!({"id": id})).into_iter().collect();
-        return Ok(json!({"recordsTotal": data.len(), "data": data}));
+        return soar_query(cases, &body);
     }
     if path.is_empty() {
-        if let Some(field) = unknown(&body, &CASE) {
-            return Err(bad(&format!("unrecognized field {field}")));
-        }
-        let is_ms = |name: &str| body[name].as_u64().is_some_and(|ms| ms > 1_000_000_000_000);
-        let is_named = body["name"].as_str().is_some_and(|name| name.len() <= 255);
-        let severities = ["Low", "Medium", "High"];
-        let is_right = is_named
-            && is_ms("discovered_date")
-            && body["start_date"].as_u64() <= body["discovered_date"].as_u64()
-            && is_text(&body["description"])
-            && is_one_of(&body["severity_code"]["name"], &severities)
-            && body["incident_type_ids"].is_array();
-        if !is_right {
-            return Err(bad("a field is missing or of the wrong kind"));
-        }
-        let id = 2_095 + cases.len() as u64;
-        accepted.push(identity_of(
-            body["description"]["content"].as_str().unwrap(),
-        ));
-        let mut case = body.clone();
-        (case["id"], case["vers"]) = (id.into(), 1.into());
-        cases.insert(id, case.clone());
-        return Ok(case);
+        return soar_create(cases, &body, accepted);
     }
     let mut parts = path.split('/').skip(1);
     let id: u64 = parts
         .next()
         .and_then(|id| id.parse().ok())
-        .ok_or(bad("id"))?;
+        .ok_or(bad_request("id"))?;
     let case = cases.get_mut(&id).ok_or((404, "no such case".to_owned()))?;
     match (request.method.as_str(), parts.next()) {
         ("GET", None) => Ok(case.clone()),
@@ -121,7 +140,7 @@ fn soar_answer(
                 .is_some_and(|value| value.parse::<IpAddr>().is_ok());
             if body["type"]["name"] != "IP Address" || !is_address || !is_text(&body["description"])
             {
-                return Err(bad("artifact"));
+                return Err(bad_request("artifact"));
             }
             Ok(json!([{"id": 1, "value": body["value"]}]))
         }
@@ -292,6 +311,33 @@ fn misp_attribute_fault(attribute: &Value) -> Option<String> {
     (!is_right).then(|| format!("attribute {attribute}"))
 }
 
+fn misp_event_fault(event: &Value) -> Option<String> {
+    let limits = [
+        ("/uuid", 36),
+        ("/info", 1_000),
+        ("/date", 10),
+        ("/timestamp", 10),
+    ];
+    if let Some(why) = fault(event, &limits) {
+        return Some(why);
+    }
+    let words = [
+        is_one_of(&event["threat_level_id"], &["1", "2", "3", "4"]),
+        is_one_of(&event["analysis"], &["0", "1", "2"]),
+        is_one_of(&event["distribution"], &["0", "1", "2", "3"]),
+    ];
+    if words.contains(&false) {
+        return Some("threat_level_id, analysis or distribution".to_owned());
+    }
+    let attributes = event["Attribute"].as_array().unwrap();
+    let uuids: BTreeSet<String> = attributes
+        .iter()
+        .map(|one| one["uuid"].to_string())
+        .collect();
+    assert_eq!(uuids.len(), attributes.len());
+    attributes.iter().find_map(misp_attribute_fault)
+}
+
 /// MISP's automation interface.
 fn misp() -> Vendor {
     let events: Mutex<BTreeMap<String, u64>> = Mutex::default();
@@ -317,33 +363,9 @@ fn misp() -> Vendor {
             };
         }
         let event = &body["Event"];
-        let limits = [
-            ("/uuid", 36),
-            ("/info", 1_000),
-            ("/date", 10),
-            ("/timestamp", 10),
-        ];
-        let levels = ["1", "2", "3", "4"];
-        if let Some(why) = fault(event, &limits) {
+        if let Some(why) = misp_event_fault(event) {
             return bad(&why);
         }
-        let words = [
-            is_one_of(&event["threat_level_id"], &levels),
-            is_one_of(&event["analysis"], &["0", "1", "2"]),
-            is_one_of(&event["distribution"], &["0", "1", "2", "3"]),
-        ];
-        if words.contains(&false) {
-            return bad("threat_level_id, analysis or distribution");
-        }
-        let attributes = event["Attribute"].as_array().unwrap();
-        if let Some(why) = attributes.iter().find_map(misp_attribute_fault) {
-            return bad(&why);
-        }
-        let uuids: BTreeSet<String> = attributes
-            .iter()
-            .map(|one| one["uuid"].to_string())
-            .collect();
-        assert_eq!(uuids.len(), attributes.len());
         let mut events = events.lock().unwrap();
         let uuid = event["uuid"].as_str().unwrap().to_owned();
         let version: u64 = event["timestamp"].as_str().unwrap().parse().unwrap();
@@ -363,10 +385,9 @@ fn misp() -> Vendor {
             _ => return Response::new(405, ""),
         }
         events.insert(uuid, version);
-        let words = attributes
-            .iter()
-            .find(|one| one["type"] == "comment")
-            .unwrap();
+        let attributes = event["Attribute"].as_array().unwrap();
+        let comment = |one: &&Value| one["type"] == "comment";
+        let words = attributes.iter().find(comment).unwrap();
         accepted.push(identity_of(words["value"].as_str().unwrap()));
         Response::new(200, json!({"Event": {"id": "1"}}).to_string())
     };

@@ -97,6 +97,73 @@ pub(super) fn basic(user: &str) -> String {
     format!("Basic {both}")
 }
 
+/// CrowdSec's local API, by its swagger 1.4. The token of a login is asked for each time.
+fn crowdsec() -> Vendor {
+    let handler = |request: &Request, mode: Mode, accepted: &mut Vec<String>| {
+        let body = request.json();
+        let bad = |why: &str| Response::new(400, json!({"message": why}).to_string());
+        if request.path == "/v1/watchers/login" {
+            let is_known = body["machine_id"] == "sensor" && body["password"] == TOKEN;
+            let (status, answer) = if is_known {
+                (
+                    200,
+                    json!({"code": 200, "expire": "2099-01-01T00:00:00Z", "token": "jwt"}),
+                )
+            } else {
+                (
+                    401,
+                    json!({"code": 401, "message": "incorrect Username or Password"}),
+                )
+            };
+            return Response::new(status, answer.to_string());
+        }
+        if mode == Mode::Refuse || request.path != "/v1/alerts" {
+            return bad("refused");
+        }
+        if !is_authorized(request, "Bearer jwt") {
+            return Response::new(401, "");
+        }
+        let alert = body[0].clone();
+        let limits = [
+            ("/scenario", 255),
+            ("/scenario_version", 20),
+            ("/message", 1_000),
+            ("/leakspeed", 20),
+            ("/start_at", 40),
+            ("/stop_at", 40),
+            ("/source/scope", 10),
+            ("/source/value", 64),
+        ];
+        if let Some(why) = fault(&alert, &limits) {
+            return bad(&why);
+        }
+        let is_whole = ["events_count", "capacity"]
+            .iter()
+            .all(|key| alert[key].is_u64())
+            && alert["simulated"].is_boolean()
+            && alert["events"].is_array();
+        if !is_whole {
+            return bad("validation failure list");
+        }
+        accepted.push(format!(
+            "{} {}",
+            alert["labels"][0].as_str().unwrap(),
+            alert["labels"][1].as_str().unwrap()
+        ));
+        Response::new(201, r#"["3"]"#)
+    };
+    Vendor::new(
+        OverHttp::new(Kind::Crowdsec, "", &[], handler),
+        Some("sensor"),
+    )
+}
+
+#[test]
+fn crowdsec_keeps_the_contract() {
+    suite(crowdsec);
+    crowdsec().takes_long_texts();
+}
+
 /// PagerDuty's Events API v2, by its OpenAPI document.
 fn pagerduty() -> Vendor {
     let handler = |request: &Request, mode: Mode, accepted: &mut Vec<String>| {

@@ -237,7 +237,7 @@ impl ShapeDetectors {
             };
             let flood = web::judge_sessions(config, &key, pair, (is_web, times));
             // Both may be so: what becomes of the logins is told elsewhere.
-            let is_guessable = !is_web && !(is_secured && flood.is_some());
+            let is_guessable = !(is_web || is_secured && flood.is_some());
             let guessed = is_guessable
                 .then(|| passwords::judge(config, &self.auth_ports, &key, pair))
                 .flatten();

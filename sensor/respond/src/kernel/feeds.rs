@@ -26,6 +26,26 @@ pub(super) struct Loading {
     total: FeedLoaded,
 }
 
+/// Meaning of a part for what the list had before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedEnd {
+    /// More parts of the whole list follow.
+    More,
+    /// Last part of the whole list: what it had before and has no longer goes.
+    Whole,
+    /// Differences only: these go, all else stays.
+    Change { gone: Vec<IpNet> },
+}
+
+/// Network of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedEntry {
+    pub network: IpNet,
+    pub ttl: Duration,
+    /// Reason that the list gives.
+    pub reason: Option<Arc<str>>,
+}
+
 /// Part of a list.
 #[derive(Clone, Debug)]
 pub struct FeedPart {
@@ -33,11 +53,9 @@ pub struct FeedPart {
     pub feed: String,
     /// Number that the parts of one load share.
     pub generation: u64,
-    pub networks: Vec<IpNet>,
+    pub entries: Vec<FeedEntry>,
     pub measure: Measure,
-    pub ttl: Duration,
-    /// Last part: what the list had before and has no longer goes.
-    pub is_last: bool,
+    pub end: FeedEnd,
 }
 
 /// Result of loading a list so far.
@@ -50,6 +68,8 @@ pub struct FeedLoaded {
     pub n_refused: u64,
     /// The first of those that were refused.
     pub refused: Vec<String>,
+    /// Entries of the list that are in force now; known at the end of it.
+    pub n_held: u64,
 }
 
 impl KernelRespond {
@@ -60,10 +80,10 @@ impl KernelRespond {
         let origin = Origin::Feed {
             feed: part.feed.clone(),
         };
-        let reason: Arc<str> = Arc::from(format!("list {}", part.feed));
+        let usual: Arc<str> = Arc::from(format!("list {}", part.feed));
         let mut requests = Vec::new();
-        for network in &part.networks {
-            let target = canonical(network);
+        for entry in &part.entries {
+            let target = canonical(&entry.network);
             if !loading.seen.insert(target) {
                 continue;
             }
@@ -77,21 +97,35 @@ impl KernelRespond {
                 target,
                 scope: Scope::default(),
                 measure: part.measure,
-                ttl: part.ttl,
+                ttl: entry.ttl,
                 origin: origin.clone(),
-                reason: Arc::clone(&reason),
+                reason: Arc::clone(entry.reason.as_ref().unwrap_or(&usual)),
                 is_proven: true,
                 grounds: None,
             });
         }
         let (_, refused) = self.put_all(&requests);
         loading.refuse(&refused);
-        if !part.is_last {
-            let total = loading.total.clone();
-            self.loading.push(loading);
-            return total;
-        }
-        self.end_feed(loading, &origin, &part, by)
+        let gone = match &part.end {
+            FeedEnd::More => {
+                let total = loading.total.clone();
+                self.loading.push(loading);
+                return total;
+            }
+            FeedEnd::Whole => {
+                let listed = self.blocks.list().filter(|one| *one.origin == origin);
+                let gone = listed.map(|one| one.target);
+                gone.filter(|target| !loading.seen.contains(target))
+                    .collect()
+            }
+            FeedEnd::Change { gone } => {
+                let ours = |target: &IpNet| {
+                    self.blocks.origin_of(target, Scope::default()) == Some(&origin)
+                };
+                gone.iter().map(canonical).filter(ours).collect()
+            }
+        };
+        self.end_feed(loading, gone, &origin, &part, by)
     }
 
     /// The load that a part belongs to, taken out; a new one where it is the first.
@@ -112,23 +146,21 @@ impl KernelRespond {
             })
     }
 
-    /// Takes out what the list has no longer.
+    /// Takes out what the list has no longer, and notes what came of it.
     fn end_feed(
         &mut self,
         mut loading: Loading,
+        gone: Vec<IpNet>,
         origin: &Origin,
         part: &FeedPart,
         by: &Origin,
     ) -> FeedLoaded {
-        let gone = self
-            .blocks
-            .list()
-            .filter(|listed| *listed.origin == *origin && !loading.seen.contains(&listed.target));
-        let gone: Vec<IpNet> = gone.map(|listed| listed.target).collect();
         for target in &gone {
             let removed = self.blocks.remove(target, Scope::default());
             loading.total.n_removed += u64::from(removed.is_ok());
         }
+        let held = self.blocks.list().filter(|one| *one.origin == *origin);
+        loading.total.n_held = held.count() as u64;
         let total = loading.total;
         let (feed, n_added, n_removed) = (&part.feed, total.n_added, total.n_removed);
         info!(feed, n_added, n_removed, "list loaded");
@@ -139,7 +171,7 @@ impl KernelRespond {
             origin: Some(origin.clone()),
             ended_by: Some(by.clone()),
             measure: Some(part.measure),
-            ttl_s: Some(part.ttl.as_secs()),
+            ttl_s: part.entries.iter().map(|entry| entry.ttl.as_secs()).max(),
             refused: total.refused.iter().take(10).cloned().collect(),
             ..About::default()
         };

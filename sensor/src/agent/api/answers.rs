@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sensor_record::answer::{
-    BlockPreview, Done, Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load, Output,
-    PreviewedService, Queue, Radius, Served, Status, Ticks, Top,
+    BlockPreview, Confined, Done, Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load,
+    Output, PreviewedService, Queue, Radius, Served, Status, Ticks, Top,
 };
 use sensor_record::{
     Account, Attached, Decision, Feedback, Flow, Incident, Name, Record, Said, Timestamp, health,
@@ -463,6 +463,8 @@ fn status(now: &Snapshot) -> Status {
             .collect(),
         sinks: now.about.sinks.states(),
         store: now.about.store.as_ref().map(|store| store.state()),
+        feeds: now.about.feeds.states(),
+        confinement: confinement(now),
         tick_ms: ticks(now),
         clients_refused: 0,
         files: now.files.iter().map(kept).collect(),
@@ -470,6 +472,13 @@ fn status(now: &Snapshot) -> Status {
         local: now.local.clone(),
         health: Vec::new(),
     }
+}
+
+fn confinement(now: &Snapshot) -> BTreeMap<Cow<'static, str>, Confined> {
+    let parts = now.about.confinement.iter();
+    parts
+        .map(|(part, confined)| (Cow::Borrowed(*part), confined.clone()))
+        .collect()
 }
 
 fn load(now: &Snapshot, way: usize) -> Load {

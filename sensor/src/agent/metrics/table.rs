@@ -454,6 +454,30 @@ pub const FAMILIES: &[Family] = &[
     )
     .by(&["sink", "kind"]),
     gauge(
+        "sensor_feed_listed_networks",
+        "Networks that a followed list of others names",
+        |now, out| feeds(now, out, |one| Some(one.listed as f64)),
+    )
+    .by(&["feed", "kind"]),
+    gauge(
+        "sensor_feed_held_entries",
+        "Block entries of a followed list, as of its last change",
+        |now, out| feeds(now, out, |one| Some(one.held as f64)),
+    )
+    .by(&["feed", "kind"]),
+    counter(
+        "sensor_feed_failures_total",
+        "Fetches of a followed list that failed",
+        |now, out| feeds(now, out, |one| Some(one.failures as f64)),
+    )
+    .by(&["feed", "kind"]),
+    gauge(
+        "sensor_feed_last_success_time_seconds",
+        "Unix time of the last fetch of a followed list; none before the first",
+        |now, out| feeds(now, out, |one| one.last_success.map(|at| at.0 as f64 / 1e9)),
+    )
+    .by(&["feed", "kind"]),
+    gauge(
         "sensor_sink_last_success_time_seconds",
         "Unix time of the last success of a sink; none before the first",
         |now, out| sinks(now, out, |one| one.last_success.map(|at| at.0 as f64 / 1e9)),
@@ -553,6 +577,14 @@ fn sinks(now: &Sight<'_>, out: &mut Series<'_>, value: fn(&answer::Sink) -> Opti
     for (name, sink) in now.about.sinks.states() {
         if let Some(value) = value(&sink) {
             out.add(&[("sink", &name), ("kind", &sink.kind)], value);
+        }
+    }
+}
+
+fn feeds(now: &Sight<'_>, out: &mut Series<'_>, value: fn(&answer::Feed) -> Option<f64>) {
+    for (name, feed) in now.about.feeds.states() {
+        if let Some(value) = value(&feed) {
+            out.add(&[("feed", &name), ("kind", &feed.kind)], value);
         }
     }
 }
@@ -657,6 +689,8 @@ mod tests {
             outputs: Vec::new(),
             sinks: Arc::default(),
             store: None,
+            feeds: Arc::default(),
+            confinement: Default::default(),
         };
         let mut ticks = Ticks::new().unwrap();
         for ms in [1, 2, 3] {

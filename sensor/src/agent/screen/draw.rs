@@ -360,6 +360,8 @@ mod tests {
             outputs: Vec::new(),
             sinks: Arc::default(),
             store: None,
+            feeds: Arc::default(),
+            confinement: Default::default(),
         };
         let mut now = Snapshot::empty(Arc::new(about), Ticks::new().unwrap());
         now.rates[0] = Rate {
