@@ -267,8 +267,7 @@ class Incident extends Component {
     const feedback = told?.feedback || story?.feedback;
     const line = [
       ...(story?.moments || []).map((one) => ({ at: one.at, text: html`${one.state}, <${Tag} word=${one.severity}/>` })),
-      ...decisions.map((one) => ({ at: one["@timestamp"], text: html`${one["decision.action"]} of <${Address} ip=${one["decision.target"]}/>
-        for ${left(one["decision.ttl_s"])}: <b>${one["decision.outcome"]}</b>${one["decision.outcome.rule"] ? ` (${one["decision.outcome.rule"]})` : ""}
+      ...decisions.map((one) => ({ at: one["@timestamp"], text: html`${one["decision.action"]} of <${Address} ip=${one["decision.target"]}/> for ${left(one["decision.ttl_s"])}: <b>${one["decision.outcome"]}</b>${one["decision.outcome.rule"] ? ` (${one["decision.outcome.rule"]})` : ""}
         ${one["decision.outcome"] === "applied" && operates && html` <button onClick=${() => this.order("Undone.", `/decisions/${one["decision.id"]}/undo`)}>Undo</button>`}` })),
     ].sort((a, b) => (a.at < b.at ? -1 : 1));
     const ends = [incident["event.start"], incident["event.end"]];
