@@ -85,7 +85,7 @@ pub use screen::LogTail;
 pub use search::{FlowOrder, FlowQuery};
 pub use signals::{Interrupted, Signals};
 pub use snapshot::Snapshot;
-pub use socket::readers_path;
+pub use socket::{make_folder, readers_path};
 pub use talkers::{TopOrder, TopQuery};
 
 /// Questions and orders for the engine: each is done within a tick.

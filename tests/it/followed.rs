@@ -255,7 +255,7 @@ fn the_sensor_is_a_bouncer_and_a_machine_of_crowdsec() {
             "nmap -n -Pn -sS -p 1-500 --max-retries 0 10.99.2.1",
         )
         .unwrap();
-    let alerts = || api.cscli("alerts list -o json");
+    let alerts = || api.cscli("alerts list --all -o json");
     let told = wait_until(LIMIT, || {
         alerts().contains("sensor/port_scan").then_some(())
     });

@@ -109,7 +109,11 @@ pub fn main() -> ExitCode {
     }));
     let mut trials: Vec<Trial> = inventory::iter::<Test>().map(trial).collect();
     trials.sort_by(|a, b| a.name().cmp(b.name()));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let mut arguments = Arguments::from_args();
+    // They wait for sensors and programs more than they work.
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(cpus + cpus / 2);
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn trial(test: &'static Test) -> Trial {

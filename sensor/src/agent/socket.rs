@@ -84,6 +84,20 @@ pub fn open(settings: &SocketSettings, answers: &Answers) -> Sockets {
     open
 }
 
+/// Makes the folder of a socket where there is none: before the process gives up the right to.
+///
+/// # Errors
+/// Which folder can't be made.
+pub fn make_folder(path: &Path) -> Result<()> {
+    let named = || path.display().to_string();
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        fs::create_dir_all(folder).with_context(named)?;
+        // The socket's own rights say who may use it; whoever they are must come as far as that.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).with_context(named)?;
+    }
+    Ok(())
+}
+
 /// Binds under another name and moves it into place, so that nobody sees the socket with other
 /// rights than its own.
 fn listen(path: &Path, group: &str) -> Result<UnixListener> {
@@ -91,11 +105,7 @@ fn listen(path: &Path, group: &str) -> Result<UnixListener> {
     if StdStream::connect(path).is_ok() {
         bail!("{}: another agent answers there", named());
     }
-    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-        fs::create_dir_all(folder).with_context(named)?;
-        // The socket's own rights say who may use it; whoever they are must come as far as that.
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).with_context(named)?;
-    }
+    make_folder(path)?;
     let draft = path.with_extension(format!("new-{}", std::process::id()));
     let listener = UnixListener::bind(&draft).with_context(named)?;
     let placed = give(&draft, group).and_then(|()| fs::rename(&draft, path).with_context(named));

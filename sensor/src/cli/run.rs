@@ -102,6 +102,13 @@ impl Run {
         let mut signals = Signals::catch()?;
         let started = set_up(settings, &ifaces, &mut signals);
         let result = started.and_then(|started| {
+            let socket = &started.settings.socket;
+            if socket.enabled
+                && let Err(cause) = agent::make_folder(&socket.path)
+            {
+                // The socket's own failure is told in status and log.
+                warn!("{cause:#}");
+            }
             let confinement = confine::after_start(&started.settings);
             agent::run(Setup {
                 confinement,
