@@ -138,7 +138,7 @@ fn networks(line: &str) -> Result<Vec<IpNet>, String> {
             return range(from, to);
         }
         if let Ok(network) = parse_network(word) {
-            return Ok(vec![narrow(canonical(&network))?]);
+            return Ok(vec![narrow(network)?]);
         }
         // In lists with columns, the address may stand in any.
         if !line.contains(',') {
@@ -167,7 +167,12 @@ fn range(from: IpAddr, to: IpAddr) -> Result<Vec<IpNet>, String> {
     of_range.into_iter().map(narrow).collect()
 }
 
-fn narrow(network: IpNet) -> Result<IpNet, String> {
+/// Network as the block-list has it.
+///
+/// # Errors
+/// Width that no list may ask for, also of IPv4 written as IPv6: it is a mistake, or worse.
+pub fn narrow(network: IpNet) -> Result<IpNet, String> {
+    let network = canonical(&network);
     let widest = match network {
         IpNet::V4(_) => WIDEST[0],
         IpNet::V6(_) => WIDEST[1],
@@ -228,6 +233,19 @@ mod tests {
         assert_eq!(parse_feed(&packed).unwrap().networks.len(), 2);
         let torn = &packed[..packed.len() - 9];
         assert!(parse_feed(torn).unwrap_err().contains("gzip"));
+    }
+
+    #[test]
+    fn nothing_is_wider_for_being_written_otherwise() {
+        for line in [
+            "0.0.0.0/0",
+            "::ffff:0:0/96",
+            "::ffff:0.0.0.0-::ffff:255.255.255.255",
+            "0.0.0.0-255.255.255.255",
+        ] {
+            let told = parse_feed(line.as_bytes()).unwrap_err();
+            assert!(told.contains("wider than /8"), "{line}: {told}");
+        }
     }
 
     #[test]

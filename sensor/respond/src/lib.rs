@@ -33,7 +33,7 @@ pub use entry::{
     BlockError, Listed, MAX_TTL, Measure, Network, Origin, Request, Shown, parse_network,
 };
 pub use facts::{Effect, Fact, Host, Networks, Source};
-pub use feed::{BadLine, Parsed, parse_feed};
+pub use feed::{BadLine, Parsed, narrow, parse_feed};
 pub use group::{BALANCERS, Group, MONITORING};
 pub use guard::{Guard, Protected};
 pub use kernel::{

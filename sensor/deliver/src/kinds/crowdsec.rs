@@ -1,6 +1,6 @@
 //! Alerts of a machine at a CrowdSec local API (its swagger, `POST /v1/alerts`).
 //!
-//! What was dropped or quarantined goes along as a decision, so that the bouncers of other hosts can follow
+//! Decisions go along for what was dropped or quarantined, so that the bouncers of other hosts can follow
 //! it; a limit, or what was only counted, never does: a bouncer knows nothing between all and nothing.
 
 use sensor_record::{Action, Decision, Outcome, Record};

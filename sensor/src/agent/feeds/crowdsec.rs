@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use sensor_deliver::{CROWDSEC_ORIGIN, Http, Request, Secret, Text};
-use sensor_respond::FeedEntry;
+use sensor_respond::{FeedEntry, narrow};
 use serde::Deserialize;
 
 use super::list::told;
@@ -175,7 +175,7 @@ fn followed(decision: &Decision) -> Option<(IpNet, Duration)> {
         _ => return None,
     };
     let left = duration(&decision.duration)?;
-    Some((network.trunc(), left))
+    Some((narrow(network).ok()?, left))
 }
 
 fn reason(decision: &Decision) -> Arc<str> {
@@ -293,6 +293,22 @@ mod tests {
         // The same deletion can come twice.
         assert!(api.take(stream(&gone(2)), false, now).gone.is_empty());
         assert_eq!(api.take(stream("{}"), false, now).n_listed, 1);
+    }
+
+    #[test]
+    fn a_range_that_is_half_the_internet_is_not_followed() {
+        let mut api = api();
+        for range in [
+            "0.0.0.0/0",
+            "128.0.0.0/1",
+            "::/0",
+            "::ffff:0:0/96",
+            "2000::/3",
+        ] {
+            let text = format!(r#"{{"new":[{}]}}"#, ban(1, "range", range, "4h"));
+            let fetched = api.take(stream(&text), true, Instant::now());
+            assert_eq!((fetched.n_listed, fetched.n_ignored), (0, 1), "{range}");
+        }
     }
 
     #[test]
