@@ -12,7 +12,12 @@ use crate::{
 };
 
 /// The targets, with the longest input of each.
-const TARGETS: &[(&str, u32)] = &[("packet", 400), ("datapath", 2_048), ("capture", 4_096)];
+const TARGETS: &[(&str, u32)] = &[
+    ("packet", 400),
+    ("datapath", 2_048),
+    ("capture", 4_096),
+    ("network", 4_096),
+];
 const DEFAULT_SECONDS: u32 = 60;
 
 const INSTRUMENTATION: &[&str] = &[

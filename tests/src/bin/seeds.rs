@@ -6,6 +6,14 @@ use std::{env, fs, io};
 use sensor_tests::frames::{Dice, random_frame, specimens};
 use sensor_tests::pcap::{PcapWriter, Stamps};
 
+/// Layers of every kind in files short enough to be changed everywhere.
+const NETWORKS: [&[u8]; 4] = [
+    include_bytes!("../../../sensor/networks/tests/data/dilated_new.onnx"),
+    include_bytes!("../../../sensor/networks/tests/data/mlp_sk.onnx"),
+    include_bytes!("../../../sensor/networks/tests/data/reset_before.onnx"),
+    include_bytes!("../../../sensor/networks/tests/data/stepwise_old.onnx"),
+];
+
 fn main() -> io::Result<()> {
     let folder = env::args_os()
         .nth(1)
@@ -19,6 +27,10 @@ fn main() -> io::Result<()> {
         .map(|capture| zstd::encode_all(capture.as_slice(), 3))
         .collect();
     write(&folder.join("capture"), captures.into_iter().chain(packed?))?;
+    write(
+        &folder.join("network"),
+        NETWORKS.iter().map(|file| file.to_vec()),
+    )?;
     let mut dice = Dice(7);
     let series = (0..40).map(|_| series(&mut dice));
     write(&folder.join("datapath"), series)

@@ -12,6 +12,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sensor/engine", &["sensor-common"]),
     ("sensor/capture", &["sensor-common", "sensor-engine"]),
     ("sensor/netflow", &[]),
+    ("sensor/networks", &[]),
     ("sensor/record", &["sensor-common", "sensor-engine"]),
     ("sensor/deliver", &["sensor-record"]),
     (
@@ -100,6 +101,7 @@ const NO_CIRCLES: &[&str] = &[
     "sensor/engine/src",
     "sensor/evaluate/src",
     "sensor/netflow/src",
+    "sensor/networks/src",
     "sensor/record/src",
     "sensor/respond/src",
     "sensor/store/src",
