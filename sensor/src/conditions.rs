@@ -77,6 +77,19 @@ pub fn of_replay(settings: &Settings) -> Conditions {
     }
 }
 
+/// Conditions of a replay of flow records: nothing is sampled, for there is no payload, and what works with
+/// single packets is off: the models, and the naming by them.
+pub fn of_records(settings: &Settings) -> Conditions {
+    let mut conditions = of_replay(settings);
+    conditions.load.events = Events::NONE;
+    let engine = &mut conditions.engine;
+    engine.from_records = true;
+    engine.scoring.models.clear();
+    engine.naming.enabled = false;
+    engine.learned.enabled = false;
+    conditions
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,7 @@ mod explain;
 mod extcap;
 mod feeds;
 mod floods;
+mod flow_records;
 mod flows;
 mod followed;
 mod fragments;

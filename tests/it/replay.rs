@@ -56,7 +56,7 @@ pub(crate) fn scan() -> Vec<(u64, Vec<u8>)> {
 }
 
 /// A handshake, some data and its end, again and again to one service.
-fn benign() -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn benign() -> Vec<(u64, Vec<u8>)> {
     let (client, server) = ([192, 0, 2, 9], [192, 0, 2, 1]);
     let connection = |n: u64| {
         let port = 40_000 + n as u16;

@@ -17,6 +17,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("datapath", 2_048),
     ("capture", 4_096),
     ("network", 4_096),
+    ("flow_records", 1_024),
 ];
 const DEFAULT_SECONDS: u32 = 60;
 

@@ -1,5 +1,5 @@
-//! Invariants of the datapath and of the capture reader, which hold whatever the bytes. Tests and
-//! the fuzzer call it; nothing else does.
+//! Invariants of the datapath, of the capture reader and of flow records, which hold whatever the bytes.
+//! Tests and the fuzzer call it; nothing else does.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -12,7 +12,10 @@ use sensor_common::datapath::Verdict;
 use sensor_common::flow::{Direction, Flow};
 use sensor_common::packet::invariants;
 
+use sensor_netflow::{Counter, Decoder, Seen};
+
 use super::drive::Tables as _;
+use super::flow_player;
 use super::kernel::LoadOptions;
 use super::pcap::{CaptureReader, MAX_FRAME_LEN, to_ethernet};
 use super::software::Software;
@@ -137,6 +140,43 @@ pub fn check_capture(data: &[u8]) {
             invariants::check(ethernet.data);
         }
     }
+}
+
+/// Reads datagrams of an exporter, each preceded by two bytes for its length, and writes the packets that
+/// they tell of.
+///
+/// # Panics
+/// Where a record makes no sense, or its packets can't be read.
+pub fn check_flow_records(mut data: &[u8]) {
+    let at_ns = 1_800_000_000_000_000_000;
+    let mut decoder = Decoder::default();
+    let mut n_seen = 0;
+    while let Some((head, rest)) = data.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes(*head)).min(rest.len());
+        let (datagram, rest) = rest.split_at(length);
+        data = rest;
+        decoder.take(at_ns, datagram, &mut |seen| {
+            n_seen += 1;
+            match seen {
+                Seen::Flow { record, factor } => {
+                    assert!(record.packets > 0, "{record:?}");
+                    assert!(record.first_ns <= record.last_ns, "{record:?}");
+                    assert!((1..=1 << 20).contains(&factor), "{factor}");
+                    flow_player::check(&record, factor);
+                }
+                Seen::Packet(packet) => {
+                    assert!(packet.bytes.len() <= datagram.len(), "{packet:?}");
+                    assert!((1..=1 << 20).contains(&packet.factor), "{packet:?}");
+                }
+            }
+        });
+    }
+    let counts = decoder.counts();
+    assert_eq!(
+        counts.get(Counter::Records) + counts.get(Counter::Packets),
+        n_seen
+    );
+    assert!(decoder.n_templates() <= 64 * 256);
 }
 
 /// A file that is nowhere but in memory.

@@ -3,6 +3,10 @@
 
 mod batch;
 pub mod drive;
+mod flow_claims;
+pub mod flow_input;
+mod flow_player;
+pub mod flow_reader;
 #[cfg(any(test, feature = "invariants"))]
 pub mod invariants;
 pub mod kernel;

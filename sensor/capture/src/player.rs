@@ -194,6 +194,45 @@ impl<L: Listener> Player<L> {
             .process_parsed(frame.data, packet, Way::Ingress, &arrival);
     }
 
+    /// Takes as many equal packets at once, of `wire_bytes` in all, after the ticks that lie before them;
+    /// `frame` is one of them, or what is known of it.
+    ///
+    /// # Errors
+    /// Those of the listener.
+    pub fn take_counted(
+        &mut self,
+        at_ns: u64,
+        frame: &[u8],
+        wire_bytes: u32,
+        n_packets: u16,
+    ) -> io::Result<()> {
+        self.advance(at_ns)?;
+        let mut packet = self.path.parse(frame);
+        self.played.n_packets += u64::from(n_packets);
+        self.played.n_bytes += u64::from(wire_bytes);
+        let arrival = Arrival {
+            now_ns: self.played.last_ns,
+            bytes: wire_bytes,
+            segments: n_packets,
+            ifindex: 0,
+            cpu: 0,
+        };
+        self.path
+            .process_parsed(frame, &mut packet, Way::Ingress, &arrival);
+        Ok(())
+    }
+
+    /// Moves event time on without a packet; it begins with the first one.
+    ///
+    /// # Errors
+    /// Those of the listener.
+    pub fn pass(&mut self, at_ns: u64) -> io::Result<()> {
+        if self.played.n_packets > 0 && at_ns > self.played.last_ns {
+            self.advance(at_ns)?;
+        }
+        Ok(())
+    }
+
     /// Places of the last [`Self::take_all`] where time runs back from one capture to the next.
     pub fn take_set_backs(&mut self) -> impl Iterator<Item = SetBack> {
         self.set_backs.drain(..)

@@ -62,6 +62,10 @@ pub struct Config {
     pub scoring: ScoringConfig,
     pub naming: NamingConfig,
     pub learned: LearnedConfig,
+    /// Flows are those of records that others exported: single packets, their order and their lengths are
+    /// not known, and confidence is lower.
+    #[serde(skip)]
+    pub from_records: bool,
     /// Emit every score, for evaluation.
     #[serde(skip)]
     pub emit_scores: bool,

@@ -42,7 +42,7 @@ use self::room::Room;
 use self::watchdog::Watchdog;
 use crate::address::{Seeded, Table, to_ip};
 use crate::config::{Config, DecideConfig, SECOND_NS};
-use crate::detect::{Entity, Family, Finding, Profile};
+use crate::detect::{Detector, Entity, Family, Finding, Profile};
 use crate::features::{Ledger, TableUse};
 use crate::losses::Loss;
 use crate::site::HostNetworks;
@@ -72,6 +72,8 @@ pub(crate) struct DecideStage {
     budget: Budget,
     decider: Decider,
     watchdog: Watchdog,
+    /// Flows are those of exported records.
+    from_records: bool,
     reliability: Reliability,
     /// Profiles of the window that is over, until its findings are taken.
     profiles: Vec<Profile>,
@@ -89,6 +91,7 @@ impl DecideStage {
         let hash_seed = config.hash_seed;
         Self {
             config: decide.clone(),
+            from_records: config.from_records,
             cases: Table::with_hasher(Seeded(hash_seed)),
             room: Room::new(decide.max_incidents, hash_seed),
             crowds: Crowds::new(hash_seed),
@@ -107,6 +110,7 @@ impl DecideStage {
     /// Takes new thresholds; tables keep their capacity.
     pub(crate) fn configure(&mut self, config: &Config) {
         self.config = config.decide.clone();
+        self.from_records = config.from_records;
         self.decider.configure(config);
     }
 
@@ -178,6 +182,17 @@ impl DecideStage {
         self.reliability.note_loss(at_ns, loss);
     }
 
+    /// Remembers that flow records of sampled packets came.
+    pub(crate) fn note_sampled(&mut self, at_ns: u64) {
+        self.reliability.note_sampled(at_ns);
+    }
+
+    /// False for what rests on single packets or on missing answers while packets are sampled: the
+    /// answers may be among those that were not taken.
+    pub(crate) fn trusts(&self, at_ns: u64, finding: &Finding) -> bool {
+        finding.detector == Detector::Volume || !self.reliability.is_sampled(at_ns)
+    }
+
     /// Adds what vectors say of those that were found, before the findings of the models in the
     /// same window.
     pub(crate) fn take_profiles(&mut self, profiles: Vec<Profile>) {
@@ -236,7 +251,8 @@ impl DecideStage {
             .reliability
             .of(at_ns, finding.detector)
             .of_drift(finding)
-            .of_learned(finding);
+            .of_learned(finding)
+            .of_records(self.from_records, self.reliability.is_sampled(at_ns));
         case.take(at_ns, finding, confidence, self.config.n_listed);
         let is_spent = self.budget.n_spent() >= u64::from(self.config.alarms_per_day);
         if case.alarms(is_spent) {
@@ -335,7 +351,7 @@ fn incident_id(sequence: u64, finding: &Finding) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::{Counters, Detector, Naming, Severity, Surprises};
+    use crate::detect::{Counters, Naming, Severity, Surprises};
     use crate::tests::{T0, ip};
 
     fn found(detector: Detector, family: Family) -> Finding {

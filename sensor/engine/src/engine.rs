@@ -15,8 +15,8 @@ use crate::decide::{
     DecideEvent, DecideStage, Decision, Exception, ExceptionUse, Exceptions, Incident, Rollback,
 };
 use crate::detect::{
-    Attribution, DISAGREES, Detector, Detectors, Entity, Feedback, Finding, LEARNED_NOTE, Learned,
-    Profiles, Score, Scoring, weigh,
+    Attribution, DISAGREES, Detector, Detectors, Entity, Feedback, Finding, Grades, LEARNED_NOTE,
+    Learned, Profiles, Score, Scoring, weigh,
 };
 use crate::features::{
     AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, PairVector, Preview, Rank, Subjects,
@@ -98,6 +98,8 @@ pub enum Input<'a> {
     InForce {
         decision: &'a Decision,
     },
+    /// Flow records of sampled packets are among the flows.
+    RecordsSampled,
     /// End of one pass over the cache, every second of event time.
     FlowTick,
 }
@@ -142,6 +144,8 @@ pub struct Engine {
     scoring: Scoring,
     emit_scores: bool,
     omit_detectors: bool,
+    /// Flows are those of exported records, which prove nothing: whoever sends them may be wrong or lie.
+    from_records: bool,
     profiles: Profiles,
     exceptions: Exceptions,
     decide: DecideStage,
@@ -176,6 +180,7 @@ impl Engine {
             scoring: Scoring::new(&config.scoring, seed),
             emit_scores: config.emit_scores,
             omit_detectors: config.omit_detectors,
+            from_records: config.from_records,
             profiles: Profiles::new(config.naming.namer(), seed),
             exceptions: Exceptions::new(&config.exceptions),
             decide: DecideStage::new(&config),
@@ -279,6 +284,7 @@ impl Engine {
             Input::Unmute { incident } => self.exceptions.unmute(incident),
             Input::Released { network } => self.decide.release(&network),
             Input::InForce { decision } => self.decide.watch(at_ns, decision, &self.ledger),
+            Input::RecordsSampled => self.decide.note_sampled(at_ns),
             Input::FlowTick => self.tick(at_ns, out),
         }
     }
@@ -553,6 +559,9 @@ impl Engine {
                 continue;
             }
             weigh(&self.ledger, &mut finding);
+            if self.from_records {
+                finding.grades = Grades::SHAPE;
+            }
             self.detectors.weigh(at_ns, &mut finding);
             // Nothing is learned from it in either case.
             self.scoring.note(&finding);
@@ -561,6 +570,14 @@ impl Engine {
                 finding.notes.push(Note {
                     name: "sensor.exception",
                     value: reason.to_owned(),
+                });
+                out.push(Output::Finding(finding));
+                continue;
+            }
+            if !self.decide.trusts(at_ns, &finding) {
+                finding.notes.push(Note {
+                    name: "sensor.flow_records",
+                    value: "sampled".to_owned(),
                 });
                 out.push(Output::Finding(finding));
                 continue;

@@ -222,7 +222,7 @@ impl Node {
         self.attributes.get(name).map_or(&[], |a| &a.ints)
     }
 
-    /// What it is called in messages.
+    /// Name in messages.
     pub(crate) fn title(&self) -> String {
         let name = self.outputs.first().map_or("", String::as_str);
         let name: String = name.chars().filter(|c| !c.is_control()).take(60).collect();

@@ -521,7 +521,7 @@ fn refuse_variants(node: &Node, is_lstm: bool) -> Result<()> {
 
 /// Windows along the one dimension that is longer than one.
 struct Line {
-    /// Which it is, of the dimensions behind the channels.
+    /// Number of it among the dimensions behind the channels.
     place: usize,
     length: usize,
     out_length: usize,

@@ -238,7 +238,7 @@ impl Builder {
         Self::renamed(value, shape)
     }
 
-    /// The same numbers in another shape.
+    /// Copy of the numbers in another shape.
     fn renamed(value: Value, shape: Vec<usize>) -> Result<Value> {
         let shape = checked(shape)?;
         if shape.iter().product::<usize>() != value.len() {

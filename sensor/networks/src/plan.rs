@@ -104,7 +104,7 @@ impl Plan {
     }
 }
 
-/// What is known of a value while planning.
+/// Facts of a value while planning.
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
     pub(crate) shape: Vec<usize>,

@@ -1,4 +1,4 @@
-//! What a plan does when it runs: steps from buffers to buffers, all of them made before.
+//! Steps of a plan that runs: from buffers to buffers, all of them made before.
 
 use crate::kernel::{self, Dense, exp, sigmoid, tanh};
 

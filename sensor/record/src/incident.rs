@@ -78,6 +78,10 @@ pub enum Lowered {
     Drift,
     /// The learned model takes it for ordinary traffic.
     Learned,
+    /// Flows are those of exported records.
+    Records,
+    /// Packets were sampled before they became records.
+    Sampled,
     /// A stage shed something within the minute before.
     Loss {
         stage: Cow<'static, str>,
@@ -91,6 +95,8 @@ impl fmt::Display for Lowered {
             Self::WarmUp => f.write_str("warm_up"),
             Self::Drift => f.write_str("drift"),
             Self::Learned => f.write_str("learned"),
+            Self::Records => f.write_str("flow_records"),
+            Self::Sampled => f.write_str("sampled"),
             Self::Loss { stage, reason } => write!(f, "{stage}/{reason}"),
         }
     }
@@ -104,12 +110,14 @@ impl FromStr for Lowered {
             ("warm_up", _) => Ok(Self::WarmUp),
             ("drift", _) => Ok(Self::Drift),
             ("learned", _) => Ok(Self::Learned),
+            ("flow_records", _) => Ok(Self::Records),
+            ("sampled", _) => Ok(Self::Sampled),
             (_, Some((stage, reason))) => Ok(Self::Loss {
                 stage: Cow::Owned(stage.to_owned()),
                 reason: Cow::Owned(reason.to_owned()),
             }),
             (other, None) => Err(format!(
-                "\"{other}\" is none of warm_up, drift, learned, stage/reason"
+                "\"{other}\" is none of warm_up, drift, learned, flow_records, sampled, stage/reason"
             )),
         }
     }
@@ -136,6 +144,8 @@ impl From<&sensor_engine::Lowered> for Lowered {
             Of::WarmUp => Self::WarmUp,
             Of::Drift => Self::Drift,
             Of::Learned => Self::Learned,
+            Of::Records => Self::Records,
+            Of::Sampled => Self::Sampled,
             Of::Loss(loss) => Self::Loss {
                 stage: Cow::Borrowed(loss.stage()),
                 reason: Cow::Borrowed(loss.reason()),

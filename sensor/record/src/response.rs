@@ -90,6 +90,7 @@ impl From<&NotDecided> for Response {
             Withheld::InForce => (Rule::InForce, None),
             Withheld::Policy => (Rule::Policy, None),
             Withheld::GoodTraffic => (Rule::GoodTraffic, None),
+            Withheld::FlowRecords => (Rule::FlowRecords, None),
         };
         Self {
             target: one.source.map(|source| Network(source.into())),

@@ -42,6 +42,8 @@ pub enum Rule {
     BlastRadius,
     /// Good traffic of the source broke off after an action.
     GoodTraffic,
+    /// Flow records of other devices tell of it: no packet of it was seen.
+    FlowRecords,
     /// The block-list has no room.
     Full,
     /// The request makes no sense, or the kernel refused it.
@@ -50,7 +52,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Local,
         Self::LocalUnknown,
         Self::SpecialAddress,
@@ -67,6 +69,7 @@ impl Rule {
         Self::Lapsed,
         Self::BlastRadius,
         Self::GoodTraffic,
+        Self::FlowRecords,
         Self::Full,
         Self::Error,
     ];
@@ -92,6 +95,9 @@ impl Rule {
             Self::Lapsed => "nobody approved it in time",
             Self::BlastRadius => "as much is in force as may be set without a person's word",
             Self::GoodTraffic => "its good traffic broke off after an action",
+            Self::FlowRecords => {
+                "flow records of other devices tell of it, and no packet of it was seen here"
+            }
             Self::Full => "the block-list has no room",
             Self::Error => "it could not be carried out",
         }

@@ -261,6 +261,8 @@ fn lowered() -> impl Strategy<Value = Lowered> {
         Just(Lowered::WarmUp),
         Just(Lowered::Drift),
         Just(Lowered::Learned),
+        Just(Lowered::Records),
+        Just(Lowered::Sampled),
         (plain, plain).prop_map(|(stage, reason)| Lowered::Loss {
             stage: Cow::Owned(stage),
             reason: Cow::Owned(reason)

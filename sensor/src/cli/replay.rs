@@ -1,7 +1,7 @@
 //! `sensor replay`.
 
 use std::borrow::Cow;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sensor_common::counters::{Event, Outcome};
 use sensor_record::{Counts, Sensor, Summary, Timestamp};
-use tracing::error;
+use tracing::{error, info, warn};
 
 use super::site::Site;
 use super::{EXIT_BAD_INPUT, EXIT_FAILED, EXIT_USAGE};
@@ -22,8 +22,10 @@ use crate::naming;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Printer};
 use crate::tables::Tables;
-use sensor_capture::pcap::{CaptureReader, STANDARD_INPUT};
-use sensor_capture::player::{Conditions, Player};
+use sensor_capture::flow_reader::FlowReader;
+use sensor_capture::pcap::{CaptureReader, Frame, STANDARD_INPUT};
+use sensor_capture::player::Player;
+use sensor_netflow::Counter;
 use sensor_respond::NoRespond;
 
 #[derive(Args)]
@@ -33,6 +35,18 @@ pub struct Replay {
     /// standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// Replay the flow records that exporters sent to this UDP port (IPFIX, NetFlow versions 5 and 9, sFlow
+    /// version 5), instead of the packets of the captures.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    flow_records: Option<u16>,
+    /// Time that flow records are waited for: the exporters' inactive timeout and some seconds.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        requires = "flow_records"
+    )]
+    flow_delay: humantime::Duration,
     #[command(flatten)]
     site: Site,
     /// Print JSON lines to standard output.
@@ -58,7 +72,10 @@ pub struct Replay {
 impl Replay {
     pub fn execute(self) -> Result<ExitCode> {
         let settings = self.site.settings()?;
-        let mut conditions = conditions::of_replay(&settings);
+        let mut conditions = match self.flow_records {
+            Some(_) => conditions::of_records(&settings),
+            None => conditions::of_replay(&settings),
+        };
         match self.naming_model.as_deref().map(naming::read).transpose() {
             Ok(None) => {}
             Ok(namer) => conditions.engine.naming.namer = namer,
@@ -95,8 +112,18 @@ impl Replay {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
         let sensor = identity::of_replay(&settings);
-        let mut replaying = Replaying::new(&conditions, show, format, sensor);
-        replaying.player.listener.write_to(tables);
+        let printer = Box::new(Printer::new(format));
+        let config = conditions.engine.clone();
+        let mut pipeline = Pipeline::new(config, NoRespond, show, Arc::clone(&sensor), printer);
+        pipeline.write_to(tables);
+        let source = match self.flow_records {
+            Some(port) => {
+                let delay_ns = u64::try_from(self.flow_delay.as_nanos()).unwrap_or(u64::MAX);
+                Source::Records(FlowReader::new(pipeline, &conditions, port, delay_ns))
+            }
+            None => Source::Packets(Player::new(pipeline, &conditions)),
+        };
+        let mut replaying = Replaying::new(source, sensor);
         let mut is_good = true;
         for path in &self.files {
             is_good &= replaying.play(path)?;
@@ -138,9 +165,83 @@ fn name(path: &Path) -> Cow<'_, str> {
 /// Frames after which the bar moves.
 const FRAMES_SHOWN: usize = 16_384;
 
+/// Reader of what captures hold.
+enum Source {
+    Packets(Player<Pipeline<NoRespond>>),
+    /// Flow records in datagrams.
+    Records(FlowReader<Pipeline<NoRespond>>),
+}
+
+impl Source {
+    const fn player(&mut self) -> &mut Player<Pipeline<NoRespond>> {
+        match self {
+            Self::Packets(player) => player,
+            Self::Records(reader) => reader.input.player(),
+        }
+    }
+
+    fn take_all<'a>(&mut self, frames: impl IntoIterator<Item = Frame<'a>>) -> io::Result<()> {
+        match self {
+            Self::Packets(player) => player.take_all(frames),
+            Self::Records(reader) => frames.into_iter().try_for_each(|frame| reader.take(&frame)),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Self::Packets(player) => player.finish(),
+            Self::Records(reader) => reader.input.finish(),
+        }
+    }
+
+    /// Says what was read of flow records, and what could not be.
+    fn tell(&self) {
+        let Self::Records(FlowReader { input, .. }) = self else {
+            return;
+        };
+        let counts = input.counts();
+        let n_datagrams = input.count(Counter::Messages);
+        info!(
+            n_datagrams,
+            n_records = counts.n_records,
+            n_packets = input.count(Counter::Packets),
+            n_sampled = counts.n_sampled,
+            n_repeated = counts.n_repeated,
+            "flow records were read"
+        );
+        let told = [Counter::Messages, Counter::Records, Counter::Packets];
+        let others = Counter::ALL.iter().filter(|one| !told.contains(one));
+        for counter in others {
+            let n = input.count(*counter);
+            if n > 0 {
+                warn!(n, "{}", counter.help());
+            }
+        }
+        for (n, what) in [
+            (
+                counts.n_late,
+                "records came late and are judged later by as much; --flow-delay waits longer",
+            ),
+            (counts.n_stale, "records came too late to be judged"),
+            (counts.n_shed, "records found no room"),
+            (
+                input.n_refused(),
+                "datagrams of more exporters than are followed",
+            ),
+        ] {
+            if n > 0 {
+                warn!(n, "{what}");
+            }
+        }
+        if n_datagrams == 0 {
+            warn!("the captures hold no flow records to that port");
+        }
+    }
+}
+
 /// Player and printer.
 struct Replaying {
-    player: Player<Pipeline<NoRespond>>,
+    source: Source,
     sensor: Arc<Sensor>,
     started: Instant,
     /// Set once a capture could be read.
@@ -148,13 +249,10 @@ struct Replaying {
 }
 
 impl Replaying {
-    fn new(conditions: &Conditions, show: Show, format: Format, sensor: Arc<Sensor>) -> Self {
-        let printer = Box::new(Printer::new(format));
-        let config = conditions.engine.clone();
-        let pipeline = Pipeline::new(config, NoRespond, show, Arc::clone(&sensor), printer);
+    fn new(source: Source, sensor: Arc<Sensor>) -> Self {
         Self {
             sensor,
-            player: Player::new(pipeline, conditions),
+            source,
             started: Instant::now(),
             has_read: false,
         }
@@ -177,8 +275,8 @@ impl Replaying {
                 Ok(frames) if frames.len() == 0 => break,
                 Ok(frames) => {
                     n_frames += frames.len();
-                    self.player.take_all(frames)?;
-                    for set_back in self.player.take_set_backs() {
+                    self.source.take_all(frames)?;
+                    for set_back in self.source.player().take_set_backs() {
                         error!("{}: {set_back}", name(path));
                         is_good = false;
                     }
@@ -198,47 +296,47 @@ impl Replaying {
     }
 
     fn finish(mut self) -> Result<()> {
-        self.player.finish()?;
-        self.player.listener.finish_tables()?;
-        let summary = self.summary(self.started.elapsed().as_secs_f64());
-        self.player.listener.put_out(summary.into())?;
+        self.source.finish()?;
+        self.source.tell();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let player = self.source.player();
+        player.listener.finish_tables()?;
+        let summary = summary(player, &self.sensor, seconds);
+        player.listener.put_out(summary.into())?;
         Ok(())
     }
+}
 
-    fn summary(&self, seconds: f64) -> Summary {
-        let player = &self.player;
-        let played = player.played();
-        let counts = |is_wanted: fn(Outcome) -> bool| -> Counts {
-            let wanted = Outcome::ALL.iter().filter(|outcome| is_wanted(**outcome));
-            wanted
-                .map(|outcome| (outcome.label().into(), player.outcome(*outcome).packets))
-                .filter(|(_, n)| *n > 0)
-                .collect()
-        };
-        let shed = [Event::NotAdmittedRate, Event::HostNotAdmitted];
-        let shed = shed.map(|event| (event.label().into(), player.event(event).packets));
-        let incidents = player.listener.incidents().iter();
-        let has_packets = played.n_packets > 0;
-        let at = |ns: u64| has_packets.then_some(Timestamp(ns));
-        Summary {
-            head: self
-                .sensor
-                .head(at(played.last_ns).unwrap_or_else(Timestamp::now).0),
-            packets: played.n_packets,
-            bytes: played.n_bytes,
-            flows: player.listener.n_flows_ended(),
-            malformed: counts(Outcome::is_malformed),
-            not_ip: counts(Outcome::is_not_ip),
-            incidents: incidents
-                .map(|(family, n)| ((*family).into(), *n))
-                .collect(),
-            shed: shed.into(),
-            wall_time_s: seconds,
-            start: at(played.first_ns),
-            end: at(played.last_ns),
-            packets_back_in_time: Some(played.n_backward),
-            ..Summary::default()
-        }
+fn summary(player: &Player<Pipeline<NoRespond>>, sensor: &Arc<Sensor>, seconds: f64) -> Summary {
+    let played = player.played();
+    let counts = |is_wanted: fn(Outcome) -> bool| -> Counts {
+        let wanted = Outcome::ALL.iter().filter(|outcome| is_wanted(**outcome));
+        wanted
+            .map(|outcome| (outcome.label().into(), player.outcome(*outcome).packets))
+            .filter(|(_, n)| *n > 0)
+            .collect()
+    };
+    let shed = [Event::NotAdmittedRate, Event::HostNotAdmitted];
+    let shed = shed.map(|event| (event.label().into(), player.event(event).packets));
+    let incidents = player.listener.incidents().iter();
+    let has_packets = played.n_packets > 0;
+    let at = |ns: u64| has_packets.then_some(Timestamp(ns));
+    Summary {
+        head: sensor.head(at(played.last_ns).unwrap_or_else(Timestamp::now).0),
+        packets: played.n_packets,
+        bytes: played.n_bytes,
+        flows: player.listener.n_flows_ended(),
+        malformed: counts(Outcome::is_malformed),
+        not_ip: counts(Outcome::is_not_ip),
+        incidents: incidents
+            .map(|(family, n)| ((*family).into(), *n))
+            .collect(),
+        shed: shed.into(),
+        wall_time_s: seconds,
+        start: at(played.first_ns),
+        end: at(played.last_ns),
+        packets_back_in_time: Some(played.n_backward),
+        ..Summary::default()
     }
 }
 

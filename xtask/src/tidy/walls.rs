@@ -10,7 +10,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("sensor/engine", &["sensor-common"]),
-    ("sensor/capture", &["sensor-common", "sensor-engine"]),
+    (
+        "sensor/capture",
+        &["sensor-common", "sensor-engine", "sensor-netflow"],
+    ),
     ("sensor/netflow", &[]),
     ("sensor/networks", &[]),
     ("sensor/record", &["sensor-common", "sensor-engine"]),

@@ -37,6 +37,20 @@ impl Confidence {
         self
     }
 
+    /// Lowers it where flows are those of exported records, and again where some were sampled.
+    pub(super) fn of_records(mut self, from_records: bool, is_sampled: bool) -> Self {
+        for (holds, factor, by) in [
+            (from_records, OF_RECORDS, Lowered::Records),
+            (is_sampled, IF_SAMPLED, Lowered::Sampled),
+        ] {
+            if holds {
+                self.value *= factor;
+                self.lowered_by.push(by);
+            }
+        }
+        self
+    }
+
     /// Gives back half of what it was lowered by where the learned model finds the same; its own doubt is
     /// gone.
     pub(super) fn confirm(&mut self, finding: &Finding) {
@@ -75,6 +89,10 @@ pub enum Lowered {
     Learned,
     /// The traffic changed lately, and the models' scores are calibrated anew.
     Drift,
+    /// Flows are those of exported records.
+    Records,
+    /// Packets were sampled before they became records.
+    Sampled,
 }
 
 impl Lowered {
@@ -84,6 +102,8 @@ impl Lowered {
             Self::WarmUp => "warm_up".to_owned(),
             Self::Learned => "learned".to_owned(),
             Self::Drift => "drift".to_owned(),
+            Self::Records => "flow_records".to_owned(),
+            Self::Sampled => "sampled".to_owned(),
         }
     }
 }
@@ -92,6 +112,12 @@ impl Lowered {
 const AFTER_LOSS: f64 = 0.7;
 const IN_WARM_UP: f64 = 0.9;
 const IN_DRIFT: f64 = 0.7;
+/// Factor of flow records: as after a loss, for single packets are lost in all of them.
+const OF_RECORDS: f64 = 0.7;
+/// Factor of sampling: most packets are lost.
+const IF_SAMPLED: f64 = 0.7;
+/// Time for which a sampled record counts: exporters change seldom how they sample.
+const SAMPLED_NS: u64 = 3_600 * SECOND_NS;
 /// Factor where the learned model disagrees, and what is left of the doubt where it agrees.
 const IF_ORDINARY: f64 = 0.8;
 const IF_CONFIRMED: f64 = 0.5;
@@ -107,6 +133,8 @@ pub(super) struct Reliability {
     losses: Vec<(Loss, u64)>,
     began_ns: Option<u64>,
     is_restored: bool,
+    /// Time of the last flow record of sampled packets.
+    sampled_ns: Option<u64>,
 }
 
 impl Reliability {
@@ -116,6 +144,15 @@ impl Reliability {
 
     pub(super) fn note_restored(&mut self) {
         self.is_restored = true;
+    }
+
+    pub(super) const fn note_sampled(&mut self, at_ns: u64) {
+        self.sampled_ns = Some(at_ns);
+    }
+
+    pub(super) fn is_sampled(&self, at_ns: u64) -> bool {
+        let last_ns = self.sampled_ns;
+        last_ns.is_some_and(|last_ns| at_ns.saturating_sub(last_ns) < SAMPLED_NS)
     }
 
     pub(super) fn note_loss(&mut self, at_ns: u64, loss: Loss) {
@@ -196,6 +233,19 @@ mod tests {
         assert!(cold.value < 1.0);
         reliability.note_restored();
         assert_eq!(reliability.of(6, Detector::Models), Confidence::FULL);
+    }
+
+    #[test]
+    fn flow_records_lower_confidence_and_sampling_does_so_again() {
+        let whole = Confidence::FULL.of_records(true, false);
+        assert_eq!((whole.value, whole.lowered_by.len()), (OF_RECORDS, 1));
+        let mut reliability = Reliability::default();
+        assert!(!reliability.is_sampled(SECOND_NS));
+        reliability.note_sampled(SECOND_NS);
+        let sampled = Confidence::FULL.of_records(true, reliability.is_sampled(2 * SECOND_NS));
+        assert!(sampled.value < whole.value);
+        assert_eq!(sampled.lowered_by, [Lowered::Records, Lowered::Sampled]);
+        assert!(!reliability.is_sampled(SECOND_NS + SAMPLED_NS));
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub(super) struct Decider {
     spoofed: Bounded<(Address, u8), Seen>,
     locals: Locals,
     sequence: u64,
+    /// Flows are those of exported records.
+    from_records: bool,
 }
 
 /// Action on a source, and its time.
@@ -176,6 +178,7 @@ impl Decider {
             spoofed: Bounded::new("spoofed_victims", MAX_SPOOFED, hash_seed),
             locals: Locals::new(&all.local_networks, hash_seed),
             sequence: 0,
+            from_records: all.from_records,
         }
     }
 
@@ -402,15 +405,17 @@ impl Decider {
         matches!(by, LocalBy::Network(_)) && proof.is_real && !self.locals.is_own(source)
     }
 
-    /// Reason for no decision on any source: they are spoofed, the family is reported only, the service is
-    /// down for everybody, or it is only worth a look.
+    /// Reason for no decision on any source: no packet was seen, they are spoofed, the family is reported
+    /// only, the service is down for everybody, or it is only worth a look.
     fn withheld(
         &self,
         incident: &Incident,
         finding: &Finding,
         ledger: &Ledger,
     ) -> Option<Withheld> {
-        if finding.family == Family::ServiceDown || is_down(finding, ledger) {
+        if self.from_records {
+            Some(Withheld::FlowRecords)
+        } else if finding.family == Family::ServiceDown || is_down(finding, ledger) {
             Some(Withheld::ServiceDown)
         } else if finding.family.max_response() == MaxResponse::None {
             Some(Withheld::ReportOnly)
@@ -731,6 +736,24 @@ mod tests {
         };
         assert_eq!(by(vec![shield]), (true, named("shield"), Vec::new()));
         assert_eq!(by(Vec::new()), (false, None, vec![Need::Policy]));
+    }
+
+    #[test]
+    fn nothing_is_decided_on_what_flow_records_tell() {
+        let proof = Grades::SHAPE.with(Grades::OUTCOME).with(Grades::CONTENT);
+        let (finding, case) = found(Family::BruteForce, proof);
+        let real = Ledger::knowing(&[ip(1)], T0, false);
+        for (from_records, n_decisions) in [(false, 1), (true, 0)] {
+            let mut decider = Decider::new(&Config {
+                from_records,
+                ..Config::default()
+            });
+            let decided = decider.decide(T0, case.incident(), &finding, &real);
+            assert_eq!(decided.decisions.len(), n_decisions);
+            let reasons = decided.withheld.iter().map(|one| one.reason);
+            let due = from_records.then_some(Withheld::FlowRecords);
+            assert!(reasons.eq(due));
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Withheld {
     Policy,
     /// Its good traffic broke off after an action a while ago.
     GoodTraffic,
+    /// Flow records of others tell of it: no packet of it was seen.
+    FlowRecords,
 }
 
 /// A reason, with the source that it holds for; without one it holds for all.

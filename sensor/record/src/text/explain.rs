@@ -213,6 +213,10 @@ fn lowered(by: &Lowered) -> String {
             "less than ten minutes of traffic seen, limits are priors still".to_owned()
         }
         Lowered::Drift => "the traffic changed recently; scores are being recalibrated".to_owned(),
+        Lowered::Records => {
+            "flows are those of exported records, whose single packets are not known".to_owned()
+        }
+        Lowered::Sampled => "packets were sampled before they became records".to_owned(),
         Lowered::Learned => "the learned model takes it for ordinary traffic".to_owned(),
         Lowered::Loss { stage, reason } => {
             format!("{stage} shed something within the minute before ({reason})")

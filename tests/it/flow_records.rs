@@ -1,0 +1,205 @@
+//! Flow records as input: what exporters tell of a capture, judged beside the capture itself.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use sensor_netflow::{Exporter, FlowRecord, Protocol};
+use sensor_tests::frames::ipv4;
+use sensor_tests::{binary, needs_program, run};
+use serde_json::Value;
+
+use crate::replay::{benign, capture, families, replay, scan};
+
+const SECOND_NS: u64 = 1_000_000_000;
+const T0: u64 = 1_700_000_000 * SECOND_NS;
+const PORT: u16 = 2_055;
+
+/// A capture of datagrams that exporters sent to [`PORT`], each with its time and the exporter's last byte.
+fn exported(name: &str, datagrams: &[(u64, u8, Vec<u8>)]) -> PathBuf {
+    let frames: Vec<(u64, Vec<u8>)> = datagrams
+        .iter()
+        .map(|(at_ns, exporter, datagram)| {
+            let from = ([203, 0, 113, *exporter], 40_000);
+            let frame = ipv4::udp(from, ([203, 0, 113, 250], PORT), datagram);
+            (at_ns / 1_000, frame)
+        })
+        .collect();
+    capture(name, &frames)
+}
+
+fn replay_records(path: &Path, delay: &str) -> Output {
+    let output = Command::new(binary().unwrap())
+        .args(["replay", "--json", "--flow-records", "2055", "--flow-delay"])
+        .arg(delay)
+        .arg(path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text.lines().map(serde_json::from_str);
+    lines.collect::<Result<_, _>>().unwrap()
+}
+
+/// Both directions of probes of a thousand ports, each refused, as two exporters may tell of them.
+fn probes() -> Vec<FlowRecord> {
+    let probe = |port: u16| {
+        let at_ns = T0 + u64::from(port) * 1_000_000;
+        let asked = FlowRecord {
+            source: [198, 51, 100, 7].into(),
+            destination: [192, 0, 2, 1].into(),
+            source_port: 40_000,
+            destination_port: port,
+            protocol: 6,
+            tcp_flags: 0x02,
+            packets: 1,
+            bytes: 44,
+            first_ns: at_ns,
+            last_ns: at_ns,
+            ..FlowRecord::default()
+        };
+        let refused = FlowRecord {
+            source: asked.destination,
+            destination: asked.source,
+            source_port: port,
+            destination_port: 40_000,
+            tcp_flags: 0x14,
+            bytes: 40,
+            ..asked
+        };
+        [asked, refused]
+    };
+    (1..=1000).flat_map(probe).collect()
+}
+
+/// Messages of a sensor's own exporter, 15 s after the flows.
+fn messages(protocol: Protocol, exporter: u8, records: &[FlowRecord]) -> Vec<(u64, u8, Vec<u8>)> {
+    let at_ns = T0 + 16 * SECOND_NS;
+    let mut wire = Exporter::new(protocol, 7, 1_400, T0 - 3_600 * SECOND_NS);
+    wire.add_templates();
+    let mut sent = Vec::new();
+    for record in records {
+        if !wire.add(record) {
+            sent.extend(wire.finish(at_ns));
+            assert!(wire.add(record));
+        }
+    }
+    sent.extend(wire.finish(at_ns));
+    sent.into_iter().map(|one| (at_ns, exporter, one)).collect()
+}
+
+#[test]
+fn what_flow_records_tell_is_found_and_nothing_is_decided_on_it() {
+    for protocol in [Protocol::Ipfix, Protocol::NetflowV9] {
+        let path = exported("own-export", &messages(protocol, 1, &probes()));
+        let output = replay_records(&path, "20s");
+        assert_eq!(families(&output), ["port_scan"], "{protocol:?}");
+        let lines = lines(&output);
+        let incidents: Vec<&Value> = lines.iter().filter(|v| v["kind"] == "incident").collect();
+        for incident in &incidents {
+            assert_eq!(incident["evidence.grades"], serde_json::json!(["shape"]));
+            let by = incident["confidence.lowered_by"].as_array().unwrap();
+            assert!(by.contains(&"flow_records".into()), "{incident:#}");
+            let rule = &incident["response"][0]["decision.outcome.rule"];
+            assert_eq!(rule, "flow_records", "{incident:#}");
+        }
+        assert!(lines.iter().all(|v| v["kind"] != "decision"));
+        let _gone = fs::remove_file(path);
+    }
+}
+
+#[test]
+fn what_two_exporters_tell_of_is_counted_once() {
+    let summary = |path: &Path| {
+        let output = replay_records(path, "20s");
+        let last = lines(&output).pop().unwrap();
+        (last["packets"].clone(), families(&output))
+    };
+    let one = messages(Protocol::Ipfix, 1, &probes());
+    let other = messages(Protocol::NetflowV9, 2, &probes());
+    let both: Vec<_> = one.iter().cloned().chain(other).collect();
+    let (alone, together) = (exported("alone", &one), exported("together", &both));
+    let expected = (Value::from(2_000), vec!["port_scan".to_owned()]);
+    assert_eq!(summary(&alone), expected);
+    assert_eq!(summary(&together), expected);
+    for path in [alone, together] {
+        let _gone = fs::remove_file(path);
+    }
+}
+
+/// Datagrams that softflowd makes of a capture, each with the time of its header.
+fn softflowd(capture: &Path, version: &str, more: &[&str]) -> Vec<(u64, u8, Vec<u8>)> {
+    needs_program("softflowd");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(1)))
+        .unwrap();
+    let to = format!("127.0.0.1:{}", socket.local_addr().unwrap().port());
+    let mut command = Command::new("softflowd");
+    command.arg("-r").arg(capture);
+    // In the capture's time; without a control socket, which stays open at the end of a capture.
+    command.args(["-a", "-d", "-c", "none", "-n", &to, "-v", version]);
+    for idle in ["tcp", "udp", "icmp", "general", "tcp.fin", "tcp.rst"] {
+        command.args(["-t", &format!("{idle}=5")]);
+    }
+    run(command.args(["-t", "expint=1"]).args(more)).unwrap();
+    let mut datagrams = Vec::new();
+    let mut buffer = vec![0; 65_536];
+    while let Ok(n) = socket.recv(&mut buffer) {
+        let word = |at: usize| {
+            let bytes = buffer[at..at + 4].try_into().unwrap();
+            u64::from(u32::from_be_bytes(bytes))
+        };
+        let seconds = word(if version == "10" { 4 } else { 8 });
+        datagrams.push((seconds * SECOND_NS, 1, buffer[..n].to_vec()));
+    }
+    assert!(!datagrams.is_empty());
+    datagrams.sort_by_key(|(at_ns, ..)| *at_ns);
+    datagrams
+}
+
+#[test]
+fn a_scan_that_softflowd_tells_of_is_found_in_every_version() {
+    let (scan, benign) = (
+        capture("soft-scan", &scan()),
+        capture("soft-fine", &benign()),
+    );
+    assert_eq!(families(&replay(&[&scan])), ["port_scan"]);
+    for version in ["5", "9", "10"] {
+        for (of, expected) in [(&scan, vec!["port_scan"]), (&benign, Vec::new())] {
+            let path = exported("softflowd", &softflowd(of, version, &[]));
+            let found = families(&replay_records(&path, "20s"));
+            assert_eq!(found, expected, "version {version}");
+            let _gone = fs::remove_file(path);
+        }
+    }
+    // Both ways in one record (RFC 5103).
+    let path = exported("softflowd", &softflowd(&scan, "10", &["-b"]));
+    assert_eq!(families(&replay_records(&path, "20s")), ["port_scan"]);
+}
+
+#[test]
+fn sampled_records_count_for_all_packets_and_raise_no_alarm_over_missing_answers() {
+    let scan = capture("sampled", &scan());
+    let path = exported("softflowd-sampled", &softflowd(&scan, "9", &["-s", "10"]));
+    let output = replay_records(&path, "20s");
+    assert_eq!(families(&output), [] as [&str; 0]);
+    let packets = lines(&output).pop().unwrap()["packets"].as_u64().unwrap();
+    assert!((1_900..=2_100).contains(&packets), "{packets}");
+}
+
+#[test]
+fn a_capture_without_flow_records_is_said_to_be_one() {
+    let path = capture("no-records", &benign());
+    let output = replay_records(&path, "20s");
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("no flow records"), "{log}");
+    let lines = lines(&output);
+    assert!(lines.len() == 1 && lines[0]["packets"] == 0, "{lines:?}");
+}
