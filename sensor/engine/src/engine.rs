@@ -537,6 +537,9 @@ impl Engine {
         }
         self.detectors.take_remotes(at_ns, remotes, &mut findings);
         self.early.take(at_ns, locals, remotes);
+        if self.detectors.wants_flows() {
+            self.early.want();
+        }
         self.conclude(at_ns, findings, out);
     }
 

@@ -176,7 +176,7 @@ impl FlowStage {
         note_record(entry, flow);
         let tallies = entry.tallies();
         decide(entry, &key, &tallies, &self.services);
-        let update = update(
+        let mut update = update(
             at_ns,
             &self.config,
             &key,
@@ -186,6 +186,7 @@ impl FlowStage {
             self.sides.are_one(),
         );
         let has_ended = !had_ended && has_ended(key.protocol, &tallies);
+        update.has_closed = has_ended;
         // A later due time waits until the earlier one is found.
         if update.is_new || has_ended || was_dormant {
             let due_ns = due_ns(&self.config, entry, &tallies);
@@ -703,6 +704,7 @@ fn update(
         is_new: !entry.has(mark::STARTED),
         progress,
         has_progressed: reported & !entry.marks() != 0,
+        has_closed: false,
         is_one_way,
         first_ns: earliest(tallies),
         last_ns: sent.last_ns.max(got.last_ns),

@@ -29,6 +29,9 @@ impl Detectors {
             self.fieldbus.take_flow(at_ns, update);
             self.exfiltration.take(update);
             self.lateral.take(at_ns, update);
+            if update.has_closed {
+                self.replies.take_close(update);
+            }
         }
         self.scans.take_all(at_ns, updates);
         self.shapes.take_all(updates);
@@ -120,6 +123,11 @@ impl Detectors {
     /// Takes out what came of logins: clients, and whether they were accepted.
     pub(crate) fn login_outcomes(&mut self) -> impl Iterator<Item = (Address, bool)> + '_ {
         self.replies.outcomes()
+    }
+
+    /// True where samples since the last tick speak against somebody, which is told with the next look at flows.
+    pub(crate) fn wants_flows(&self) -> bool {
+        self.replies.has_news()
     }
 
     /// True where a finding of a shape is about logins that the service is known to accept.

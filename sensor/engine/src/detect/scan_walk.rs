@@ -348,6 +348,7 @@ mod tests {
                 Progress::Refused
             },
             has_progressed: true,
+            has_closed: false,
             first_ns: at_ns,
             last_ns: at_ns,
         }

@@ -2,8 +2,8 @@
 //!
 //! Flows tell more than host rows, but to walk their cache costs too much to do it ten times a
 //! second. So the rows, which are read that often, say when something begins that flows may explain:
-//! many more new flows or echoes of one host than it usually has. An allowance bounds what that
-//! costs.
+//! many more new flows or echoes of one host than it usually has. So do packet samples where they show a
+//! guesser, about whom flows tell if he is real. An allowance bounds what that costs.
 
 use sensor_common::Address;
 
@@ -78,6 +78,15 @@ impl EarlyLooks {
         self.is_wanted
     }
 
+    /// Asks for a look at flows, where the allowance has one left.
+    pub(crate) fn want(&mut self) {
+        if self.allowance_ns >= PRICE_NS && !self.is_wanted {
+            self.is_wanted = true;
+            self.allowance_ns -= PRICE_NS;
+            self.n_looks = self.n_looks.saturating_add(1);
+        }
+    }
+
     /// Takes the hosts of one look, local ones with all that they sent and got.
     pub(crate) fn take(&mut self, at_ns: u64, locals: &[HostLook], remotes: &[HostLook]) {
         // Silence changes nothing, so that looks at it may be left out.
@@ -95,9 +104,7 @@ impl EarlyLooks {
         has_burst |= self.note(at_ns, EVERYBODY, asked as f64);
         let is_settled = self.settled_ns.is_some_and(|settled| at_ns >= settled);
         if (has_burst || is_settled) && self.allowance_ns >= PRICE_NS && !self.is_wanted {
-            self.is_wanted = true;
-            self.allowance_ns -= PRICE_NS;
-            self.n_looks = self.n_looks.saturating_add(1);
+            self.want();
             if is_settled {
                 self.settled_ns = None;
             } else if self.settled_ns.is_none() {

@@ -59,7 +59,7 @@ pub(crate) struct ServiceKey {
 }
 
 impl ServiceKey {
-    fn of(update: &FlowUpdate) -> Self {
+    pub(crate) fn of(update: &FlowUpdate) -> Self {
         Self {
             host: update.destination,
             port: update.destination_port,
@@ -269,6 +269,22 @@ impl Ledger {
         all.filter(|source| network.contains(&to_ip(source)))
             .fold((0, false), |(n, has_peer), source| {
                 (n + 1, has_peer || self.is_peer(at_ns, source))
+            })
+    }
+
+    /// Number of known sources in a network, and whether one of them is good: a peer of before, or, of those that are
+    /// no offenders, one that was served.
+    pub(crate) fn neighbours(
+        &self,
+        at_ns: u64,
+        network: &IpNet,
+        is_offender: impl Fn(&Address) -> bool,
+    ) -> (u64, bool) {
+        let all = self.sources.iter();
+        all.filter(|(source, _)| network.contains(&to_ip(source)))
+            .fold((0, false), |(n, has_good), (source, known)| {
+                let is_served = known.is_real && known.n_used > 0 && !is_offender(source);
+                (n + 1, has_good || is_served || known.is_peer(at_ns))
             })
     }
 
@@ -558,6 +574,7 @@ mod tests {
             is_new: true,
             progress,
             has_progressed: true,
+            has_closed: false,
             first_ns: T0,
             last_ns: T0,
         }

@@ -579,6 +579,7 @@ mod tests {
             is_new: true,
             progress: Progress::Pending,
             has_progressed: false,
+            has_closed: false,
             first_ns: T0,
             last_ns: T0,
         }

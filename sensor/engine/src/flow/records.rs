@@ -102,6 +102,8 @@ pub struct FlowUpdate {
     pub progress: Progress,
     /// `progress` became this with this update.
     pub has_progressed: bool,
+    /// TCP: both sides closed, or one reset the connection, with this update.
+    pub has_closed: bool,
     pub first_ns: u64,
     pub last_ns: u64,
 }

@@ -170,12 +170,23 @@ impl Talk {
         }
     }
 
-    /// Ends the conversation: the login that it leaves refused, and how many times.
+    /// Takes back refusals that were told of a login that succeeds in the end.
+    pub(crate) fn take_back(&mut self) -> u32 {
+        self.exchange.take_back()
+    }
+
+    /// Notes that both sides closed the connection: refusals that show by that.
+    pub(crate) fn close(&mut self) -> u32 {
+        match self.service {
+            Service::Ssh => self.exchange.close(),
+            _ => 0,
+        }
+    }
+
+    /// Ends the conversation: the login that it leaves refused, and how many times beside those that were told.
     pub(crate) fn end(&mut self, ended: Ended) -> Option<(Secret, u32)> {
         match self.service {
-            Service::Ssh => {
-                Some((Secret::Hidden, self.exchange.end(ended))).filter(|(_, n)| *n > 0)
-            }
+            Service::Ssh => self.exchange.end(ended).map(|n| (Secret::Hidden, n)),
             Service::Snmp => self.tried.take().map(|secret| (secret, 1)),
             _ => None,
         }

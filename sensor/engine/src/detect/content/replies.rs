@@ -25,8 +25,8 @@ use crate::detect::finding::{Entity, Finding, MAX_SCORE, poisson_score};
 use crate::detect::grade::Grades;
 use crate::features::bounded::{Bounded, Priority, TableUse};
 use crate::features::ledger::ServiceKey;
-use crate::flow::{EndReason, FlowSummary};
-use crate::l7::login::{Ended, Message, Outcome, Service, Talk};
+use crate::flow::{EndReason, FlowSummary, FlowUpdate};
+use crate::l7::login::{Ended, Message, Outcome, Secret, Service, Talk};
 use crate::note::Note;
 
 /// Position of PSH in the counts of flags.
@@ -37,6 +37,8 @@ const MAX_TALKS: usize = 16_384;
 const MAX_SERVICES: usize = 512;
 /// Hosts whose own refusals are counted.
 const MAX_HOSTS: usize = 4_096;
+/// Clients whose news may hasten a look at flows; those of others wait for it.
+const MAX_HEARD: usize = 256;
 
 /// Refusals that a host gave.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +87,8 @@ pub(crate) struct RepliesDetector {
     hosts: Bounded<Address, Given>,
     /// Clients, and whether they were accepted, since this was last taken.
     outcomes: Vec<(Address, bool)>,
+    /// Clients with logins since the last tick.
+    heard: Vec<Key>,
 }
 
 impl Detect for RepliesDetector {
@@ -100,6 +104,7 @@ impl Detect for RepliesDetector {
             campaigns: Bounded::new("login_services", MAX_SERVICES, hash_seed),
             hosts: Bounded::new("login_victims", MAX_HOSTS, hash_seed),
             outcomes: Vec::new(),
+            heard: Vec::new(),
         }
     }
 
@@ -117,6 +122,7 @@ impl Detect for RepliesDetector {
 
     fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
         let config = &self.config;
+        self.heard.clear();
         for (key, campaign) in self.campaigns.iter_mut() {
             if let Some(shared) = campaign.judge(at_ns, config) {
                 findings.push(of_many(key, campaign.service, &shared));
@@ -173,7 +179,21 @@ impl RepliesDetector {
         let (service, outcome) = if let Some(following) = known {
             following.last_ns = seen.at_ns;
             let talk = &mut following.talk;
-            (talk.service, talk.take(&message))
+            let (service, outcome) = (talk.service, talk.take(&message));
+            if outcome == Some(Outcome::Accepted) {
+                let n_told = talk.take_back();
+                self.take_back(ends.key, n_told);
+            } else if outcome.is_some() && service == Service::Ssh {
+                // What it comes to in the end is told then.
+                self.count(
+                    seen.at_ns,
+                    ends.key,
+                    service,
+                    (Outcome::Refused(Secret::Hidden), 1),
+                );
+                return;
+            }
+            (service, outcome)
         } else {
             let Some(service) = Service::of(&message, ends.key.service.port) else {
                 return;
@@ -189,6 +209,54 @@ impl RepliesDetector {
         };
         if let Some(outcome) = outcome {
             self.note(seen.at_ns, ends.key, service, (outcome, 1));
+        }
+    }
+
+    /// Takes a connection that both sides have closed: some services refuse by that.
+    pub(in crate::detect) fn take_close(&mut self, update: &FlowUpdate) {
+        let service = ServiceKey::of(update);
+        let client = update.source;
+        let key = Key { client, service };
+        let port = update.source_port;
+        let Some(following) = self.talks.get_mut(&Ends { key, port }) else {
+            return;
+        };
+        let (service, n) = (following.talk.service, following.talk.close());
+        if n > 0 {
+            let refused = (Outcome::Refused(Secret::Hidden), n);
+            self.count(update.last_ns, key, service, refused);
+        }
+    }
+
+    /// True where a client is a guesser by what was heard since the last tick: it is told with the flows.
+    pub(in crate::detect) fn has_news(&self) -> bool {
+        let mut heard = self.heard.iter().filter_map(|key| self.clients.get(key));
+        heard.any(|tally| tally.is_news(&self.config))
+    }
+
+    /// Takes back refusals of a connection whose login succeeded in the end.
+    fn take_back(&mut self, key: Key, n: u32) {
+        if n == 0 {
+            return;
+        }
+        if let Some(tally) = self.clients.get_mut(&key) {
+            tally.take_back(n);
+        }
+        let whole = Key {
+            client: network_of(&key.client),
+            ..key
+        };
+        if let Some(network) = self.networks.get_mut(&whole) {
+            network.tally.take_back(n);
+        }
+        if let Some(given) = self.hosts.get_mut(&key.service.host) {
+            let window = &mut given.0;
+            let taken = n.min(window.now);
+            window.now -= taken;
+            window.before = window.before.saturating_sub(n - taken);
+        }
+        if let Some(campaign) = self.campaigns.get_mut(&key.service) {
+            campaign.take_back(key.client, n);
         }
     }
 
@@ -223,7 +291,19 @@ impl RepliesDetector {
         }
     }
 
+    /// Counts what came of logins, with the connection over.
     fn note(&mut self, at_ns: u64, key: Key, service: Service, outcome: (Outcome, u32)) {
+        let is_accepted = outcome.0 == Outcome::Accepted;
+        self.outcomes.push((key.client, is_accepted));
+        if outcome.1 > 0 {
+            self.count(at_ns, key, service, outcome);
+        }
+    }
+
+    fn count(&mut self, at_ns: u64, key: Key, service: Service, outcome: (Outcome, u32)) {
+        if self.heard.len() < MAX_HEARD && !self.heard.contains(&key) {
+            self.heard.push(key);
+        }
         let config = &self.config;
         let address = sensor_common::hash_address(&key.client, 1);
         let tally = self.clients.get_or_insert_with(key, Tally::default);
@@ -250,8 +330,6 @@ impl RepliesDetector {
             .get_or_insert_with(key.service, Campaign::default);
         campaign.service = Some(service);
         campaign.take(at_ns, key.client, outcome, config);
-        self.outcomes
-            .push((key.client, outcome.0 == Outcome::Accepted));
     }
 
     /// Takes out what came of logins: clients, and whether they were accepted.

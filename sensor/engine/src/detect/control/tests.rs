@@ -56,6 +56,7 @@ impl Site {
             is_new,
             progress: Progress::Established,
             has_progressed: is_new,
+            has_closed: false,
             first_ns: at_ns,
             last_ns: at_ns,
         }]);

@@ -64,6 +64,7 @@ fn attempt(at_s: u64, progress: Progress) -> FlowUpdate {
         is_new: true,
         progress,
         has_progressed: true,
+        has_closed: false,
         first_ns: T0 + at_s * SECOND_NS,
         last_ns: T0 + at_s * SECOND_NS,
     }

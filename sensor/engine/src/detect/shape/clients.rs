@@ -242,6 +242,7 @@ mod tests {
             is_new: false,
             progress: Progress::Established,
             has_progressed: false,
+            has_closed: false,
             first_ns: at_ns,
             last_ns: at_ns,
         }

@@ -31,6 +31,7 @@ fn attempt(source: u16, host: u16, port: u16, at_s: u64, progress: Progress) -> 
         is_new: true,
         progress,
         has_progressed: true,
+        has_closed: false,
         first_ns: at_ns,
         last_ns: at_ns,
     }

@@ -114,6 +114,21 @@ impl Campaign {
         }
     }
 
+    /// Takes back `n` refusals of a source whose login succeeded in the end.
+    pub(super) fn take_back(&mut self, source: Address, n: u32) {
+        for window in [&mut self.short, &mut self.long] {
+            let mut left = n;
+            for crowd in [&mut window.now, &mut window.before] {
+                let member = crowd.members.iter_mut().find(|one| one.source == source);
+                if let Some(member) = member {
+                    let taken = left.min(member.n_hidden);
+                    member.n_hidden -= taken;
+                    left -= taken;
+                }
+            }
+        }
+    }
+
     /// True where it was found within the long window.
     pub(super) fn is_on(&self, at_ns: u64, config: &RepliesConfig) -> bool {
         let lasts_ns = config.slow_half_ns.saturating_mul(2);

@@ -46,6 +46,8 @@ pub(super) struct Tally {
     n_run: u32,
     /// Refused guesses that an acceptance ended, until told.
     broken_in: Option<u32>,
+    /// It was found before.
+    is_found: bool,
 }
 
 impl Priority for Tally {
@@ -120,6 +122,27 @@ impl Tally {
         }
     }
 
+    /// Takes back `n` refusals of hidden secrets that were told before the login succeeded.
+    pub(super) fn take_back(&mut self, n: u32) {
+        for window in [&mut self.short, &mut self.long] {
+            let mut left = n;
+            for half in [&mut window.now, &mut window.before] {
+                let taken = left.min(half.n_hidden).min(half.n_refused);
+                half.n_hidden -= taken;
+                half.n_refused -= taken;
+                left -= taken;
+            }
+        }
+        let [least, most] = bounds();
+        self.ratio = (self.ratio - step(false) * f64::from(n)).clamp(least, most);
+        self.n_run = self.n_run.saturating_sub(n);
+    }
+
+    /// True where there is a finding that was not told before.
+    pub(super) fn is_news(&self, config: &RepliesConfig) -> bool {
+        !self.is_found && self.is_guessing(config) || self.broken_in.is_some()
+    }
+
     /// True where the test has decided for a guesser.
     fn is_decided(&self) -> bool {
         self.ratio >= bounds()[1]
@@ -170,7 +193,7 @@ impl Tally {
                 continue;
             }
             window.reported(at_ns);
-            self.broken_in = None;
+            (self.broken_in, self.is_found) = (None, true);
             let n_secrets = union(now.shown, before.shown);
             return Some(Guesses {
                 n_refused,
@@ -292,6 +315,24 @@ mod tests {
         changed.extend([Some(0); 30]);
         let found = judged(0.5, &changed);
         assert!(!found.is_empty() && found.iter().all(|guesses| guesses.is_weak));
+    }
+
+    #[test]
+    fn refusals_that_are_taken_back_leave_nothing() {
+        let config = RepliesConfig::default();
+        let refused = (Outcome::Refused(Secret::Hidden), 1);
+        let judged = |n_taken_back| {
+            let mut tally = Tally::default();
+            for n in 0..12 {
+                tally.take(T0 + n, 1, refused, &config);
+            }
+            let was_news = tally.is_news(&config);
+            tally.take_back(n_taken_back);
+            (was_news, tally.judge(T0 + SECOND_NS, Of::Client, &config))
+        };
+        assert!(matches!(judged(0), (true, Some(_))));
+        assert_eq!(judged(12), (true, None));
+        assert_eq!(judged(3), (true, None));
     }
 
     #[test]
