@@ -129,7 +129,9 @@ impl ShapeDetectors {
             }
             let is_vain = update.is_new && update.progress != Progress::Established;
             if is_due(pair.reported_ns, update.last_ns) {
+                let is_stray = update.is_stray && update.progress == Progress::Refused;
                 let finding = match key.protocol {
+                    protocol::TCP if is_stray => attempts::judge_stray_of_one(config, &key, pair),
                     protocol::TCP if is_vain => attempts::judge(config, &key, pair),
                     protocol::TCP => web::judge_requests(config, &key, pair),
                     protocol::UDP if is_vain => datagrams::judge(config, &key, pair),

@@ -52,7 +52,9 @@ pub(crate) mod fast {
     pub const REPLIES: usize = 10;
     /// Seconds that those short connections lasted, all together.
     pub const SESSION_S: usize = 11;
-    pub const N: usize = 12;
+    /// Connections of which no beginning was seen, and which were reset.
+    pub const STRAY: usize = 12;
+    pub const N: usize = 13;
 }
 
 /// Positions in the slow counts: sessions that ended young, their packets and the squares.
@@ -70,6 +72,8 @@ pub(crate) struct Pair {
     pub slow: Fading<{ slow::N }>,
     /// Distinct ports asked for since the counts were last near zero.
     pub ports: Spread,
+    /// Distinct ports that stray segments went to.
+    pub stray_ports: Spread,
     /// The port that most attempts go to (majority vote, Boyer and Moore 1981).
     pub port: u16,
     votes: u32,
@@ -131,7 +135,11 @@ impl Pair {
                     self.fast.add(fast::ESTABLISHED, 1.0);
                     self.open(at_ns);
                 }
-                Progress::Refused | Progress::Unanswered => self.fast.add(fast::FAILED, 1.0),
+                Progress::Refused => {
+                    self.fast.add(fast::FAILED, 1.0);
+                    self.stray(update);
+                }
+                Progress::Unanswered => self.fast.add(fast::FAILED, 1.0),
                 Progress::Pending => {}
             }
         }
@@ -149,6 +157,22 @@ impl Pair {
                 // It was not seen to begin.
                 self.port = update.destination_port;
             }
+        }
+    }
+
+    /// Counts a segment with ACK that belongs to no connection. Those with FIN end something; silence is how a
+    /// connection looks whose answers go another way.
+    fn stray(&mut self, update: &FlowUpdate) {
+        if !update.is_stray || update.n_flags[FIN] > 0 {
+            return;
+        }
+        if self.fast.get(fast::STRAY) < 0.5 {
+            self.stray_ports.clear();
+        }
+        self.fast.add(fast::STRAY, 1.0);
+        self.stray_ports.insert(u64::from(update.destination_port));
+        if self.votes == 0 {
+            self.port = update.destination_port;
         }
     }
 
@@ -278,6 +302,7 @@ pub(crate) fn is_established(flow: &FlowSummary) -> bool {
 
 /// Positions in the counts of flags.
 const SYN: usize = 0;
+const FIN: usize = 1;
 const RST: usize = 2;
 const PSH: usize = 3;
 const ACK: usize = 4;

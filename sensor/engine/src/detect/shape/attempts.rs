@@ -6,6 +6,7 @@ use sensor_common::packet::protocol;
 
 use super::{ANSWERABLE_S, Detector, Evidence, Family, Finding, Scattered, evidence, of_pair};
 use crate::config::ShapeConfig;
+use crate::detect::grade::Grades;
 use crate::features::pair::{Pair, PairKey, fast};
 use crate::features::victim::{self, Victim};
 
@@ -57,6 +58,39 @@ pub(super) fn judge(config: &ShapeConfig, key: &PairKey, pair: &Pair) -> Option<
         },
     ];
     Some(of_pair(Detector::Attempts, family, key, pair, features))
+}
+
+/// Segments of no connection from one source. Whoever's connections were forgotten, by a restart of the host or
+/// by a middlebox, learns it by a reset and connects again, each once: who sends on and on and asks for nothing
+/// does not. Keep-alives of a crowd behind one address may look so for a moment.
+pub(super) fn judge_stray_of_one(
+    config: &ShapeConfig,
+    key: &PairKey,
+    pair: &Pair,
+) -> Option<Finding> {
+    let stray = pair.fast.get(fast::STRAY);
+    let asked = pair.fast.get(fast::ATTEMPTS);
+    let established = pair.fast.get(fast::ESTABLISHED);
+    let limit = config.scattered_stray;
+    let n_ports = pair.stray_ports.len();
+    let is_scan = n_ports > MOST_PORTS || stray < PER_PORT * n_ports;
+    if stray < limit || asked.max(established) > COMPLETED * stray || is_scan {
+        return None;
+    }
+    let features = vec![
+        evidence("segments_of_no_connection", stray, limit),
+        Evidence {
+            name: "connections",
+            observed: established,
+            expected: stray,
+            share: 0.0,
+        },
+    ];
+    let finding = of_pair(Detector::Attempts, Family::AckFlood, key, pair, features);
+    Some(Finding {
+        grades: Grades::SHAPE,
+        ..finding
+    })
 }
 
 /// Many sources, spoofed or not.
