@@ -1,6 +1,7 @@
 //! Decide stage: findings in, incidents and decisions out.
 
 mod action;
+mod aggregate;
 mod budget;
 mod confidence;
 mod crowd;
@@ -17,9 +18,9 @@ mod room;
 mod watchdog;
 mod withheld;
 
-pub use self::action::Action;
+pub use self::action::{Action, Scope};
 pub use self::confidence::{Confidence, Lowered};
-pub use self::decision::{Decision, Scope};
+pub use self::decision::Decision;
 pub(crate) use self::except::Exceptions;
 pub use self::except::{Exception, ExceptionUse};
 pub use self::incident::{Incident, State};
@@ -165,6 +166,7 @@ impl DecideStage {
 
     /// Watches over the good traffic of a source on which a decision is in force from now on.
     pub(crate) fn watch(&mut self, at_ns: u64, decision: &Decision, ledger: &Ledger) {
+        self.decider.confirm(decision);
         let mut cases = self.cases.values().map(Case::incident);
         if let Some(incident) = cases.find(|one| one.id == decision.incident_id) {
             let attack = (incident.found_as, incident.start_ns);

@@ -23,3 +23,10 @@ impl Action {
         }
     }
 }
+
+/// Part of a source's traffic that an action applies to; 0 is any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    pub protocol: u8,
+    pub local_port: u16,
+}

@@ -252,7 +252,7 @@ mod tests {
         (accepted, if said { 0 } else { n_early + n_late })
     }
 
-    /// Whether the login succeeds in the end, refusals told before the end and not taken back, and the connection.
+    /// Says if the login succeeds in the end, with refusals told before the end and not taken back, and the connection.
     /// The client takes `pause_ns` for its next message.
     fn heard(sizes: &[i32], delay_ns: u64, pause_ns: u64) -> (bool, u32, Exchange) {
         let mut exchange = Exchange::default();
