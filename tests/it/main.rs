@@ -40,6 +40,7 @@ mod guard_facts;
 mod harm;
 mod headers;
 mod http;
+mod innocents;
 mod interfaces;
 mod live;
 mod logins;

@@ -33,7 +33,7 @@ usage: cargo xtask COMMAND [ARGS]
                          docs/benchmarks.md
   lab [--latency RUNS]   the demo: an attack, found and dropped, in network namespaces; or how
                          long it takes from an attack's start to its block
-  drill [--runs N]       attacks by real tools and forged packets against a guarded server: how
+  drill [--rounds N]     attacks by real tools and forged packets against a guarded server: how
                          fast each is stopped, and that nobody else is; --help tells more
   range --out DIR        labelled captures of real programs in network namespaces; --help tells
                          more, docs/range.md all

@@ -1,5 +1,7 @@
 //! The cases: what is done to the server, and who does it.
 
+use std::net::Ipv6Addr;
+
 use sensor_common::packet::protocol;
 use sensor_tests::frames::ipv4::{ACK, Ip, SYN, SYN_ACK};
 use sensor_tests::frames::{self, ipv4};
@@ -31,11 +33,15 @@ impl Family {
     }
 }
 
-/// Packets by their number, and how many a second.
+/// Packet by its number.
+pub type Frame = fn(u64) -> Vec<u8>;
+
+/// Packets, and how many a second.
 #[derive(Clone, Copy)]
 pub struct Forged {
     pub rate: u64,
-    pub frame: fn(u64) -> Vec<u8>,
+    pub v4: Frame,
+    pub v6: Option<Frame>,
 }
 
 /// Means by which a case is carried out, on the host of the attacker.
@@ -46,7 +52,6 @@ pub enum Means {
         v4: Option<&'static str>,
         v6: Option<&'static str>,
     },
-    /// Frames, of IPv4.
     Frames(Forged),
 }
 
@@ -59,7 +64,21 @@ pub struct Case {
     pub means: Means,
     /// The attacker's own address does it, so that something is to be done about it.
     pub is_offender: bool,
+    /// Port of the innocent client's service. Where it is that of SSH, the client is an administrator, whose
+    /// session is there before the sensor.
+    pub port: u16,
+    /// The server asks a resolver on the client's host all the while.
+    pub asks: bool,
+    /// The client begins each connection from the next of [`STRANGERS`] addresses.
+    pub has_strangers: bool,
 }
+
+/// Addresses of the client's host from which strangers begin.
+pub const STRANGERS: u8 = 200;
+
+/// Port of the service that the innocent client talks with.
+pub const ECHO: u16 = 7_000;
+pub const SSH: u16 = 22;
 
 impl Case {
     pub const fn has(&self, family: Family) -> bool {
@@ -67,7 +86,7 @@ impl Case {
             (Means::Tool { v4, .. }, Family::V4) => v4.is_some(),
             (Means::Tool { v6, .. }, Family::V6) => v6.is_some(),
             (Means::Frames(_), Family::V4) => true,
-            (Means::Frames(_), Family::V6) => false,
+            (Means::Frames(forged), Family::V6) => forged.v6.is_some(),
         }
     }
 
@@ -86,12 +105,36 @@ const TOOL: Case = Case {
     services: &[],
     means: Means::Tool { v4: None, v6: None },
     is_offender: true,
+    port: ECHO,
+    asks: false,
+    has_strangers: false,
 };
 
 const FORGERY: Case = Case {
     is_offender: false,
     ..TOOL
 };
+
+/// A flood of SYNs to the service from made-up sources, while strangers begin connections.
+const SYN_FLOOD: Case = Case {
+    has_strangers: true,
+    ..FORGERY
+};
+
+const fn syn_flood(rate: u64) -> Means {
+    forged_in_both(
+        rate,
+        |n| {
+            let [.., a, b, c] = n.wrapping_mul(0x9e37_79b9).to_be_bytes();
+            tcp(([45, a, b, c], port(n)), (SERVER, ECHO), SYN)
+        },
+        |n| {
+            let [a, b] = [(n >> 16) as u16, n as u16];
+            let source = Ipv6Addr::new(0x2a00, 0x1234, a, b, 0, 0, 0, 1);
+            tcp6((source, port(n)), ECHO, SYN)
+        },
+    )
+}
 
 const fn both(line: &'static str) -> Means {
     Means::Tool {
@@ -107,8 +150,14 @@ const fn v4(line: &'static str) -> Means {
     }
 }
 
-const fn forged(rate: u64, frame: fn(u64) -> Vec<u8>) -> Means {
-    Means::Frames(Forged { rate, frame })
+const fn forged(rate: u64, v4: Frame) -> Means {
+    let v6 = None;
+    Means::Frames(Forged { rate, v4, v6 })
+}
+
+const fn forged_in_both(rate: u64, v4: Frame, v6: Frame) -> Means {
+    let v6 = Some(v6);
+    Means::Frames(Forged { rate, v4, v6 })
 }
 
 pub const CASES: &[Case] = &[
@@ -187,21 +236,42 @@ pub const CASES: &[Case] = &[
     Case {
         name: "forged_client_syn",
         about: "2,000 SYN/s to every port in the innocent client's name",
-        means: forged(2_000, |n| {
-            tcp((CLIENT, 40_000), (SERVER, 1 + (n % 60_000) as u16), SYN)
-        }),
+        means: forged_in_both(
+            2_000,
+            |n| tcp((CLIENT, 40_000), (SERVER, any_port(n)), SYN),
+            |n| tcp6((CLIENT6, 40_000), any_port(n), SYN),
+        ),
         ..FORGERY
     },
     Case {
         name: "forged_client_service",
         about: "5,000 SYN/s to the service in the client's name",
-        means: forged(5_000, |n| tcp((CLIENT, port(n)), (SERVER, 7_000), SYN)),
+        means: forged_in_both(
+            5_000,
+            |n| tcp((CLIENT, port(n)), (SERVER, ECHO), SYN),
+            |n| tcp6((CLIENT6, port(n)), ECHO, SYN),
+        ),
+        ..FORGERY
+    },
+    Case {
+        name: "forged_admin",
+        about: "5,000 SYN/s to SSH in the name of an administrator with a live session",
+        means: forged_in_both(
+            5_000,
+            |n| tcp((CLIENT, port(n)), (SERVER, SSH), SYN),
+            |n| tcp6((CLIENT6, port(n)), SSH, SYN),
+        ),
+        port: SSH,
         ..FORGERY
     },
     Case {
         name: "forged_client_ack",
         about: "5,000 ACK/s to the service in the client's name",
-        means: forged(5_000, |n| tcp((CLIENT, port(n)), (SERVER, 7_000), ACK)),
+        means: forged_in_both(
+            5_000,
+            |n| tcp((CLIENT, port(n)), (SERVER, ECHO), ACK),
+            |n| tcp6((CLIENT6, port(n)), ECHO, ACK),
+        ),
         ..FORGERY
     },
     Case {
@@ -219,25 +289,69 @@ pub const CASES: &[Case] = &[
         ..FORGERY
     },
     Case {
-        name: "forged_neighbours",
-        about: "10,000 SYN/s in the names of the client's whole /24",
-        means: forged(10_000, |n| {
-            let neighbour = [10, 99, 1, 2 + (n % 253) as u8];
-            tcp((neighbour, port(n)), (SERVER, 7_000), SYN)
+        name: "forged_resolver",
+        about: "5,000 datagrams/s from the port of the resolver that the server asks",
+        means: forged(5_000, |n| {
+            ipv4::udp((CLIENT, 53), (SERVER, port(n)), &[0; 64])
         }),
+        asks: true,
+        ..FORGERY
+    },
+    Case {
+        name: "forged_neighbours",
+        about: "10,000 SYN/s in the names of the client's whole /24, or of 65,536 of its /64",
+        means: forged_in_both(
+            10_000,
+            |n| {
+                let neighbour = [10, 99, 1, 2 + (n % 253) as u8];
+                tcp((neighbour, port(n)), (SERVER, ECHO), SYN)
+            },
+            |n| {
+                let neighbour = Ipv6Addr::new(0xfd99, 1, 0, 0, 0, 0, 0, 2 + (n % 65_533) as u16);
+                tcp6((neighbour, port(n)), ECHO, SYN)
+            },
+        ),
         ..FORGERY
     },
     Case {
         name: "forged_many",
         about: "20,000 SYN/s in 3,000 names, the client's among them",
-        means: forged(20_000, |n| {
-            let from = match n % 3_000 {
-                0 => CLIENT,
-                n => [45, 1, (n >> 8) as u8, n as u8],
-            };
-            tcp((from, port(n)), (SERVER, 7_000), SYN)
-        }),
+        means: forged_in_both(
+            20_000,
+            |n| {
+                let from = match n % 3_000 {
+                    0 => CLIENT,
+                    n => [45, 1, (n >> 8) as u8, n as u8],
+                };
+                tcp((from, port(n)), (SERVER, ECHO), SYN)
+            },
+            |n| {
+                let from = match n % 3_000 {
+                    0 => CLIENT6,
+                    n => Ipv6Addr::new(0x2001, 0xdb8, n as u16, 0, 0, 0, 0, 1),
+                };
+                tcp6((from, port(n)), ECHO, SYN)
+            },
+        ),
         ..FORGERY
+    },
+    Case {
+        name: "forged_syn_100k",
+        about: "100,000 SYN/s from made-up sources; strangers connect",
+        means: syn_flood(100_000),
+        ..SYN_FLOOD
+    },
+    Case {
+        name: "forged_syn_300k",
+        about: "300,000 SYN/s from made-up sources; strangers connect",
+        means: syn_flood(300_000),
+        ..SYN_FLOOD
+    },
+    Case {
+        name: "forged_syn_500k",
+        about: "500,000 SYN/s from made-up sources; strangers connect",
+        means: syn_flood(500_000),
+        ..SYN_FLOOD
     },
     Case {
         name: "forged_reflection",
@@ -246,6 +360,7 @@ pub const CASES: &[Case] = &[
             let reflector = [45, 2, 2, 1 + (n % 44) as u8];
             ipv4::udp((reflector, 53), (SERVER, port(n / 44)), &[0; 512])
         }),
+        asks: true,
         ..FORGERY
     },
     Case {
@@ -258,7 +373,7 @@ pub const CASES: &[Case] = &[
         name: "forged_in_tunnel",
         about: "2,000 SYN/s to every port, in the client's name, within VXLAN",
         means: forged(2_000, |n| {
-            let inner = tcp((CLIENT, 40_000), (SERVER, 1 + (n % 60_000) as u16), SYN);
+            let inner = tcp((CLIENT, 40_000), (SERVER, any_port(n)), SYN);
             ipv4::packet(
                 protocol::UDP,
                 [10, 99, 2, 2],
@@ -281,10 +396,26 @@ const CLIENT: Ip = [10, 99, 1, 2];
 /// The address that the attacker's network leads to, and the innocent client talks with.
 const SERVER: Ip = [10, 99, 1, 1];
 
+const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd99, 1, 0, 0, 0, 0, 0, 2);
+const SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd99, 1, 0, 0, 0, 0, 0, 1);
+
+const fn any_port(n: u64) -> u16 {
+    1 + (n % 60_000) as u16
+}
+
 const fn port(n: u64) -> u16 {
     1_024 + (n * 31 % 60_000) as u16
 }
 
 fn tcp(from: ipv4::End, to: ipv4::End, flags: u8) -> Vec<u8> {
     ipv4::tcp(from, to, flags, &[])
+}
+
+/// A segment to the server.
+fn tcp6((from, port): (Ipv6Addr, u16), to: u16, flags: u8) -> Vec<u8> {
+    /// Place of the checksum in a header of TCP (RFC 9293 3.1).
+    const SUM: usize = 16;
+    let segment = frames::tcp((port, to), flags, &[]);
+    let packet = frames::ipv6_between(protocol::TCP, [from, SERVER6], segment, SUM);
+    frames::ethernet(frames::IPV6, &packet)
 }

@@ -1,19 +1,22 @@
-//! The client that does nothing wrong: a session that goes on, and a new connection 20 times a second.
+//! Those who do nothing wrong: a client with a session that goes on and 20 new connections a second, and the server's
+//! own questions to its resolver.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use sensor_tests::{Background, Network};
 
+use crate::cases::{Case, Family, STRANGERS};
+
 /// Writes a line for each answer in the session (`s`), each attempt to begin a connection (`c`, with
 /// how it came out) and the end of the session (`x`), each with its time. It moves 64 kB each 25 ms.
-const CLIENT: &str = "import socket, threading, time
+const CLIENT: &str = "import itertools, socket, threading, time
 log = open('LOG', 'w', buffering=1)
 def say(*words):
     log.write(' '.join(map(str, words)) + '\\n')
 def session():
     try:
-        there = socket.create_connection(('SERVER', 7000), timeout=10)
+        there = socket.create_connection(('SERVER', PORT), timeout=10)
         block = bytes(65536)
         while True:
             there.sendall(block)
@@ -28,9 +31,10 @@ def session():
     except OSError as why:
         say('x', time.time(), why)
 threading.Thread(target=session, daemon=True).start()
+addresses = itertools.cycle([ADDRESSES])
 while True:
     try:
-        there = socket.create_connection(('SERVER', 7000), timeout=1)
+        there = socket.create_connection(('SERVER', PORT), timeout=1, source_address=(next(addresses), 0))
         there.sendall(b'line')
         is_good = there.recv(100) == b'line'
         there.close()
@@ -40,10 +44,37 @@ while True:
     time.sleep(0.05)
 ";
 
-/// A running client.
+/// Answers each question with itself.
+const RESOLVER: &str = "import socket
+there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+there.bind(('0.0.0.0', 53))
+while True:
+    asked, who = there.recvfrom(2048)
+    there.sendto(asked, who)
+";
+
+/// Writes a line for each question (`c`, with how it came out), 20 a second, each from another port.
+const ASKER: &str = "import os, socket, time
+log = open('LOG', 'w', buffering=1)
+while True:
+    question = os.urandom(2) + bytes([1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 97, 0, 0, 1, 0, 1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+        there.settimeout(1)
+        there.connect(('RESOLVER', 53))
+        try:
+            there.send(question)
+            is_good = there.recv(2048) == question
+        except OSError:
+            is_good = False
+    log.write(f'c {time.time()} {int(is_good)}\\n')
+    time.sleep(0.05)
+";
+
+/// Running programs that do nothing wrong.
 pub struct Innocent {
     log: PathBuf,
-    _program: Background,
+    asker_log: PathBuf,
+    _programs: Vec<Background>,
 }
 
 /// Figures of a stretch of time.
@@ -65,20 +96,36 @@ pub struct Account {
     /// Longest time without an answer in the session, s.
     pub longest_pause_s: f64,
     pub has_ended: bool,
+    /// Questions of the server to its resolver.
+    pub questions: [Figures; 3],
 }
 
 impl Innocent {
-    pub fn start(network: &Network, folder: &Path, server: &str) -> Result<Self> {
-        let log = folder.join("client.log");
-        let program = folder.join("client.py");
-        let text = CLIENT
+    pub fn start(network: &Network, folder: &Path, family: Family, case: &Case) -> Result<Self> {
+        let (log, asker_log) = (folder.join("client.log"), folder.join("asker.log"));
+        let write = |name: &str, text: &str| -> Result<String> {
+            let path = folder.join(name);
+            std::fs::write(&path, text)?;
+            Ok(format!("python3 {}", path.display()))
+        };
+        let addresses = addresses(network, family, case)?;
+        let client = CLIENT
+            .replace("ADDRESSES", &addresses)
             .replace("LOG", &log.display().to_string())
-            .replace("SERVER", server);
-        std::fs::write(&program, text)?;
-        let line = format!("python3 {}", program.display());
+            .replace("SERVER", &family.address(1, 1))
+            .replace("PORT", &case.port.to_string());
+        let mut programs = vec![network.start("client", &write("client.py", &client)?)?];
+        if case.asks {
+            let asker = ASKER
+                .replace("LOG", &asker_log.display().to_string())
+                .replace("RESOLVER", &Family::V4.address(1, 2));
+            programs.push(network.start("client", &write("resolver.py", RESOLVER)?)?);
+            programs.push(network.start("server", &write("asker.py", &asker)?)?);
+        }
         Ok(Self {
             log,
-            _program: network.start("client", &line)?,
+            asker_log,
+            _programs: programs,
         })
     }
 
@@ -90,9 +137,34 @@ impl Innocent {
     /// Counts its log; the times are when something began and ended to be done to the server, and
     /// when that was watched last, in seconds of unix time.
     pub fn account(&self, begin_s: f64, end_s: f64, last_s: f64) -> Account {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        account(&text, begin_s, end_s, last_s)
+        let count = |log: &Path| {
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            account(&text, begin_s, end_s, last_s)
+        };
+        let asked = count(&self.asker_log);
+        Account {
+            questions: [asked.before, asked.during, asked.after],
+            ..count(&self.log)
+        }
     }
+}
+
+/// Addresses that the client's connections begin from, as a list of Python.
+fn addresses(network: &Network, family: Family, case: &Case) -> Result<String> {
+    if !case.has_strangers {
+        return Ok("''".to_owned());
+    }
+    let mut all = Vec::new();
+    for n in 0..STRANGERS {
+        let address = family.address(1, 10 + n);
+        let more = match family {
+            Family::V4 => format!("{address}/24 dev eth0"),
+            Family::V6 => format!("{address}/64 dev eth0 nodad"),
+        };
+        network.run("client", &format!("ip addr add {more}"))?;
+        all.push(format!("'{address}'"));
+    }
+    Ok(all.join(", "))
 }
 
 fn account(text: &str, begin_s: f64, end_s: f64, last_s: f64) -> Account {

@@ -20,8 +20,8 @@ use cases::{CASES, Case, Family};
 #[command(name = "cargo xtask drill")]
 struct Options {
     /// Rounds of each case, each with a fresh sensor.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    runs: u32,
+    #[arg(long, alias = "runs", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
     /// Only cases whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -64,12 +64,12 @@ fn main() -> Result<()> {
             continue;
         }
         for (family, mode) in pairs(case, &options.modes) {
-            for run in 1..=options.runs {
+            for run in 1..=options.rounds {
                 eprintln!(
                     "{} {} {mode}, {run} of {}",
                     case.name,
                     family.label(),
-                    options.runs
+                    options.rounds
                 );
                 report.add(case, family, mode, round::run(case, family, mode)?)?;
             }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use crate::cases::{Case, Family};
-use crate::innocent::Figures;
+use crate::innocent::{Account, Figures};
 use crate::round::Outcome;
 
 /// Longest pause of a session that nobody feels: a retransmission or two on a busy machine, s.
@@ -49,9 +49,12 @@ impl Report {
                 "to_incident_s": outcome.to_incident_s, "to_decision_s": outcome.to_decision_s,
                 "to_drop_s": outcome.to_drop_s, "families": outcome.families,
                 "action": outcome.action, "on_innocents": outcome.on_innocents,
-                "dropped": outcome.n_dropped, "longest_pause_s": client.longest_pause_s,
+                "arrived": outcome.n_arrived, "dropped": outcome.n_dropped, "longest_pause_s": client.longest_pause_s,
                 "session_ended": client.has_ended, "before": figures(&client.before),
                 "during": figures(&client.during), "after": figures(&client.after),
+                "questions": client.questions.each_ref().map(figures),
+                "blocked": is_blocked(&outcome), "refused": is_refused(&outcome),
+                "interrupted": is_interrupted(&outcome),
             });
             writeln!(out, "{line}")?;
         }
@@ -64,47 +67,35 @@ impl Report {
         Ok(())
     }
 
-    /// Rounds in which somebody innocent was harmed: more than limited or challenged, a session that ended or
-    /// paused for long, connections that fail meanwhile or once it is over.
+    /// Rounds in which somebody innocent was harmed: acted on by more than a limit, challenge or shield, refused, or
+    /// interrupted.
     pub fn harm(&self) -> usize {
         self.rows.values().flatten().filter(|o| is_harm(o)).count()
     }
 
+    /// Prints the table, as Markdown.
     pub fn print(&self) {
-        println!(
-            "{:<22} {:<13} {:>4}  {:<21} {:<21} {:<21} {:<11} {:>8}  {:<20} harm",
+        let head = [
             "case",
-            "",
-            "runs",
-            "to incident, ms",
-            "to decision, ms",
-            "to first drop, ms",
+            "over, mode",
+            "rounds",
+            "incident",
+            "decision",
+            "first packet held",
             "action",
-            "dropped",
-            "client's connections"
-        );
-        println!(
-            "{:41}  {:<21} {:<21} {:<21}",
-            "", "p50, p99", "p50, p99", "p50, p99"
-        );
+            "packets",
+            "reached",
+            "connections before, during, after",
+            "own questions during",
+            "goodput during, after",
+            "pause",
+            "blocked, refused, interrupted",
+        ];
+        println!("| {} |", head.join(" | "));
+        println!("|{}", "---|".repeat(head.len()));
         for ((index, what), outcomes) in &self.rows {
-            let times = |of: fn(&Outcome) -> Option<f64>| quantiles(outcomes.iter().map(of));
-            let actions: Vec<&str> = outcomes
-                .iter()
-                .filter_map(|o| o.action.as_deref())
-                .collect();
-            let dropped = outcomes.iter().map(|o| o.n_dropped).sum::<u64>() / outcomes.len() as u64;
-            println!(
-                "{:<22} {what:<13} {:>4}  {:<21} {:<21} {:<21} {:<11} {dropped:>8}  {:<20} {}",
-                self.names.get(*index).copied().unwrap_or_default(),
-                outcomes.len(),
-                times(|o| o.to_incident_s),
-                times(|o| o.to_decision_s),
-                times(|o| o.to_drop_s),
-                actions.first().copied().unwrap_or("none"),
-                connections(outcomes),
-                harm(outcomes),
-            );
+            let name = self.names.get(*index).copied().unwrap_or_default();
+            println!("| {} |", row(name, what, outcomes).join(" | "));
         }
         for left_out in &self.left_out {
             println!("left out: {left_out}");
@@ -112,16 +103,88 @@ impl Report {
     }
 }
 
-fn is_harm(outcome: &Outcome) -> bool {
-    let client = &outcome.client;
-    let stopped = outcome.on_innocents.iter().any(|told| {
-        !["limit ", "challenge ", "shield "]
+/// Cells of a row: times are median and 99th percentile in ms, packets the mean of rounds.
+fn row(name: &str, what: &str, outcomes: &[Outcome]) -> Vec<String> {
+    let times = |of: fn(&Outcome) -> Option<f64>| quantiles(outcomes.iter().map(of));
+    let mean = |of: &dyn Fn(&Outcome) -> u64| {
+        outcomes.iter().map(of).sum::<u64>() / (outcomes.len() as u64).max(1)
+    };
+    let count = |is_so: fn(&Outcome) -> bool| outcomes.iter().filter(|o| is_so(o)).count();
+    let longest_s = outcomes.iter().map(|o| o.client.longest_pause_s);
+    vec![
+        name.to_owned(),
+        what.to_owned(),
+        outcomes.len().to_string(),
+        times(|o| o.to_incident_s),
+        times(|o| o.to_decision_s),
+        times(|o| o.to_drop_s),
+        action(outcomes),
+        mean(&|o| o.n_arrived).to_string(),
+        mean(&|o| o.n_arrived.saturating_sub(o.n_dropped)).to_string(),
+        [
+            served(outcomes, |o| o.client.before),
+            served(outcomes, |o| o.client.during),
+            served(outcomes, |o| o.client.after),
+        ]
+        .join(", "),
+        served(outcomes, |o| o.client.questions[1]),
+        format!(
+            "{}, {}",
+            goodput(outcomes, |client| client.during),
+            goodput(outcomes, |client| client.after)
+        ),
+        format!("{:.1}", longest_s.fold(0.0, f64::max)),
+        format!(
+            "{}, {}, {}",
+            count(is_blocked),
+            count(is_refused),
+            count(is_interrupted)
+        ),
+    ]
+}
+
+/// The strongest action on the attacker, or on others where there is none on him.
+fn action(outcomes: &[Outcome]) -> String {
+    let on_attacker = outcomes.iter().find_map(|o| o.action.clone());
+    on_attacker.unwrap_or_else(|| {
+        let mut told: Vec<&str> = outcomes
             .iter()
-            .any(|mild| told.starts_with(mild))
-    });
-    let is_refused = |figures| share(figures) < SERVED;
-    let are_refused = is_refused(client.during) || is_refused(client.after);
-    stopped || client.has_ended || client.longest_pause_s > PAUSE_S || are_refused
+            .flat_map(|o| &o.on_innocents)
+            .filter_map(|told| told.split(' ').next())
+            .collect();
+        told.sort_unstable();
+        told.dedup();
+        if told.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("on innocents: {}", told.join(", "))
+        }
+    })
+}
+
+fn is_harm(outcome: &Outcome) -> bool {
+    is_blocked(outcome) || is_refused(outcome) || is_interrupted(outcome)
+}
+
+/// Actions that no innocent loses anything by.
+const MILD: [&str; 3] = ["limit ", "challenge ", "shield "];
+
+fn is_blocked(outcome: &Outcome) -> bool {
+    let mut told = outcome.on_innocents.iter();
+    told.any(|told| !MILD.iter().any(|mild| told.starts_with(mild)))
+}
+
+fn is_refused(outcome: &Outcome) -> bool {
+    let client = &outcome.client;
+    let [_, asked, asked_after] = client.questions;
+    let are_unheard = [asked, asked_after]
+        .iter()
+        .any(|figures| figures.n_begun > 0 && share(*figures) < SERVED);
+    share(client.during) < SERVED || share(client.after) < SERVED || are_unheard
+}
+
+fn is_interrupted(outcome: &Outcome) -> bool {
+    outcome.client.has_ended || outcome.client.longest_pause_s > PAUSE_S
 }
 
 fn share(figures: Figures) -> f64 {
@@ -131,36 +194,22 @@ fn share(figures: Figures) -> f64 {
     f64::from(figures.n_answered) / f64::from(figures.n_begun)
 }
 
-/// Shares of connections that came about before, during and after.
-fn connections(outcomes: &[Outcome]) -> String {
-    let mean = |of: fn(&Outcome) -> Figures| {
-        let sum: f64 = outcomes.iter().map(|o| share(of(o))).sum();
-        100.0 * sum / outcomes.len() as f64
-    };
-    format!(
-        "{:.0} % {:.0} % {:.0} %",
-        mean(|o| o.client.before),
-        mean(|o| o.client.during),
-        mean(|o| o.client.after)
-    )
+/// Connections or questions that came about of those that were begun, in all rounds.
+fn served(outcomes: &[Outcome], of: fn(&Outcome) -> Figures) -> String {
+    let sum = |part: fn(&Figures) -> u32| -> u32 { outcomes.iter().map(|o| part(&of(o))).sum() };
+    match sum(|f| f.n_begun) {
+        0 => "-".to_owned(),
+        n_begun => format!("{} of {n_begun}", sum(|f| f.n_answered)),
+    }
 }
 
-fn harm(outcomes: &[Outcome]) -> String {
-    let harmed: Vec<&Outcome> = outcomes.iter().filter(|o| is_harm(o)).collect();
-    let Some(first) = harmed.first() else {
-        return "none".to_owned();
+/// Blocks that the open session moved a second, in per cent of those before.
+fn goodput(outcomes: &[Outcome], of: fn(&Account) -> Figures) -> String {
+    let sum = |of: fn(&Account) -> Figures| -> f64 {
+        outcomes.iter().map(|o| of(&o.client).blocks_per_s).sum()
     };
-    let client = &first.client;
-    format!(
-        "{} of {}: {}, longest pause {:.1} s",
-        harmed.len(),
-        outcomes.len(),
-        first
-            .on_innocents
-            .first()
-            .map_or("nobody acted on", String::as_str),
-        client.longest_pause_s
-    )
+    let before = sum(|client| client.before).max(0.001);
+    format!("{:.0} %", 100.0 * sum(of) / before)
 }
 
 /// Median and 99th percentile in milliseconds, with how many had a time.

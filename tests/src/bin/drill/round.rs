@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use sensor_tests::{Background, Network, Running, Sender, wait_until};
 use serde_json::Value;
 
-use crate::cases::{Case, Family, Forged, Means};
+use crate::cases::{Case, Family, Forged, Means, SSH};
 use crate::innocent::{Account, Innocent};
 use crate::services::Service;
 
@@ -33,6 +33,8 @@ pub struct Outcome {
     pub on_innocents: Vec<String>,
     /// Packets that met an entry and were, or would have been, dropped or answered.
     pub n_dropped: u64,
+    /// Packets that came by the attacker's link.
+    pub n_arrived: u64,
     pub client: Account,
 }
 
@@ -45,18 +47,26 @@ pub fn run(case: &Case, family: Family, mode: &str) -> Result<Outcome> {
 
 fn run_in(case: &Case, family: Family, mode: &str, folder: &Path) -> Result<Outcome> {
     let network = Network::new()?;
-    // Answers that a native program sends get lost on a veth whose other end has none.
-    let arguments = format!("--mode {mode} --attach generic --events");
-    let mut sensor = Running::start(&network, &arguments)?;
-    let mut services = vec![Service::Echo.start(&network, folder)?];
+    let mut services = vec![Service::Echo(case.port).start(&network, folder)?];
     for service in case.services {
         services.push(service.start(&network, folder)?);
     }
-    let innocent = Innocent::start(&network, folder, &family.address(1, 1))?;
-    let is_talking = || (innocent.n_lines() > 5).then_some(());
-    wait_until(Duration::from_secs(10), is_talking).context("the client is not served")?;
+    let start = || Innocent::start(&network, folder, family, case);
+    // An administrator's session counts as one that was there before.
+    let before = (case.port == SSH).then(start).transpose()?;
+    wait_served(before.as_ref())?;
+    // Answers that a native program sends get lost on a veth whose other end has none.
+    let arguments = format!("--mode {mode} --attach generic --events");
+    let mut sensor = Running::start(&network, &arguments)?;
+    let innocent = match before {
+        Some(innocent) => innocent,
+        None => start()?,
+    };
+    wait_served(Some(&innocent))?;
     sleep(PEACE);
 
+    let arrived = || network.counter("server", "attacker", "rx_packets");
+    let n_before = arrived()?;
     let begin_s = now_s();
     let acted = Acted::start(case, family, &network, folder)?;
     let attacker = family.address(2, 2);
@@ -68,20 +78,35 @@ fn run_in(case: &Case, family: Family, mode: &str, folder: &Path) -> Result<Outc
     drop(acted);
     network.end_processes("attacker");
     let end_s = now_s();
+    let n_arrived = arrived()?.saturating_sub(n_before);
     sleep(PEACE);
     let client = innocent.account(begin_s, end_s, now_s());
     let summary = sensor.stop()?;
     Ok(Outcome {
         client,
+        n_arrived,
         ..read(case, &sensor, &summary, &attacker)
     })
+}
+
+/// Waits until the client is served.
+fn wait_served(innocent: Option<&Innocent>) -> Result<()> {
+    let Some(innocent) = innocent else {
+        return Ok(());
+    };
+    let n_before = innocent.n_lines();
+    let is_talking = || (innocent.n_lines() > n_before + 5).then_some(());
+    wait_until(Duration::from_secs(10), is_talking).context("the client is not served")
 }
 
 /// Attack under way; it ends with the value.
 enum Acted {
     Tool { _program: Background },
-    Frames { _sender: Sender },
+    Frames { _senders: Vec<Sender> },
 }
+
+/// Frames a second that one thread sends.
+const PER_SENDER: u64 = 200_000;
 
 impl Acted {
     fn start(case: &Case, family: Family, network: &Network, folder: &Path) -> Result<Self> {
@@ -92,17 +117,25 @@ impl Acted {
                 let program = network.start("attacker", &format!("sh {}", script.display()))?;
                 Ok(Self::Tool { _program: program })
             }
-            Means::Frames(Forged { rate, frame }) => {
+            Means::Frames(Forged { rate, v4, v6 }) => {
+                let frame = match family {
+                    Family::V4 => *v4,
+                    Family::V6 => v6.context("no frames")?,
+                };
                 let mut head = network.mac("server", "attacker")?;
                 head.extend(network.mac("attacker", "eth0")?);
-                let frame = *frame;
-                let made = move |n| {
-                    let mut made = frame(n);
-                    made[..12].copy_from_slice(&head);
-                    made
+                let n_senders = rate.div_ceil(PER_SENDER);
+                let start = |first| {
+                    let head = head.clone();
+                    let made = move |n| {
+                        let mut made = frame(n * n_senders + first);
+                        made[..12].copy_from_slice(&head);
+                        made
+                    };
+                    Sender::start(network, "attacker", rate / n_senders, u64::MAX, made)
                 };
-                let sender = Sender::start(network, "attacker", *rate, u64::MAX, made)?;
-                Ok(Self::Frames { _sender: sender })
+                let senders = (0..n_senders).map(start).collect::<Result<_>>()?;
+                Ok(Self::Frames { _senders: senders })
             }
         }
     }
@@ -164,6 +197,7 @@ fn read(case: &Case, sensor: &Running, summary: &Value, attacker: &str) -> Outco
             .map(|v| format!("{} {}", told(v), on(v)))
             .collect(),
         n_dropped: DROPPED.iter().map(|event| count(event)).sum(),
+        n_arrived: 0,
         client: Account::default(),
     }
 }

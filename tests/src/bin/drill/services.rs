@@ -11,7 +11,7 @@ const ECHO: &str = "import socket, threading
 def serve(there):
     while (heard := there.recv(65536)):
         there.sendall(heard)
-listener = socket.create_server(('::', 7000), family=socket.AF_INET6, dualstack_ipv6=True, backlog=256)
+listener = socket.create_server(('::', PORT), family=socket.AF_INET6, dualstack_ipv6=True, backlog=256)
 while True:
     there, _ = listener.accept()
     threading.Thread(target=serve, args=(there,), daemon=True).start()
@@ -26,8 +26,8 @@ server { listen 80; listen [::]:80; location / { return 200 'hello'; } } }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Service {
-    /// Service of the innocent client.
-    Echo,
+    /// Service of the innocent client, on this port.
+    Echo(u16),
     Web,
     Ssh,
 }
@@ -35,7 +35,7 @@ pub enum Service {
 impl Service {
     pub const fn program(self) -> &'static str {
         match self {
-            Self::Echo => "python3",
+            Self::Echo(_) => "python3",
             Self::Web => "nginx",
             Self::Ssh => "dropbear",
         }
@@ -43,7 +43,7 @@ impl Service {
 
     const fn port(self) -> u16 {
         match self {
-            Self::Echo => 7_000,
+            Self::Echo(port) => port,
             Self::Web => 80,
             Self::Ssh => 22,
         }
@@ -69,8 +69,9 @@ impl Service {
     fn line(self, folder: &Path) -> Result<String> {
         let place = folder.display();
         Ok(match self {
-            Self::Echo => {
-                std::fs::write(folder.join("echo.py"), ECHO)?;
+            Self::Echo(port) => {
+                let text = ECHO.replace("PORT", &port.to_string());
+                std::fs::write(folder.join("echo.py"), text)?;
                 format!("python3 {place}/echo.py")
             }
             Self::Web => {
