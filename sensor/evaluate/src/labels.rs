@@ -44,7 +44,7 @@ pub struct Episode {
 }
 
 /// The labels of one capture.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     pub attacks: Vec<String>,
     pub runs: Vec<Run>,

@@ -2,6 +2,7 @@
 //! event time and with one configuration, and what came out is held against the labels.
 
 pub mod ablation;
+pub mod change;
 pub mod compare;
 pub mod cost;
 pub mod families;
@@ -29,12 +30,13 @@ use std::thread;
 use sensor_capture::player::Conditions;
 use sensor_engine::{Config, ModelKind};
 
+use self::change::{Change, Changed};
 use self::compare::Comparison;
 use self::labels::Labels;
 use self::score::CaptureScore;
 use self::source::{Source, Sources};
 use self::truth::Truth;
-use self::watch::watch;
+use self::watch::{first_ns, watch};
 
 /// A capture with the files that label it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,8 @@ pub struct Subject {
     pub packets: PathBuf,
     pub episodes: PathBuf,
     pub source: Source,
+    /// Change under which it is run.
+    pub change: Option<Change>,
 }
 
 /// Results, and faults of the input.
@@ -132,6 +136,7 @@ fn subject(capture: &Path, sources: &mut Sources) -> Result<Subject, String> {
         packets,
         episodes,
         source: sources.of(id, capture),
+        change: None,
     })
 }
 
@@ -185,10 +190,15 @@ fn run(
     conditions: &Conditions,
     progress: &impl Progress,
 ) -> (Option<CaptureScore>, Vec<String>) {
-    let labels = match Labels::read(&subject.packets, &subject.episodes) {
+    let mut labels = match Labels::read(&subject.packets, &subject.episodes) {
         Ok(labels) => labels,
         Err(problem) => return (None, vec![problem]),
     };
+    let first_ns = match first_ns(&subject.capture) {
+        Ok(first_ns) => first_ns,
+        Err(problem) => return (None, vec![problem]),
+    };
+    let changed = Changed::new(subject.change, first_ns, &mut labels);
     let mut before = 0;
     let seen = |n_bytes: u64| {
         progress.add_bytes(n_bytes.saturating_sub(before));
@@ -198,7 +208,13 @@ fn run(
         emit_scores: true,
         ..conditions.engine.clone()
     });
-    match watch(&subject.capture, &conditions, Truth::new(labels), seen) {
+    match watch(
+        &subject.capture,
+        &conditions,
+        Truth::new(labels),
+        &changed,
+        seen,
+    ) {
         Ok(watched) => {
             let mut problems = watched.truth.problems(&subject.id);
             problems.extend(watched.problems.iter().cloned());

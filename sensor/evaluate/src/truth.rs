@@ -205,9 +205,14 @@ impl Truth {
         }
     }
 
+    /// Notes that the capture has a packet, whether or not it is taken.
+    pub fn pass(&mut self, number: u64) {
+        self.n_packets = self.n_packets.max(number);
+    }
+
     /// Takes the next packet of the capture, by its number in the file.
     pub fn take(&mut self, number: u64, at_ns: u64, frame: &[u8]) {
-        self.n_packets = self.n_packets.max(number);
+        self.pass(number);
         let (label, attack) = self.label(number);
         let facts = Facts::of(frame);
         if let Some(n) = self.n_by_label.get_mut(label as usize) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sensor_common::Address;
 use sensor_engine::{Action, Config, Engine, Incident, Input, Output, PairVector, State, from_ip};
 
+use super::change::Changed;
 use super::roc::Scores;
 use super::truth::{Mac, Truth};
 use sensor_capture::drive::Listener;
@@ -194,7 +195,22 @@ pub struct Watched {
     pub problems: Vec<String>,
 }
 
-/// Runs a capture. `seen` is told how many bytes of the file were read.
+/// Time of a capture's first frame; 0 where there is none.
+///
+/// # Errors
+/// When the capture can't be opened.
+pub fn first_ns(path: &Path) -> Result<u64, String> {
+    let mut reader =
+        CaptureReader::open(path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+    // Faults of the capture are told when it is run.
+    let first = reader
+        .next_frames()
+        .ok()
+        .and_then(|mut frames| frames.next());
+    Ok(first.map_or(0, |frame| frame.at_ns))
+}
+
+/// Runs a capture as it is or changed. `seen` is told how many bytes of the file were read.
 ///
 /// # Errors
 /// When the capture can't be opened.
@@ -202,6 +218,7 @@ pub fn watch(
     path: &Path,
     conditions: &Conditions,
     mut truth: Truth,
+    changed: &Changed,
     mut seen: impl FnMut(u64),
 ) -> Result<Watched, String> {
     let named = |cause: &dyn std::fmt::Display| format!("{}: {cause}", path.display());
@@ -216,11 +233,17 @@ pub fn watch(
             Ok(frames) => {
                 n_frames += frames.len();
                 for frame in frames.clone() {
+                    truth.pass(frame.number);
+                    let Some(frame) = changed.frame(frame) else {
+                        continue;
+                    };
                     let ethernet = to_ethernet(&frame, &mut scratch);
                     truth.take(frame.number, frame.at_ns, ethernet.data);
                 }
                 let begin = Instant::now();
-                player.take_all(frames).map_err(|cause| named(&cause))?;
+                player
+                    .take_all(frames.filter_map(|frame| changed.frame(frame)))
+                    .map_err(|cause| named(&cause))?;
                 busy += begin.elapsed();
             }
             Err(cause) => problems.push(named(&cause)),

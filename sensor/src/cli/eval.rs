@@ -12,6 +12,7 @@ use tracing::{error, info};
 use super::site::Site;
 use super::{EXIT_BAD_INPUT, EXIT_USAGE};
 use sensor_evaluate::ablation::Components;
+use sensor_evaluate::change::Change;
 use sensor_evaluate::compare::{compare, n_passes};
 use sensor_evaluate::{Evaluation, Progress, Subject, evaluate, find, page};
 
@@ -21,6 +22,7 @@ use sensor_evaluate::{Evaluation, Progress, Subject, evaluate, find, page};
     ID.csv (start_s,end_s,src,dst,dport,proto,label,attack,packets), beside it or in ../labels.\n\n\
     Example: sensor eval captures/\n\
     Example: sensor eval --models kitnet,mixture,detectors captures/\n\
+    Example: sensor eval --change lossy:20 captures/\n\
     Example: sensor eval --report /tmp/report captures/ --json | jq .overall"
 )]
 pub struct Eval {
@@ -43,6 +45,10 @@ pub struct Eval {
     /// Each is also run alone and left out, for comparison.
     #[arg(long, value_name = "NAMES")]
     models: Option<String>,
+    /// Change the captures before they are run: `slower:N` or `faster:N` times, `lossy:N` percent of the frames missing,
+    /// or `late:N`, beginning when N percent of the attacks are over.
+    #[arg(long, value_name = "CHANGE")]
+    change: Option<Change>,
 }
 
 impl Eval {
@@ -60,7 +66,10 @@ impl Eval {
                 return Ok(ExitCode::from(EXIT_USAGE));
             }
         };
-        let (subjects, mut problems) = find(&self.paths);
+        let (mut subjects, mut problems) = find(&self.paths);
+        for subject in &mut subjects {
+            subject.change = self.change;
+        }
         if subjects.is_empty() {
             problems.iter().for_each(|problem| error!("{problem}"));
             bail!("no labelled captures found");

@@ -12,6 +12,7 @@ use sensor_engine::{
 };
 
 use super::fingerprint::fingerprint;
+use crate::change::Changed;
 use crate::labels::Labels;
 use crate::score::{CaptureScore, Content};
 use crate::truth::{Event, Truth, WINDOW_NS, ordered};
@@ -83,7 +84,13 @@ pub fn collect(
         progress.add_bytes(n_bytes.saturating_sub(before));
         before = n_bytes;
     };
-    let mut watched = watch(&subject.capture, &conditions, truth, seen)?;
+    let mut watched = watch(
+        &subject.capture,
+        &conditions,
+        truth,
+        &Changed::default(),
+        seen,
+    )?;
     let mut problems = watched.truth.problems(&subject.id);
     problems.append(&mut watched.problems);
     let vectors = std::mem::take(&mut watched.windows);
