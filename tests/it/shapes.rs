@@ -182,6 +182,26 @@ fn connections_that_end_in_silence_are_not_open_for_ever() {
     assert!(!found.contains(&"slow_http".to_owned()), "{found:?}");
 }
 
+/// A mirror that drops frames doesn't show how connections end, one that shows one way only no answers either.
+#[test]
+fn connections_whose_end_a_mirror_lost_are_not_kept_open() {
+    // Ten frames each; the client's fourth asks, the eighth and ninth end.
+    let pages = |lost: fn(usize) -> bool| -> Vec<Frame> {
+        (0..40u64)
+            .flat_map(|i| {
+                let at_us = START_US + i * 700 * MS;
+                session(at_us, (CLIENT, port(i)), (SERVER, 80), true)
+            })
+            .enumerate()
+            .filter(|(n, _)| !lost(n % 10))
+            .map(|(_, frame)| frame)
+            .collect()
+    };
+    finds("client-fin-lost", pages(|n| n == 8), &[]);
+    finds("server-fin-lost", pages(|n| n == 7), &[]);
+    finds("one-way", pages(|n| matches!(n, 1 | 4 | 5 | 7 | 9)), &[]);
+}
+
 #[test]
 fn unanswered_datagrams_become_a_udp_flood() {
     let asked = |is_answered: bool| -> Vec<Frame> {

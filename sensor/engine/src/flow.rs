@@ -649,6 +649,7 @@ fn summary(
         end_reason,
         has_fragments: entry.has(mark::FRAGMENTS),
         was_established: entry.has(mark::ESTABLISHED),
+        was_closing: entry.has(mark::CLOSING),
     }
 }
 
@@ -684,6 +685,10 @@ fn update(
         Progress::Established => mark::ESTABLISHED,
         Progress::Refused | Progress::Unanswered => mark::FAILED,
     };
+    let is_closing = progress == Progress::Established
+        && key.protocol == protocol::TCP
+        && sent.n_flags[FIN] + got.n_flags[FIN] > 0;
+    let closing = if is_closing { mark::CLOSING } else { 0 };
     let update = FlowUpdate {
         source: source_address,
         destination: destination_address,
@@ -706,10 +711,11 @@ fn update(
         has_progressed: reported & !entry.marks() != 0,
         has_closed: false,
         is_one_way,
+        begins_to_close: closing & !entry.marks() != 0,
         first_ns: earliest(tallies),
         last_ns: sent.last_ns.max(got.last_ns),
     };
-    entry.set(reported | mark::STARTED);
+    entry.set(reported | closing | mark::STARTED);
     update
 }
 

@@ -84,6 +84,25 @@ impl Site {
             || (!self.is_configured && is_private(ip))
             || self.networks.find(ip).is_some()
     }
+
+    /// True for two hosts of the site. Those of one assignment are of one site, though nobody said whose it is.
+    pub(crate) fn has_both(&self, a: &Address, b: &Address) -> bool {
+        let is_shared = || !self.is_configured && are_of_one_assignment(to_ip(a), to_ip(b));
+        (self.has(a) && self.has(b)) || is_shared()
+    }
+}
+
+/// Bits of what one customer is given of IPv6: a /56 is usual, and a /48 may be many customers' (RFC 6177).
+const ASSIGNMENT_BITS: u32 = 56;
+
+/// True for addresses of hosts out of one customer's networks. IPv6 alone: neighbours in an IPv4 network may be strangers.
+fn are_of_one_assignment(a: IpAddr, b: IpAddr) -> bool {
+    let (IpAddr::V6(a), IpAddr::V6(b)) = (a, b) else {
+        return false;
+    };
+    let differ = a.to_bits() ^ b.to_bits();
+    // 2000::/3, which is all that is assigned to anybody (RFC 4291).
+    a.segments()[0] >> 13 == 1 && differ.leading_zeros() >= ASSIGNMENT_BITS
 }
 
 /// Addresses of the host and the link, and groups (RFC 3927, 4291).
@@ -141,6 +160,32 @@ mod tests {
         let site = Site::of(&[], Some(&host));
         assert!(has(&site, "203.0.113.7") && !has(&site, "203.0.113.8"));
         assert!(has(&site, "2001:db8:1::9") && has(&site, "10.1.2.3"));
+    }
+
+    #[test]
+    fn hosts_of_one_assignment_are_of_one_site_unless_a_configuration_says_otherwise() {
+        let both = |site: &Site, a: &str, b: &str| {
+            let of = |text: &str| from_ip(text.parse().unwrap());
+            site.has_both(&of(a), &of(b))
+        };
+        let site = Site::of(&[], None);
+        for [a, b] in [
+            ["2001:db8:0:100::1", "2001:db8:0:100::2"],
+            ["2001:db8:0:100::1", "2001:db8:0:1ff::2"],
+            ["10.0.0.1", "fd00::1"],
+        ] {
+            assert!(both(&site, a, b), "{a} {b}");
+        }
+        for [a, b] in [
+            ["2001:db8:0:100::1", "2001:db8:0:200::1"],
+            ["203.0.113.1", "203.0.113.2"],
+            ["ff02::1", "ff02::2"],
+            ["10.0.0.1", "2001:db8::1"],
+        ] {
+            assert!(!both(&site, a, b), "{a} {b}");
+        }
+        let site = Site::of(&networks(&["10.0.0.0/8"]), None);
+        assert!(!both(&site, "2001:db8::1", "2001:db8::2"));
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl LateralDetector {
             update.protocol == protocol::TCP && update.has_progressed && update.is_attempt;
         let port = update.destination_port;
         let (source, host) = (update.source, update.destination);
-        if !is_settled || !self.site.has(&source) || !self.site.has(&host) {
+        if !is_settled || !self.site.has_both(&source, &host) {
             return;
         }
         let way = Way { source, host, port };

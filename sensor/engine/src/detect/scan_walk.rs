@@ -340,6 +340,7 @@ mod tests {
             n_flags: [1, 0, 0, 0, 0],
             is_attempt: true,
             is_one_way: false,
+            begins_to_close: false,
             is_stray: false,
             is_new: true,
             progress: if has_succeeded {

@@ -569,6 +569,7 @@ mod tests {
             is_attempt: true,
             is_claimed: false,
             is_one_way: false,
+            begins_to_close: false,
             n_flags: [1, 0, 0, 0, 0],
             is_stray: false,
             is_new: true,

@@ -79,6 +79,8 @@ pub(crate) struct Pair {
     votes: u32,
     /// Connections that are established and not over.
     pub n_open: u32,
+    /// Of these, the ones that an end is closing: nobody keeps them.
+    n_closing: u32,
     /// Connections established in each of the last seconds, and the second of the newest.
     opened: [u16; KEPT_SECONDS],
     opened_s: u64,
@@ -143,6 +145,9 @@ impl Pair {
                 Progress::Pending => {}
             }
         }
+        if update.begins_to_close {
+            self.n_closing = self.n_closing.saturating_add(1).min(self.n_open);
+        }
         if update.progress == Progress::Established {
             self.open_sent = self.open_sent.saturating_add(update.forward.bytes);
             self.open_got = self.open_got.saturating_add(update.backward.bytes);
@@ -196,11 +201,12 @@ impl Pair {
         }
     }
 
-    /// Connections that are open and have been for some seconds.
+    /// Connections that are open and have been for some seconds, and that no end began to close: the end of the others
+    /// was lost on the way here.
     pub(crate) fn n_kept(&mut self, at_ns: u64) -> u32 {
         self.pass_seconds(at_ns);
         let n_young: u32 = self.opened.iter().map(|n| u32::from(*n)).sum();
-        self.n_open.saturating_sub(n_young)
+        self.n_open.saturating_sub(n_young.max(self.n_closing))
     }
 
     fn begin(&mut self, update: &FlowUpdate) {
@@ -229,6 +235,9 @@ impl Pair {
         let at_ns = flow.last_ns;
         if flow.was_established && self.n_open > 0 {
             self.n_open -= 1;
+            if flow.was_closing {
+                self.n_closing = self.n_closing.saturating_sub(1);
+            }
             // Of a connection that was exported in parts the last one alone is known.
             let (sent, got) = (&flow.forward, &flow.backward);
             self.open_sent = self.open_sent.saturating_sub(sent.bytes);
@@ -238,6 +247,7 @@ impl Pair {
             if self.n_open == 0 {
                 (self.open_sent, self.open_got) = (0, 0);
                 (self.open_asks, self.open_answers) = (0, 0);
+                self.n_closing = 0;
             }
         }
         if !is_session {

@@ -562,6 +562,7 @@ mod tests {
         };
         FlowUpdate {
             is_one_way: false,
+            begins_to_close: false,
             n_flags: [1, 0, 0, 0, 0],
             is_stray: false,
             source: ip(source),

@@ -95,6 +95,8 @@ pub struct FlowUpdate {
     pub is_attempt: bool,
     /// Nobody answers, for that is how it works: groups, broadcasts, reports, media.
     pub is_one_way: bool,
+    /// TCP: with this update an end that was established said for the first time that it sends no more (FIN).
+    pub begins_to_close: bool,
     /// TCP: the initiator sent segments with ACK and neither began nor reset the connection.
     pub is_stray: bool,
     /// First look.
@@ -130,6 +132,8 @@ pub struct FlowSummary {
     pub has_fragments: bool,
     /// It came about, whatever the part that is exported here shows.
     pub was_established: bool,
+    /// TCP: established, and an end said that it sends no more ([`FlowUpdate::begins_to_close`] told so).
+    pub was_closing: bool,
     /// Notes from packet samples, e.g. `dns.question.name`.
     pub notes: Vec<Note>,
 }

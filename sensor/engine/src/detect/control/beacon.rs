@@ -236,7 +236,7 @@ fn points(
 ) -> Points {
     let Service { source, host, .. } = service;
     let said = clues.of(source, host);
-    let is_outside = !around.is_inside(host);
+    let is_outside = !around.is_inside(host, source);
     let is_named = said.has(Clues::NAMED);
     let n_callers = around.n_callers(host);
     let is_lonely = n_callers < 1.5 && around.n_sources() >= ENOUGH_SOURCES;

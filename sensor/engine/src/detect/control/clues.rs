@@ -341,7 +341,7 @@ fn judge(
     is_first: bool,
     around: &Surroundings,
 ) -> Option<Verdict> {
-    let is_outside = !around.is_inside(&call.host);
+    let is_outside = !around.is_inside(&call.host, &call.source);
     let verdict = |family, score, grades, n: u32| {
         Some(Verdict {
             family,
@@ -406,7 +406,7 @@ fn lateral(
         (Clues::ADMIN_SHARE, 1),
         (Clues::PROGRAM_PUT, 1),
     ];
-    if !is_first || !around.is_inside(&call.host) || !around.is_inside(&call.source) {
+    if !is_first || !around.are_inside(&call.source, &call.host) {
         return None;
     }
     let points = |said: Clues| -> u32 {
@@ -462,7 +462,7 @@ fn walk(
     around: &Surroundings,
 ) -> Option<Verdict> {
     let kinds = clues.has(Clues::SHARES) || clues.has(Clues::PROGRAM_PUT);
-    if !kinds || !around.is_inside(&call.host) || !around.is_inside(&call.source) {
+    if !kinds || !around.are_inside(&call.source, &call.host) {
         return None;
     }
     let walker = walkers.get_or_insert_with(call.source, Walker::default);

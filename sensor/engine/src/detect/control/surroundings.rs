@@ -90,9 +90,14 @@ impl Surroundings {
         self.site = Arc::clone(site);
     }
 
-    /// True for a host of the site.
-    pub(super) fn is_inside(&self, address: &Address) -> bool {
-        self.site.has(address)
+    /// True where a host of the site is called, or one of the caller's own.
+    pub(super) fn is_inside(&self, host: &Address, source: &Address) -> bool {
+        self.site.has(host) || self.site.has_both(host, source)
+    }
+
+    /// True where both are hosts of the site.
+    pub(super) fn are_inside(&self, source: &Address, host: &Address) -> bool {
+        self.site.has_both(source, host)
     }
 
     /// Takes a flow that began.

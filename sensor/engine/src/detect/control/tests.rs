@@ -51,6 +51,7 @@ impl Site {
             n_backward: 4,
             is_attempt: true,
             is_one_way: false,
+            begins_to_close: false,
             n_flags: [1, 0, 0, 0, 0],
             is_stray: false,
             is_new,

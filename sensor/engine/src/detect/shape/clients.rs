@@ -238,6 +238,7 @@ mod tests {
             n_flags: [0, 0, 0, n_requests, n_requests],
             is_attempt: true,
             is_one_way: false,
+            begins_to_close: false,
             is_stray: false,
             is_new: false,
             progress: Progress::Established,

@@ -124,10 +124,11 @@ pub(super) fn open_limit(config: &ShapeConfig, port: u16) -> u32 {
 }
 
 /// True where connections send piece after piece and get no answer. Who waits for a message asked for it and was
-/// answered; who never ends a request is not.
+/// answered; who never ends a request is not. Where nothing at all came back, acknowledgements neither, answers go
+/// another way: whether there were any can't be said.
 pub(super) fn is_unended(pair: &Pair) -> bool {
     let n_open = u64::from(pair.n_open);
-    pair.open_answers < n_open / 2 && pair.open_asks >= PIECES * n_open
+    pair.open_got > 0 && pair.open_answers < n_open / 2 && pair.open_asks >= PIECES * n_open
 }
 
 /// Questions and answers on each of them from which they are conversations (websockets, chats), however little they say.

@@ -26,6 +26,7 @@ fn attempt(source: u16, host: u16, port: u16, at_s: u64, progress: Progress) -> 
         n_backward: 1,
         is_attempt: true,
         is_one_way: false,
+        begins_to_close: false,
         n_flags: [1, 0, 0, 0, 0],
         is_stray: false,
         is_new: true,
