@@ -191,6 +191,18 @@ fn a_service_that_is_down_for_a_while_costs_none_of_its_clients() {
 
 #[test]
 fn a_balancer_without_keep_alive_and_monitoring_from_outside_are_let_alone() {
+    // A connection for each request, several at a time: answers take 50 ms.
+    let balancer = (0..6_000).flat_map(|n| {
+        let (at_us, client) = (START_US + n * 10 * MS, (MANY, port(n)));
+        let late = move |(frame_us, frame): Frame| {
+            let is_answer = frame_us >= at_us + 8 * MS;
+            (frame_us + if is_answer { 50 * MS } else { 0 }, frame)
+        };
+        session(at_us, client, (SERVER, 8_080), true)
+            .into_iter()
+            .map(late)
+    });
+    is_let_alone("balancer-of-many", balancer.collect());
     let balancer = (0..6_000).flat_map(|n| {
         session(
             START_US + n * 10 * MS,

@@ -336,6 +336,8 @@ impl Decider {
             Err(Withheld::ReportOnly)
         } else if is_of_flood {
             Err(Withheld::Spoofed)
+        } else if is_use(finding) && ledger.is_usual(finding.first_ns, &address) {
+            Err(Withheld::NotProven)
         } else if proof.strongest() < Action::Quarantine && self.is_spared(at_ns, &address) {
             Err(Withheld::GoodTraffic)
         } else {
@@ -663,6 +665,12 @@ fn is_down(finding: &Finding, ledger: &Ledger) -> bool {
         port: *port,
         protocol: finding.protocol,
     })
+}
+
+/// True for connections that were served and are only many: a balancer that opens one for each request looks so, or
+/// a gateway of many people.
+fn is_use(finding: &Finding) -> bool {
+    finding.family.is_of_connections() && !finding.grades.is_proof()
 }
 
 /// The protocol of the abuse, and its port where it is of one.

@@ -210,7 +210,12 @@ pub(crate) struct Ledger {
     peer_bytes: u64,
     /// Connections of all sources that came about.
     served: Served,
+    /// Time of the first flow.
+    began_ns: u64,
 }
+
+/// Time after the first flow in which whoever is served is one of the usual: who came before is not known then.
+const USUAL_NS: u64 = 60 * SECOND_NS;
 
 impl Ledger {
     pub(crate) fn new(hash_seed: u64) -> Self {
@@ -222,6 +227,7 @@ impl Ledger {
             n_peers: 0,
             peer_bytes: 0,
             served: Served::default(),
+            began_ns: 0,
         }
     }
 
@@ -250,6 +256,15 @@ impl Ledger {
     pub(crate) fn is_peer(&self, at_ns: u64, source: &Address) -> bool {
         let known = self.sources.get(source);
         known.is_some_and(|known| known.is_peer(at_ns))
+    }
+
+    /// True for a peer of before `at_ns`, and for a source that was served in the first minute of what is seen.
+    pub(crate) fn is_usual(&self, at_ns: u64, source: &Address) -> bool {
+        let until_ns = self.began_ns.saturating_add(USUAL_NS);
+        let known = self.sources.get(source);
+        let is_first =
+            known.is_some_and(|known| known.n_used > 0 && known.first_used_ns < until_ns);
+        is_first || self.is_peer(at_ns, source)
     }
 
     /// Share of a source in what good peers are and carry; `None` where it is none.
@@ -362,6 +377,9 @@ impl Ledger {
         for batch in updates.chunks(BATCH) {
             self.services.fetch(batch.iter().map(ServiceKey::of));
             self.sources.fetch(batch.iter().map(|update| update.source));
+            if let Some(first) = batch.first().filter(|_| self.began_ns == 0) {
+                self.began_ns = first.first_ns;
+            }
             batch.iter().for_each(|update| self.take(update));
         }
     }
@@ -652,6 +670,19 @@ mod tests {
         assert!(ledger.is_peer(T0 + PEER_NS, &ip(1)));
         ledger.note_used(ip(2), T0, T0 + LONG_NS, true);
         assert!(ledger.is_peer(T0 + LONG_NS, &ip(2)));
+    }
+
+    #[test]
+    fn who_is_served_in_the_first_minute_is_usual() {
+        let mut ledger = Ledger::new(1);
+        ledger.take_all(&[attempt(9, 9, 74, Progress::Refused)]);
+        let begun_ns = ledger.began_ns;
+        ledger.note_used(ip(1), begun_ns + SECOND_NS, begun_ns + SECOND_NS, false);
+        let late_ns = begun_ns + USUAL_NS;
+        ledger.note_used(ip(2), late_ns, late_ns, false);
+        assert!(ledger.is_usual(late_ns, &ip(1)));
+        assert!(!ledger.is_usual(late_ns, &ip(2)));
+        assert!(!ledger.is_usual(late_ns, &ip(9)));
     }
 
     #[test]

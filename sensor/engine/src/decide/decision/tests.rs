@@ -357,3 +357,16 @@ fn a_good_neighbour_and_forged_sources_keep_a_network_from_being_acted_on() {
     assert_eq!(networks(&all, &all, &[77]), [""; 0]);
     assert_eq!(networks(&all, &[], &[]), [""; 0]);
 }
+
+#[test]
+fn connections_that_are_only_many_lead_to_nothing_on_the_usual() {
+    let flood = Family::HttpFlood;
+    let stranger = Ledger::knowing(&[ip(1)], T0, false);
+    let peer = Ledger::knowing(&[ip(1)], T0 - 3_600 * SECOND_NS, true);
+    let acted = |ledger| decided(ledger, flood, Grades::SHAPE).map(|(action, _)| action);
+    assert_eq!(acted(&stranger), Some(Action::RateLimit));
+    assert_eq!(acted(&peer), None);
+    // What was never answered is more than a shape.
+    let proof = Grades::SHAPE.with(Grades::OUTCOME);
+    assert!(decided(&peer, flood, proof).is_some());
+}
