@@ -60,12 +60,34 @@ function origin(by) {
   return by.by === "incident" ? html`incident <a href=${"#/incidents/" + by.incident_id}>${short(by.incident_id)}</a>` : name;
 }
 function short(id) { return id.split("-")[0]; }
-const Address = ({ ip }) => html`<a href=${"#/look" + query({ q: "host " + ip + " last 24h" })}>${ip}</a>`;
+const Address = ({ ip }) => html`<a href=${"#/host/" + encodeURIComponent(ip)}>${ip}</a>`;
 const Tag = ({ word }) => html`<span class=${"tag " + word}>${word}</span>`;
 function some(list, count, more) {
   const shown = (list || []).slice(0, 3);
   const rest = (count ?? shown.length) - shown.length;
   return html`${shown.map((ip, n) => html`${n ? ", " : ""}${more ? html`<${Address} ip=${ip}/>` : ip}`)}${rest > 0 ? ` and ${rest} more` : ""}`;
+}
+
+// Text with its web addresses as links.
+function linked(text) {
+  return text.split(/(https:\/\/[^\s<>"]+)/).map((one, n) => (n % 2 ? html`<a href=${one} target="_blank" rel="noopener noreferrer">${one}</a>` : one));
+}
+// Hands a file to the browser.
+function save(name, type, content) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+// Saves packets of the ring; what became of it in words.
+async function packets(path, name) {
+  const answer = await fetch(API + path, { headers: { "x-sensor": "1" } });
+  if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => ({})));
+  save(`${name}.pcapng`, "application/x-pcapng", await answer.arrayBuffer());
+  const left_out = Number(answer.headers.get("x-sensor-left-out"));
+  return `${number.format(Number(answer.headers.get("x-sensor-packets")))} packet samples saved${left_out ? `; ${number.format(left_out)} did not fit` : ""}.`;
 }
 
 // ---- the view in the address ----
@@ -218,7 +240,7 @@ class Incidents extends Component {
           <option value="">any</option>${SEVERITIES.map((one) => html`<option>${one}</option>`)}</select></label>
         <label>family<select name="family" value=${fields.family || ""} onChange=${change}>
           <option value="">any</option>${families.map((one) => html`<option>${one}</option>`)}</select></label>
-        <label>host or network<input name="host" value=${fields.host || ""} placeholder="192.0.2.0/24"/></label>
+        <label>host or network<input name="host" key=${fields.host} defaultValue=${fields.host || ""} placeholder="192.0.2.0/24"/></label>
         <button>Show</button></form>
       ${error && html`<p class="note failed" role="alert">${error}</p>`}
       <section>${list ? html`<${Rows} list=${list}/>` : html`<p class="dim">Loading …</p>`}</section>`;
@@ -252,12 +274,27 @@ class Incident extends Component {
     const error = told || story ? "" : "There is no such incident, or it is older than what is kept.";
     this.setState({ told, story, error, waiting: waiting.proposals.filter((one) => one["incident.id"] === this.props.id) });
   }
+  async copy(text) {
+    // Without TLS a browser has no clipboard for pages, but on loopback.
+    try { await navigator.clipboard.writeText(text); this.setState({ done: "Copied.", error: "" }); }
+    catch { this.setState({ error: "The browser does not let the page copy: mark the text.", done: "" }); }
+  }
+  async stix(path, id) {
+    try { save(`${short(id)}.stix.json`, "application/stix+json", JSON.stringify(await ask(path + "/stix"), null, 2)); }
+    catch (error) { this.setState({ error: error.message, done: "" }); }
+  }
+  async packets(path, id) {
+    try { this.setState({ done: await packets(path + "/packets", short(id)), error: "" }); }
+    catch (error) { this.setState({ error: error.message, done: "" }); }
+  }
   async order(word, path, body, method) {
     try {
       await ask(path, body === undefined ? {} : body, method);
       this.setState({ done: word, error: "", dialog: null });
     } catch (error) { this.setState({ error: error.message, done: "", dialog: null }); }
     this.load();
+    // The store writes once a second.
+    setTimeout(() => this.load(), 1300);
   }
   render({ id, operates }, { told, story, waiting, error, done, dialog }) {
     const incident = told?.incident || story?.incident;
@@ -269,7 +306,10 @@ class Incident extends Component {
       ...(story?.moments || []).map((one) => ({ at: one.at, text: html`${one.state}, <${Tag} word=${one.severity}/>` })),
       ...decisions.map((one) => ({ at: one["@timestamp"], text: html`${one["decision.action"]} of <${Address} ip=${one["decision.target"]}/> for ${left(one["decision.ttl_s"])}: <b>${one["decision.outcome"]}</b>${one["decision.outcome.rule"] ? ` (${one["decision.outcome.rule"]})` : ""}
         ${one["decision.outcome"] === "applied" && operates && html` <button onClick=${() => this.order("Undone.", `/decisions/${one["decision.id"]}/undo`)}>Undo</button>`}` })),
+      ...(story?.remarks || []).map((one) => ({ at: one["@timestamp"], text: html`<b>${origin(one.by)}</b>: ${linked(one.remark)}
+        ${one["incident.assignee"] != null ? ` in hand: ${one["incident.assignee"] || "nobody"}.` : ""}${one["incident.ticket"] ? html` Ticket ${linked(one["incident.ticket"])}.` : ""}` })),
     ].sort((a, b) => (a.at < b.at ? -1 : 1));
+    const latest = (name) => [...(story?.remarks || [])].reverse().find((one) => one[name] != null)?.[name];
     const ends = [incident["event.start"], incident["event.end"]];
     const search = [...incident["source.ips"].slice(0, 1), ...incident["destination.ips"].slice(0, 1)].map((ip) => "host " + ip).join(" ");
     return html`<p><a href="#/incidents">Incidents</a></p>
@@ -286,11 +326,16 @@ class Incident extends Component {
         ${operates && html`<div class="bar">
           ${waiting.length > 0 && html`<button class="main" onClick=${() => this.order("Carried out.", `/proposals/${id}/approve`)}>Approve</button>
             <button onClick=${() => this.order("Refused.", `/proposals/${id}/reject`)}>Reject</button>`}
-          <button onClick=${() => this.order("Held for benign: the models learn from it.", path + "/feedback", { feedback: "benign" })}>Benign</button>
-          <button onClick=${() => this.order("Held for an attack: the models learn nothing from it.", path + "/feedback", { feedback: "attack" })}>Attack</button>
-          <button onClick=${() => this.setState({ dialog: "mute" })}>Mute …</button></div>`}
-        ${feedback && html`<p class="dim">Said to be <b>${feedback.feedback || feedback.said || ""}</b> until ${clock(feedback.until)}.</p>`}
+          <button onClick=${() => this.setState({ dialog: "benign" })}>Benign …</button>
+          <button onClick=${() => this.setState({ dialog: "attack" })}>Attack …</button>
+          <button onClick=${() => this.setState({ dialog: "mute" })}>Mute …</button>
+          <button onClick=${() => this.setState({ dialog: "remark" })}>Remark …</button></div>`}
+        ${(latest("incident.assignee") || latest("incident.ticket")) && html`<p>${latest("incident.assignee") ? `In hand: ${latest("incident.assignee")}. ` : ""}
+          ${latest("incident.ticket") ? html`Ticket ${linked(latest("incident.ticket"))}.` : ""}</p>`}
+        ${feedback && html`<p class="dim">Said to be <b>${feedback.feedback}</b> until ${clock(feedback.until)}${feedback["feedback.reason"] ? ": " + feedback["feedback.reason"] : ""}.</p>`}
       </section>
+      ${incident.wireshark && html`<section><h2>Elsewhere</h2><p>Display filter for Wireshark 4 <button onClick=${() => this.copy(incident.wireshark)}>Copy</button></p><pre class="code">${incident.wireshark}</pre>
+        <p>${operates && html`<button class="main" onClick=${() => this.packets(path, id)}>Packets (pcapng)</button>${" "}`}<button onClick=${() => this.stix(path, id)}>STIX 2.1</button>${" "}<span class="dim">On the host: <code>sensor evidence ${short(id)}</code></span></p></section>`}
       <div class="two"><div><${Evidence} features=${incident.features}/>
         <section><h2>In words</h2>${(told?.sentences || [incident.explanation]).map((one) => html`<p>${one}</p>`)}</section></div>
       <div><section><h2>Time line</h2><ol class="line">${line.map((one) => html`<li><span class="dim">${clock(one.at)}</span><br/>${one.text}</li>`)}
@@ -302,18 +347,33 @@ class Incident extends Component {
           ${one["decision.proof"]?.length ? `; proof: ${one["decision.proof"].join(", ")}` : ""}
           ${one["decision.needs"]?.length ? html`; <b>a drop would need</b> ${one["decision.needs"].join(", ").replaceAll("_", " ")}` : ""}</li>`)}</ul></section></div></div>
       ${story?.related.length > 0 && html`<section><h2>Related</h2><${Rows} list=${story.related}/></section>`}
+      ${SAID[dialog] && html`<${Ask} title=${SAID[dialog].title} text=${SAID[dialog].text} yes=${SAID[dialog].yes} close=${() => this.setState({ dialog: null })}
+        fields=${[["reason", "reason", "", "", "text"]]}
+        done=${(given) => this.order(SAID[dialog].done, path + "/feedback", { feedback: dialog, reason: given.reason })}/>`}
+      ${dialog === "remark" && html`<${Ask} title="Remark" yes="Add" close=${() => this.setState({ dialog: null })}
+        fields=${[["remark", "remark", "", "", "text"], ["assignee", "in hand", latest("incident.assignee") || "", "", "text"], ["ticket", "ticket", latest("incident.ticket") || "", "", "text"]]}
+        done=${(given) => {
+          const changed = (name, key) => (given[name] !== (latest(key) || "") ? { [name]: given[name] } : {});
+          this.order("Added.", path + "/remarks", { remark: given.remark, ...changed("assignee", "incident.assignee"), ...changed("ticket", "incident.ticket") });
+        }}/>`}
       ${dialog === "mute" && html`<${Ask} title="Mute what this incident is about" danger="" yes="Mute" close=${() => this.setState({ dialog: null })}
         fields=${[["for", "for", "1", "hours", "number"], ["reason", "reason", "", "", "text"]]}
         done=${(given) => this.order("Muted.", path + "/mute", { for_s: Math.round(Number(given.for) * 3600), reason: given.reason })}/>`}`;
   }
 }
 
+const SAID = {
+  benign: { title: "This was benign?", text: "The models learn from it for a day. Detectors and blocks stay as they are.", yes: "It was benign", done: "Held for benign: the models learn from it." },
+  attack: { title: "This was an attack?", text: "The models learn nothing from it for a day.", yes: "It was an attack", done: "Held for an attack: the models learn nothing from it." },
+};
+
+// Fields have a default and no value: a value would be set anew with each second's state, over what is being typed.
 class Ask extends Component {
   componentDidMount() { this.node.showModal(); }
   render({ title, text, yes, fields, close, done, danger }) {
     const send = (event) => { event.preventDefault(); done(Object.fromEntries(new FormData(event.currentTarget))); };
     return html`<dialog onClose=${close} ref=${(node) => { this.node = node || this.node; }}><form onSubmit=${send}><h2>${title}</h2>${text && html`<p>${text}</p>`}
-      ${fields.map(([name, word, value, unit, type]) => html`<label>${word} ${unit}<input name=${name} type=${type} value=${value} step="any" required=${type === "number"}/></label>`)}
+      ${fields.map(([name, word, value, unit, type]) => html`<label>${word} ${unit}<input name=${name} type=${type} defaultValue=${value} step="any" required=${type === "number"}/></label>`)}
       <p class="bar"><button class=${danger ? "danger" : "main"}>${yes}</button><button type="button" onClick=${close}>Cancel</button></p></form></dialog>`;
   }
 }
@@ -321,7 +381,7 @@ class Ask extends Component {
 // ---- response ----
 
 class Response extends Component {
-  state = { blocks: null, shields: [], proposals: [], error: "", done: "", panic: false };
+  state = { blocks: null, shields: [], proposals: [], error: "", done: "", panic: false, preview: null };
   componentDidMount() { this.load(); this.timer = setInterval(() => this.load(), 3000); }
   componentWillUnmount() { clearInterval(this.timer); }
   async load() {
@@ -335,7 +395,19 @@ class Response extends Component {
     this.setState({ panic: false });
     this.load();
   }
-  render({ operates, status }, { blocks, shields, proposals, error, done, panic }) {
+  // What an entry would have hit within the last hour is told before it is made.
+  async preview(event) {
+    event.preventDefault();
+    const given = Object.fromEntries(new FormData(event.currentTarget));
+    try { this.setState({ preview: { given, ...await ask("/blocks/preview" + query({ network: given.target })) }, error: "" }); }
+    catch (error) { this.setState({ error: error.message, preview: null, done: "" }); }
+  }
+  block({ target, minutes, reason, action }) {
+    const rate = action === "limit" || action === "challenge" ? { rate_packets_per_s: 100 } : {};
+    this.setState({ preview: null });
+    this.order(`${target} is on the block-list.`, "/blocks", { targets: [target], ttl_s: Math.round(Number(minutes) * 60), action, reason, ...rate });
+  }
+  render({ operates, status, fields }, { blocks, shields, proposals, error, done, panic, preview }) {
     const scope = (one) => [one["network.transport"] || (one.protocol ? one.protocol : "all"), one.port || ""].join(" ").trim();
     const part = (one) => ({ protocol: one.protocol, port: one.port });
     return html`<h1>Response <span class="dim">mode ${status?.mode || ""}</span></h1>
@@ -347,7 +419,12 @@ class Response extends Component {
         <td class="n">lapses in ${left(one["proposal.expires_in_s"])}</td><td class="t">${operates && html`
           <button class="main" onClick=${() => this.order("Carried out.", `/proposals/${one["decision.id"]}/approve`, {})}>Approve</button>${" "}
           <button onClick=${() => this.order("Refused.", `/proposals/${one["decision.id"]}/reject`, {})}>Reject</button>`}</td></tr>`)}</tbody></table></div></section>
-      <section><h2>Block entries (${blocks?.of ?? "…"})</h2><div class="scroll"><table>
+      <section><h2>Block entries (${blocks?.of ?? "…"})</h2>
+      ${operates && html`<form class="bar" onSubmit=${(event) => this.preview(event)}>
+        <label>address or network<input name="target" required spellcheck="false" placeholder="192.0.2.7" defaultValue=${fields.target || ""}/></label>
+        <label>action<select name="action">${["drop", "quarantine", "challenge", "limit"].map((one) => html`<option value=${one}>${one}${one === "limit" || one === "challenge" ? " beyond 100/s" : ""}</option>`)}</select></label>
+        <label>minutes<input name="minutes" type="number" min="1" defaultValue="60" required/></label>
+        <label class="wide">reason<input name="reason"/></label><button>Block …</button></form>`}<div class="scroll"><table>
         <thead><tr><th>target</th><th>action</th><th>scope</th><th class="n">left</th><th class="n">packets</th><th class="n">bytes</th><th>origin</th><th>reason</th><th></th></tr></thead>
         <tbody>${(blocks?.entries || []).map((one) => html`<tr><td><${Address} ip=${one.target}/></td><td>${one.action}${one.rate_packets_per_s ? ` ${one.rate_packets_per_s}/s` : ""}</td>
           <td>${scope(one)}</td><td class="n">${left(one.ttl_s)}</td><td class="n">${number.format(one.packets)}</td><td class="n">${scaled(one.bytes, "B")}</td>
@@ -360,8 +437,151 @@ class Response extends Component {
           <td class="n">${number.format(one.answered)}</td><td class="n">${number.format(one.completed)}</td><td class="n">${number.format(one.held)}</td><td>${origin(one.origin)}</td><td>${one.reason}</td>
           <td>${operates && html`<button onClick=${() => this.order("The shield ends.", "/shields/remove", { address: one.address, scope: part(one) })}>End</button>`}</td></tr>`)}
         ${shields.length === 0 && html`<tr><td colspan="10" class="dim">No shield is armed.</td></tr>`}</tbody></table></div></section>
+      ${preview && html`<${Ask} title=${`Block ${preview.target}?`} danger=${preview.sources_good > 0} yes="Block it" fields=${[]} close=${() => this.setState({ preview: null })}
+        text=${preview.refused ? `It would be refused: ${preview.refused}` : `Within the last hour: ${number.format(preview.sources)} sources, ${number.format(preview.sources_good)} of them good peers with ${number.format(preview.connections)} connections; ${number.format(preview.flows)} flows now; ${number.format(preview.incidents)} incidents.`}
+        done=${() => this.block(preview.given)}/>`}
       ${panic && html`<${Ask} title="Stop all enforcement?" text="Nothing is dropped from then on; everything is counted on. Entries stay and expire." danger="1" yes="Stop it"
         fields=${[]} close=${() => this.setState({ panic: false })} done=${() => this.order("Enforcement is stopped.", "/panic", {})}/>`}`;
+  }
+}
+
+// ---- a host ----
+
+// As in sensor/record/src/technique.rs; a test compares them.
+const TACTICS = ["Initial Access", "Persistence", "Defense Evasion", "Credential Access", "Discovery", "Lateral Movement", "Command and Control", "Exfiltration", "Impact"];
+const DAYS = [["1d", "a day"], ["7d", "a week"], ["30d", "a month"]];
+
+// The greatest sums of a list by a key.
+function summed(list, key, value, most) {
+  const sums = new Map();
+  for (const one of list) { const name = key(one); if (name) sums.set(name, (sums.get(name) || 0) + value(one)); }
+  return [...sums].sort((a, b) => b[1] - a[1]).slice(0, most);
+}
+
+class Host extends Component {
+  state = { found: null, error: "" };
+  componentDidMount() { this.load(); }
+  componentDidUpdate(before) { if (before.id !== this.props.id || before.fields.last !== this.props.fields.last || before.changes !== this.props.changes) this.load(); }
+  async load() {
+    const { id, fields } = this.props;
+    try { this.setState({ found: await ask("/query" + query({ q: `host ${id} last ${fields.last || "7d"}`, limit: 1000 })), error: "" }); }
+    catch (error) { this.setState({ error: error.message }); }
+  }
+  render({ id, fields, operates }, { found, error }) {
+    const last = fields.last || "7d";
+    const here = (span) => `#/host/${encodeURIComponent(id)}` + query({ last: span });
+    if (!found) return html`<h1>${id}</h1><p class=${error ? "note failed" : "dim"}>${error || "Loading …"}</p>`;
+    const incidents = [...found.incidents].sort((a, b) => (a["event.start"] < b["event.start"] ? -1 : 1));
+    const is_source = (one) => one["source.ips"].includes(id);
+    const as_source = incidents.filter(is_source), as_victim = incidents.filter((one) => !is_source(one));
+    const of_tactic = (name) => as_source.filter((one) => one["threat.tactic.name"] === name);
+    const starts = found.flows.map((one) => one["event.start"]).sort();
+    const peer = (one) => (one["source.ip"] === id ? one["destination.ip"] : one["source.ip"]);
+    const bytes = (one) => one["source.bytes"] + one["destination.bytes"];
+    const service = (one) => `${one["source.ip"] === id ? "uses" : "serves"} ${one["network.transport"]} ${one["destination.port"] || ""}`.trim();
+    const Sums = ({ title, list, word, link }) => html`<section><h2>${title}</h2><div class="scroll"><table><tbody>${list.map(([name, n]) => html`<tr>
+      <td>${link ? html`<${Address} ip=${name}/>` : name}</td><td class="n">${word(n)}</td></tr>`)}
+      ${list.length === 0 && html`<tr><td class="dim">None.</td></tr>`}</tbody></table></div></section>`;
+    return html`<h1>${id}</h1>
+      <p class="bar">${DAYS.map(([span, word]) => html`<a class="choice" href=${here(span)} aria-current=${span === last ? "true" : undefined}>${word}</a>`)}
+        <a href=${"#/look" + query({ q: `host ${id} last ${last}` })}>Flows and incidents</a>
+        ${operates && html`<a href=${"#/response" + query({ target: id })}>Block …</a>`}</p>
+      ${error && html`<p class="note failed" role="alert">${error}</p>`}
+      <section><p>${as_source.length} incidents with it as a source, ${as_victim.length} with it as a victim, ${number.format(found.flows.length)}${found.is_cut ? " or more" : ""} flows${starts.length
+        ? html`; first ${clock(starts[0])}, last ${clock(starts[starts.length - 1])} ${zone}` : ""}.</p>
+        <ol class="chain" aria-label="What it did, by tactic">${TACTICS.map((name) => html`<li class=${of_tactic(name).length ? "met" : ""}><span>${name}</span><b>${of_tactic(name).length || "–"}</b></li>`)}</ol></section>
+      <section><h2>What it did</h2><ol class="line">${as_source.map((one) => html`<li><span class="dim">${clock(one["event.start"])} · ${one["threat.tactic.name"] || "–"}</span><br/>
+        <a href=${"#/incidents/" + one["incident.id"]}>${one["incident.family"].replaceAll("_", " ")}</a> <${Tag} word=${one.severity}/> ${one.explanation}</li>`)}
+        ${as_source.length === 0 && html`<li class="dim">No incident names it as a source.</li>`}</ol></section>
+      ${as_victim.length > 0 && html`<section><h2>What was done to it</h2><${Rows} list=${as_victim}/></section>`}
+      <div class="two"><${Sums} title="Peers, by bytes" link="1" list=${summed(found.flows, peer, bytes, 10)} word=${(n) => scaled(n, "B")}/>
+        <${Sums} title="Services, by flows" list=${summed(found.flows, service, () => 1, 10)} word=${(n) => number.format(n)}/></div>`;
+  }
+}
+
+// ---- models ----
+
+class Models extends Component {
+  state = { told: null, report: null, error: "" };
+  componentDidMount() { this.load(); }
+  async load() {
+    const now = Date.now(), month = { since: new Date(now - 30 * 86400e3).toISOString(), until: new Date(now).toISOString() };
+    try {
+      const [told, report] = await Promise.all([ask("/models"), ask("/report" + query(month)).catch(() => null)]);
+      this.setState({ told, report, error: "" });
+    } catch (error) { this.setState({ error: error.message }); }
+  }
+  render(_, { told, report, error }) {
+    if (!told) return html`<h1>Models</h1><p class=${error ? "note failed" : "dim"}>${error || "Loading …"}</p>`;
+    const alarms = Object.entries(told.alarms_of_day).sort((a, b) => b[1] - a[1]);
+    const n_alarms = alarms.reduce((sum, [, n]) => sum + n, 0);
+    const judged = (report?.families || []).filter((one) => one.attacks + one.benign > 0);
+    const settings = Object.entries(told.settings).filter(([, part]) => part && typeof part === "object" && !Array.isArray(part));
+    return html`<h1>Models</h1>
+      <div class="tiles"><div class=${"tile " + (n_alarms > told.alarm_budget ? "degraded" : "")}><b>${n_alarms} of ${told.alarm_budget}</b><span>alarms of the last 24 h, of the budget</span></div>
+        <div class="tile"><b>${scaled(told.vectors, "")}</b><span>windows scored</span></div>
+        <div class="tile"><b>${scaled(told.vectors_withheld, "")}</b><span>of them not learned from</span></div>
+        <div class="tile"><b>${number.format(told.drifts)}</b><span>changes of the traffic</span></div>
+        <div class=${"tile " + (told.adapting ? "degraded" : "")}><b>${told.adapting}</b><span>kinds being recalibrated now</span></div></div>
+      <div class="two"><section><h2>Streaming models</h2><div class="scroll"><table><tbody>${Object.entries(told.models).map(([name, is_active]) => html`<tr>
+          <td>${name.replaceAll("_", " ")}</td><td><${Tag} word=${is_active ? "ok" : "off"}/></td></tr>`)}</tbody></table></div></section>
+        <section><h2>Alarms of the last 24 h</h2><div class="scroll"><table><tbody>${alarms.map(([name, n]) => html`<tr>
+          <td><a href=${"#/incidents" + query({ family: name })}>${name.replaceAll("_", " ")}</a></td><td class="n">${n}</td></tr>`)}
+          ${alarms.length === 0 && html`<tr><td class="dim">None.</td></tr>`}</tbody></table></div></section></div>
+      <section><h2>Feedback of the last 30 days</h2><div class="scroll"><table><thead><tr><th>family</th><th class="n">attacks</th><th class="n">benign</th><th class="n">attacks, of the judged</th></tr></thead>
+        <tbody>${judged.map((one) => html`<tr><td>${one.family.replaceAll("_", " ")}</td><td class="n">${one.attacks}</td><td class="n">${one.benign}</td><td class="n">${part(one)}</td></tr>`)}
+        ${judged.length === 0 && html`<tr><td colspan="4" class="dim">Nobody has judged an incident.</td></tr>`}</tbody></table></div></section>
+      ${told.exceptions.length > 0 && html`<section><h2>Exceptions, and what is muted</h2><div class="scroll"><table><thead><tr><th>reason</th><th class="n">findings</th><th>until</th></tr></thead>
+        <tbody>${told.exceptions.map((one) => html`<tr><td>${one.reason}</td><td class="n">${number.format(one.findings)}</td><td class="t">${one.until ? clock(one.until) : "–"}${one.expired ? " (over)" : ""}</td></tr>`)}</tbody></table></div></section>`}
+      <section><h2>Thresholds in force</h2>${settings.map(([name, values]) => html`<details><summary>${name}</summary><div class="scroll"><table><tbody>${Object.entries(values).map(([key, value]) => html`<tr>
+        <td><code>engine.${name}.${key}</code></td><td class="n">${typeof value === "object" ? JSON.stringify(value) : String(value)}</td></tr>`)}</tbody></table></div></details>`)}</section>`;
+  }
+}
+
+// ---- report ----
+
+function part({ attacks, benign }) { return attacks + benign ? `${Math.round((100 * attacks) / (attacks + benign))} % of ${attacks + benign}` : "–"; }
+
+class Report extends Component {
+  state = { told: null, error: "" };
+  componentDidMount() { this.load(); }
+  componentDidUpdate(before) { if (before.fields !== this.props.fields) this.load(); }
+  span() {
+    const { from, to } = this.props.fields;
+    const day = (text, other) => (text && !Number.isNaN(Date.parse(text)) ? new Date(text + "T00:00:00") : other);
+    const until = to ? new Date(day(to, new Date()).getTime() + 86400e3 - 1) : new Date();
+    return [day(from, new Date(Date.now() - 7 * 86400e3)), until];
+  }
+  async load() {
+    const [since, until] = this.span();
+    try { this.setState({ told: await ask("/report" + query({ since: since.toISOString(), until: until.toISOString() })), error: "" }); }
+    catch (error) { this.setState({ error: error.message, told: null }); }
+  }
+  render({ fields, status }, { told, error }) {
+    const change = (event) => { event.preventDefault(); go("report", Object.fromEntries(new FormData(event.currentTarget))); };
+    const day = (at) => clock(at).slice(0, 10);
+    const [since, until] = this.span();
+    const total = (of) => SEVERITIES.reduce((sum, name) => sum + of[name], 0);
+    const most = told ? Math.max(1, ...told.steps.map(total)) : 1;
+    const Hosts = ({ title, list }) => html`<section><h2>${title}</h2><table><tbody>${list.map((one) => html`<tr><td><${Address} ip=${one.address}/></td><td class="n">${one.incidents}</td></tr>`)}
+      ${list.length === 0 && html`<tr><td class="dim">None.</td></tr>`}</tbody></table></section>`;
+    return html`<h1>Report <span class="dim">of ${status?.["host.name"] || "the sensor"}, ${day(since)} to ${day(until)}</span></h1>
+      <form class="bar no-print" onSubmit=${change}><label>from<input type="date" name="from" defaultValue=${fields.from || day(since)}/></label>
+        <label>to<input type="date" name="to" defaultValue=${fields.to || day(until)}/></label><button>Show</button>
+        <button type="button" class="main" onClick=${() => print()}>Print, or save as PDF</button></form>
+      ${error && html`<p class="note failed" role="alert">${error}</p>`}
+      ${told && html`<section><p><b>${total(told.incidents)} incidents</b>: ${[...SEVERITIES].reverse().map((name) => `${told.incidents[name]} ${name}`).join(", ")}; ${told.before} in as long a time before.</p></section>
+      <section><h2>Incidents by family</h2><div class="scroll"><table><thead><tr><th>family</th>${[...SEVERITIES].reverse().map((name) => html`<th class="n">${name}</th>`)}<th class="n">before</th><th class="n">attacks by feedback</th></tr></thead>
+        <tbody>${told.families.map((one) => html`<tr><td>${one.family.replaceAll("_", " ")}</td>${[...SEVERITIES].reverse().map((name) => html`<td class="n">${one[name]}</td>`)}
+          <td class="n">${one.before}</td><td class="n">${part(one)}</td></tr>`)}
+        ${told.families.length === 0 && html`<tr><td colspan="7" class="dim">None.</td></tr>`}</tbody></table></div>
+        <p class="dim">By feedback: the part of the judged incidents that a person held for an attack. What nobody found is not known, so no recall is told.</p></section>
+      <section><h2>Incidents by ${told.step_s < 86400 ? "hour" : "day"} (${zone})</h2><table><tbody>${told.steps.map((one) => html`<tr><td class="t">${clock(one.at).slice(0, told.step_s < 86400 ? 16 : 10)}</td>
+        <td class="n">${total(one)}</td><td class="half"><svg class="trend" aria-hidden="true"><rect class="seen" width=${`${(100 * total(one)) / most}%`} height="12"/></svg></td></tr>`)}
+        ${told.steps.length === 0 && html`<tr><td class="dim">None.</td></tr>`}</tbody></table></section>
+      <section><h2>Response</h2><table><tbody>${told.decisions.map((one) => html`<tr><td>${one.action}</td><td>${one.outcome}</td><td class="n">${one.decisions}</td></tr>`)}
+        ${told.decisions.length === 0 && html`<tr><td class="dim">No decision.</td></tr>`}</tbody></table></section>
+      <div class="two"><${Hosts} title="Sources that most incidents name" list=${told.sources}/><${Hosts} title="Victims that most incidents name" list=${told.victims}/></div>`}`;
   }
 }
 
@@ -377,11 +597,7 @@ function cell(value) {
 }
 function download(name, columns, rows) {
   const lines = [columns.join(","), ...rows.map((row) => columns.map((column) => cell(row[column])).join(","))];
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([lines.join("\r\n") + "\r\n"], { type: "text/csv" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  save(name, "text/csv", lines.join("\r\n") + "\r\n");
 }
 
 class Look extends Component {
@@ -390,7 +606,7 @@ class Look extends Component {
   componentDidUpdate(before) { if (before.fields.q !== this.props.fields.q) this.load(); }
   async load() {
     const q = this.props.fields.q ?? "last 1h";
-    this.setState({ busy: true, error: "" });
+    this.setState({ busy: true, error: "", done: "" });
     try { this.setState({ found: await ask("/query" + query({ q, limit: 1000 })), busy: false }); }
     catch (error) { this.setState({ error: error.message, found: null, busy: false }); }
   }
@@ -405,13 +621,17 @@ class Look extends Component {
     for (const [row, list] of [[1, of_flows], [2, of_incidents]]) for (const at of list) data[row][Math.floor((at - first) / step)] += 1;
     return data;
   }
-  render({ fields }, { found, error, busy }) {
+  async packets(q) {
+    try { this.setState({ done: await packets("/packets" + query({ q, limit: 1000 }), "flows"), error: "" }); }
+    catch (error) { this.setState({ error: error.message, done: "" }); }
+  }
+  render({ fields, operates }, { found, error, busy, done }) {
     const q = fields.q ?? "last 1h";
     const search = (event) => { event.preventDefault(); go("look", Object.fromEntries(new FormData(event.currentTarget))); };
     const narrow = (text) => "#/look" + query({ q: `${q} ${text}` });
     return html`<h1>Look back</h1>
       <form class="bar" onSubmit=${search} role="search"><label class="wide">host, net, port, proto, family, severity, since, until, last; and, or, not
-        <input type="search" name="q" value=${q} spellcheck="false" autocomplete="off"/></label><button class="main">Search</button></form>
+        <input type="search" name="q" key=${q} defaultValue=${q} spellcheck="false" autocomplete="off"/></label><button class="main">Search</button></form>
       ${error && html`<p class="note failed" role="alert">${error}</p>`}${busy && html`<p class="dim" role="status">Searching …</p>`}
       ${found && html`
         ${found.is_cut && html`<p class="note degraded">There is more: the latest are shown. Narrow it down.</p>`}
@@ -419,7 +639,7 @@ class Look extends Component {
         ${found.flows.length + found.incidents.length > 0 && html`<section><h2>Time line (${zone})</h2><${Chart} bars="1" unit="" label="Flows and incidents over time" height=${150}
           series=${[["flows", "--in"], ["incidents", "--bad"]]} data=${this.line(found)} key=${q + found.flows.length}/></section>`}
         <section><h2>Incidents (${found.incidents.length})</h2><${Rows} list=${found.incidents}/></section>
-        <section><h2>Flows (${found.flows.length}) ${found.flows.length > 0 && html`<button onClick=${() => download("flows.csv", COLUMNS, found.flows)}>CSV</button>`}</h2>
+        <section><h2>Flows (${found.flows.length}) ${found.flows.length > 0 && html`<button onClick=${() => download("flows.csv", COLUMNS, found.flows)}>CSV</button>${" "}${operates && html`<button onClick=${() => this.packets(q)}>PCAP</button>`}`}</h2>${done && html`<p class="note ok" role="status">${done}</p>`}
           <div class="scroll"><table><thead><tr><th>begin (${zone})</th><th>source</th><th>destination</th><th>protocol</th><th class="n">sent</th><th class="n">received</th><th class="hide-small">end</th></tr></thead>
           <tbody>${found.flows.map((one) => html`<tr><td class="t">${clock(one["event.start"])}</td>
             <td class="t"><a href=${narrow("host " + one["source.ip"])}>${one["source.ip"]}</a> <span class="dim">${one["source.port"] || ""}</span></td>
@@ -446,7 +666,7 @@ class Login extends Component {
   }
 }
 
-const VIEWS = [["now", "Now"], ["incidents", "Incidents"], ["response", "Response"], ["look", "Look back"]];
+const VIEWS = [["now", "Now"], ["incidents", "Incidents"], ["response", "Response"], ["look", "Look back"], ["models", "Models"], ["report", "Report"]];
 
 class App extends Component {
   state = { me: null, asked: false, place: place(), status: null, history: [], changes: 0, lost: false };
@@ -484,7 +704,7 @@ class App extends Component {
     this.live = new EventSource(API + "/live");
     this.live.addEventListener("status", (event) => this.take(JSON.parse(event.data)));
     const changed = () => { clearTimeout(this.soon); this.soon = setTimeout(() => this.setState((now) => ({ changes: now.changes + 1 })), 300); };
-    for (const name of ["incident", "decision", "feedback", "lost"]) this.live.addEventListener(name, changed);
+    for (const name of ["incident", "decision", "feedback", "remark", "lost"]) this.live.addEventListener(name, changed);
     this.live.onerror = () => { this.setState({ lost: true }); if (this.live.readyState === 2) setTimeout(() => this.who(), 3000); };
   }
   take(status) {
@@ -505,7 +725,8 @@ class App extends Component {
     const shared = { status, changes, operates, fields };
     const shown = id && view === "incidents" ? html`<${Incident} key=${id} id=${id} ...${shared}/>`
       : view === "incidents" ? html`<${Incidents} ...${shared}/>` : view === "response" ? html`<${Response} ...${shared}/>`
-      : view === "look" ? html`<${Look} ...${shared}/>` : html`<${Now} ...${shared} history=${history}/>`;
+      : view === "look" ? html`<${Look} ...${shared}/>` : view === "models" ? html`<${Models} ...${shared}/>` : view === "report" ? html`<${Report} ...${shared}/>`
+      : view === "host" && id ? html`<${Host} key=${id} id=${id} ...${shared}/>` : html`<${Now} ...${shared} history=${history}/>`;
     return html`<header><strong>sensor</strong><nav aria-label="Views">${VIEWS.map(([name, word], n) => html`<a href=${"#/" + name}
         aria-current=${view === name ? "page" : undefined} title=${`key ${n + 1}`}>${word}</a>`)}</nav>
       <span class="who">${lost ? html`<span class="failed" role="alert">connection lost</span>` : status && html`<span>${status["host.name"]}</span>`}

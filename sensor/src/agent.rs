@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use sensor_deliver::Deliveries;
-use sensor_record::{Feedback, Said, Sensor, Timestamp};
+use sensor_record::{Feedback, Reason, Remark, Said, Sensor, Timestamp};
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
@@ -55,6 +55,7 @@ use crate::export::Exports;
 use crate::pipeline::{FlowTap, Pipeline, Show};
 use crate::print::Format;
 use crate::queue::{self, Gauge, Policy, Sender};
+use crate::ring::{self, RingEnd};
 use crate::stream::{Health, LogLines};
 use crate::tokens::TokenFile;
 use api::{Answers, Pins};
@@ -151,6 +152,7 @@ pub struct GivenFeedback {
     pub incident_id: String,
     pub entity: sensor_engine::Entity,
     pub said: Said,
+    pub reason: Reason,
     pub by: Origin,
     pub reply: Reply<Feedback>,
 }
@@ -180,10 +182,19 @@ pub enum Ask {
         query: FlowQuery,
         reply: Reply<Found>,
     },
+    /// The settings of the engine that are in force are wanted.
+    Settings {
+        reply: Reply<Box<sensor_engine::Config>>,
+    },
     /// A person wants something done.
     Order(Box<GivenOrder>),
     /// A person says what an incident was.
     Feedback(Box<GivenFeedback>),
+    /// A person remarks on an incident.
+    Remark {
+        remark: Box<Remark>,
+        reply: Reply<Remark>,
+    },
     /// A person does not want to hear of an incident's kind, or again.
     Mute(Box<GivenMute>),
     /// A configuration was read again.
@@ -199,8 +210,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let (runtime, mut end) = (setup.signals.runtime, setup.signals.end);
     let hangup = setup.signals.hangup;
     let (asks, asks_in) = queue::bounded("asks", N_ASKS, Policy::Refuse);
-    let recent = Recent::default();
-    let stop = Arc::new(AtomicBool::new(false));
+    let (recent, watched, stop) = (Recent::default(), Watched::default(), Arc::default());
 
     let settings = setup.settings;
     let (formats, format) = watch::channel(settings.output.format);
@@ -208,15 +218,16 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let sinks = Arc::new(deliveries(&settings));
     let is_lines = matches!(setup.view, View::Lines);
     let out = (is_lines.then_some(format), reopened);
-    let (sink, printers, exports, store) = open_outputs(&settings, out, &sinks, &recent)?;
+    let (sink, printers, exports, store, ring) = open_outputs(&settings, out, &sinks, &recent)?;
     let feeds = Arc::new(Feeds::start(&settings.respond.feed, &asks));
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
-        queues: queues(&sink, &exports, store.as_ref(), &asks),
+        queues: queues(&sink, &exports, (store.as_ref(), ring.as_ref()), &asks),
         outputs: outputs(&sink, &exports, &setup.log),
         sinks: Arc::clone(&sinks),
         store: store.as_ref().map(StoreEnd::kept),
+        ring: ring.as_ref().map(RingEnd::ring),
         feeds: Arc::clone(&feeds),
         confinement: setup.confinement,
     });
@@ -224,9 +235,9 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let (snapshots, latest) = snapshots(&about, &settings, &setup.respond, &interfaces)?;
     let flows = FlowsTo::new(exports, store, &latest);
     let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink, flows);
-    let watched = Watched::default();
     let engine = EngineThread {
         watched: watched.clone(),
+        ring,
         checkpoint,
         kernel: setup.kernel,
         choice: setup.choice,
@@ -368,9 +379,9 @@ impl FlowsTo {
 }
 
 /// Everything that is put out goes through these.
-type Outputs = (Lines, Printers, Exports, Option<StoreEnd>);
+type Outputs = (Lines, Printers, Exports, Option<StoreEnd>, Option<RingEnd>);
 
-/// Opens outputs, store and exports.
+/// Opens outputs, store, exports and ring.
 fn open_outputs(
     settings: &Settings,
     (format, reopened): (Option<watch::Receiver<Format>>, watch::Receiver<u64>),
@@ -381,20 +392,41 @@ fn open_outputs(
     let targets = targets(settings, format, reopened, sinks, keeper);
     let (sink, mut printers) = Lines::open(targets, recent.clone())?;
     let exports = start_exports(settings, &mut printers)?;
-    Ok((sink, printers, exports, store))
+    let ring = start_ring(settings, &mut printers)?;
+    Ok((sink, printers, exports, store, ring))
 }
 
-/// Queues to the outputs, to the store and to the engine, for status and metrics.
+/// Opens the ring of packets, where one is wanted, with its thread. One that can't be opened is a warning.
+fn start_ring(settings: &Settings, printers: &mut Printers) -> Result<Option<RingEnd>> {
+    let folder = settings.respond.state_of_instance();
+    let Some(folder) = folder.filter(|_| settings.ring.enabled) else {
+        return Ok(None);
+    };
+    let opened = ring::open(&settings.ring, &folder.join("packets"));
+    let opened = opened.inspect_err(|cause| {
+        let cause = format!("{cause:#}");
+        warn!(
+            cause,
+            "no packets are kept: see [ring] in the configuration"
+        );
+    });
+    let Ok((keeper, end)) = opened else {
+        return Ok(None);
+    };
+    printers.add(spawn("ring", move || keeper.run(|| Timestamp::now().0))?.0);
+    Ok(Some(end))
+}
+
+/// Queues to the outputs, to store and ring, and to the engine, for status and metrics.
 fn queues(
     sink: &Lines,
     exports: &Exports,
-    store: Option<&StoreEnd>,
+    (store, ring): (Option<&StoreEnd>, Option<&RingEnd>),
     asks: &Sender<Ask>,
 ) -> Vec<Gauge> {
-    let others = exports
-        .gauges()
-        .into_iter()
-        .chain(store.map(StoreEnd::gauge));
+    let kept = store.map(StoreEnd::gauge).into_iter();
+    let kept = kept.chain(ring.map(RingEnd::gauge));
+    let others = exports.gauges().into_iter().chain(kept);
     let others = others.chain([asks.gauge().clone()]);
     sink.gauges().chain(others).collect()
 }

@@ -22,6 +22,7 @@ mod policy;
 mod proposals;
 mod query;
 mod replay;
+mod report;
 mod run;
 mod shield;
 mod sinks;
@@ -86,6 +87,8 @@ enum Command {
     Incidents(ask::Incidents),
     /// Search the store for incidents and flows.
     Query(query::Query),
+    /// Report incidents, response and feedback of a span of time, for a person or as a page to print.
+    Report(report::Report),
     /// Explain an incident: evidence, confidence, decisions, next steps.
     Explain(explain::Explain),
     /// Collect the evidence of an incident in a folder, with hashes and chain of custody.
@@ -142,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Top(top) => top.execute(),
         Command::Incidents(incidents) => incidents.execute(),
         Command::Query(query) => query.execute(),
+        Command::Report(report) => report.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Evidence(evidence) => evidence.execute(),
         Command::Extcap(extcap) => extcap.execute(),

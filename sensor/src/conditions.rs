@@ -26,7 +26,7 @@ pub const fn pace(tick: &TickSettings) -> Pace {
 pub fn load_options(settings: &Settings, seed: u64) -> LoadOptions {
     let capture = &settings.capture;
     let mut events = Events::DEFAULT;
-    if settings.output.events {
+    if settings.output.events || (settings.ring.enabled && settings.ring.first_packets) {
         events.0 |= Events::FLOW_STARTED;
     }
     LoadOptions {

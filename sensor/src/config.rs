@@ -44,8 +44,8 @@ pub use reload::{Changes, live_part};
 pub use schema::{Kind, Setting, json_schema, settings};
 pub use settings::{
     AttachChoice, Capture, DEFAULT_SOCKET, EgressChoice, HttpSettings, LogFormat, LogSettings,
-    MetricsSettings, OutputSettings, RespondSettings, Settings, SocketSettings, StoreSettings,
-    TickSettings, Tunnel, TunnelPeerSettings,
+    MetricsSettings, OutputSettings, RespondSettings, RingSettings, Settings, SocketSettings,
+    StoreSettings, TickSettings, Tunnel, TunnelPeerSettings,
 };
 
 /// Read when no other file is named.

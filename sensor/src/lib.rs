@@ -13,6 +13,7 @@ pub mod naming;
 pub mod pipeline;
 pub mod print;
 pub mod queue;
+mod ring;
 pub mod stream;
 pub mod tables;
 pub mod tokens;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A file system of a few pages, with the sensor's files in it.
+/// A file system of a few megabytes, with the sensor's files in it.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -19,14 +19,14 @@ impl Disk {
         let folder = std::env::temp_dir().join(format!("sensor-full-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]);
+        mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]);
         run(mount.arg(&folder)).unwrap();
         Self(folder)
     }
 
     /// Takes all the room that is left; gives it back with [`Self::empty`].
     fn fill(&self) {
-        let _full = fs::write(self.0.join("ballast"), vec![0; 1 << 20]);
+        let _full = fs::write(self.0.join("ballast"), vec![0; 16 << 20]);
         // The last pages, for files that exist.
         for i in 0..64 {
             if fs::write(self.0.join(format!("ballast{i}")), [0; 4096]).is_err() {
@@ -98,6 +98,32 @@ fn tells_of_both(sensor: &Running) {
     assert!(log.contains("No space left on device"), "{log}");
 }
 
+/// Files of state, but those that are written to all the time.
+fn state_files(disk: &Path) -> Vec<String> {
+    let files = fs::read_dir(disk.join("state")).unwrap().flatten();
+    let names = files.map(|file| file.file_name().into_string().unwrap());
+    let mut names: Vec<_> = names
+        .filter(|name| !["incidents.jsonl", "packets", "store"].contains(&name.as_str()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Waits until the store says that it can't be written, or no longer.
+fn store_fails(sensor: &Running, fails: bool) {
+    let status = || {
+        let output = sensor.ask("status --json").unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["store"].clone()
+    };
+    let is_so = wait_until(LIMIT, || {
+        (status()["error"].is_string() == fails).then_some(())
+    });
+    assert!(is_so.is_some(), "{}", status());
+    if fails {
+        assert!(status()["lost"].as_u64() > Some(0), "{}", status());
+    }
+}
+
 #[test]
 fn a_full_disk_costs_output_lines_and_nothing_else() {
     needs_root();
@@ -123,6 +149,7 @@ fn a_full_disk_costs_output_lines_and_nothing_else() {
     (0..40).for_each(|i| block(&sensor, &format!("198.51.100.{i}")));
     block(&sensor, "10.99.2.2");
     tells_of_both(&sensor);
+    store_fails(&sensor, true);
     let n_written = audit(&disk.0).len();
     assert_eq!(saved(&disk.0)["blocks"].as_array().unwrap().len(), 1);
     let ping = network.run("attacker", "ping -c 2 -i 0.2 -W 1 10.99.2.1");
@@ -146,6 +173,7 @@ fn a_full_disk_costs_output_lines_and_nothing_else() {
         "not saved when there was room again: {}",
         sensor.log()
     );
+    store_fails(&sensor, false);
     block(&sensor, "192.0.2.2");
     assert!(audit(&disk.0).len() > n_written);
     disk.fill();
@@ -157,15 +185,10 @@ fn a_full_disk_costs_output_lines_and_nothing_else() {
         sensor.log()
     );
     disk.empty();
-    let files = fs::read_dir(disk.0.join("state")).unwrap().flatten();
-    let mut names: Vec<_> = files
-        .map(|file| file.file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    let names: Vec<_> = names
-        .iter()
-        .filter(|name| !["incidents.jsonl", "store"].contains(&name.as_str()))
-        .collect();
-    assert_eq!(names, ["respond.json"], "something was left half written");
+    assert_eq!(
+        state_files(&disk.0),
+        ["respond.json"],
+        "something was left half written"
+    );
     let _ = fs::remove_file(config);
 }

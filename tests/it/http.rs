@@ -162,6 +162,47 @@ fn with_a_certificate_it_speaks_tls_alone() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// Connections that never come to an end: half a head, half a login.
+const SLOW: &str = r#"
+import socket, time
+held = []
+while True:
+    for n in range(8):
+        try:
+            one = socket.create_connection(("127.0.0.1", 9470), timeout=1)
+            one.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nx-a: " if n % 2 else
+                b"POST /api/v1/login HTTP/1.1\r\nhost: a\r\ncontent-length: 90\r\n\r\n{")
+            held.append(one)
+        except OSError:
+            pass
+    print("held", flush=True)
+    held = held[-64:]
+    time.sleep(0.2)
+"#;
+
+#[test]
+fn slow_clients_lock_nobody_out() {
+    needs_program("python3");
+    let (network, sensor) = up("--set http.max_clients=4");
+    let script = sensor.socket().with_file_name("slow.py");
+    std::fs::write(&script, SLOW).unwrap();
+    let _slow = network
+        .start("server", &format!("python3 {}", script.display()))
+        .unwrap();
+    let status = || {
+        let output = sensor.ask("status --json").unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let is_besieged = || (status()["services"]["http"]["dropped"].as_u64() > Some(8)).then_some(());
+    assert!(wait_until(LIMIT, is_besieged).is_some(), "{}", status());
+    for _ in 0..5 {
+        let page = format!("-o /dev/null -D - http://{ADDRESS}/");
+        assert_eq!(curl(&network, &page).0, "200");
+    }
+    let refused = &status()["services"]["http"]["refused"];
+    assert_eq!(*refused, 0, "nobody found all places taken");
+}
+
 #[test]
 fn the_page_is_served_with_a_policy_that_lets_nothing_else_in() {
     let (network, _sensor) = up("");

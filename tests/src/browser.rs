@@ -24,8 +24,10 @@ pub struct Browser {
     /// Session of the page.
     session: String,
     n: u64,
-    /// Errors that pages reported.
+    /// Errors that pages reported, what their policy forbade included.
     pub errors: Vec<String>,
+    /// Addresses that pages asked for.
+    pub asked: Vec<String>,
 }
 
 impl Browser {
@@ -61,7 +63,10 @@ impl Browser {
             session: String::new(),
             n: 0,
             errors: Vec::new(),
+            asked: Vec::new(),
         };
+        let saves = json!({"behavior": "allow", "downloadPath": browser.downloads()});
+        browser.ask("Browser.setDownloadBehavior", saves)?;
         let targets = wait_until(LIMIT, || {
             let told = browser.ask("Target.getTargets", json!({})).ok()?;
             let all = told["targetInfos"].as_array()?.clone();
@@ -74,7 +79,8 @@ impl Browser {
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+        for domain in ["Page", "Runtime", "Log", "Network"].map(|name| format!("{name}.enable")) {
+            let domain = domain.as_str();
             browser.ask(domain, json!({}))?;
         }
         Ok(browser)
@@ -98,12 +104,7 @@ impl Browser {
             }
             bytes.pop();
             let told: Value = serde_json::from_slice(&bytes)?;
-            let is_fault = told["method"] == "Runtime.exceptionThrown"
-                || (told["method"] == "Log.entryAdded"
-                    && told["params"]["entry"]["level"] == "error");
-            if is_fault {
-                self.errors.push(told["params"].to_string());
-            }
+            self.hear(&told);
             if told["id"] == self.n {
                 if !told["error"].is_null() {
                     bail!("{method}: {}", told["error"]);
@@ -111,6 +112,68 @@ impl Browser {
                 return Ok(told["result"].clone());
             }
         }
+    }
+
+    /// Keeps what a page told by itself.
+    fn hear(&mut self, told: &Value) {
+        let about = &told["params"];
+        match told["method"].as_str() {
+            Some("Network.requestWillBeSent") => {
+                let url = about["request"]["url"].as_str().unwrap_or_default();
+                self.asked.push(url.to_owned());
+            }
+            Some("Runtime.exceptionThrown") => self.errors.push(about.to_string()),
+            Some("Log.entryAdded") if about["entry"]["level"] == "error" => {
+                self.errors.push(about.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    /// Folder that files are saved in.
+    pub fn downloads(&self) -> PathBuf {
+        self.folder.join("downloads")
+    }
+
+    /// Waits for a saved file whose name ends so, and takes it away.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn saved(&mut self, end: &str) -> Result<Vec<u8>> {
+        let folder = self.downloads();
+        let found = wait_until(LIMIT, || {
+            // The browser is heard meanwhile.
+            self.value("1").ok()?;
+            let mut entries = std::fs::read_dir(&folder).ok()?.flatten();
+            let file = entries.find(|one| one.file_name().to_string_lossy().ends_with(end))?;
+            Some(file.path())
+        });
+        let path = found.with_context(|| format!("no file of {end} was saved"))?;
+        let bytes = std::fs::read(&path)?;
+        std::fs::remove_file(path)?;
+        Ok(bytes)
+    }
+
+    /// Presses a key, as `Tab` or `2`, and lets it go.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn press(&mut self, key: &str) -> Result<()> {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            "Escape" => 27,
+            other => other.bytes().next().map_or(0, u32::from),
+        };
+        let mut event = json!({"type": "keyDown", "key": key, "windowsVirtualKeyCode": code});
+        match key {
+            "Enter" => event["text"] = json!("\r"),
+            one if one.len() == 1 => event["text"] = json!(one),
+            _ => {}
+        }
+        self.ask("Input.dispatchKeyEvent", event)?;
+        let up = json!({"type": "keyUp", "key": key, "windowsVirtualKeyCode": code});
+        self.ask("Input.dispatchKeyEvent", up).map(|_| ())
     }
 
     /// Value of an expression in the page.

@@ -175,7 +175,8 @@ impl Accounts {
             | Record::Finding(_)
             | Record::Event(_)
             | Record::Loss(_)
-            | Record::Summary(_) => {}
+            | Record::Summary(_)
+            | Record::Remark(_) => {}
         }
     }
 

@@ -23,6 +23,32 @@ use crate::summary::Counts;
 use crate::text::explain;
 use crate::time::{Timestamp, Zone};
 
+/// Models and detectors: what is in force, and how they fare.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename = "models")]
+pub struct Models {
+    /// Streaming models, and whether each of them scores
+    pub models: BTreeMap<Cow<'static, str>, bool>,
+    /// Number of vectors that were scored
+    pub vectors: u64,
+    /// Number of those that nothing was learned from
+    pub vectors_withheld: u64,
+    /// Number of changes of the traffic after which scores were recalibrated
+    pub drifts: u64,
+    /// Kinds of subjects whose scores are being recalibrated
+    pub adapting: u64,
+    /// Number of findings since the start
+    pub findings: u64,
+    /// Number of incidents above low severity opened in the last 24 hours, by family
+    pub alarms_of_day: Counts,
+    /// Budget of those of all families: above it, what rests on shape alone stays low
+    pub alarm_budget: u64,
+    /// Exceptions of the configuration, and muted incidents
+    pub exceptions: Vec<Exception>,
+    /// Thresholds in force: `engine` of the configuration
+    pub settings: Box<sensor_engine::Config>,
+}
+
 /// The agent in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename = "status")]
@@ -106,6 +132,9 @@ pub struct Status {
     /// Store of what happened
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreState>,
+    /// Ring of packets
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<RingState>,
     /// Lists of others that are followed
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub feeds: BTreeMap<String, Feed>,
@@ -316,6 +345,27 @@ pub struct StoreState {
     /// Damaged file that was set aside last
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<String>,
+    /// Cause of the last try to write, where it failed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// State of the ring of packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct RingState {
+    /// Number of packets written
+    pub packets: u64,
+    /// Number of packets left out because there were too many a second
+    pub thinned: u64,
+    /// Number of packets that could not be written
+    pub lost: u64,
+    /// Size on disk
+    #[schemars(extend("x-unit" = "bytes"))]
+    pub bytes: u64,
+    /// Time from which on there are packets
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Cause of the last try to write, where it failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -31,6 +31,8 @@ pub enum AuditAction {
     /// Findings of an incident's kind are made into no incidents for a while
     Mute,
     Unmute,
+    /// A remark on an incident, or who has it in hand
+    Remark,
     /// A decision that waits for a person
     Propose,
     Approve,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::answer::{
     Confined, Exception, Feed, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Radius,
-    Served, Sink, Status, StoreState, Ticks,
+    RingState, Served, Sink, Status, StoreState, Ticks,
 };
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
@@ -30,6 +30,7 @@ use crate::network::Network;
 use crate::notes::{NAMES, Notes};
 use crate::origin::Origin;
 use crate::record::Record;
+use crate::remark::Remark;
 use crate::response::Response;
 use crate::rule::Rule;
 use crate::shield::{Shield, ShieldMeasure};
@@ -117,6 +118,7 @@ pub fn incident() -> Incident {
         severity: Severity::Medium,
         technique: Cow::Borrowed("T1046"),
         technique_name: Cow::Borrowed("Network Service Discovery"),
+        tactic_name: Cow::Borrowed("Discovery"),
         explanation: "198.51.100.7 tried 900 ports of 192.0.2.1".to_owned(),
         grades: vec!["shape".into(), "outcome".into()],
         detectors: vec![Cow::Borrowed("scan")],
@@ -366,6 +368,7 @@ pub fn feedback() -> Feedback {
         entity: Entity::Address(SOURCE),
         entity_kind: EntityKind::Source,
         said: Said::Benign,
+        reason: "our own scanner".to_owned(),
         until: Timestamp(START.0 + 86_400_000_000_000),
         by: Origin::Operator { uid: 1_000 },
     }
@@ -375,6 +378,17 @@ pub fn given() -> FeedbackGiven {
     FeedbackGiven {
         head: head(),
         feedback: feedback(),
+    }
+}
+
+pub fn remark() -> Remark {
+    Remark {
+        head: head(),
+        incident_id: INCIDENT.to_owned(),
+        remark: "asked the owner of that network".to_owned(),
+        assignee: Some("ann".to_owned()),
+        ticket: Some("OPS-17".to_owned()),
+        by: Origin::Operator { uid: 1_000 },
     }
 }
 
@@ -523,6 +537,18 @@ fn store() -> StoreState {
     }
 }
 
+/// State of a ring of packets.
+fn ring() -> RingState {
+    RingState {
+        packets: 80_000,
+        thinned: 900,
+        lost: 2,
+        bytes: 8 << 20,
+        since: Some(START),
+        error: Some("No space left on device (os error 28)".to_owned()),
+    }
+}
+
 pub fn status() -> Status {
     let load = |packets, bytes| Load {
         packets,
@@ -568,6 +594,7 @@ pub fn status() -> Status {
         outputs: outputs(),
         sinks: BTreeMap::from([("soc".to_owned(), sink())]),
         store: Some(store()),
+        ring: Some(ring()),
         feeds: BTreeMap::from([("firehol".to_owned(), feed())]),
         confinement: confinement(),
         tick_ms: Ticks {
@@ -630,5 +657,6 @@ pub fn records() -> Vec<Record> {
         loss().into(),
         summary().into(),
         given().into(),
+        remark().into(),
     ]
 }

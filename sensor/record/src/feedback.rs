@@ -60,6 +60,13 @@ pub struct Feedback {
     /// Feedback of the person
     #[serde(rename = "feedback", alias = "opinion")]
     pub said: Said,
+    /// Reason that the person gives
+    #[serde(
+        rename = "feedback.reason",
+        default,
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub reason: String,
     /// Event time until which it holds
     pub until: Timestamp,
     /// Origin of the feedback

@@ -16,7 +16,7 @@ use crate::head::Head;
 use crate::mac::Mac;
 use crate::notes::Notes;
 use crate::response::Response;
-use crate::technique::technique_name;
+use crate::technique::{tactic_name, technique_name};
 use crate::time::Timestamp;
 use crate::wireshark::{self, Extent};
 
@@ -228,6 +228,9 @@ pub struct Incident {
     /// Name of that technique
     #[serde(rename = "threat.technique.name", default)]
     pub technique_name: Cow<'static, str>,
+    /// Tactic that the technique serves here
+    #[serde(rename = "threat.tactic.name", default)]
+    pub tactic_name: Cow<'static, str>,
     /// One sentence with the numbers
     pub explanation: String,
     /// Kinds of proof that it rests on: shape, outcome, content, two_way
@@ -332,6 +335,7 @@ impl Incident {
             severity: severity(i.severity),
             technique: Cow::Borrowed(i.technique),
             technique_name: Cow::Borrowed(technique_name(i.technique)),
+            tactic_name: Cow::Borrowed(tactic_name(i.technique)),
             explanation: i.explanation.clone(),
             grades: i.grades.labels().map(Cow::Borrowed).collect(),
             detectors: i.detectors.iter().map(|d| d.label().into()).collect(),

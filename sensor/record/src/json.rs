@@ -11,6 +11,9 @@ use serde_json::ser::{Formatter, Serializer};
 
 pub use serde_json::Error;
 
+/// Tree of JSON in somebody else's form, as a bundle of STIX.
+pub type Tree = serde_json::Value;
+
 use crate::escape::is_hidden;
 
 /// Writes one value as one line, its end included.

@@ -1,6 +1,8 @@
 //! Judgement of the running agent, part by part: the one place for `doctor`, `status` and the metrics.
 
-use crate::answer::{Confined, Feed, Guard, KeptFile, Output, Served, Sink, Status, StoreState};
+use crate::answer::{
+    Confined, Feed, Guard, KeptFile, Output, RingState, Served, Sink, Status, StoreState,
+};
 use crate::decision::Mode;
 use crate::health::{Health, HealthCheck};
 use crate::lifecycle::Attached;
@@ -28,6 +30,7 @@ pub fn health(status: &Status) -> Vec<HealthCheck> {
     checks.extend(status.feeds.iter().map(|(name, one)| feed(name, one)));
     checks.extend(status.files.iter().map(|(name, one)| file(name, one)));
     checks.extend(status.store.as_ref().map(store));
+    checks.extend(status.ring.as_ref().map(ring));
     let services = status.services.iter();
     checks.extend(services.map(|(name, one)| service(name, one)));
     checks
@@ -163,6 +166,21 @@ fn store(state: &StoreState) -> HealthCheck {
     }
 }
 
+fn ring(state: &RingState) -> HealthCheck {
+    let of = |finding: String| HealthCheck::ok("ring", None, finding);
+    match &state.error {
+        Some(error) => of(format!("can't be written, {} lost: {error}", state.lost)).with(
+            Health::Failed,
+            "make room or correct permissions; packets that come until then are not kept",
+        ),
+        None => of(format!(
+            "{} packets written, {} left out",
+            state.packets,
+            state.thinned.saturating_add(state.lost)
+        )),
+    }
+}
+
 fn rights(part: &str, confined: &Confined) -> HealthCheck {
     let check = HealthCheck::ok("confinement", Some(part), confined.how.clone());
     if confined.done {
@@ -243,6 +261,9 @@ mod tests {
         }
         status.feeds.values_mut().for_each(|one| one.error = None);
         status.files.values_mut().for_each(|one| one.error = None);
+        if let Some(ring) = &mut status.ring {
+            ring.error = None;
+        }
         if let Some(store) = &mut status.store {
             (store.error, store.set_aside) = (None, None);
         }
@@ -297,6 +318,10 @@ mod tests {
         };
         let failed = change(&|store| store.error = error());
         assert_eq!(failed, one("store", Health::Failed));
+        let full = broken(&|status| {
+            status.ring.iter_mut().for_each(|ring| ring.error = error());
+        });
+        assert_eq!(full, one("ring", Health::Failed));
         let damaged = change(&|store| store.set_aside = error());
         assert_eq!(damaged, one("store", Health::Degraded));
     }

@@ -115,6 +115,11 @@ fn answers(out: &mut String) {
     );
     section(
         out,
+        "When a person remarks on an incident, or says who has it in hand.",
+        &example::remark(),
+    );
+    section(
+        out,
         "The answer of `sensor status --json`.",
         &example::status(),
     );

@@ -14,6 +14,7 @@ use crate::incident::Incident;
 use crate::json;
 use crate::lifecycle::SensorEvent;
 use crate::loss::Loss;
+use crate::remark::Remark;
 use crate::summary::Summary;
 
 macro_rules! records {
@@ -64,6 +65,7 @@ records! {
     Loss(Loss) = "loss",
     Summary(Summary) = "summary",
     Feedback(FeedbackGiven) = "feedback",
+    Remark(Remark) = "remark",
 }
 
 impl Record {

@@ -12,6 +12,10 @@ use crate::time::Timestamp;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+/// Type, code and checksum, and what each type has behind.
+const ICMP_HEAD: usize = 8;
 const ARP: u16 = 0x0806;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -46,10 +50,7 @@ impl PacketSample {
         if matches!(kind, Kind::FlowStarted | Kind::BlockHit) {
             return None;
         }
-        let mut frame = headers(head, kind);
-        let rest = head.payload_bytes.max(sample.payload.len() as u32);
-        let bytes = (frame.len() as u32).saturating_add(rest);
-        frame.extend_from_slice(sample.payload);
+        let (frame, bytes) = sample_frame(sample, usize::MAX)?;
         Some(Self {
             at: Timestamp(head.at_ns),
             interface: interface.map(str::to_owned),
@@ -69,6 +70,25 @@ impl PacketSample {
         });
         digits.len().is_multiple_of(2).then(|| pairs.collect())?
     }
+}
+
+/// Builds the frame of an event with `most` bytes of its payload, and the length that it had on the wire; none
+/// of an event that no packet gave rise to. What stands for headers in a payload stays in any case: ARP, ICMP,
+/// neighbour discovery.
+pub fn sample_frame(sample: &Sample<'_>, most: usize) -> Option<(Vec<u8>, u32)> {
+    let head = sample.head;
+    let kind = Kind::of(head.kind)?;
+    let mut frame = headers(head, kind);
+    let rest = head.payload_bytes.max(sample.payload.len() as u32);
+    let bytes = (frame.len() as u32).saturating_add(rest);
+    let least = match kind {
+        Kind::Arp | Kind::Neighbour => usize::MAX,
+        Kind::Icmp => ICMP_HEAD,
+        _ => 0,
+    };
+    let n = sample.payload.len().min(most.max(least));
+    frame.extend_from_slice(sample.payload.get(..n).unwrap_or_default());
+    Some((frame, bytes))
 }
 
 /// Headers before the payload.
@@ -121,6 +141,12 @@ fn transport(head: &EventHead, kind: Kind) -> Vec<u8> {
     let mut header = ports.concat();
     match packet.protocol {
         _ if kind == Kind::Fragment => Vec::new(),
+        // Type and code stand where others have their port.
+        ICMP | ICMPV6 if matches!(kind, Kind::FlowStarted | Kind::BlockHit) => {
+            header.truncate(2);
+            header.resize(ICMP_HEAD, 0);
+            header
+        }
         TCP => {
             header.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0x50, packet.tcp_flags]);
             header.extend_from_slice(&packet.tcp_window.to_be_bytes());

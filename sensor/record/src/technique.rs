@@ -32,6 +32,36 @@ pub fn technique_name(id: &str) -> &'static str {
     }
 }
 
+/// Tactics of the matrix in the order in which an intruder comes to them.
+pub const TACTICS: [&str; 9] = [
+    "Initial Access",
+    "Persistence",
+    "Defense Evasion",
+    "Credential Access",
+    "Discovery",
+    "Lateral Movement",
+    "Command and Control",
+    "Exfiltration",
+    "Impact",
+];
+
+/// Name of the tactic that a technique serves where a detector finds it; empty for one that no detector
+/// speaks of.
+pub fn tactic_name(technique: &str) -> &'static str {
+    match technique.split('.').next().unwrap_or_default() {
+        "T1190" => "Initial Access",
+        "T1505" => "Persistence",
+        "T1211" => "Defense Evasion",
+        "T1110" | "T1557" => "Credential Access",
+        "T1018" | "T1046" => "Discovery",
+        "T1021" => "Lateral Movement",
+        "T1071" | "T1095" | "T1568" | "T1571" => "Command and Control",
+        "T1041" | "T1048" => "Exfiltration",
+        "T1489" | "T1498" | "T1499" => "Impact",
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +72,8 @@ mod tests {
         for family in Family::ALL {
             let id = family.technique();
             assert!(!technique_name(id).is_empty(), "{}: {id}", family.label());
+            let tactic = tactic_name(id);
+            assert!(TACTICS.contains(&tactic), "{}: {id}", family.label());
         }
     }
 }

@@ -121,6 +121,7 @@ fn every_field_is_documented_and_has_an_example() {
     check(&example::allowed());
     check(&example::audit());
     check(&example::given());
+    check(&example::remark());
     check(&example::status());
 }
 
@@ -163,6 +164,7 @@ fn the_contract_s_fields_are_there() {
             "feedback",
             "incident.id feedback entity entity.kind until by",
         ),
+        ("remark", "incident.id by"),
     ];
     for (record, (kind, names)) in example::records().iter().zip(listed) {
         assert_eq!(record.kind(), kind);

@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 use sensor_common::limits::{ALLOW_ENTRIES, BLOCK_ENTRIES};
 use sensor_engine::TableUse;
-use sensor_record::{About, AuditAction, AuditLine, Feedback, Timestamp};
+use sensor_record::{About, AuditAction, AuditLine, Feedback, Remark, Timestamp};
 use tracing::{error, info, warn};
 
 use super::allowlist::Allowlist;
@@ -354,6 +354,16 @@ impl KernelRespond {
             AuditAction::Unmute
         };
         self.note(action, about);
+    }
+
+    /// Writes down a remark of a person on an incident.
+    pub fn note_remark(&mut self, remark: &Remark) {
+        let about = About {
+            origin: Some(remark.by.clone()),
+            reason: Some(format!("{}: {}", remark.incident_id, remark.told())),
+            ..About::default()
+        };
+        self.note(AuditAction::Remark, about);
     }
 
     fn note(&mut self, action: AuditAction, about: About) {

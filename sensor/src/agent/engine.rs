@@ -35,6 +35,7 @@ use crate::config::Settings;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Sink as _};
 use crate::queue::{Closed, Drain};
+use crate::ring::RingEnd;
 use crate::stream::LogLines;
 use sensor_capture::drive::{Drive, Listener, Past, Tables as _};
 use sensor_capture::kernel::{Attachment, Kernel};
@@ -54,6 +55,8 @@ pub struct EngineThread {
     pub notify: Notify,
     /// Packet samples for those who watch.
     pub watched: Watched,
+    /// The ring of packets, where there is one.
+    pub ring: Option<RingEnd>,
     pub choice: Choice,
     /// State of the interfaces.
     pub interfaces: Arc<[Standing]>,
@@ -157,9 +160,21 @@ impl EngineThread {
                 let _gone = reply.send(done);
                 Ok(())
             }
+            Ask::Settings { reply } => {
+                // Whoever asked may have gone.
+                let _gone = reply.send(Box::new(self.settings.engine.clone()));
+                Ok(())
+            }
             Ask::Feedback(given) => self.take_feedback(*given),
             Ask::Mute(given) => {
                 self.mute(*given);
+                Ok(())
+            }
+            Ask::Remark { remark, reply } => {
+                self.pipeline.respond.note_remark(&remark);
+                self.sink.take(Record::Remark(remark.clone()))?;
+                // Whoever asked may have gone.
+                let _gone = reply.send(*remark);
                 Ok(())
             }
             Ask::Reload(reload) => self.reload(&reload),
@@ -227,6 +242,7 @@ impl EngineThread {
             incident_id,
             entity: of,
             said,
+            reason,
             by,
             reply,
         } = given;
@@ -242,6 +258,7 @@ impl EngineThread {
             entity,
             entity_kind,
             said,
+            reason: reason.as_str().to_owned(),
             until: Timestamp(at_ns.saturating_add(FEEDBACK_NS)),
             by,
         };
@@ -525,6 +542,7 @@ impl Looks {
             about,
             interfaces,
             watched,
+            ring,
             ..
         } = &mut self.thread;
         self.drive.set_pace(conditions::pace(&settings.tick));
@@ -533,6 +551,7 @@ impl Looks {
             watch: self.watch.is_open().then_some(&mut self.watch),
             events: settings.output.events.then_some(&mut self.events),
             watched,
+            ring: ring.as_mut(),
             about,
             interfaces,
             mode: settings.respond.mode,
@@ -640,6 +659,7 @@ struct Attentive<'a> {
     /// Events that wait to be put out, if they are wanted.
     events: Option<&'a mut Vec<Record>>,
     watched: &'a Watched,
+    ring: Option<&'a mut RingEnd>,
     about: &'a About,
     interfaces: &'a [Standing],
     mode: Mode,
@@ -658,6 +678,9 @@ impl Attentive<'_> {
         };
         if self.watched.is_watched() {
             self.watched.see(sample, interface());
+        }
+        if let Some(ring) = &mut self.ring {
+            ring.see(sample, interface());
         }
         if let Some(events) = &mut self.events {
             let head = self.about.sensor.head(sample.head.at_ns);

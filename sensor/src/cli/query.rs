@@ -1,15 +1,17 @@
 //! `sensor query` and `sensor incidents show`: what the store keeps.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
-use sensor_record::text::{Table, measure, outcome};
+use sensor_record::text::{Table, by, measure, outcome};
 use sensor_record::unit::{bytes, duration};
 use sensor_record::{Name, Zone, escape, json};
 use sensor_store::{Found, Story};
 
-use super::client::Reach;
+use super::client::{PacketsOf, Reach};
 use super::out::{note, print_lines, say, say_table};
 use crate::agent::protocol::{Request, StoreQuery};
 
@@ -19,7 +21,8 @@ use crate::agent::protocol::{Request, StoreQuery};
     DURATION. They are joined by and (or nothing), or, not and parentheses. A term that says nothing of \
     flows, or of incidents, leaves those out.\n\n\
     Example: sensor query 'host 192.0.2.7 last 2h'\n\
-    Example: sensor query 'net 10.0.0.0/8 and (port 22 or port 3389) and not src host 10.0.0.5' --json"
+    Example: sensor query 'net 10.0.0.0/8 and (port 22 or port 3389) and not src host 10.0.0.5' --json\n\
+    Example: sensor query 'host 192.0.2.7 last 10m' --packets packets.pcapng"
 )]
 pub struct Query {
     /// Expression; several words need no quotes.
@@ -28,12 +31,18 @@ pub struct Query {
     /// Maximum number of incidents, and of flows, newest first.
     #[arg(long, default_value_t = 100)]
     limit: usize,
+    /// Write packets of those flows to a pcapng file, as far as the ring has any.
+    #[arg(long, value_name = "FILE")]
+    packets: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
 }
 
 impl Query {
     pub fn execute(self) -> Result<ExitCode> {
+        if let Some(path) = &self.packets {
+            return self.save(path);
+        }
         let request = Request::Query(StoreQuery {
             q: self.words.join(" "),
             limit: self.limit,
@@ -47,6 +56,24 @@ impl Query {
         }
         if found.is_cut {
             note!("there is more: raise --limit, or narrow the expression down");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Query {
+    fn save(&self, path: &Path) -> Result<ExitCode> {
+        let q = self.words.join(" ");
+        let of = PacketsOf::Query(&q, self.limit);
+        let found = self.reach.connect()?.packets(&of)?;
+        let shown = path.display();
+        fs::write(path, &found.file).with_context(|| shown.to_string())?;
+        say!("{shown}: {} packets", found.n_packets)?;
+        if found.n_left_out > 0 {
+            note!(
+                "{} packets did not fit: narrow the expression down",
+                found.n_left_out
+            );
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -116,7 +143,11 @@ pub fn show(reach: &Reach, id: Name) -> Result<ExitCode> {
         );
         (one.head.at, told)
     });
-    let mut line: Vec<_> = moments.chain(decisions).collect();
+    let remarks = story.remarks.iter().map(|one| {
+        let told = format!("{}, by {}", one.told(), by(&one.by));
+        (one.at(), escape(&told).into_owned())
+    });
+    let mut line: Vec<_> = moments.chain(decisions).chain(remarks).collect();
     line.sort_by_key(|(at, _)| *at);
     for (at, told) in line {
         say!("  {}  {told}", zone.second(at))?;

@@ -60,6 +60,10 @@ pub struct Settings {
     /// Store of what happened, in `respond.state_folder`: incidents, decisions, flows and rates.
     #[schemars(extend("x-restart" = true))]
     pub store: StoreSettings,
+    /// Ring of packets, in `respond.state_folder`: what the kernel program samples of packets, with headers
+    /// made anew, for the time before and during an incident.
+    #[schemars(extend("x-restart" = true))]
+    pub ring: RingSettings,
     /// Log messages of the sensor itself, on standard error.
     pub log: LogSettings,
     /// Sinks: systems that incidents, decisions and states of the sensor are delivered to, each through
@@ -542,6 +546,47 @@ impl Default for StoreSettings {
             max_size: 1 << 30,
             max_age: Seconds(30 * 86_400),
             flows_per_s: 1_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RingSettings {
+    /// Keep a ring.
+    pub enabled: bool,
+    /// Bytes on disk; the oldest packets go first.
+    #[serde(with = "Size")]
+    #[schemars(extend("x-minimum" = "16MiB", "x-maximum" = "64GiB"))]
+    pub max_size: u64,
+    /// Age of what is kept.
+    #[schemars(
+        with = "Time::<SECOND_NS>",
+        extend("x-minimum" = "1min", "x-maximum" = "30d")
+    )]
+    pub max_age: Seconds,
+    /// First packets of flows as well, within a budget of 4,096 per CPU and 134 ms: of floods from many
+    /// ports, and of scans, it is all that there is. The kernel program then tells of each new flow.
+    pub first_packets: bool,
+    /// Length of payload kept of each packet; 0: headers alone. Payloads hold what people send, passwords
+    /// included; 74 make 128 bytes of a TCP packet.
+    #[serde(with = "Size")]
+    #[schemars(extend("x-minimum" = "0B", "x-maximum" = "576B"))]
+    pub max_payload: u64,
+    /// Packets kept a second; above it packets are left out and counted, those that begin a flow from half of
+    /// it on.
+    pub packets_per_s: u32,
+}
+
+impl Default for RingSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_size: 128 << 20,
+            max_age: Seconds(2 * 3_600),
+            first_packets: false,
+            max_payload: 0,
+            packets_per_s: 2_000,
         }
     }
 }

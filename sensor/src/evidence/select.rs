@@ -70,6 +70,11 @@ impl Selector {
         }
     }
 
+    /// Times between which packets belong to the incident.
+    pub const fn span(&self) -> (Timestamp, Timestamp) {
+        (self.from, self.to)
+    }
+
     /// Comment on a packet, if it belongs to the incident.
     pub fn comment(&self, at: Timestamp, frame: &EthernetFrame<'_>) -> Option<String> {
         if at < self.from || at > self.to {

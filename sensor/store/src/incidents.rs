@@ -4,7 +4,9 @@
 use anyhow::Result;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};
 use schemars::JsonSchema;
-use sensor_record::{Decision, Feedback, FeedbackGiven, Incident, Severity, Timestamp, json};
+use sensor_record::{
+    Decision, Feedback, FeedbackGiven, Incident, Remark, Severity, Timestamp, json,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::address::bytes;
@@ -32,7 +34,13 @@ pub const STEPS: Steps = &["
         step INTEGER NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL, packets_in INTEGER NOT NULL,
         bytes_in INTEGER NOT NULL, packets_out INTEGER NOT NULL, bytes_out INTEGER NOT NULL,
         PRIMARY KEY (step, name, at)) WITHOUT ROWID
+", "
+    CREATE TABLE remark (incident TEXT NOT NULL, at INTEGER NOT NULL, json TEXT NOT NULL);
+    CREATE INDEX remark_incident ON remark (incident, at)
 "];
+
+/// Remarks of an incident that are taken.
+pub const MAX_REMARKS: usize = 200;
 
 /// Moments and decisions of an incident that are kept.
 const MAX_MOMENTS: i64 = 200;
@@ -65,6 +73,9 @@ pub struct Story {
     /// Latest feedback of a person
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
+    /// Remarks of people, the oldest first
+    #[serde(default)]
+    pub remarks: Vec<Remark>,
     /// Other incidents that share a source or a victim with it, the latest first
     pub related: Vec<Incident>,
 }
@@ -153,6 +164,16 @@ pub fn put_feedback(to: &Transaction<'_>, given: &FeedbackGiven) -> rusqlite::Re
     Ok(())
 }
 
+pub fn put_remark(to: &Transaction<'_>, remark: &Remark) -> rusqlite::Result<()> {
+    to.prepare_cached("INSERT INTO remark VALUES (?, ?, ?)")?
+        .execute(params![
+            remark.incident_id,
+            signed(remark.at().0),
+            json::line(remark),
+        ])?;
+    Ok(())
+}
+
 /// Deletes incidents that ended before a time, or, without one, the oldest; how many.
 pub fn delete(to: &Transaction<'_>, before_ns: Option<u64>) -> rusqlite::Result<usize> {
     let before = before_ns.map_or(i64::MAX, signed);
@@ -161,7 +182,7 @@ pub fn delete(to: &Transaction<'_>, before_ns: Option<u64>) -> rusqlite::Result<
     let ids = oldest.query_map([before, BATCH], |row| row.get::<_, String>(0))?;
     let ids = ids.collect::<Result<Vec<_>, _>>()?;
     for id in &ids {
-        for table in ["end", "port", "moment", "decision", "feedback"] {
+        for table in ["end", "port", "moment", "decision", "feedback", "remark"] {
             let text = format!("DELETE FROM {table} WHERE incident = ?");
             to.prepare_cached(&text)?.execute([id])?;
         }
@@ -234,6 +255,11 @@ pub fn story(from: &Connection, id: &str) -> Result<Option<Story>> {
             id,
         )?,
         feedback: all(from, "SELECT json FROM feedback WHERE incident = ?", id)?.pop(),
+        remarks: all(
+            from,
+            "SELECT json FROM remark WHERE incident = ? ORDER BY at, rowid",
+            id,
+        )?,
         related: all(from, &related, id)?,
     }))
 }

@@ -9,6 +9,7 @@ mod flow;
 mod incidents;
 mod rates;
 mod reader;
+mod report;
 mod segments;
 mod writer;
 
@@ -17,7 +18,8 @@ mod tests;
 
 pub use filter::{Filter, MAX_FILTER_BYTES};
 pub use flow::{Flow, StoredFlow};
-pub use incidents::{Moment, Story};
+pub use incidents::{MAX_REMARKS, Moment, Story};
 pub use rates::{Rate, RatePoint};
 pub use reader::{Found, Reader};
+pub use report::{BySeverity, DecisionRow, FamilyRow, HostRow, MAX_REPORT_S, Report, StepRow};
 pub use writer::{Bounds, Writer, WriterState};

@@ -14,6 +14,7 @@ use crate::filter::Filter;
 use crate::flow::StoredFlow;
 use crate::incidents::{self, Story};
 use crate::rates::{self, RatePoint};
+use crate::report::{self, Report};
 use crate::segments;
 use crate::writer::main_file;
 
@@ -98,6 +99,16 @@ impl Reader {
             bail!("name an incident");
         }
         incidents::story(&self.main()?, id)
+    }
+
+    /// Counts incidents, decisions and feedback of a span, ns.
+    ///
+    /// # Errors
+    /// When the file can't be read, or it takes too long.
+    pub fn report(&self, span: (u64, u64)) -> Result<Report> {
+        let mut main = self.main()?;
+        within(Instant::now() + PATIENCE)(&mut main)?;
+        report::count(&main, span)
     }
 
     /// Rates within a span, ns.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sensor_record::{
-    Decision, FeedbackGiven, Incident, Record, Severity, State, Timestamp, example,
+    Decision, FeedbackGiven, Incident, Record, Remark, Said, Severity, State, Timestamp, example,
 };
 
-use crate::file::bytes_on_disk;
+use crate::file::{self, bytes_on_disk};
 use crate::writer::main_file;
-use crate::{Bounds, Filter, Flow, Rate, Reader, Writer, segments};
+use crate::{Bounds, Filter, Flow, Rate, Reader, Writer, incidents, segments};
 
 const S: u64 = 1_000_000_000;
 const NOW_S: u64 = 1_800_000_000;
@@ -148,6 +148,10 @@ fn an_incident_is_told_with_its_changes_decisions_and_relatives() {
         },
         ..example::given()
     }));
+    writer.take(record(Remark {
+        incident_id: one.id.clone(),
+        ..example::remark()
+    }));
     writer.take(record(incident("000002-bb", NOW_S + 1)));
     writer.take(record(Incident {
         sources: Vec::new(),
@@ -166,6 +170,7 @@ fn an_incident_is_told_with_its_changes_decisions_and_relatives() {
         [("opened", Severity::Medium), ("updated", Severity::High)]
     );
     assert_eq!((story.decisions.len(), story.feedback.is_some()), (1, true));
+    assert_eq!(story.remarks[0].assignee.as_deref(), Some("ann"));
     assert_eq!(story.related.len(), 1);
     assert_eq!(story.related[0].id, "000002-bb");
     assert!(
@@ -173,6 +178,81 @@ fn an_incident_is_told_with_its_changes_decisions_and_relatives() {
         "of several"
     );
     assert!(folder.reader().story("%").unwrap().is_none());
+}
+
+#[test]
+fn a_report_counts_by_family_severity_outcome_and_feedback() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    let day = 86_400;
+    for (id, at_s, severity) in [
+        ("000001-aa", NOW_S - 30, Severity::High),
+        ("000002-bb", NOW_S - 20, Severity::Low),
+        ("000003-cc", NOW_S - day - 20, Severity::Low),
+        ("000004-dd", NOW_S - 9 * day, Severity::Critical),
+    ] {
+        writer.take(record(Incident {
+            severity,
+            ..incident(id, at_s)
+        }));
+    }
+    for (id, said) in [("000001-aa", Said::Attack), ("000002-bb", Said::Benign)] {
+        writer.take(record(FeedbackGiven {
+            feedback: sensor_record::Feedback {
+                incident_id: id.to_owned(),
+                said,
+                ..example::feedback()
+            },
+            ..example::given()
+        }));
+    }
+    // Two lines of one decision: what became of it counts, once.
+    for _ in 0..2 {
+        let mut decision = example::decision();
+        decision.head.at = Timestamp((NOW_S - 10) * S);
+        writer.take(record(decision));
+    }
+    writer.commit(NOW_S);
+    let span = ((NOW_S - day) * S, NOW_S * S);
+    let report = folder.reader().report(span).unwrap();
+    let counts = |of: &crate::BySeverity| Severity::ALL.map(|severity| of.of(severity));
+    assert_eq!(counts(&report.incidents), [1, 0, 1, 0]);
+    assert_eq!(report.before, 1);
+    let [family] = &report.families[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!((family.attacks, family.benign, family.before), (1, 1, 1));
+    let n: u64 = report.steps.iter().map(|row| row.incidents.total()).sum();
+    assert_eq!((report.step_s, n), (3_600, 2));
+    assert_eq!(report.decisions.len(), 1, "{report:?}");
+    assert_eq!(report.decisions[0].decisions, 1);
+    assert_eq!(report.sources[0].address, "192.0.2.7");
+    assert_eq!(report.victims[0].incidents, 2);
+    let empty = folder.reader().report((0, S)).unwrap();
+    assert_eq!((empty.incidents.total(), empty.families.len()), (0, 0));
+}
+
+#[test]
+fn a_file_of_the_first_schema_is_read_and_goes_on() {
+    let folder = Folder::new();
+    fs::create_dir_all(&folder.0).unwrap();
+    let path = main_file(&folder.0);
+    let (mut first, _) = file::open(&path, &incidents::STEPS[..1]).unwrap();
+    let to = first.transaction().unwrap();
+    incidents::put(&to, &incident("000001-aa", NOW_S)).unwrap();
+    to.commit().unwrap();
+    drop(first);
+    let mut writer = folder.writer();
+    assert_eq!(writer.state().set_aside, None);
+    writer.take(record(Remark {
+        incident_id: "000001-aa".to_owned(),
+        ..example::remark()
+    }));
+    writer.commit(NOW_S);
+    assert_eq!(writer.state().error, None);
+    let story = folder.reader().story("000001").unwrap().unwrap();
+    assert_eq!(story.remarks.len(), 1);
+    assert_eq!(story.incident.id, "000001-aa");
 }
 
 #[test]

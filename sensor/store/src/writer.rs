@@ -111,7 +111,7 @@ impl Writer {
     pub fn take(&mut self, record: Arc<Record>) {
         if matches!(
             *record,
-            Record::Incident(_) | Record::Decision(_) | Record::Feedback(_)
+            Record::Incident(_) | Record::Decision(_) | Record::Feedback(_) | Record::Remark(_)
         ) {
             self.wait(Waiting::Record(record));
         }
@@ -217,6 +217,7 @@ impl Writer {
                     Record::Incident(incident) => incidents::put(&to, incident)?,
                     Record::Decision(decision) => incidents::put_decision(&to, decision)?,
                     Record::Feedback(given) => incidents::put_feedback(&to, given)?,
+                    Record::Remark(remark) => incidents::put_remark(&to, remark)?,
                     _ => {}
                 },
             }

@@ -22,6 +22,7 @@ pub struct NgWriter<W> {
     /// Links in the order of their interfaces.
     links: Vec<LinkType>,
     block: Vec<u8>,
+    n_bytes: usize,
 }
 
 impl<W: Write> NgWriter<W> {
@@ -34,6 +35,7 @@ impl<W: Write> NgWriter<W> {
             to,
             links: Vec::new(),
             block: Vec::new(),
+            n_bytes: 0,
         };
         writer.put(&BYTE_ORDER.to_le_bytes());
         writer.put(&[1, 0, 0, 0]);
@@ -44,7 +46,7 @@ impl<W: Write> NgWriter<W> {
         Ok(writer)
     }
 
-    /// Appends a frame with a comment, as it was captured.
+    /// Appends a frame as it was captured, with a comment unless that is empty.
     ///
     /// # Errors
     /// Those of the file.
@@ -58,8 +60,15 @@ impl<W: Write> NgWriter<W> {
             self.put(&word.to_le_bytes());
         }
         self.padded(data);
-        self.option(COMMENT, comment.as_bytes());
+        if !comment.is_empty() {
+            self.option(COMMENT, comment.as_bytes());
+        }
         self.end(PACKET)
+    }
+
+    /// Bytes that were written.
+    pub const fn written(&self) -> usize {
+        self.n_bytes
     }
 
     /// Hands out what was written before.
@@ -115,6 +124,7 @@ impl<W: Write> NgWriter<W> {
         self.to.write_all(&length.to_le_bytes())?;
         self.to.write_all(&self.block)?;
         self.to.write_all(&length.to_le_bytes())?;
+        self.n_bytes = self.n_bytes.saturating_add(self.block.len() + 12);
         self.block.clear();
         Ok(())
     }

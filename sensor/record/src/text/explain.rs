@@ -270,8 +270,12 @@ fn feedback(account: &Account, zone: &Zone) -> Option<String> {
         Said::Benign => "what it does is learned as normal",
         Said::Attack => "nothing of it is learned",
     };
+    let reason = match said.reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({})", escape(reason)),
+    };
     Some(format!(
-        "Said: {} by {}; until {} {effect}.",
+        "Said: {}{reason} by {}; until {} {effect}.",
         said.said.label(),
         by(&said.by),
         zone.second(said.until),

@@ -8,6 +8,7 @@ use crate::finding::Finding;
 use crate::flow::Flow;
 use crate::incident::{Incident, State};
 use crate::record::Record;
+use crate::remark::Remark;
 use crate::response::Response;
 use crate::rule::Rule;
 use crate::summary::{Summary, mostly_not_ip};
@@ -26,6 +27,7 @@ pub fn line(record: &Record, zone: &Zone) -> Option<String> {
         Record::Flow(record) => flow(record),
         Record::Finding(record) => finding(record),
         Record::Feedback(record) => feedback(&record.feedback),
+        Record::Remark(record) => remark(record),
         Record::Summary(record) => return Some(summary(record).join("\n")),
     };
     let time = zone.millisecond(record.head().at);
@@ -66,6 +68,16 @@ fn feedback(f: &Feedback) -> String {
         f.incident_id,
         f.said.label(),
         by(&f.by)
+    )
+}
+
+fn remark(r: &Remark) -> String {
+    format!(
+        "{:<8} incident {}: {}, by {}",
+        "remark",
+        r.incident_id,
+        r.told(),
+        by(&r.by)
     )
 }
 

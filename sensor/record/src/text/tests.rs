@@ -59,7 +59,7 @@ fn an_explanation_has_times_ends_score_decisions_and_feedback() {
         "Named: port_scan by 91 % of the trees of model 00000000abcdef01.",
         "Confidence: 0.63, lowered by: less than ten minutes of traffic seen, limits are priors still; flow shed something within the minute before (table_full).",
         "drop 198.51.100.7 for 300 s (carried out); drop 192.0.2.53 for 300 s (refused: resolver).",
-        "Said: benign by user 1000; until 2026-01-03 03:04:05Z what it does is learned as normal.",
+        "Said: benign (our own scanner) by user 1000; until 2026-01-03 03:04:05Z what it does is learned as normal.",
         "sensor block add 198.51.100.7 --ttl 1h",
         "sensor feedback 000007-00000000000000aa benign",
     ] {
@@ -219,6 +219,10 @@ fn other_records_are_lines_in_words() {
         (
             "feedback",
             "said     incident 000007-00000000000000aa is benign, by user 1000",
+        ),
+        (
+            "remark",
+            "remark   incident 000007-00000000000000aa: asked the owner of that network; assignee ann; ticket OPS-17, by user 1000",
         ),
     ];
     for (record, (kind, part)) in example::records().iter().zip(parts) {

@@ -1,21 +1,25 @@
 //! Sources of the answers: the snapshot, the recent incidents, the tables, the engine.
 
+mod packets;
+mod stored;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sensor_engine::ModelKind;
 use sensor_record::answer::{
     BlockPreview, Confined, Done, Exception, Explanation, Flows, Guard, GuardFact, KeptFile, Load,
-    Output, PreviewedService, Queue, Radius, Served, Status, Ticks, Top,
+    Models, Output, PreviewedService, Queue, Radius, Served, Status, Ticks, Top,
 };
 use sensor_record::{
-    Account, Attached, Decision, Feedback, Flow, Incident, Name, Record, Said, Timestamp, health,
+    Account, Attached, Decision, Flow, Incident, Reason, Record, Said, Timestamp, health,
 };
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 use tracing::warn;
 
-use super::protocol::{Answer, Code, RateQuery, Refusal, Request, StoreQuery};
+use super::protocol::{Answer, Code, Refusal, Request};
 use crate::agent::orders::Order;
 use crate::agent::recent::{IncidentQuery, Recent};
 use crate::agent::samples::Watched;
@@ -29,7 +33,6 @@ use crate::queue::{Gauge, Sender};
 use crate::stream::Health;
 use sensor_capture::kernel::{TableReader, set_stopped};
 use sensor_respond::{FactState, FileState, GuardState, Network, Origin, RadiusState};
-use sensor_store::{Filter, Reader};
 
 /// Questions to the store at a time.
 const N_READERS: usize = 2;
@@ -125,29 +128,22 @@ impl Answers {
             Request::Status => Ok(Answer::Status(Box::new(self.status()))),
             Request::Flows(query) => self.flows(query).await.map(Answer::Flows),
             Request::Top(query) => self.top(query).await.map(Answer::Top),
+            Request::Models => self.models().await,
             Request::Incidents(query) => Ok(Answer::Incidents(self.recent.incidents(&query))),
-            Request::Query(StoreQuery { q, limit }) => {
-                let filter = Filter::parse(&q, Timestamp::now().0);
-                let filter =
-                    filter.map_err(|why| Refusal::new(Code::BadRequest, why.to_string()))?;
-                let found = self.read(move |store| store.find(&filter, limit)).await?;
-                Ok(Answer::Found(Box::new(found)))
-            }
-            Request::Rates(RateQuery { since, until }) => {
-                let rates = self
-                    .read(move |store| store.rates((since.0, until.0)))
-                    .await?;
-                Ok(Answer::Rates(rates))
-            }
+            Request::Query(query) => self.query(query).await,
+            Request::Rates(query) => self.rates(query).await,
+            Request::Report(query) => self.report(query).await,
+            Request::Stix { id } => self.stix(id).await,
             Request::Story { id } => self.story(id).await,
             Request::Explain { id } => {
                 let explanation = Explanation::from(self.account(id.as_str())?);
                 Ok(Answer::Explanation(Box::new(explanation)))
             }
-            Request::Feedback { id, feedback } => {
-                let given = self.feedback(id.as_str(), feedback, by).await?;
-                Ok(Answer::Feedback(Box::new(given)))
-            }
+            Request::Feedback {
+                id,
+                feedback,
+                reason,
+            } => self.feedback(id.as_str(), (feedback, reason), by).await,
             Request::Mute { id, for_s, reason } => {
                 let muted = self.mute(id.as_str(), for_s, reason.as_str(), by).await?;
                 Ok(Answer::Muted(Box::new(muted)))
@@ -156,6 +152,12 @@ impl Answers {
                 self.unmute(id.as_str(), by).await?;
                 Ok(Answer::Done(Done {}))
             }
+            Request::Remark {
+                id,
+                remark,
+                assignee,
+                ticket,
+            } => self.remark(id, (remark, [assignee, ticket]), by).await,
             Request::BlockAdd(add) => self.order(Order::BlockAdd(add), by).await,
             Request::BlockDel(del) => self.order(Order::BlockDel(del), by).await,
             Request::BlockList(which) => self.order(Order::BlockList(which), by).await,
@@ -182,43 +184,6 @@ impl Answers {
             Request::Samples(query) => Ok(Answer::Samples(self.watched.ask(query))),
             Request::ShieldList => self.order(Order::ShieldList, by).await,
         }
-    }
-
-    /// Reads the store, at a thread that may wait for the disk; two at a time.
-    async fn read<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Reader) -> anyhow::Result<T> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let failed = |cause: String| Refusal::new(Code::Failed, cause);
-        let store = self.snapshot().about.store.clone();
-        let store = store.ok_or_else(|| {
-            Refusal::new(
-                Code::NotFound,
-                "there is no store; see [store] in the configuration",
-            )
-        })?;
-        let place = Arc::clone(&self.readers).acquire_owned().await;
-        let place = place.map_err(|cause| failed(cause.to_string()))?;
-        let read = move || {
-            let answer = question(&store.reader);
-            drop(place);
-            answer
-        };
-        let read = tokio::task::spawn_blocking(read).await;
-        let read = read.map_err(|cause| failed(cause.to_string()))?;
-        read.map_err(|cause| failed(format!("{cause:#}")))
-    }
-
-    /// Tells all of an incident, which may be named as for [`Self::account`].
-    async fn story(&self, id: Name) -> Result<Answer, Refusal> {
-        let known = self.recent.account(id.as_str());
-        let name = known.map_or_else(|_| id.as_str().to_owned(), |known| known.id().to_owned());
-        let story = self.read(move |store| store.story(&name)).await?;
-        let story = story.ok_or_else(|| {
-            let message = format!("no incident {} in the store", id.as_str());
-            Refusal::new(Code::NotFound, message)
-        })?;
-        Ok(Answer::Story(Box::new(story)))
     }
 
     /// Tells what an entry on a network would have hit within the last hour.
@@ -340,7 +305,12 @@ impl Answers {
     }
 
     /// Tells the engine what a person says of an incident's entity.
-    async fn feedback(&self, id: &str, said: Said, by: Origin) -> Result<Feedback, Refusal> {
+    async fn feedback(
+        &self,
+        id: &str,
+        (said, reason): (Said, Reason),
+        by: Origin,
+    ) -> Result<Answer, Refusal> {
         let account = self.account(id)?;
         let incident_id = account.id().to_owned();
         let entity = account.entity().ok_or_else(|| {
@@ -353,11 +323,13 @@ impl Answers {
                 incident_id,
                 entity,
                 said,
+                reason,
                 by,
                 reply,
             }))
         };
-        self.ask(given).await
+        let given = self.ask(given).await?;
+        Ok(Answer::Feedback(Box::new(given)))
     }
 
     /// The agent in numbers, with the health of its parts.
@@ -374,6 +346,29 @@ impl Answers {
         };
         status.health = health(&status);
         status
+    }
+
+    /// Models and thresholds in force, and how they fare.
+    async fn models(&self) -> Result<Answer, Refusal> {
+        let config = self.ask(|reply| Ask::Settings { reply }).await?;
+        let is_active = |model: &ModelKind| config.scoring.models.contains(model);
+        let models = ModelKind::ALL.iter();
+        let models = models.map(|model| (Cow::Borrowed(model.label()), is_active(model)));
+        let models = models.collect();
+        let status = self.status();
+        let engine = &self.snapshot().engine;
+        Ok(Answer::Models(Box::new(Models {
+            models,
+            vectors: engine.n_vectors,
+            vectors_withheld: engine.n_vectors_withheld,
+            drifts: status.drifts,
+            adapting: status.models_adapting,
+            findings: engine.n_findings,
+            alarms_of_day: status.alarms_of_day,
+            alarm_budget: status.alarm_budget,
+            exceptions: status.exceptions,
+            settings: config,
+        })))
     }
 
     async fn flows(&self, query: FlowQuery) -> Result<Flows, Refusal> {
@@ -463,6 +458,7 @@ fn status(now: &Snapshot) -> Status {
             .collect(),
         sinks: now.about.sinks.states(),
         store: now.about.store.as_ref().map(|store| store.state()),
+        ring: now.about.ring.as_ref().map(|ring| ring.state()),
         feeds: now.about.feeds.states(),
         confinement: confinement(now),
         tick_ms: ticks(now),

@@ -35,6 +35,28 @@ fn document() -> Value {
         of_path[method] = operation(route, &mut generator);
     }
     paths.insert(format!("{BASE}/live"), live());
+    let of_query = json!([
+        { "name": "q", "in": "query", "description": "Expression, as for /query.", "schema": { "type": "string" } },
+        { "name": "limit", "in": "query", "description": "Flows, 10,000 at most.", "schema": { "type": "integer", "minimum": 0 } },
+    ]);
+    paths.insert(
+        format!("{BASE}/packets"),
+        packets(
+            "packets",
+            "Packets of the flows that an expression finds.",
+            &of_query,
+        ),
+    );
+    let id = json!([{ "name": "id", "in": "path", "required": true, "schema": { "type": "string", "maxLength": 255 } }]);
+    let path = format!("{BASE}/incidents/{{id}}/packets");
+    paths.insert(
+        path,
+        packets(
+            "packets_of_incident",
+            "Packets that belong to an incident.",
+            &id,
+        ),
+    );
     let refusal = generator.subschema_for::<Refusal>();
     let schemas = generator.take_definitions(true);
     json!({
@@ -115,6 +137,21 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         });
     }
     operation
+}
+
+fn packets(id: &str, summary: &str, parameters: &Value) -> Value {
+    json!({ "get": {
+        "operationId": id,
+        "summary": format!("{summary} Samples of the ring, with their headers made anew; for operators."),
+        "parameters": parameters,
+        "responses": {
+            "200": {
+                "description": "A pcapng file; X-Sensor-Packets tells how many, X-Sensor-Left-Out how many did not fit.",
+                "content": { "application/x-pcapng": { "schema": { "type": "string", "format": "binary" } } },
+            },
+            "default": { "$ref": "#/components/responses/Refusal" },
+        },
+    } })
 }
 
 fn live() -> Value {

@@ -5,10 +5,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockImported, BlockListed, BlockPreview,
-    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Proposals, Samples,
-    Shields, Status, Top,
+    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Models, Proposals,
+    Samples, Shields, Status, Top,
 };
-use sensor_record::{Feedback, Incident, Name, Reason, Said, Timestamp};
+use sensor_record::{Feedback, Incident, Name, Reason, Remark, Said, Timestamp, json};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::orders::{BlockAdd, BlockDel, BlockImport, BlockList, ShieldOff, ShieldOn};
@@ -17,7 +17,7 @@ use crate::agent::samples::SampleQuery;
 use crate::agent::search::FlowQuery;
 use crate::agent::talkers::TopQuery;
 use sensor_respond::Network;
-use sensor_store::{Found, RatePoint, Story};
+use sensor_store::{Found, RatePoint, Report, Story};
 
 /// Bytes of a request's body.
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;
@@ -29,11 +29,19 @@ pub enum Request {
     Status,
     Flows(FlowQuery),
     Top(TopQuery),
+    /// Models and thresholds in force.
+    Models,
     Incidents(IncidentQuery),
     /// Incidents and flows of the store.
     Query(StoreQuery),
     /// Rates over time, of the store.
     Rates(RateQuery),
+    /// Incidents, decisions and feedback of a span in numbers, of the store.
+    Report(ReportQuery),
+    /// An incident as a bundle of STIX 2.1.
+    Stix {
+        id: Name,
+    },
     /// One incident with its time line and its relatives, of the store.
     Story {
         id: Name,
@@ -46,6 +54,8 @@ pub enum Request {
     Feedback {
         id: Name,
         feedback: Said,
+        #[serde(default)]
+        reason: Reason,
     },
     /// Findings of an incident's kind, by its sources or about its victims, are made into no incidents.
     Mute {
@@ -56,6 +66,18 @@ pub enum Request {
     },
     Unmute {
         id: Name,
+    },
+    /// A remark on an incident, who has it in hand, where it is dealt with.
+    Remark {
+        id: Name,
+        #[serde(default)]
+        remark: Reason,
+        /// Name; empty: nobody.
+        #[serde(default)]
+        assignee: Option<Name>,
+        /// Number or address of a ticket; empty: none.
+        #[serde(default)]
+        ticket: Option<Name>,
     },
     BlockAdd(BlockAdd),
     BlockDel(BlockDel),
@@ -135,6 +157,16 @@ pub struct RateQuery {
     pub until: Timestamp,
 }
 
+/// Query for a report.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportQuery {
+    /// Incidents that were under way from then on.
+    pub since: Timestamp,
+    /// Up to then.
+    pub until: Timestamp,
+}
+
 /// Results of requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -142,13 +174,17 @@ pub enum Answer {
     Status(Box<Status>),
     Flows(Flows),
     Top(Top),
+    Models(Box<Models>),
     Incidents(Vec<Incident>),
     Found(Box<Found>),
     Rates(Vec<RatePoint>),
+    Report(Box<Report>),
+    Stix(json::Tree),
     Story(Box<Story>),
     Explanation(Box<Explanation>),
     Feedback(Box<Feedback>),
     Muted(Box<Exception>),
+    Remark(Box<Remark>),
     BlockAdded(BlockAdded),
     BlockRemoved(BlockRemoved),
     BlockListed(BlockListed),

@@ -10,11 +10,11 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use sensor_record::answer::{
     AllowAdded, AllowListed, BlockAdded, BlockFlushed, BlockImported, BlockListed, BlockPreview,
-    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Proposals, Samples,
-    Shields, Status, Top,
+    BlockRemoved, Done, Exception, Explanation, Flows, Judged, LossAccepted, Models, Proposals,
+    Samples, Shields, Status, Top,
 };
-use sensor_record::{Feedback, Incident};
-use sensor_store::{Found, RatePoint, Story};
+use sensor_record::{Feedback, Incident, Remark};
+use sensor_store::{Found, RatePoint, Report, Story};
 use serde_json::{Map, Value};
 
 use super::protocol::{Code, Refusal, Request};
@@ -65,19 +65,23 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 
 /// Every path of a command.
 #[rustfmt::skip]
-pub static ROUTES: [Route; 30] = [
+pub static ROUTES: [Route; 34] = [
     row(Method::GET, "/status", "status", "Load, losses, health of every part.", of::<Status>),
     row(Method::GET, "/flows", "flows", "Flows that are active now.", of::<Flows>),
     row(Method::GET, "/top", "top", "Top talkers of the last second.", of::<Top>),
+    row(Method::GET, "/models", "models", "Models and thresholds in force, and how they fare.", of::<Models>),
     row(Method::POST, "/samples", "samples", "Packet samples since a number, kept while somebody asks; operators alone, as they hold beginnings of payloads.", of::<Samples>),
     row(Method::GET, "/incidents", "incidents", "Incidents, the newest first.", of::<Vec<Incident>>),
     row(Method::GET, "/query", "query", "Incidents and flows of the store that an expression matches, the latest first.", of::<Found>),
     row(Method::GET, "/rates", "rates", "Rates over time, of each interface and of all.", of::<Vec<RatePoint>>),
+    row(Method::GET, "/report", "report", "Incidents by family and severity, decisions and feedback of a span of time.", of::<Report>),
+    row(Method::GET, "/incidents/{id}/stix", "stix", "One incident of the store as a bundle of STIX 2.1.", of::<Map<String, Value>>),
     row(Method::GET, "/incidents/{id}/story", "story", "One incident of the store with its time line and its relatives.", of::<Story>),
     row(Method::GET, "/incidents/{id}", "explain", "One incident with what was decided about it.", of::<Explanation>),
     row(Method::POST, "/incidents/{id}/feedback", "feedback", "Says that an incident was benign, or an attack.", of::<Feedback>),
     row(Method::POST, "/incidents/{id}/mute", "mute", "Mutes what an incident is about.", of::<Exception>),
     row(Method::DELETE, "/incidents/{id}/mute", "unmute", "Ends that an incident is muted.", of::<Done>),
+    row(Method::POST, "/incidents/{id}/remarks", "remark", "Adds a remark on an incident of the store, who has it in hand, or its ticket.", of::<Remark>),
     row(Method::GET, "/proposals", "proposals", "Decisions that wait for a person.", of::<Proposals>),
     row(Method::POST, "/proposals/{id}/approve", "approve", "Carries out what waits, of an incident or by a decision.", of::<Judged>),
     row(Method::POST, "/proposals/{id}/reject", "reject", "Refuses what waits.", of::<Judged>),

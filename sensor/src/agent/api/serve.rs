@@ -8,7 +8,8 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts as _, RawPathParams, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request as HttpRequest, StatusCode};
@@ -19,7 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use sensor_record::json;
+use sensor_record::{Name, json};
 use sensor_respond::Origin;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -28,10 +29,11 @@ use tracing::{debug, info};
 
 use super::answers::Answers;
 use super::gate::Gate;
-use super::protocol::{Answer, Code, MAX_REQUEST_BYTES, Refusal};
+use super::protocol::{Answer, Code, MAX_REQUEST_BYTES, Refusal, Request};
 use super::routes::{BASE, ROUTES, Route};
 use super::{live, openapi};
 use crate::agent::service::Seat;
+use crate::ring::Selected;
 use crate::tokens::Rights;
 
 /// A client that says nothing for so long is hung up on.
@@ -40,6 +42,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For a client to be told that it has to go.
 const FAREWELL: Duration = Duration::from_millis(100);
+/// Path of a login, whose sender nobody knows.
+const LOGIN: &str = "/login";
 /// Bytes of a request's head, and of what waits to be written.
 const MAX_BUFFERED: usize = 64 << 10;
 
@@ -121,8 +125,10 @@ pub fn router(answers: &Answers) -> Router {
     router
         .route(&format!("{BASE}/openapi.json"), get(document))
         .route(&format!("{BASE}/live"), get(watch))
+        .route(&format!("{BASE}/packets"), get(packets))
+        .route(&format!("{BASE}/incidents/{{id}}/packets"), get(packets))
         .route(&format!("{BASE}/me"), get(tell_who))
-        .route(&format!("{BASE}/login"), post(log_in))
+        .route(&format!("{BASE}{LOGIN}"), post(log_in))
         .route(&format!("{BASE}/logout"), post(log_out))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -159,6 +165,54 @@ async fn carry_out(
     let request = route.request(in_path.iter(), query, &body)?;
     let answered = timeout(PATIENCE, answers.to(request, caller.by)).await;
     answered.unwrap_or_else(|_| Err(Refusal::busy()))
+}
+
+/// Packets of an incident that the path names, else of the flows that the query finds.
+async fn packets(State(answers): State<Answers>, request: HttpRequest<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    match timeout(PATIENCE, selected(&answers, parts)).await {
+        Ok(Ok(found)) => file_of(found),
+        Ok(Err(refusal)) => refused(&refusal),
+        Err(_elapsed) => refused(&Refusal::busy()),
+    }
+}
+
+async fn selected(answers: &Answers, mut parts: Parts) -> Result<Selected, Refusal> {
+    let bad = |cause: String| Refusal::new(Code::BadRequest, cause);
+    if Caller::of(&parts)?.role == Role::Reader {
+        let message = "packets are for those who may operate: they may hold what people sent";
+        return Err(Refusal::new(Code::Forbidden, message));
+    }
+    let in_path = RawPathParams::from_request_parts(&mut parts, &()).await;
+    let in_path = in_path.map_err(|cause| bad(cause.to_string()))?;
+    if let Some((_, id)) = in_path.iter().next() {
+        let id = id.parse::<Name>().map_err(|cause| bad(cause.to_string()))?;
+        return answers.packets_of_incident(id).await;
+    }
+    let row = ROUTES.iter().find(|route| route.command == "query");
+    let query = parts.uri.query().unwrap_or_default();
+    match row.map(|row| row.request(std::iter::empty(), query, &[])) {
+        Some(Ok(Request::Query(query))) => answers.packets_of_query(query).await,
+        Some(Err(refusal)) => Err(refusal),
+        _ => Err(bad("no query".to_owned())),
+    }
+}
+
+fn file_of(found: Selected) -> Response {
+    let counts = [
+        ("x-sensor-packets", found.n_packets.to_string()),
+        ("x-sensor-left-out", found.n_left_out.to_string()),
+    ];
+    let headers = [
+        (CONTENT_TYPE, "application/x-pcapng"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            CONTENT_DISPOSITION,
+            "attachment; filename=\"packets.pcapng\"",
+        ),
+    ];
+    (StatusCode::OK, counts, headers, found.file).into_response()
 }
 
 async fn watch(State(answers): State<Answers>, request: HttpRequest<Body>) -> Response {
@@ -299,7 +353,9 @@ where
     let at = Arc::clone(&seat);
     let service = service_fn(move |mut request: HttpRequest<Incoming>| {
         request.extensions_mut().insert(door.clone());
-        at.set_idle(false);
+        // Nothing is done for whoever is still about to say who it is: however slowly many do, they give way.
+        let path = request.uri().path().strip_prefix(BASE);
+        at.set_idle(path == Some(LOGIN));
         let answered = inner.call(request);
         let at = Arc::clone(&at);
         async move {

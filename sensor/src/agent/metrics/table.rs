@@ -689,6 +689,7 @@ mod tests {
             outputs: Vec::new(),
             sinks: Arc::default(),
             store: None,
+            ring: None,
             feeds: Arc::default(),
             confinement: Default::default(),
         };

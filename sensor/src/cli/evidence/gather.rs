@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use sensor_record::{Account, Accounts, Flow, Record, Timestamp};
 use tracing::error;
 
+use crate::cli::client::Fetched;
 use crate::conditions;
 use crate::config::Settings;
 use crate::evidence::{Folder, Selector};
@@ -153,6 +154,7 @@ impl<'a> Gathered<'a> {
             Record::Incident(one) => one.id == incident.id,
             Record::Decision(one) => one.incident_id == incident.id,
             Record::Feedback(one) => one.feedback.incident_id == incident.id,
+            Record::Remark(one) => one.incident_id == incident.id,
             Record::Finding(one) => {
                 let is_within = (incident.start..=incident.head.at).contains(&one.head.at);
                 is_within
@@ -168,6 +170,15 @@ impl<'a> Gathered<'a> {
         let decisions = self.account.decided.decisions.iter().cloned();
         self.timeline.extend(decisions.map(Record::from));
         self.timeline.push(self.account.incident.clone().into());
+    }
+
+    /// Takes packets of the agent's ring.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn take_packets(&mut self, packets: &Fetched, folder: &mut Folder) -> Result<()> {
+        (self.n_packets, self.n_packets_left_out) = (packets.n_packets, packets.n_left_out);
+        folder.fill(PACKETS, |to| to.write_all(&packets.file))
     }
 
     /// Plays the captures once more: records, flows and packets.

@@ -12,6 +12,7 @@ mod datapath;
 mod drive;
 mod scoring;
 mod share;
+mod store;
 mod wire;
 
 use std::process::ExitCode;
@@ -24,8 +25,8 @@ usage: cargo xtask bench -- [--json] [--quick] [--only PART]
 
   --json    one JSON object instead of a table
   --quick   fewer rounds and no more than 100,000 flows
-  --only    one part: share (of a core, of the running agent), datapath, blocks, wire, scoring or
-            agent
+  --only    one part: share (of a core, of the running agent), datapath, blocks, wire, scoring,
+            store or agent
 
 Needs root. Takes some minutes; nothing else should run meanwhile.
 example: cargo xtask bench --json | jq '.datapath[] | select(.flows == 1000)'
@@ -98,7 +99,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-const PARTS: [&str; 6] = ["share", "datapath", "blocks", "wire", "scoring", "agent"];
+const PARTS: [&str; 7] = [
+    "share", "datapath", "blocks", "wire", "scoring", "store", "agent",
+];
 
 fn measure(effort: Effort, only: Option<&str>) -> Result<Value> {
     anyhow::ensure!(
@@ -120,6 +123,7 @@ fn measure(effort: Effort, only: Option<&str>) -> Result<Value> {
             "blocks" => datapath::measure_blocks(effort)?,
             "wire" => wire::measure(&cpus, effort)?,
             "scoring" => scoring::measure()?,
+            "store" => store::measure()?,
             "share" => continue,
             _ => agent::measure()?,
         };
@@ -160,7 +164,7 @@ fn print(results: &Value) {
             row["evictions_per_packet"].as_f64().unwrap_or_default(),
         );
     }
-    for part in ["blocks", "wire", "agent", "scoring", "share"] {
+    for part in ["blocks", "wire", "agent", "scoring", "store", "share"] {
         println!();
         print_part(&results[part], "");
     }

@@ -1,0 +1,142 @@
+//! The ring as its users meet it.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sensor_capture::pcap::EthernetFrame;
+use sensor_common::event::EventHead;
+use sensor_common::packet::tcp_flags;
+use sensor_engine::from_ip;
+use sensor_record::Timestamp;
+
+use super::*;
+
+const NOW_NS: u64 = 1_800_000_000 * SECOND_NS;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sensor-ring-{}-{n}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _absent = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Everything within a span.
+struct All(u64, u64);
+
+impl Wanted for All {
+    fn span(&self) -> (Timestamp, Timestamp) {
+        (Timestamp(self.0), Timestamp(self.1))
+    }
+
+    fn comment(&mut self, _: Timestamp, frame: &EthernetFrame<'_>) -> Option<String> {
+        assert_eq!(frame.data[12..14], [0x08, 0x00]);
+        Some(String::new())
+    }
+
+    fn told(&self) -> String {
+        "all".to_owned()
+    }
+}
+
+fn head(at_ns: u64, kind: Kind) -> EventHead {
+    let mut head = EventHead {
+        at_ns,
+        kind: kind as u8,
+        ..EventHead::default()
+    };
+    let of = |text: &str| from_ip(text.parse::<IpAddr>().unwrap());
+    (head.packet.source, head.packet.destination) = (of("192.0.2.7"), of("10.0.0.1"));
+    (head.packet.protocol, head.packet.tcp_flags) = (6, tcp_flags::SYN);
+    head
+}
+
+fn see(end: &mut RingEnd, at_ns: u64, kind: Kind) {
+    let head = head(at_ns, kind);
+    let sample = Sample {
+        head: &head,
+        payload: &[7; 100],
+    };
+    end.see(&sample, Some("eth0"));
+}
+
+fn opened(folder: &Folder, change: impl FnOnce(&mut RingSettings)) -> (RingKeeper, RingEnd) {
+    let mut settings = RingSettings::default();
+    change(&mut settings);
+    open(&settings, &folder.0).unwrap()
+}
+
+#[test]
+fn packets_are_found_again_by_time_also_after_a_cut() {
+    let folder = Folder::new();
+    let (keeper, mut end) = opened(&folder, |_| {});
+    for s in 0..100 {
+        see(&mut end, NOW_NS + s * SECOND_NS, Kind::Tcp);
+    }
+    let ring = end.ring();
+    drop(end);
+    keeper.run(|| NOW_NS).unwrap();
+    assert_eq!((ring.state().packets, ring.state().lost), (100, 0));
+    let found = ring
+        .select(&mut All(NOW_NS, NOW_NS + 9 * SECOND_NS))
+        .unwrap();
+    assert_eq!((found.n_packets, found.n_left_out), (10, 0));
+    assert_eq!(found.since, Some(Timestamp(NOW_NS)));
+    // The payload stays away: 14 + 20 + 20 bytes are headers.
+    assert!(!found.file.windows(4).any(|part| part == [7; 4]));
+    let (_, path) = files::list(&folder.0).pop().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 30]).unwrap();
+    let found = ring.select(&mut All(0, u64::MAX)).unwrap();
+    assert_eq!(found.n_packets, 99);
+}
+
+#[test]
+fn a_flood_of_beginnings_leaves_room_and_is_counted() {
+    let folder = Folder::new();
+    let (keeper, mut end) = opened(&folder, |settings| settings.packets_per_s = 100);
+    for _ in 0..1_000 {
+        see(&mut end, NOW_NS, Kind::FlowStarted);
+    }
+    for _ in 0..60 {
+        see(&mut end, NOW_NS, Kind::Tcp);
+    }
+    let ring = end.ring();
+    drop(end);
+    keeper.run(|| NOW_NS).unwrap();
+    assert_eq!(ring.state().thinned, 950 + 10);
+    assert_eq!(ring.state().packets, 100);
+}
+
+#[test]
+fn the_oldest_give_way_to_size() {
+    let folder = Folder::new();
+    let mut files = Files::open(&folder.0, 160 << 10, 3_600).unwrap();
+    for n in 0..40 {
+        for _ in 0..100 {
+            files.put(&Kept {
+                at_ns: NOW_NS + n * SECOND_NS,
+                bytes: 60,
+                frame: vec![0; 60],
+                comment: "tcp".to_owned(),
+            });
+        }
+        files.tidy(NOW_NS + n * SECOND_NS);
+        assert!(files.n_bytes <= 160 << 10, "{}", files.n_bytes);
+    }
+    let kept = files::list(&folder.0);
+    assert!(
+        kept.len() > 5 && files.since() > Some(Timestamp(NOW_NS)),
+        "{kept:?}"
+    );
+    assert_eq!((files.n_written, files.n_lost), (4_000, 0));
+}
