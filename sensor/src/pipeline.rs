@@ -270,7 +270,11 @@ impl<R: Respond> Pipeline<R> {
             }
             Output::Incident(incident) => Some(self.incident(at_ns, incident).into()),
             Output::Decision(_) => decided.pop_front().map(Record::from),
-            Output::Score(_) | Output::Vector(_) | Output::Window(..) | Output::Rollback(_) => None,
+            Output::Score(_)
+            | Output::Vector(_)
+            | Output::Window(..)
+            | Output::Sequence(_)
+            | Output::Rollback(_) => None,
             Output::Loss {
                 stage,
                 reason,
@@ -331,6 +335,7 @@ impl<R: Respond> Listener for Pipeline<R> {
                 | Output::Score(_)
                 | Output::Vector(_)
                 | Output::Window(..)
+                | Output::Sequence(_)
                 | Output::Loss { .. } => {}
             }
         }

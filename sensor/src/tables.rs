@@ -1,19 +1,29 @@
-//! Windows and scores of a replay as CSV, for training and plots outside of the sensor. Columns are named and hold
-//! one type each, so that any reader of tables takes them.
+//! Windows and scores of a replay as CSV, for training and plots outside of the sensor: columns are named and hold
+//! one type each, so that any reader of tables takes them. Sequences as a file of their own kind.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use sensor_engine::{
-    ModelKind, Output, PAIR_FEATURES, PairVector, Score, Subject, pair_schema_hash, to_ip,
+    Config, ModelKind, Output, PAIR_FEATURES, PairVector, Score, Subject, pair_schema_hash, to_ip,
 };
+use sensor_evaluate::sequences::{Meaning, write, write_head};
 
 /// Files that outputs are written to.
 #[derive(Default)]
 pub struct Tables {
     vectors: Option<BufWriter<File>>,
     scores: Option<BufWriter<File>>,
+    sequences: Option<BufWriter<File>>,
+}
+
+/// Files that are asked for.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    pub vectors: Option<&'a Path>,
+    pub scores: Option<&'a Path>,
+    pub sequences: Option<&'a Path>,
 }
 
 impl Tables {
@@ -21,11 +31,12 @@ impl Tables {
     ///
     /// # Errors
     /// When one can't be written.
-    pub fn create(vectors: Option<&Path>, scores: Option<&Path>) -> io::Result<Self> {
+    pub fn create(wanted: &Wanted<'_>) -> io::Result<Self> {
         let open = |path: Option<&Path>| path.map(|path| File::create(path).map(BufWriter::new));
         let mut tables = Self {
-            vectors: open(vectors).transpose()?,
-            scores: open(scores).transpose()?,
+            vectors: open(wanted.vectors).transpose()?,
+            scores: open(wanted.scores).transpose()?,
+            sequences: open(wanted.sequences).transpose()?,
         };
         if let Some(out) = &mut tables.vectors {
             write!(out, "schema,time_ns,source,host,packets,learned")?;
@@ -41,12 +52,17 @@ impl Tables {
             }
             writeln!(out, ",ensemble,fused")?;
         }
+        if let Some(out) = &mut tables.sequences {
+            write_head(out, &[])?;
+        }
         Ok(tables)
     }
 
-    /// True where the engine has to hand out windows, and scores.
-    pub const fn wants(&self) -> (bool, bool) {
-        (self.vectors.is_some(), self.scores.is_some())
+    /// Has the engine hand out what is to be written.
+    pub const fn ask(&self, engine: &mut Config) {
+        engine.emit_vectors = self.vectors.is_some();
+        engine.emit_scores = self.scores.is_some();
+        engine.emit_sequences = self.sequences.is_some();
     }
 
     /// Writes what is of either.
@@ -57,6 +73,10 @@ impl Tables {
         match (output, &mut self.vectors, &mut self.scores) {
             (Output::Window(window, sum), Some(out), _) => write_window(out, window, *sum),
             (Output::Score(score), _, Some(out)) => write_score(out, score),
+            (Output::Sequence(sequence), ..) => match &mut self.sequences {
+                Some(out) => write(out, sequence, u32::MAX, Meaning::Unclear),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -66,7 +86,7 @@ impl Tables {
     /// # Errors
     /// Those of the files.
     pub fn finish(&mut self) -> io::Result<()> {
-        let files = [&mut self.vectors, &mut self.scores];
+        let files = [&mut self.vectors, &mut self.scores, &mut self.sequences];
         files.into_iter().flatten().try_for_each(Write::flush)
     }
 }

@@ -67,7 +67,9 @@ fn sessions(n: u8, clients: u8, port: u16, step_us: u64, n_each: u16) -> Frames 
 
 /// Lays a capture and its labels into the folder.
 fn put(folder: &Path, id: &str, attack: &str, frames: &Frames) {
-    let path = capture(&format!("naming-{id}"), frames);
+    // Tests run beside each other.
+    let collection = folder.file_name().unwrap().to_str().unwrap();
+    let path = capture(&format!("naming-{collection}-{id}"), frames);
     fs::rename(path, folder.join("pcap").join(format!("{id}.pcap"))).unwrap();
     let label = u8::from(!attack.is_empty());
     let mut packets = "first_pkt,last_pkt,label,attack\n".to_owned();
@@ -240,6 +242,38 @@ fn training_on_the_shared_captures_reaches_the_card_s_figures() {
     at_least("named.precision", 0.90);
     at_least("named.share", 0.15);
     fs::remove_file(&output).unwrap();
+}
+
+/// Beginning and labels of a file of sequences.
+fn sequences(path: &str) -> (Value, Vec<u8>) {
+    let bytes = fs::read(path).expect("a file of sequences");
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    let head = serde_json::from_slice(&bytes[..end]).expect("a line of JSON");
+    let (mut rest, mut labels) = (&bytes[end + 1..], Vec::new());
+    while let Some((length, record)) = rest.split_first_chunk::<4>() {
+        let (record, after) = record.split_at(u32::from_le_bytes(*length) as usize);
+        labels.push(record[1]);
+        rest = after;
+    }
+    (head, labels)
+}
+
+#[test]
+fn sequences_as_windows_are_written_with_their_labels() {
+    let folder = collection("sequences");
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (path, scan) = (file("labelled.seq"), file("pcap/scan2.pcap"));
+    let written = sensor(&["train", "--sequences", &path, folder.to_str().unwrap()]);
+    assert!(written.status.success());
+    let (head, labels) = sequences(&path);
+    assert_eq!(head["captures"].as_array().map(Vec::len), Some(12));
+    assert!(labels.contains(&0) && labels.contains(&1), "{labels:?}");
+    let replayed = sensor(&["replay", "--sequences", &path, &scan]);
+    assert!(replayed.status.success());
+    let (head, labels) = sequences(&path);
+    assert_eq!(head["kinds"][0]["kind"], "contacts");
+    assert!(!labels.is_empty() && labels.iter().all(|label| *label == 2));
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

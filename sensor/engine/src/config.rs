@@ -54,6 +54,9 @@ pub struct Config {
     /// Emit every feature vector, for training and evaluation.
     #[serde(skip)]
     pub emit_vectors: bool,
+    /// Emit every sequence, for training.
+    #[serde(skip)]
+    pub emit_sequences: bool,
     /// Count flows that ended without emitting them, which saves the memory of a million flows at
     /// once.
     #[serde(skip)]

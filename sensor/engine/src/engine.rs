@@ -19,8 +19,8 @@ use crate::detect::{
     Learned, Profiles, Score, Scoring, weigh,
 };
 use crate::features::{
-    AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, PairVector, Preview, Rank, Subjects,
-    TableUse, Vector,
+    AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, PairVector, Preview, Rank, Sequence,
+    Sequences, Subjects, TableUse, Vector,
 };
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
@@ -119,6 +119,8 @@ pub enum Output {
     Vector(Box<Vector>),
     /// Window of a pair or a source, with [`Config::emit_vectors`], and the sum that the learned model gives it.
     Window(Box<PairVector>, f32),
+    /// Steps of a pair, a flow or a host, with [`Config::emit_sequences`].
+    Sequence(Box<Sequence>),
     /// Loss of a stage since the last such output, at most once a second each.
     Loss {
         stage: &'static str,
@@ -137,6 +139,7 @@ pub struct Engine {
     answered: AnsweredTraffic,
     ledger: Ledger,
     subjects: Subjects,
+    sequences: Option<Box<Sequences>>,
     emit_vectors: bool,
     omit_flows: bool,
     detectors: Detectors,
@@ -173,6 +176,9 @@ impl Engine {
             answered: AnsweredTraffic::new(config.flood.max_local, seed),
             ledger: Ledger::new(seed),
             subjects: Subjects::new(&config.vectors, seed),
+            sequences: config
+                .emit_sequences
+                .then(|| Box::new(Sequences::new(seed))),
             emit_vectors: config.emit_vectors,
             omit_flows: config.omit_flows,
             detectors: Detectors::new(&config),
@@ -295,6 +301,7 @@ impl Engine {
         let mut findings = Vec::new();
         self.detectors.finish(at_ns, &mut findings);
         self.hand_out_windows(out);
+        self.hand_out_sequences(at_ns, true, out);
         self.conclude(at_ns, findings, out);
         self.close_window(at_ns, out);
         let (stats, omit_flows) = (&mut self.stats, self.omit_flows);
@@ -355,6 +362,9 @@ impl Engine {
         self.ledger.tables(&mut all);
         self.flows.tables(&mut all);
         self.subjects.tables(&mut all);
+        if let Some(sequences) = &self.sequences {
+            sequences.tables(&mut all);
+        }
         self.detectors.tables(&mut all);
         self.scoring.tables(&mut all);
         self.decide.tables(&mut all);
@@ -404,6 +414,9 @@ impl Engine {
         losses.add(Loss::Subjects, self.subjects.n_shed());
         losses.add(Loss::Vectors, self.subjects.n_skipped());
         losses.add(Loss::Vectors, self.detectors.n_windows_skipped());
+        if let Some(sequences) = &self.sequences {
+            losses.add(Loss::Sequences, sequences.n_shed());
+        }
         losses.add(Loss::Baselines, self.scoring.n_shed());
         losses.add(Loss::ContentTables, self.facts.usage().n_shed);
         losses.add(Loss::Profiles, self.profiles.n_shed);
@@ -425,6 +438,9 @@ impl Engine {
         if !packet.realm.is_untrusted() {
             self.detectors.take_sample(sample, is_answer);
             note_logins(&mut self.detectors, &mut self.ledger, sample.head.at_ns);
+            if let Some(sequences) = &mut self.sequences {
+                sequences.take_sample(sample, is_answer);
+            }
         }
         if !self.omit_flows {
             self.facts.take(sample, is_answer);
@@ -452,6 +468,7 @@ impl Engine {
             answered: &mut self.answered,
             ledger: &mut self.ledger,
             subjects: &mut self.subjects,
+            sequences: self.sequences.as_deref_mut(),
             detectors: &mut self.detectors,
             facts: &mut self.facts,
             stats: &mut self.stats,
@@ -470,6 +487,7 @@ impl Engine {
         let mut findings = Vec::new();
         self.detectors.tick(at_ns, &mut findings);
         self.hand_out_windows(out);
+        self.hand_out_sequences(at_ns, false, out);
         self.conclude(at_ns, findings, out);
         if self.subjects.is_due(at_ns) {
             self.close_window(at_ns, out);
@@ -534,6 +552,9 @@ impl Engine {
             let answered = self.answered.of(&look.address);
             self.detectors
                 .take_local(at_ns, look, &answered, &attribution, &mut findings);
+            if let Some(sequences) = &mut self.sequences {
+                sequences.take_host(at_ns, look);
+            }
         }
         self.detectors.take_remotes(at_ns, remotes, &mut findings);
         self.early.take(at_ns, locals, remotes);
@@ -606,6 +627,14 @@ impl Engine {
         out.extend(windows.map(|(vector, sum)| Output::Window(Box::new(vector), sum)));
     }
 
+    fn hand_out_sequences(&mut self, at_ns: u64, is_last: bool, out: &mut Vec<Output>) {
+        if let Some(sequences) = &mut self.sequences {
+            sequences.tick(at_ns, is_last);
+            let ready = sequences.ready();
+            out.extend(ready.map(|sequence| Output::Sequence(Box::new(sequence))));
+        }
+    }
+
     fn hand_out(&mut self, events: Vec<DecideEvent>, out: &mut Vec<Output>) {
         for event in events {
             match event {
@@ -666,6 +695,7 @@ struct Downstream<'a> {
     answered: &'a mut AnsweredTraffic,
     ledger: &'a mut Ledger,
     subjects: &'a mut Subjects,
+    sequences: Option<&'a mut Sequences>,
     detectors: &'a mut Detectors,
     facts: &'a mut FlowFacts,
     stats: &'a mut Stats,
@@ -720,6 +750,9 @@ impl Downstream<'_> {
         self.ledger.take_all(updates);
         self.subjects.take_all(at_ns, updates);
         self.detectors.take_flows(at_ns, updates);
+        if let Some(sequences) = &mut self.sequences {
+            sequences.take_flows(updates);
+        }
         self.updates.clear();
     }
 }

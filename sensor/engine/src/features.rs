@@ -14,6 +14,8 @@ mod pair_schema;
 mod pair_tally;
 mod pair_windows;
 mod schema;
+mod sequence_schema;
+mod sequences;
 pub(crate) mod served;
 pub(crate) mod sketch;
 pub(crate) mod speech;
@@ -37,6 +39,11 @@ pub(crate) use self::pair_windows::PairWindows;
 pub use self::schema::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, schema_hash, schema_markdown,
 };
+pub use self::sequence_schema::{
+    SEQUENCE_SCHEMA_VERSION, SequenceColumn, SequenceKind, sequence_schema_markdown,
+};
+pub use self::sequences::Sequence;
+pub(crate) use self::sequences::Sequences;
 pub use self::sketch::MAX_COUNTED;
 pub(crate) use self::subjects::{Rank, Subjects};
 pub use self::subjects::{Subject, Vector, WINDOW_NS};

@@ -38,6 +38,8 @@ losses! {
     Baselines: "features", "baselines_full";
     /// Subjects of feature vectors.
     Subjects: "features", "subjects_full";
+    /// Pairs, flows and hosts whose sequences gave way to those of others.
+    Sequences: "features", "sequences";
     /// Vectors beyond the most that a window scores.
     Vectors: "features", "vectors_over_limit";
     /// Hosts and sources that detectors follow by host rows.

@@ -12,6 +12,7 @@ pub mod page;
 pub mod report;
 pub mod roc;
 pub mod score;
+pub mod sequences;
 pub mod source;
 pub mod source_sums;
 pub mod table;

@@ -14,6 +14,7 @@ mod judge;
 pub mod model_card;
 pub mod pairs;
 pub mod pairs_card;
+pub mod sequences;
 pub mod windows;
 
 use std::sync::Mutex;

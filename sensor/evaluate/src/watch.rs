@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sensor_common::Address;
-use sensor_engine::{Action, Config, Engine, Incident, Input, Output, PairVector, State, from_ip};
+use sensor_engine::{
+    Action, Config, Engine, Incident, Input, Output, PairVector, Sequence, State, from_ip,
+};
 
 use super::change::Changed;
 use super::roc::Scores;
@@ -100,6 +102,7 @@ pub struct Watcher {
     pub n_drops: u64,
     scores: Scores,
     windows: Vec<PairVector>,
+    sequences: Vec<Sequence>,
 }
 
 impl Watcher {
@@ -114,6 +117,7 @@ impl Watcher {
             n_drops: 0,
             scores: Scores::default(),
             windows: Vec::new(),
+            sequences: Vec::new(),
         }
     }
 
@@ -160,6 +164,7 @@ impl Listener for Watcher {
                 }
                 Output::Score(score) => self.scores.take(&score),
                 Output::Window(window, _) => self.windows.push(*window),
+                Output::Sequence(sequence) => self.sequences.push(*sequence),
                 Output::Finding(_)
                 | Output::Rollback(_)
                 | Output::Vector(_)
@@ -188,6 +193,8 @@ pub struct Watched {
     pub scores: Scores,
     /// Windows of pairs and sources, with [`Config::emit_vectors`].
     pub windows: Vec<PairVector>,
+    /// Steps of pairs, flows and hosts, with [`Config::emit_sequences`].
+    pub sequences: Vec<Sequence>,
     pub played: Played,
     /// Time in the pipeline, reading and labelling left out.
     pub busy: Duration,
@@ -263,6 +270,7 @@ pub fn watch(
         n_drops,
         scores,
         windows,
+        sequences,
         ..
     } = player.listener;
     Ok(Watched {
@@ -273,6 +281,7 @@ pub fn watch(
         n_drops,
         scores,
         windows,
+        sequences,
         played,
         busy,
         problems,

@@ -21,7 +21,7 @@ use crate::identity;
 use crate::naming;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Printer};
-use crate::tables::Tables;
+use crate::tables::{Tables, Wanted};
 use sensor_capture::flow_reader::FlowReader;
 use sensor_capture::pcap::{CaptureReader, Frame, STANDARD_INPUT};
 use sensor_capture::player::Player;
@@ -67,6 +67,10 @@ pub struct Replay {
     /// Write the scores of the streaming models to this file, as CSV.
     #[arg(long, value_name = "FILE")]
     scores: Option<PathBuf>,
+    /// Write the sequences of contacts, packets and minutes to this file, for training networks (see
+    /// docs/sequences.md).
+    #[arg(long, value_name = "FILE")]
+    sequences: Option<PathBuf>,
 }
 
 impl Replay {
@@ -84,18 +88,19 @@ impl Replay {
                 return Ok(ExitCode::from(EXIT_USAGE));
             }
         }
-        let tables = match Tables::create(self.vectors.as_deref(), self.scores.as_deref()) {
+        let wanted = Wanted {
+            vectors: self.vectors.as_deref(),
+            scores: self.scores.as_deref(),
+            sequences: self.sequences.as_deref(),
+        };
+        let tables = match Tables::create(&wanted) {
             Ok(tables) => tables,
             Err(cause) => {
-                error!("the file of vectors or scores can't be written: {cause}");
+                error!("the file of vectors, scores or sequences can't be written: {cause}");
                 return Ok(ExitCode::from(EXIT_USAGE));
             }
         };
-        let wanted = tables.wants();
-        (
-            conditions.engine.emit_vectors,
-            conditions.engine.emit_scores,
-        ) = wanted;
+        tables.ask(&mut conditions.engine);
         let show = Show {
             flows: self.flows,
             findings: self.findings,

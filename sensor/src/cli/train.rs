@@ -1,7 +1,7 @@
 //! `sensor train`.
 
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use super::eval::Bar;
 use super::site::Site;
 use sensor_capture::player::Conditions;
 use sensor_engine::Boosting;
-use sensor_evaluate::train::{Plan, model_card, pairs, pairs_card, train, windows};
+use sensor_evaluate::train::{Plan, model_card, pairs, pairs_card, sequences, train, windows};
 use sensor_evaluate::{Subject, find};
 
 #[derive(Args)]
@@ -32,8 +32,13 @@ pub struct Train {
     #[command(flatten)]
     site: Site,
     /// File to write the model to.
-    #[arg(long, short, value_name = "FILE")]
-    output: PathBuf,
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        required_unless_present = "sequences"
+    )]
+    output: Option<PathBuf>,
     /// File to write the model card to, as Markdown.
     #[arg(long, alias = "card", value_name = "FILE")]
     model_card: Option<PathBuf>,
@@ -53,6 +58,9 @@ pub struct Train {
     /// File to write the labelled windows to, as CSV.
     #[arg(long, value_name = "FILE", requires = "windows")]
     vectors: Option<PathBuf>,
+    /// Train nothing, and write labelled sequences to this file, to train networks with (see docs/sequences.md).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["windows", "output", "model_card"])]
+    sequences: Option<PathBuf>,
     /// Print one JSON object to standard output.
     #[arg(long)]
     json: bool,
@@ -66,8 +74,14 @@ impl Train {
             problems.iter().for_each(|problem| error!("{problem}"));
             bail!("no labelled captures found");
         }
+        if let Some(path) = &self.sequences {
+            return write_sequences(path, &subjects, &site, problems);
+        }
+        let Some(output) = &self.output else {
+            bail!("no file to write the model to; name one with --output");
+        };
         if self.windows {
-            return self.train_windows(&subjects, &site, problems);
+            return self.train_windows(output, &subjects, &site, problems);
         }
         let bar = Bar::new(&subjects, 1);
         let folds = fold_bar();
@@ -83,7 +97,7 @@ impl Train {
         problems.append(&mut trained.problems);
         report(&problems);
         let bytes = trained.forest.to_bytes();
-        write(&self.output, &bytes)?;
+        write(output, &bytes)?;
         if let Some(path) = &self.model_card {
             let page = model_card::page(&trained.forest, &trained.judgement, bytes.len());
             write(path, page.as_bytes())?;
@@ -97,7 +111,7 @@ impl Train {
             format!(
                 "{}{}: model {:016x}, {} bytes\n",
                 model_card::text(&trained.forest, &trained.judgement),
-                self.output.display(),
+                output.display(),
                 trained.forest.id(),
                 bytes.len()
             )
@@ -113,6 +127,7 @@ impl Train {
     /// Trains the model of windows.
     fn train_windows(
         &self,
+        output: &Path,
         subjects: &[Subject],
         site: &Conditions,
         mut problems: Vec<String>,
@@ -141,7 +156,7 @@ impl Train {
         problems.append(&mut trained.problems);
         report(&problems);
         let bytes = trained.model.to_bytes();
-        write(&self.output, &bytes)?;
+        write(output, &bytes)?;
         if let Some(path) = &self.vectors {
             let mut csv = Vec::new();
             windows::write_csv(&mut csv, &trained.captures, &trained.groups)?;
@@ -172,6 +187,33 @@ impl Train {
         plan.growth.n_trees = usize::from(self.trees.unwrap_or(96));
         plan
     }
+}
+
+/// Runs captures and writes their sequences.
+fn write_sequences(
+    path: &Path,
+    subjects: &[Subject],
+    site: &Conditions,
+    mut problems: Vec<String>,
+) -> Result<ExitCode> {
+    let bar = Bar::new(subjects, 1);
+    let mut collected = sequences::collect(subjects, site, &bar);
+    bar.finish();
+    problems.append(&mut collected.problems);
+    report(&problems);
+    let beside = path.with_extension("new");
+    let failed = || format!("{}: can't be written", path.display());
+    let mut out = BufWriter::new(fs::File::create(&beside).with_context(failed)?);
+    collected.write(&mut out).with_context(failed)?;
+    out.flush().with_context(failed)?;
+    fs::rename(&beside, path).with_context(failed)?;
+    let text = format!("{}: {} sequences\n", path.display(), collected.len());
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_BAD_INPUT)
+    })
 }
 
 fn report(problems: &[String]) {

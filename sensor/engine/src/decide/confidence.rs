@@ -193,7 +193,7 @@ fn is_affected(detector: Detector, loss: Loss) -> bool {
             detector.loss() == loss
         }
         // Further incidents and profiles that found no room say nothing about this one.
-        Loss::Profiles | Loss::Incidents | Loss::Outcomes => false,
+        Loss::Profiles | Loss::Incidents | Loss::Outcomes | Loss::Sequences => false,
     }
 }
 

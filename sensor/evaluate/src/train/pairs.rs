@@ -91,7 +91,7 @@ pub fn train(
             Err(problem) => problems.push(problem),
         }
     }
-    let groups = group(&mut captures);
+    let (groups, _) = group(&mut captures);
     let n_groups = groups.iter().max().map_or(0, |last| *last as usize + 1);
     let has = |is_wanted: fn(&Kind) -> bool| {
         let mut windows = captures.iter().flat_map(|capture| &capture.windows);
@@ -134,8 +134,8 @@ pub fn train(
 }
 
 /// The group of each capture: captures of one source, or that share packets. Compositions lose their windows:
-/// their parts are among the others.
-fn group(captures: &mut [Windows]) -> Vec<u32> {
+/// their parts are among the others. Returns the groups, and which are compositions.
+pub(super) fn group(captures: &mut [Windows]) -> (Vec<u32>, Vec<bool>) {
     let sets: Vec<_> = captures.iter().map(|c| &c.fingerprints).collect();
     let found = groups::find(&sets);
     for (capture, is_composed) in captures.iter_mut().zip(&found.is_composed) {
@@ -173,7 +173,7 @@ fn group(captures: &mut [Windows]) -> Vec<u32> {
         .into_iter()
         .collect();
     let number = |root: &usize| known.binary_search(root).unwrap_or(0) as u32;
-    root.iter().map(number).collect()
+    (root.iter().map(number).collect(), found.is_composed)
 }
 
 /// The fold of each capture: whole groups, the largest first to where least is.

@@ -8,7 +8,8 @@ use sensor_capture::pcap::{CaptureReader, to_ethernet};
 use sensor_capture::player::Conditions;
 use sensor_common::Address;
 use sensor_engine::{
-    Config, LearnedConfig, PAIR_FEATURES, PairVector, SECOND_NS, pair_schema_hash, to_ip,
+    Config, LearnedConfig, PAIR_FEATURES, PairVector, SECOND_NS, Sequence, SequenceKind,
+    pair_schema_hash, to_ip,
 };
 
 use super::fingerprint::fingerprint;
@@ -16,7 +17,7 @@ use crate::change::Changed;
 use crate::labels::Labels;
 use crate::score::{CaptureScore, Content};
 use crate::truth::{Event, Truth, WINDOW_NS, ordered};
-use crate::watch::watch;
+use crate::watch::{Watched, watch};
 use crate::{Progress, Subject};
 
 /// Panes of 10 s in a window.
@@ -78,6 +79,16 @@ pub fn collect(
         },
         ..conditions.engine.clone()
     });
+    collect_with(subject, &conditions, progress, |_| ()).map(|(windows, ())| windows)
+}
+
+/// Runs a capture through the pipeline under conditions that emit windows; `more` takes what else is wanted of the run.
+pub(super) fn collect_with<T>(
+    subject: &Subject,
+    conditions: &Conditions,
+    progress: &impl Progress,
+    more: impl Fn(&mut Watched) -> T,
+) -> Result<(Windows, T), String> {
     let truth = Truth::new(Labels::read(&subject.packets, &subject.episodes)?);
     let mut before = 0;
     let seen = |n_bytes: u64| {
@@ -86,7 +97,7 @@ pub fn collect(
     };
     let mut watched = watch(
         &subject.capture,
-        &conditions,
+        conditions,
         truth,
         &Changed::default(),
         seen,
@@ -94,9 +105,10 @@ pub fn collect(
     let mut problems = watched.truth.problems(&subject.id);
     problems.append(&mut watched.problems);
     let vectors = std::mem::take(&mut watched.windows);
+    let more = more(&mut watched);
     let path = &subject.capture;
     let named = |cause: &dyn std::fmt::Display| format!("{}: {cause}", path.display());
-    Ok(Windows {
+    let windows = Windows {
         id: subject.id.clone(),
         sha256: super::collect::sha256(path).map_err(|cause| named(&cause))?,
         source: source_of(subject),
@@ -104,7 +116,8 @@ pub fn collect(
         score: CaptureScore::of(subject, &watched),
         fingerprints: fingerprints(path)?,
         problems,
-    })
+    };
+    Ok((windows, more))
 }
 
 /// Its data set, site or tool; a capture that nothing is known of is a source of its own.
@@ -138,14 +151,9 @@ fn fingerprints(path: &Path) -> Result<BTreeSet<u64>, String> {
 type Counts = [u64; 3];
 
 fn label(truth: &Truth, vectors: Vec<PairVector>) -> Vec<Window> {
-    let mut of_address: HashMap<(Address, u64), Counts> = HashMap::new();
-    for ((low, high, window), counts) in &truth.pairs {
-        for address in [low, high] {
-            add(of_address.entry((*address, *window)).or_default(), counts);
-        }
-    }
+    let labelling = Labelling::new(truth);
     let labelled = vectors.into_iter().map(|vector| Window {
-        kind: kind_of(truth, &of_address, &vector),
+        kind: labelling.of_window(&vector),
         vector,
     });
     labelled.collect()
@@ -157,53 +165,99 @@ fn add(to: &mut Counts, from: &Counts) {
     }
 }
 
-/// Half of the packets of an attack's window must be of it, and its source have begun it; one without any is
-/// benign if nothing in it is unknown.
-fn kind_of(
-    truth: &Truth,
-    of_address: &HashMap<(Address, u64), Counts>,
-    vector: &PairVector,
-) -> Kind {
-    let last = vector.at_ns.saturating_sub(1) / WINDOW_NS;
-    let first = (last + 1).saturating_sub(N_PANES);
-    let mut counts = Counts::default();
-    for window in first..=last {
-        let found = match vector.host {
-            Some(host) => {
-                let (low, high) = ordered(vector.source, host);
-                truth.pairs.get(&(low, high, window))
+/// Labels of packets by pair and by address.
+pub(super) struct Labelling<'a> {
+    truth: &'a Truth,
+    of_address: HashMap<(Address, u64), Counts>,
+}
+
+/// Something of a source, or of a source and a host, over a time.
+struct Stretch {
+    source: Address,
+    host: Option<Address>,
+    first_ns: u64,
+    last_ns: u64,
+    /// The source may be who suffers.
+    takes_any_part: bool,
+}
+
+impl<'a> Labelling<'a> {
+    pub(super) fn new(truth: &'a Truth) -> Self {
+        let mut of_address: HashMap<(Address, u64), Counts> = HashMap::new();
+        for ((low, high, window), counts) in &truth.pairs {
+            for address in [low, high] {
+                add(of_address.entry((*address, *window)).or_default(), counts);
             }
-            None => of_address.get(&(vector.source, window)),
+        }
+        Self { truth, of_address }
+    }
+
+    fn of_window(&self, vector: &PairVector) -> Kind {
+        let last = vector.at_ns.saturating_sub(1) / WINDOW_NS;
+        self.of(&Stretch {
+            source: vector.source,
+            host: vector.host,
+            first_ns: (last + 1).saturating_sub(N_PANES) * WINDOW_NS,
+            last_ns: vector.at_ns,
+            takes_any_part: false,
+        })
+    }
+
+    /// Content of a sequence; a host's minute is an attack's where it suffers one, too.
+    pub(super) fn of_sequence(&self, sequence: &Sequence) -> Kind {
+        self.of(&Stretch {
+            source: sequence.source,
+            host: sequence.host,
+            first_ns: sequence.first_ns,
+            last_ns: sequence.at_ns.saturating_add(1),
+            takes_any_part: sequence.kind == SequenceKind::Minute,
+        })
+    }
+
+    /// Half of the packets of what is an attack's must be of it, and its source have begun it; what has none is
+    /// benign if nothing in it is unknown.
+    fn of(&self, stretch: &Stretch) -> Kind {
+        let truth = self.truth;
+        let last = stretch.last_ns.saturating_sub(1) / WINDOW_NS;
+        let mut counts = Counts::default();
+        for window in stretch.first_ns / WINDOW_NS..=last {
+            let found = match stretch.host {
+                Some(host) => {
+                    let (low, high) = ordered(stretch.source, host);
+                    truth.pairs.get(&(low, high, window))
+                }
+                None => self.of_address.get(&(stretch.source, window)),
+            };
+            found.into_iter().for_each(|found| add(&mut counts, found));
+        }
+        let [n_benign, n_attack, n_ignored] = counts;
+        if n_attack == 0 {
+            return if n_benign > 0 && n_ignored == 0 {
+                Kind::Benign
+            } else {
+                Kind::Unclear
+            };
+        }
+        if 2 * n_attack < n_benign + n_attack + n_ignored {
+            return Kind::Unclear;
+        }
+        let of_event = |event: &Event| {
+            let source = event.parties.get(&stretch.source)?;
+            let is_party = |host: &Address| event.parties.contains_key(host);
+            let is_its = (source.is_initiator || stretch.takes_any_part)
+                && stretch.host.as_ref().is_none_or(is_party);
+            let is_then = event.start_ns <= stretch.last_ns.saturating_add(SECOND_NS)
+                && event.end_ns.saturating_add(SECOND_NS) >= stretch.first_ns;
+            (is_its && is_then).then_some(source.n_packets)
         };
-        found.into_iter().for_each(|found| add(&mut counts, found));
+        // Numbered among the attacks, as scores are.
+        let attacks = truth.events.iter().filter(|event| event.is_attack);
+        let events = attacks.enumerate();
+        let parts = events.filter_map(|(place, event)| Some((of_event(event)?, place)));
+        parts
+            .max()
+            .map_or(Kind::Unclear, |(_, place)| Kind::Attack(place))
     }
-    let [n_benign, n_attack, n_ignored] = counts;
-    if n_attack == 0 {
-        return if n_benign > 0 && n_ignored == 0 {
-            Kind::Benign
-        } else {
-            Kind::Unclear
-        };
-    }
-    if 2 * n_attack < n_benign + n_attack + n_ignored {
-        return Kind::Unclear;
-    }
-    let begin_ns = first * WINDOW_NS;
-    let of_event = |event: &Event| {
-        let source = event.parties.get(&vector.source)?;
-        let is_party = |host: &Address| event.parties.contains_key(host);
-        let is_its = source.is_initiator && vector.host.as_ref().is_none_or(is_party);
-        let is_then = event.start_ns <= vector.at_ns.saturating_add(SECOND_NS)
-            && event.end_ns.saturating_add(SECOND_NS) >= begin_ns;
-        (is_its && is_then).then_some(source.n_packets)
-    };
-    // Numbered among the attacks, as scores are.
-    let attacks = truth.events.iter().filter(|event| event.is_attack);
-    let events = attacks.enumerate();
-    let parts = events.filter_map(|(place, event)| Some((of_event(event)?, place)));
-    parts
-        .max()
-        .map_or(Kind::Unclear, |(_, place)| Kind::Attack(place))
 }
 
 /// Writes labelled windows as CSV, one header for all.
