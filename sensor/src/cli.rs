@@ -16,6 +16,7 @@ mod feeds;
 mod help;
 mod lists;
 mod logs;
+mod model;
 mod out;
 mod panic;
 mod policy;
@@ -77,6 +78,8 @@ enum Command {
     Eval(eval::Eval),
     /// Train the model that names families on labelled captures.
     Train(train::Train),
+    /// Check networks that were trained on sequences.
+    Model(model::Model),
     /// Show load, losses, incidents and block entries of the running agent.
     Status(ask::Status),
     /// List the active flows of the running agent.
@@ -140,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::Replay(replay) => replay.execute(),
         Command::Eval(eval) => eval.execute(),
         Command::Train(train) => train.execute(),
+        Command::Model(model) => model.execute(),
         Command::Status(status) => status.execute(),
         Command::Flows(flows) => flows.execute(),
         Command::Top(top) => top.execute(),

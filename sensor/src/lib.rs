@@ -10,6 +10,7 @@ mod evidence;
 mod export;
 pub mod identity;
 pub mod naming;
+pub mod networks;
 pub mod pipeline;
 pub mod print;
 pub mod queue;

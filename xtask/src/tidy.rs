@@ -55,6 +55,10 @@ const EDGES: &[(&str, &str)] = &[
     ),
     ("sensor/src/evidence/verify.rs", "reads one of them back"),
     ("sensor/src/cli/run.rs", "puts flags into that tree"),
+    (
+        "sensor/src/networks.rs",
+        "manifests of networks, which their training writes",
+    ),
 ];
 
 /// Folders whose docs begin with a verb or a noun.
