@@ -179,14 +179,6 @@ pub struct Met {
     pub enforce: u32,
 }
 
-impl Met {
-    const NOTHING: Self = Self {
-        ruling: Ruling::Pass,
-        told: None,
-        enforce: 0,
-    };
-}
-
 /// The tables of the allow-list and the block-list.
 pub trait BlockTable {
     fn gate(&self) -> Gate;
@@ -356,18 +348,6 @@ pub struct Asked<'a> {
     pub now_ns: u64,
     pub bytes: u32,
     pub seed: u64,
-}
-
-/// Looks a packet's source up and rules on it.
-#[inline(always)]
-pub fn check<T: BlockTable>(table: &mut T, asked: &Asked<'_>) -> Met {
-    let gate = table.gate();
-    let is_empty = gate.n_sources == 0 && gate.n_prefixes == 0;
-    if is_empty || !may_list(table, &gate, Key::of(&asked.packet.source)) {
-        return Met::NOTHING;
-    }
-    let found = table.search(asked);
-    found.unpack(gate.enforces_on(found, asked.now_ns))
 }
 
 /// Takes note of what a packet that this host sends says of its flow; where anybody may have written its

@@ -12,7 +12,7 @@ use crate::flow::{
 };
 use crate::host::{Contact, HostRow, Policy};
 use crate::packet::{Age, Frame, Halves, Packet, Peek, peek};
-use crate::{Address, hash_address};
+use crate::{Address, hash_address, shield};
 use core::marker::PhantomData;
 
 /// Source of the kernel program's time.
@@ -171,6 +171,17 @@ pub struct Datapath<F, H, B, C, R, T> {
     pub settings: Settings,
 }
 
+/// What [`Datapath::begin`] leaves to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The packet has a flow.
+    pub goes_on: bool,
+    /// A list may have something about its source.
+    pub is_listed: bool,
+    /// The event of a packet that has no flow.
+    pub notice: Notice,
+}
+
 /// Treatment of a packet: pass or drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -226,53 +237,135 @@ where
         way: Way,
         arrival: &Arrival,
     ) -> (Verdict, Notice) {
-        self.counters.outcome(
-            way,
-            packet.outcome,
-            arrival.segments as u64,
-            arrival.bytes as u64,
-        );
-        if !Outcome::has_flow(packet.outcome) {
-            let notice = if packet.is(Outcome::Arp) {
-                self.count_arp::<S>(packet, way, arrival);
-                self.afford(Some(Kind::Arp), 0, arrival)
-            } else {
-                Notice::NONE
-            };
-            return (Verdict::Pass, notice);
+        let begun = self.begin::<S>(packet, way, arrival);
+        if !begun.goes_on {
+            return (Verdict::Pass, begun.notice);
         }
-        let (verdict, hit) = match way {
-            Way::Ingress => self.check(packet, arrival),
-            Way::Egress => (Verdict::Pass, Notice::NONE),
-        };
-        // A dropped packet costs as little as can be; its entry has counted it.
-        if verdict == Verdict::Drop {
-            return (verdict, hit);
+        if begun.is_listed {
+            let found = self.look_up(packet, Level::Outer, arrival);
+            let (verdict, hit) = self.rule(packet, found, arrival);
+            // A dropped packet costs as little as can be; its entry has counted it.
+            if verdict == Verdict::Drop {
+                return (verdict, hit);
+            }
         }
         self.record::<S>(packet, way, arrival);
-        if way == Way::Egress {
-            self.note_sent(packet, Level::Outer, arrival);
+        self.note_sent(packet, Level::Outer, way, arrival);
+        (Verdict::Pass, self.notice(packet, arrival))
+    }
+
+    /// First of the steps of [`Self::process`], each of which the kernel has in a function of its own: it has
+    /// little stack, and the verifier looks at such a function once. [`Self::look_up`] and [`Self::rule`] follow
+    /// where a list may have something about the source, then [`Self::record`], [`Self::note_sent`] and
+    /// [`Self::notice`].
+    #[inline(always)]
+    pub fn begin<S: Sequence>(&mut self, packet: &Packet, way: Way, arrival: &Arrival) -> Begun {
+        self.count_outcome(packet, way, arrival);
+        if Outcome::has_flow(packet.outcome) {
+            return Begun {
+                goes_on: true,
+                is_listed: way == Way::Ingress && self.may_be_listed(packet),
+                notice: Notice::NONE,
+            };
         }
-        (verdict, self.notice(packet, arrival))
+        let mut notice = Notice::NONE;
+        if packet.is(Outcome::Arp) {
+            self.count_arp::<S>(packet, way, arrival);
+            notice = self.afford(Some(Kind::Arp), 0, arrival);
+        }
+        Begun {
+            goes_on: false,
+            is_listed: false,
+            notice,
+        }
+    }
+
+    /// Counts what a packet was read as.
+    #[inline(always)]
+    pub fn count_outcome(&mut self, packet: &Packet, way: Way, arrival: &Arrival) {
+        let (segments, bytes) = (arrival.segments as u64, arrival.bytes as u64);
+        self.counters.outcome(way, packet.outcome, segments, bytes);
+    }
+
+    /// True where a list may have something about the source of a packet.
+    #[inline(always)]
+    fn may_be_listed(&self, packet: &Packet) -> bool {
+        let gate = self.blocks.gate();
+        let is_empty = gate.n_sources | gate.n_prefixes == 0;
+        !is_empty && block::may_list(&self.blocks, &gate, Key::of(&packet.source))
+    }
+
+    /// True where a list may have something about the source of a packet that came in, or an armed shield about
+    /// its destination.
+    #[inline(always)]
+    pub fn concerns(&self, packet: &Packet) -> bool {
+        let shields = self.blocks.gate().shields;
+        self.may_be_listed(packet) || shield::concerns(packet, shields, self.settings.seed)
+    }
+
+    /// Takes a plain packet ([`crate::packet::plain`]) of a known flow, after [`Self::count_outcome`], through all
+    /// that [`Self::process`] would do with it, where no list and no shield has to do with it. `None`, and nothing
+    /// has changed, where more is to be done: [`Self::record`] and [`Self::notice`] do it.
+    ///
+    /// Nearly all packets come this way. The packet is never written to memory, and what is rare is left to
+    /// the long way, so that the values in use fit the registers.
+    #[inline(always)]
+    pub fn pass_known<S: Sequence>(
+        &mut self,
+        packet: &mut Packet,
+        arrival: &Arrival,
+    ) -> Option<Notice> {
+        let seed = self.settings.seed;
+        let (source, destination) = (&packet.source, &packet.destination);
+        self.hosts.fetch_remote(hash_address(source, seed));
+        let local = self.hosts.local(hash_address(destination, seed))?;
+        if !local.holds(destination) {
+            return None;
+        }
+        let hash = flow::hash(packet, seed);
+        let bucket = self.flows.bucket(hash)?;
+        let taken = flow::add_known::<S>(bucket, packet, hash, arrival)?;
+        local.count::<S>(packet, arrival, true);
+        let share = self.share(taken.cached, is_plain(packet), arrival);
+        if share != Share::Later {
+            let seen = Seen {
+                packet,
+                arrival,
+                share,
+                due: taken.due,
+            };
+            let contact = Contact {
+                host: source,
+                peer: destination,
+                service_port: packet.destination_port,
+                is_toward: false,
+            };
+            let row = self.hosts.remote(hash_address(source, seed));
+            seen.count_remote::<S>(row, &contact);
+        }
+        if taken.depth == 0 {
+            return Some(Notice::NONE);
+        }
+        packet.set_age(age(taken));
+        let kind = event::kind(packet, taken.depth, arrival.bytes);
+        Some(self.afford(kind, 0, arrival))
     }
 
     /// Takes a packet that was counted at another interface: the interface's own totals are all that it
     /// adds to.
     #[inline(always)]
     pub fn count_elsewhere(&mut self, packet: &Packet, way: Way, arrival: &Arrival) {
+        self.count_outcome(packet, way, arrival);
         let (segments, bytes) = (arrival.segments as u64, arrival.bytes as u64);
-        self.counters.outcome(way, packet.outcome, segments, bytes);
         self.counters
             .event(Event::CountedElsewhere, segments, bytes);
     }
 
     /// Begins with a packet within a tunnel, after [`Self::process`] took `outer`, which carries it.
     /// True where the tunnel is configured and its sender is to be looked for in the lists
-    /// ([`Self::look_up_inner`], [`Self::rule_inner`]). Else anybody wrote its addresses: they are
-    /// neither looked for nor counted as hosts. [`Self::record_inner`], [`Self::count_inner`],
-    /// [`Self::note_inner`] and [`Self::notice_inner`] are last.
-    ///
-    /// Steps of their own, since the kernel has little stack.
+    /// ([`Self::look_up`], [`Self::rule`]). Else anybody wrote its addresses: they are neither looked for
+    /// nor counted as hosts. [`Self::record_inner`], [`Self::count_inner`], [`Self::note_sent`] and
+    /// [`Self::notice`] are last.
     #[inline(always)]
     pub fn begin_inner(
         &mut self,
@@ -292,28 +385,28 @@ where
         is_trusted && way == Way::Ingress
     }
 
-    /// Looks the sender of a packet within a tunnel up.
+    /// Looks the sender of a packet up.
     #[inline(always)]
-    pub fn look_up_inner(&mut self, inner: &Packet, arrival: &Arrival) -> Packed {
+    pub fn look_up(&mut self, packet: &Packet, level: Level, arrival: &Arrival) -> Packed {
         self.blocks.search(&Asked {
-            packet: inner,
-            level: Level::Inner,
+            packet,
+            level,
             now_ns: arrival.now_ns,
             bytes: arrival.bytes,
             seed: self.settings.seed,
         })
     }
 
-    /// Carries out what the lists say of a packet within a tunnel.
+    /// Carries out what the lists say of a packet.
     #[inline(always)]
-    pub fn rule_inner(
+    pub fn rule(
         &mut self,
-        inner: &mut Packet,
+        packet: &mut Packet,
         found: Packed,
         arrival: &Arrival,
     ) -> (Verdict, Notice) {
         let enforce = self.blocks.gate().enforces_on(found, arrival.now_ns);
-        self.rule(inner, found.unpack(enforce), arrival)
+        self.carry_out_met(packet, found.unpack(enforce), arrival)
     }
 
     /// Takes a packet within a tunnel, which passes, into a flow of its own.
@@ -342,24 +435,18 @@ where
         }
     }
 
-    /// Takes note of a packet within a tunnel that this host sends. Last of its steps but one.
-    #[inline(always)]
-    pub fn note_inner(&mut self, packet: &Packet, way: Way, arrival: &Arrival) {
-        if way == Way::Egress {
-            self.note_sent(packet, Level::Inner, arrival);
-        }
-    }
-
     /// Takes note of what this host sends, for its flow ([`block::known`]).
     #[inline(always)]
-    fn note_sent(&mut self, packet: &Packet, level: Level, arrival: &Arrival) {
-        self.blocks.note_sent(&Asked {
-            packet,
-            level,
-            now_ns: arrival.now_ns,
-            bytes: arrival.bytes,
-            seed: self.settings.seed,
-        });
+    pub fn note_sent(&mut self, packet: &Packet, level: Level, way: Way, arrival: &Arrival) {
+        if way == Way::Egress {
+            self.blocks.note_sent(&Asked {
+                packet,
+                level,
+                now_ns: arrival.now_ns,
+                bytes: arrival.bytes,
+                seed: self.settings.seed,
+            });
+        }
     }
 
     /// Counts a packet within a configured tunnel in the rows of its hosts; of any other there are none.
@@ -382,12 +469,6 @@ where
         self.count_hosts::<S>(packet, way, arrival, (share, Due::NONE));
     }
 
-    /// The event that a packet within a tunnel gives rise to, where the one around it gave none.
-    #[inline(always)]
-    pub fn notice_inner(&mut self, packet: &Packet, arrival: &Arrival) -> Notice {
-        self.notice(packet, arrival)
-    }
-
     /// Counts a packet on the port, or of the protocol, of a tunnel, that carries none that is read.
     #[inline(always)]
     pub fn count_refused_tunnel(&mut self, arrival: &Arrival) {
@@ -395,9 +476,9 @@ where
         self.counters.event(Event::NotDecapsulated, segments, bytes);
     }
 
-    /// The event that a packet gives rise to.
+    /// The event that a packet gives rise to, where it gave none before.
     #[inline(always)]
-    fn notice(&mut self, packet: &Packet, arrival: &Arrival) -> Notice {
+    pub fn notice(&mut self, packet: &Packet, arrival: &Arrival) -> Notice {
         if packet.is_hit() {
             let origin = self.blocks.told();
             return self.afford(Some(Kind::BlockHit), origin, arrival);
@@ -469,22 +550,12 @@ where
     }
 
     #[inline(always)]
-    fn check(&mut self, packet: &mut Packet, arrival: &Arrival) -> (Verdict, Notice) {
-        let (now_ns, bytes) = (arrival.now_ns, arrival.bytes);
-        let asked = Asked {
-            packet,
-            level: Level::Outer,
-            now_ns,
-            bytes,
-            seed: self.settings.seed,
-        };
-        let met = block::check(&mut self.blocks, &asked);
-        self.rule(packet, met, arrival)
-    }
-
-    /// Carries out what the lists say.
-    #[inline(always)]
-    fn rule(&mut self, packet: &mut Packet, met: Met, arrival: &Arrival) -> (Verdict, Notice) {
+    fn carry_out_met(
+        &mut self,
+        packet: &mut Packet,
+        met: Met,
+        arrival: &Arrival,
+    ) -> (Verdict, Notice) {
         if met.ruling == Ruling::Pass {
             return (Verdict::Pass, Notice::NONE);
         }
@@ -527,8 +598,9 @@ where
         }
     }
 
+    /// Takes a packet into its flow and the rows of its hosts.
     #[inline(always)]
-    fn record<S: Sequence>(&mut self, packet: &mut Packet, way: Way, arrival: &Arrival) {
+    pub fn record<S: Sequence>(&mut self, packet: &mut Packet, way: Way, arrival: &Arrival) {
         // Whether the row is needed is only known once the flow is there. With many flows neither is
         // in the cache: so the two are waited for at the same time.
         let remote = match way {

@@ -27,7 +27,8 @@ mod cache;
 mod held;
 
 pub use cache::{
-    Admit, Cached, Member, OuterTable, RESTART_NS, Taken, hash, hash_ends, hash_inner, update,
+    Admit, Cached, Member, OuterTable, RESTART_NS, Taken, add_known, hash, hash_ends, hash_inner,
+    update,
 };
 pub use held::{Due, Held, is_plain};
 

@@ -158,10 +158,13 @@ impl HostRow {
         self.weight = STAKE;
         self.used = 1;
         self.generation = self.generation.wrapping_add(1);
-        self.toward = HostSide::EMPTY;
-        self.from = HostSide::EMPTY;
-        self.peers = [0; REGISTERS];
-        self.ports = [0; REGISTERS];
+        // A zero that the compiler doesn't know: what it knows to be cleared, the kernel program clears by a
+        // loop over bytes.
+        let zero = S::opaque(0);
+        self.toward = HostSide::cleared(zero as u32);
+        self.from = HostSide::cleared(zero as u32);
+        clear(&mut self.peers, zero);
+        clear(&mut self.ports, zero);
         S::bump(&mut self.sequence);
     }
 
@@ -245,6 +248,14 @@ impl HostRow {
     }
 }
 
+/// Clears a sketch word by word.
+#[inline(always)]
+fn clear(registers: &mut [u8; REGISTERS], zero: u64) {
+    for word in registers.as_chunks_mut().0 {
+        *word = zero.to_ne_bytes();
+    }
+}
+
 /// Sketches of several CPUs are merged, so all use one seed; what an attacker could aim at is an
 /// estimate, never a decision about others.
 const SKETCH_SEED: u64 = 0x5eed_0f5e_7c4e_5a1d;
@@ -286,22 +297,27 @@ fn observe(registers: &mut [u8; REGISTERS], hash: u64) {
 }
 
 impl HostSide {
-    pub const EMPTY: Self = Self {
-        packets: 0,
-        bytes: 0,
-        n_syn: 0,
-        n_syn_ack: 0,
-        n_rst: 0,
-        n_ack: 0,
-        n_udp: 0,
-        n_icmp: 0,
-        n_fragments: 0,
-        n_new_flows: 0,
-        n_not_admitted: 0,
-        n_arp: 0,
-        n_malformed: 0,
-        n_bad_fragments: 0,
-    };
+    pub const EMPTY: Self = Self::cleared(0);
+
+    #[inline(always)]
+    const fn cleared(zero: u32) -> Self {
+        Self {
+            packets: zero as u64,
+            bytes: zero as u64,
+            n_syn: zero,
+            n_syn_ack: zero,
+            n_rst: zero,
+            n_ack: zero,
+            n_udp: zero,
+            n_icmp: zero,
+            n_fragments: zero,
+            n_new_flows: zero,
+            n_not_admitted: zero,
+            n_arp: zero,
+            n_malformed: zero,
+            n_bad_fragments: zero,
+        }
+    }
 
     #[inline(always)]
     fn count(&mut self, packet: &Packet, arrival: &Arrival) {

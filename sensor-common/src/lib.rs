@@ -61,6 +61,31 @@ pub const fn mix(a: u64, b: u64, seed: u64) -> u64 {
     hash ^ (hash >> 32)
 }
 
+/// 1 for zero, else 0, without a branch; `opaque` keeps the compiler from making one.
+#[inline(always)]
+pub(crate) fn is_zero(value: u64, opaque: impl Fn(u64) -> u64) -> u64 {
+    let sign = opaque(value | value.wrapping_neg()) >> 63;
+    opaque(sign ^ 1)
+}
+
+/// 1 where `a` is less than `b`, both below 2^63, else 0, without a branch.
+#[inline(always)]
+pub(crate) fn is_less(a: u64, b: u64, opaque: impl Fn(u64) -> u64) -> u64 {
+    let difference = opaque(a.wrapping_sub(b));
+    opaque(difference >> 63)
+}
+
+/// Mask of the places of a bucket where nothing differs, else 0, without a branch.
+///
+/// Not all ones: an AND with what is 0 or -1 the kernel's verifier takes for a choice (Linux 6.18), and follows
+/// both ways of each.
+#[inline(always)]
+pub(crate) fn mask(differs: u64, opaque: impl Fn(u64) -> u64) -> u64 {
+    const PLACES: u64 = 15;
+    let is_same = is_zero(differs, &opaque);
+    opaque(is_same * PLACES)
+}
+
 /// Hash of one address under a secret seed.
 #[inline(always)]
 pub fn hash_address(address: &Address, seed: u64) -> u64 {

@@ -15,6 +15,13 @@ pub trait Frame {
     fn settle<'a>(&self, packet: &'a mut Packet) -> &'a mut Packet {
         packet
     }
+
+    /// Zero. In the kernel one that the compiler doesn't know: what it knows to be cleared, it has cleared by a
+    /// loop over bytes, for want of a `memset` there.
+    #[inline(always)]
+    fn zero(&self) -> u32 {
+        0
+    }
 }
 
 impl Frame for [u8] {
@@ -45,7 +52,7 @@ macro_rules! wire32 {
 
 mod ip;
 mod link;
-mod plain;
+pub mod plain;
 mod transport;
 pub mod tunnel;
 
@@ -234,6 +241,38 @@ const HIT: u16 = MARK | 1;
 const CHALLENGED: u16 = MARK | 2;
 
 impl Packet {
+    /// `Default` of a zero ([`Frame::zero`]).
+    #[inline(always)]
+    const fn cleared(zero: u32) -> Self {
+        let (short, byte) = (zero as u16, zero as u8);
+        Self {
+            source: [zero; 4],
+            destination: [zero; 4],
+            source_port: short,
+            destination_port: short,
+            protocol: byte,
+            tcp_flags: byte,
+            ttl: byte,
+            is_fragment: byte,
+            tcp_window: short,
+            ethertype: short,
+            realm: Realm(zero),
+            tunnel: byte,
+            has_header: byte,
+            fault: byte,
+            inner: byte,
+            offset: zero,
+            end: zero,
+            outcome: zero,
+            inner_at: short,
+            network_at: short,
+            tunnel_id: zero,
+            identification: zero,
+            fragment: short,
+            fragment_bytes: short,
+        }
+    }
+
     #[inline(always)]
     pub(crate) const fn set_hit(&mut self) {
         self.ethertype = HIT;
@@ -307,6 +346,13 @@ impl Packet {
         })
     }
 
+    /// True for a TCP segment or a UDP datagram that is whole and in no tunnel, and neither carries one.
+    #[inline(always)]
+    pub const fn is_plain(&self) -> bool {
+        let is_known = self.is(Outcome::Tcp) || self.is(Outcome::Udp);
+        is_known && self.is_fragment == 0 && !self.may_carry_packet()
+    }
+
     /// True where parsing ended so.
     #[inline(always)]
     pub const fn is(&self, outcome: Outcome) -> bool {
@@ -378,15 +424,16 @@ impl Packet {
 /// for [`parse_inner`].
 #[inline(always)]
 pub fn parse<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels, packet: &mut Packet) {
-    if !plain::read(frame, tunnels, packet) {
-        parse_any(frame, tunnels, packet);
+    match plain::read(frame, tunnels) {
+        Some(read) => *packet = read,
+        None => parse_any(frame, tunnels, packet),
     }
 }
 
-/// The full way: all that is followed, layer by layer.
+/// [`parse`] by the full way: all that is followed, layer by layer.
 #[inline(always)]
-fn parse_any<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels, packet: &mut Packet) {
-    *packet = Packet::default();
+pub fn parse_any<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels, packet: &mut Packet) {
+    *packet = Packet::cleared(frame.zero());
     let (Ok(outcome) | Err(outcome)) = headers(frame, tunnels, packet);
     packet.set_outcome(outcome);
 }
@@ -429,7 +476,7 @@ pub fn parse_inner<F: Frame + ?Sized>(frame: &F, outer: &mut Packet, inner: &mut
         tunnel: outer.tunnel,
         tunnel_id: outer.tunnel_id,
         realm: Realm(Realm::TUNNELLED | Realm::UNTRUSTED),
-        ..Packet::default()
+        ..Packet::cleared(frame.zero())
     };
     let (Ok(outcome) | Err(outcome)) = inner_headers(frame, outer.inner, inner);
     inner.set_outcome(outcome);

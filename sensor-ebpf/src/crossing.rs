@@ -8,11 +8,17 @@ use sensor_common::packet::Packet;
 
 use crate::{globals, maps, tables};
 
+/// True while more than one interface is watched.
+#[inline(always)]
+pub fn is_possible() -> bool {
+    flags(MANY) != 0
+}
+
 /// True where the packet was counted at another interface. `came_in` is the interface that it came in
 /// by, of one that is sent; 0: the host's own.
 #[inline(always)]
 pub fn was_counted(packet: &Packet, way: Way, arrival: &Arrival, came_in: u32) -> bool {
-    if flags(MANY) == 0 {
+    if !is_possible() {
         return false;
     }
     let here = flags(interface_slot(arrival.ifindex));
@@ -37,7 +43,7 @@ pub fn was_counted(packet: &Packet, way: Way, arrival: &Arrival, came_in: u32) -
 /// Marks a packet that is counted here, where it may reach another interface.
 #[inline(always)]
 pub fn note(packet: &Packet, way: Way, arrival: &Arrival) {
-    if flags(MANY) == 0 {
+    if !is_possible() {
         return;
     }
     let is_above = flags(interface_slot(arrival.ifindex)) & ABOVE != 0;

@@ -132,7 +132,7 @@ impl Payload for SkbPayload<'_> {
 /// packet within a tunnel.
 #[inline(always)]
 pub fn keep(
-    frame: &LinearFrame,
+    (start, end): (usize, usize),
     packet: &Packet,
     outer: Option<(&Address, &Address)>,
     way: Way,
@@ -165,7 +165,7 @@ pub fn keep(
         Some((source, destination)) => (*source, *destination),
         None => ([0; 4], [0; 4]),
     };
-    if let Some(macs) = frame.header::<12>(0) {
+    if let Some(macs) = LinearFrame::new(start, end).header::<12>(0) {
         head.set_macs(macs);
     }
 }

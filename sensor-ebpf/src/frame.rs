@@ -2,11 +2,12 @@
 
 use core::arch::asm;
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::programs::{TcContext, XdpContext};
 use sensor_common::datapath::FrameMetadata;
+use sensor_common::flow::Sequence as _;
 use sensor_common::packet::{Frame, Packet};
 
-use crate::globals::barrier;
+use crate::globals::{Announce, barrier};
 
 /// The linear part of a frame. Headers beyond it read as missing.
 pub struct LinearFrame {
@@ -41,6 +42,11 @@ impl Frame for LinearFrame {
         // SAFETY: the pointer of the very reference, which is not used any more.
         unsafe { &mut *barrier(packet) }
     }
+
+    #[inline(always)]
+    fn zero(&self) -> u32 {
+        Announce::opaque(0) as u32
+    }
 }
 
 /// Start and end of the frame, read again and behind a barrier: pointers that were used carry what
@@ -53,6 +59,19 @@ pub fn bounds(ctx: &XdpContext) -> (usize, usize) {
         (
             (&raw const (*ctx).data).read_volatile() as usize,
             (&raw const (*ctx).data_end).read_volatile() as usize,
+        )
+    }
+}
+
+/// [`bounds`] of an egress packet.
+#[inline(always)]
+pub fn skb_bounds(ctx: &TcContext) -> (usize, usize) {
+    // SAFETY: the context is the kernel's own.
+    unsafe {
+        let skb = barrier(ctx.skb.skb);
+        (
+            (&raw const (*skb).data).read_volatile() as usize,
+            (&raw const (*skb).data_end).read_volatile() as usize,
         )
     }
 }

@@ -4,13 +4,15 @@
 //! pay nothing for them.
 
 use sensor_common::arrival::{Arrival, Way};
-use sensor_common::block::{BlockTable as _, Level, Packed};
+use sensor_common::block::Level;
 use sensor_common::datapath::{InnerShare, Verdict};
-use sensor_common::event::Notice;
 use sensor_common::flow::Outer;
 
-use crate::blocklist::{BlockMaps, sensor_note_sent, sensor_search_blocks};
+use crate::blocklist::{sensor_note_sent, sensor_search_blocks};
 use crate::maps::Scratch;
+use crate::process::{
+    DROPPED, IS_LOOKED_FOR, PASSES, TOLD, arrival, flags, keep, sensor_rule, way,
+};
 use crate::{globals, maps, tables};
 
 /// Fate of the packet around it, and of it.
@@ -24,15 +26,12 @@ pub struct ByInner {
 /// through its own with that verdict. A packet that gave rise to an event already gives no second.
 #[inline(always)]
 pub fn inner(way: Way, arrival: &Arrival, verdict: Verdict, is_told: bool) -> ByInner {
-    let flags = (u64::from(way == Way::Egress) * EGRESS)
-        | (u64::from(verdict == Verdict::Drop) * DROPPED)
-        | u64::from(arrival.segments) << SEGMENTS_SHIFT
-        | u64::from(arrival.cpu) << CPU_SHIFT;
+    let flags = flags(way, arrival) | (u64::from(verdict == Verdict::Drop) * DROPPED);
     let (bytes, ifindex) = (arrival.bytes as u64, arrival.ifindex as u64);
     let mut result = sensor_begin_inner(arrival.now_ns, bytes, flags);
     if result & IS_LOOKED_FOR != 0 {
         let what = sensor_search_blocks(arrival.now_ns, bytes, Level::Inner as u64);
-        result = sensor_rule_inner(arrival.now_ns, bytes, what);
+        result = sensor_rule(arrival.now_ns, bytes, what, Level::Inner as u64);
     }
     if result & PASSES != 0 {
         let share = sensor_record_inner(arrival.now_ns, bytes, ifindex, flags);
@@ -54,43 +53,6 @@ pub fn inner(way: Way, arrival: &Arrival, verdict: Verdict, is_told: bool) -> By
         },
         is_told: result & TOLD != 0,
     }
-}
-
-const EGRESS: u64 = 1;
-const DROPPED: u64 = 2;
-const TOLD: u64 = 4;
-/// There is a packet within, and it goes on.
-const PASSES: u64 = 8;
-/// Its sender is to be looked for first.
-const IS_LOOKED_FOR: u64 = 16;
-const SEGMENTS_SHIFT: u32 = 16;
-const CPU_SHIFT: u32 = 32;
-
-#[inline(always)]
-fn arrival(now_ns: u64, bytes: u64, ifindex: u64, flags: u64) -> Arrival {
-    Arrival {
-        now_ns,
-        bytes: bytes as u32,
-        segments: (flags >> SEGMENTS_SHIFT) as u16,
-        ifindex: ifindex as u32,
-        cpu: (flags >> CPU_SHIFT) as u16,
-    }
-}
-
-#[inline(always)]
-const fn way(flags: u64) -> Way {
-    if flags & EGRESS == 0 {
-        Way::Ingress
-    } else {
-        Way::Egress
-    }
-}
-
-/// Keeps the event; [`TOLD`] where there is one.
-#[inline(always)]
-fn keep(notice: &mut Notice, event: Notice) -> u64 {
-    *notice = event;
-    u64::from(event.kind != 0) * TOLD
 }
 
 #[unsafe(no_mangle)]
@@ -120,25 +82,6 @@ pub extern "C" fn sensor_begin_inner(now_ns: u64, bytes: u64, flags: u64) -> u64
     } else {
         PASSES
     }
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sensor_rule_inner(now_ns: u64, bytes: u64, what: u64) -> u64 {
-    let Some(Scratch { inner, notice, .. }) = maps::scratch() else {
-        return PASSES;
-    };
-    let arrival = arrival(now_ns, bytes, 0, 0);
-    let found = Packed {
-        what,
-        origin: BlockMaps.told(),
-    };
-    let mut datapath = tables::datapath(arrival.cpu as u32);
-    let (verdict, event) = datapath.rule_inner(inner, found, &arrival);
-    if verdict == Verdict::Pass {
-        return PASSES;
-    }
-    DROPPED | keep(notice, event)
 }
 
 #[unsafe(no_mangle)]
@@ -175,6 +118,6 @@ pub extern "C" fn sensor_tell_inner(now_ns: u64, bytes: u64) -> u64 {
     };
     let arrival = arrival(now_ns, bytes, 0, 0);
     let mut datapath = tables::datapath(tables::cpu());
-    let event = datapath.notice_inner(inner, &arrival);
-    keep(notice, event)
+    let event = datapath.notice(inner, &arrival);
+    keep(notice, &event)
 }

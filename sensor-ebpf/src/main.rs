@@ -16,6 +16,7 @@ mod inner;
 mod log;
 mod maps;
 mod peers;
+mod process;
 mod shield;
 mod stack;
 mod tables;
@@ -29,9 +30,10 @@ use events::{Payload, SkbPayload, XdpPayload};
 use frame::LinearFrame;
 use inner::inner;
 use maps::Scratch;
+use process::{DROPPED, ELSEWHERE, TOLD};
 use sensor_common::arrival::{Arrival, Way};
 use sensor_common::datapath::Verdict;
-use sensor_common::packet::{parse, parse_inner};
+use sensor_common::packet::{Packet, parse, parse_inner, plain};
 
 /// Ingress on interfaces whose frames fit one buffer.
 #[xdp]
@@ -86,7 +88,6 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
     } else {
         globals::now_ns(&mut scratch.tick)
     };
-    let frame = LinearFrame::new(ctx.data(), ctx.data_end());
     scratch.came_in = came_in.into();
     let segments = if segments == 0 { 1 } else { segments as u16 };
     let arrival = Arrival {
@@ -96,8 +97,11 @@ pub fn sensor_egress(ctx: TcContext) -> i32 {
         ifindex,
         cpu: tables::cpu() as u16,
     };
+    let bounds = || frame::skb_bounds(&ctx);
+    read(bounds, scratch);
+    let result = process::process(Way::Egress, &arrival);
     let payload = SkbPayload(&ctx);
-    let _verdict = run(&frame, &payload, (Way::Egress, came_in), &arrival, scratch);
+    let _verdict = finish(bounds, &payload, Way::Egress, &arrival, scratch, result);
     #[cfg(feature = "kernel-log")]
     log::packet(&ctx, Way::Egress, _verdict);
     TC_ACT_UNSPEC
@@ -121,8 +125,8 @@ fn ingress(ctx: &XdpContext, bytes: u32, shields: &ProgramArray) -> u32 {
         now_ns,
         bytes,
         segments: 1,
-        // SAFETY: the context is the kernel's own; the verifier rewrites this load.
-        ifindex: unsafe { (*ctx.ctx).ingress_ifindex },
+        // The straight way has no use for it.
+        ifindex: 0,
         cpu: tables::cpu() as u16,
     };
     let frame = LinearFrame::new(ctx.data(), ctx.data_end());
@@ -131,14 +135,40 @@ fn ingress(ctx: &XdpContext, bytes: u32, shields: &ProgramArray) -> u32 {
         log::dropped_at_once(ctx);
         return xdp_action::XDP_DROP;
     }
-    let (start, end) = frame::bounds(ctx);
-    let frame = LinearFrame::new(start, end);
+    let straight = straight(ctx, &arrival, scratch);
+    if straight == Straight::Passed {
+        return globals::pass_action();
+    }
+    let arrival = Arrival {
+        // SAFETY: the context is the kernel's own; the verifier rewrites this load.
+        ifindex: unsafe { (*ctx.ctx).ingress_ifindex },
+        ..arrival
+    };
+    let result = match straight {
+        Straight::Passed => 0,
+        Straight::Told => TOLD,
+        Straight::Begun => process::record(Way::Ingress, &arrival),
+        Straight::Read => process::process(Way::Ingress, &arrival),
+        Straight::No => {
+            read(|| frame::bounds(ctx), scratch);
+            // SAFETY: the pointer of the reference, which is not used any more.
+            let scratch = unsafe { &mut *globals::barrier(scratch) };
+            if is_plain(&arrival, &scratch.packet) {
+                process::pass_known(&arrival)
+            } else {
+                process::process(Way::Ingress, &arrival)
+            }
+        }
+    };
     let payload = XdpPayload(ctx);
-    let verdict = run(&frame, &payload, (Way::Ingress, 0), &arrival, scratch);
+    let bounds = || frame::bounds(ctx);
+    let verdict = finish(bounds, &payload, Way::Ingress, &arrival, scratch, result);
     #[cfg(feature = "kernel-log")]
     log::packet(ctx, Way::Ingress, verdict);
     match verdict {
         Verdict::Pass => {
+            // SAFETY: the pointer of the reference, which is not used any more.
+            let scratch = unsafe { &mut *globals::barrier(scratch) };
             if scratch.packet.is_challenged() || shield::is_armed_for(&scratch.packet) {
                 scratch.now_ns = now_ns;
                 // SAFETY: comes back only where there is no such program; nothing waits to be dropped.
@@ -153,34 +183,95 @@ fn ingress(ctx: &XdpContext, bytes: u32, shields: &ProgramArray) -> u32 {
     }
 }
 
+/// How far the straight way took a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Straight {
+    /// It is none of the plain many.
+    No,
+    /// It was read into the scratch memory, no more.
+    Read,
+    /// It was read there and begun with; no list has to do with it. Its flow is to be begun, or rolled over.
+    Begun,
+    Passed,
+    /// It passed, and its event is in the scratch memory.
+    Told,
+}
+
+/// The straight way of nearly all packets.
 #[inline(always)]
-fn run<P: Payload>(
-    frame: &LinearFrame,
+fn straight(ctx: &XdpContext, arrival: &Arrival, scratch: &mut Scratch) -> Straight {
+    let (start, end) = frame::bounds(ctx);
+    let frame = LinearFrame::new(start, end);
+    let Some(mut packet) = plain::read_ipv4(&frame, &globals::Tunnels) else {
+        return Straight::No;
+    };
+    let mut datapath = tables::datapath(arrival.cpu as u32);
+    if crossing::is_possible() || datapath.concerns(&packet) {
+        scratch.packet = packet;
+        return Straight::Read;
+    }
+    datapath.count_outcome(&packet, Way::Ingress, arrival);
+    match datapath.pass_known::<globals::Announce>(&mut packet, arrival) {
+        Some(notice) if notice.kind == 0 => Straight::Passed,
+        Some(notice) => {
+            scratch.packet = packet;
+            scratch.notice = notice;
+            Straight::Told
+        }
+        None => {
+            scratch.packet = packet;
+            Straight::Begun
+        }
+    }
+}
+
+/// True for a packet that went another way than the straight one and is of the plain many all the same: IPv6.
+#[inline(always)]
+fn is_plain(arrival: &Arrival, packet: &Packet) -> bool {
+    packet.is_plain()
+        && !crossing::is_possible()
+        && !tables::datapath(arrival.cpu as u32).concerns(packet)
+}
+
+/// Reads a packet, and the one within, into the scratch memory.
+#[inline(always)]
+fn read(bounds: impl Fn() -> (usize, usize), scratch: &mut Scratch) {
+    let (start, end) = bounds();
+    let frame = LinearFrame::new(start, end);
+    parse(&frame, &globals::Tunnels, &mut scratch.packet);
+    // SAFETY: the pointer of the reference above, which is not used any more.
+    let scratch = unsafe { &mut *globals::barrier(scratch) };
+    if scratch.packet.may_carry_packet() {
+        let (start, end) = bounds();
+        let frame = LinearFrame::new(start, end);
+        parse_inner(&frame, &mut scratch.packet, &mut scratch.inner);
+    }
+}
+
+/// What is left to be done with a packet that went through [`process`]: the packet within, and the event.
+#[inline(always)]
+fn finish<P: Payload>(
+    bounds: impl Fn() -> (usize, usize),
     payload: &P,
-    (way, came_in): (Way, u32),
+    way: Way,
     arrival: &Arrival,
     scratch: &mut Scratch,
+    result: u64,
 ) -> Verdict {
-    parse(frame, &globals::Tunnels, &mut scratch.packet);
-    // SAFETY: the pointer of the reference above, which is not used any more; as below.
-    let scratch = unsafe { &mut *globals::barrier(scratch) };
-    if crossing::was_counted(&scratch.packet, way, arrival, came_in) {
-        let mut datapath = tables::datapath(arrival.cpu as u32);
-        datapath.count_elsewhere(&scratch.packet, way, arrival);
-        return Verdict::Pass;
+    let mut verdict = if result & DROPPED == 0 {
+        Verdict::Pass
+    } else {
+        Verdict::Drop
+    };
+    if result & ELSEWHERE != 0 {
+        return verdict;
     }
-    crossing::note(&scratch.packet, way, arrival);
-    if scratch.packet.may_carry_packet() {
-        parse_inner(frame, &mut scratch.packet, &mut scratch.inner);
-    }
-    // SAFETY: as above.
+    let mut is_told = result & TOLD != 0;
+    // SAFETY: the pointer of the reference, which is not used any more.
     let scratch = unsafe { &mut *globals::barrier(scratch) };
-    let packet = &mut scratch.packet;
-    let (mut verdict, notice) =
-        tables::datapath(arrival.cpu as u32).process::<globals::Announce>(packet, way, arrival);
-    let mut is_told = notice.kind != 0;
     if is_told {
-        events::keep(frame, packet, None, way, arrival, &notice);
+        let (packet, notice) = (&scratch.packet, &scratch.notice);
+        events::keep(bounds(), packet, None, way, arrival, notice);
     }
     // SAFETY: as above.
     let scratch = unsafe { &mut *globals::barrier(scratch) };
@@ -189,14 +280,8 @@ fn run<P: Payload>(
         verdict = by_inner.verdict;
         if by_inner.is_told {
             let ends = (&scratch.packet.source, &scratch.packet.destination);
-            events::keep(
-                frame,
-                &scratch.inner,
-                Some(ends),
-                way,
-                arrival,
-                &scratch.notice,
-            );
+            let (packet, notice) = (&scratch.inner, &scratch.notice);
+            events::keep(bounds(), packet, Some(ends), way, arrival, notice);
             is_told = true;
         }
     }

@@ -12,7 +12,7 @@
 use crate::counters::Outcome;
 use crate::limits::KNOWN_BUCKETS;
 use crate::packet::{Packet, protocol, tcp_flags};
-use crate::{Address, hash_address, mix};
+use crate::{Address, hash_address, is_less, is_zero, mask, mix};
 
 /// Words of a bucket: bits 32 to 63 the tag, 16 to 31 the worth, 0 to 15 the time.
 pub const WORDS: usize = 8;
@@ -284,9 +284,7 @@ impl KnownFlows {
         let mut i = 0;
         while i < WORDS {
             let differs = self.words[i] >> 32 ^ tag;
-            // All ones where nothing differs.
-            let same = opaque((differs | differs.wrapping_neg()) >> 63).wrapping_sub(1);
-            at ^= (at ^ i as u64) & same;
+            at ^= (at ^ i as u64) & mask(differs, opaque);
             i += 1;
         }
         at as usize
@@ -303,10 +301,10 @@ impl KnownFlows {
         let mut oldest = 0u64;
         while i < end {
             let word = self.words[i];
-            let is_free = ((word | word.wrapping_neg()) >> 63) ^ 1;
+            let is_free = is_zero(word, opaque);
             let rank = opaque(is_free << 16 | age(word, now) as u64) << 3 | i as u64;
             // The greater of two, without a branch.
-            let is_more = opaque(oldest.wrapping_sub(rank) >> 63).wrapping_neg();
+            let is_more = is_less(oldest, rank, opaque).wrapping_neg();
             oldest ^= (oldest ^ rank) & is_more;
             i += 1;
         }

@@ -1,7 +1,7 @@
 //! Layout of the entries: a bucket holds four keys in one cache line, and their entries.
 
 use super::BlockEntry;
-use crate::{Address, mix};
+use crate::{Address, mask, mix};
 
 /// Entries of a bucket.
 pub const SLOTS: usize = 4;
@@ -122,9 +122,7 @@ impl SourceBucket {
         while i < SLOTS {
             let other = &self.keys[i];
             let differs = other.high ^ key.high | other.low ^ key.low;
-            // All ones where nothing differs.
-            let same = opaque((differs | differs.wrapping_neg()) >> 63).wrapping_sub(1);
-            slot ^= (slot ^ i as u64) & same;
+            slot ^= (slot ^ i as u64) & mask(differs, &opaque);
             i += 1;
         }
         slot as usize

@@ -160,14 +160,7 @@ pub fn update<S: Sequence, R: FlowSink>(
     admit: &mut impl Admit,
 ) -> Taken {
     let Member { packet, hash, .. } = member;
-    let tag = tag(hash);
-    let first = S::opaque(hash >> 31 & 1) as usize & 1;
-    let mut slot = first;
-    let mut found = bucket.heads[slot].direction_of(packet, tag);
-    if found.is_none() {
-        slot ^= 1;
-        found = bucket.heads[slot].direction_of(packet, tag);
-    }
+    let (first, slot, found) = bucket.find::<S>(packet, hash);
     let is_reused = opens(packet) && bucket.heads[slot].marks & mark::CLOSING != 0;
     let Some(direction) = found.filter(|_| !is_reused) else {
         let slot = if found.is_some() {
@@ -183,7 +176,57 @@ pub fn update<S: Sequence, R: FlowSink>(
     add::<S, R>(bucket, slot, direction, member, way, arrival, sink, admit)
 }
 
+/// Adds a packet that came in, in no tunnel, to its flow, where that is all there is to do: the direction is
+/// known, the record goes on, no connection begins anew. `None`, and nothing has changed, for [`update`] to do.
+#[inline(always)]
+pub fn add_known<S: Sequence>(
+    bucket: &mut Bucket,
+    packet: &Packet,
+    hash: u64,
+    arrival: &Arrival,
+) -> Option<Taken> {
+    let (_, slot, found) = bucket.find::<S>(packet, hash);
+    let direction = S::opaque(found? as u64) as usize & 1;
+    let slot = S::opaque(slot as u64) as usize & 1;
+    let head = &mut bucket.heads[slot];
+    let line = &mut bucket.directions[slot][direction];
+    let is_reused = opens(packet) && head.marks & mark::CLOSING != 0;
+    if is_reused || line.is_full(arrival) || is_silent(head, line, direction, arrival.now_ns) {
+        return None;
+    }
+    S::bump(&mut head.sequence);
+    let may_wait = is_plain(packet);
+    let (cached, due) = go_on(
+        head,
+        line,
+        direction,
+        packet,
+        may_wait,
+        Way::Ingress,
+        arrival,
+    );
+    let depth = head.depth_at(line.packets);
+    S::bump(&mut head.sequence);
+    bucket.set_latest(slot);
+    Some(Taken { cached, due, depth })
+}
+
 impl Bucket {
+    /// The slot to look at first, and the one of the packet's flow with the packet's direction, if it is here;
+    /// else the last that was looked at.
+    #[inline(always)]
+    fn find<S: Sequence>(&self, packet: &Packet, hash: u64) -> (usize, usize, Option<u8>) {
+        let tag = tag(hash);
+        let first = S::opaque(hash >> 31 & 1) as usize & 1;
+        let mut slot = first;
+        let mut found = self.heads[slot].direction_of(packet, tag);
+        if found.is_none() {
+            slot ^= 1;
+            found = self.heads[slot].direction_of(packet, tag);
+        }
+        (first, slot, found)
+    }
+
     /// Notes the slot used last. Rarely a write: the second slot's packets leave the first's line
     /// alone.
     #[inline(always)]
@@ -410,18 +453,34 @@ fn add<S: Sequence, R: FlowSink>(
             };
         }
     } else {
-        if may_wait
-            && let Some(taken) = head.held[direction].take(way, arrival, line.packets, line.last_ns)
-        {
-            cached = Cached::HitDue;
-            due = taken;
-        }
-        head.marks |= marks(packet);
-        line.add(packet, arrival);
+        (cached, due) = go_on(head, line, direction, packet, may_wait, way, arrival);
     }
     let depth = head.depth_at(line.packets);
     S::bump(&mut head.sequence);
     Taken { cached, due, depth }
+}
+
+/// A further packet of a direction.
+#[inline(always)]
+fn go_on(
+    head: &mut Head,
+    line: &mut Direction,
+    direction: usize,
+    packet: &Packet,
+    may_wait: bool,
+    way: Way,
+    arrival: &Arrival,
+) -> (Cached, Due) {
+    let (mut cached, mut due) = (Cached::Hit, Due::NONE);
+    if may_wait
+        && let Some(taken) = head.held[direction].take(way, arrival, line.packets, line.last_ns)
+    {
+        cached = Cached::HitDue;
+        due = taken;
+    }
+    head.marks |= marks(packet);
+    line.add(packet, arrival);
+    (cached, due)
 }
 
 /// Silence after which a record takes no more packets: 17.2 s, a power of two for a cheap test.

@@ -3,7 +3,9 @@
 
 use std::cell::Cell;
 
-use super::{Decapsulate, Frame, Halves, Packet, Peek, parse, parse_inner, peek, plain, protocol};
+use super::{
+    Decapsulate, Frame, Halves, Packet, Peek, parse, parse_any, parse_inner, peek, plain, protocol,
+};
 use crate::block::list::Key;
 use crate::counters::Outcome;
 use crate::flow;
@@ -75,6 +77,7 @@ pub fn check(frame: &[u8]) {
     check_packet(frame, &packet);
     check_lengths(frame, &packet, read_to);
     check_direction(&packet);
+    check_plain(frame, &packet);
     check_peek(frame, &packet);
     check_tunnel(frame, &packet, &watched);
 }
@@ -173,10 +176,25 @@ fn check_direction(packet: &Packet) {
     assert_eq!(flow::hash(packet, 1), flow::hash(&back, 1), "the way back");
 }
 
+/// The straight way reads what the full way reads.
+fn check_plain(frame: &[u8], packet: &Packet) {
+    let tunnels = Decapsulate::ALL;
+    let Some(plain) = plain::read(frame, &tunnels) else {
+        assert_eq!(plain::read_ipv4(frame, &tunnels), None, "plain for one");
+        return;
+    };
+    assert_eq!(plain, *packet, "the straight way");
+    let mut full = Packet::default();
+    parse_any(frame, &tunnels, &mut full);
+    assert_eq!(full, *packet, "the full way");
+    let of_ipv4 = (frame[12..14] == [8, 0]).then_some(plain);
+    assert_eq!(plain::read_ipv4(frame, &tunnels), of_ipv4, "of IPv4 alone");
+}
+
 /// The look at the sender alone is there for all plain packets, and agrees with the whole reading. What
 /// goes to the port of a tunnel is plain from outside, whether it carries a packet or junk.
 fn check_peek(frame: &[u8], packet: &Packet) {
-    let is_plain_to = |tunnels| plain::read(frame, &tunnels, &mut Packet::default());
+    let is_plain_to = |tunnels| plain::read(frame, &tunnels).is_some();
     let is_plain = is_plain_to(Decapsulate::ALL);
     let peek = peek(frame, |_| true);
     assert!(peek.is_some() || !is_plain, "plain, and no peek");

@@ -9,24 +9,29 @@ use super::{Frame, Packet, protocol};
 use crate::counters::Outcome;
 use crate::v4_mapped;
 
-/// True where the packet was read; else `packet` is as it was.
+/// The packet, if it is one of those. A value, not written to memory: where all that follows is inlined, it
+/// stays in registers.
 #[inline(always)]
-pub(super) fn read<F: Frame + ?Sized>(
-    frame: &F,
-    tunnels: &impl Tunnels,
-    packet: &mut Packet,
-) -> bool {
-    let Some(header) = frame.header::<34>(0) else {
-        return false;
-    };
+pub fn read<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels) -> Option<Packet> {
+    let header = frame.header::<34>(0)?;
     let ethertype = be16!(header, 12);
     if ethertype == ETHERTYPE_IPV4 {
-        ipv4(frame, header, tunnels, packet)
+        ipv4(frame, header, tunnels)
     } else if ethertype == ETHERTYPE_IPV6 {
-        ipv6(frame, tunnels, packet)
+        ipv6(frame, tunnels)
     } else {
-        false
+        None
     }
+}
+
+/// [`read`] of IPv4 alone.
+#[inline(always)]
+pub fn read_ipv4<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels) -> Option<Packet> {
+    let header = frame.header::<34>(0)?;
+    if be16!(header, 12) != ETHERTYPE_IPV4 {
+        return None;
+    }
+    ipv4(frame, header, tunnels)
 }
 
 /// Facts of the sender of a packet that [`read`] would read, were it no tunnel, and of its outcome.
@@ -120,16 +125,11 @@ fn peek_transport<F: Frame + ?Sized>(
 }
 
 #[inline(always)]
-fn ipv4<F: Frame + ?Sized>(
-    frame: &F,
-    header: &[u8; 34],
-    tunnels: &impl Tunnels,
-    packet: &mut Packet,
-) -> bool {
+fn ipv4<F: Frame + ?Sized>(frame: &F, header: &[u8; 34], tunnels: &impl Tunnels) -> Option<Packet> {
     let total_length = be16!(header, 16);
     let is_whole = be16!(header, 20) & 0x3fff == 0;
     if header[14] != 0x45 || !is_whole {
-        return false;
+        return None;
     }
     let network = Packet {
         source: v4_mapped(wire32!(header, 26)),
@@ -141,18 +141,18 @@ fn ipv4<F: Frame + ?Sized>(
         offset: 34,
         end: end(14, total_length as usize),
         has_header: 1,
+        tunnel_id: frame.zero(),
+        identification: frame.zero(),
         ..Packet::default()
     };
-    transport(frame, network, (total_length, 20), tunnels, packet)
+    transport(frame, network, (total_length, 20), tunnels)
 }
 
 #[inline(always)]
-fn ipv6<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels, packet: &mut Packet) -> bool {
-    let Some(header) = frame.header::<54>(0) else {
-        return false;
-    };
+fn ipv6<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels) -> Option<Packet> {
+    let header = frame.header::<54>(0)?;
     if header[14] >> 4 != 6 {
-        return false;
+        return None;
     }
     let length = be16!(header, 18);
     let network = Packet {
@@ -175,9 +175,11 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, tunnels: &impl Tunnels, packet: &mut Packe
         offset: 54,
         end: end(54, length as usize),
         has_header: 1,
+        tunnel_id: frame.zero(),
+        identification: frame.zero(),
         ..Packet::default()
     };
-    transport(frame, network, (length, 0), tunnels, packet)
+    transport(frame, network, (length, 0), tunnels)
 }
 
 /// `length` counts the transport header, and `before` other bytes.
@@ -187,17 +189,14 @@ fn transport<F: Frame + ?Sized>(
     network: Packet,
     (length, before): (u16, u16),
     tunnels: &impl Tunnels,
-    packet: &mut Packet,
-) -> bool {
+) -> Option<Packet> {
     let at = network.offset as usize;
     if network.protocol == protocol::TCP {
-        let Some(header) = frame.header::<20>(at) else {
-            return false;
-        };
+        let header = frame.header::<20>(at)?;
         if header[12] < 0x50 || !holds(length, before + 20) {
-            return false;
+            return None;
         }
-        *packet = Packet {
+        return Some(Packet {
             source_port: be16!(header, 0),
             destination_port: be16!(header, 2),
             tcp_flags: header[13],
@@ -205,26 +204,22 @@ fn transport<F: Frame + ?Sized>(
             offset: at as u32 + (header[12] >> 4) as u32 * 4,
             outcome: Outcome::Tcp as u32,
             ..network
-        };
-        return true;
+        });
     }
     if network.protocol != protocol::UDP {
-        return false;
+        return None;
     }
-    let Some(header) = frame.header::<8>(at) else {
-        return false;
-    };
+    let header = frame.header::<8>(at)?;
     let (port, datagram) = (be16!(header, 2), be16!(header, 4));
     let is_short = datagram != 0 && datagram < 8;
     if is_short || !holds(length, before + 8) || tunnel::is_port(tunnels, port) {
-        return false;
+        return None;
     }
-    *packet = Packet {
+    Some(Packet {
         source_port: be16!(header, 0),
         destination_port: port,
         offset: at as u32 + 8,
         outcome: Outcome::Udp as u32,
         ..network
-    };
-    true
+    })
 }

@@ -5,7 +5,7 @@
 //! known gets no further than this number; the source is then challenged again, and connects all the same.
 
 use crate::limits::PEER_BUCKETS;
-use crate::{Address, mix};
+use crate::{Address, is_less, is_zero, mask, mix};
 
 /// Words of a bucket, one cache line: bits 32 to 63 the tag, 16 to 31 the connections left, 0 to 15 the
 /// time of the last proof.
@@ -73,9 +73,7 @@ impl Peers {
         let mut i = 0;
         while i < WORDS {
             let differs = self.words[i] >> 32 ^ tag;
-            // All ones where nothing differs.
-            let same = opaque((differs | differs.wrapping_neg()) >> 63).wrapping_sub(1);
-            at ^= (at ^ i as u64) & same;
+            at ^= (at ^ i as u64) & mask(differs, opaque);
             i += 1;
         }
         at as usize
@@ -87,10 +85,10 @@ impl Peers {
         let (mut oldest, mut i) = (0u64, 0);
         while i < WORDS {
             let word = self.words[i];
-            let is_free = ((word | word.wrapping_neg()) >> 63) ^ 1;
+            let is_free = is_zero(word, opaque);
             let rank = opaque(is_free << 16 | age(word, now) as u64) << 3 | i as u64;
             // The greater of two, without a branch.
-            let is_more = opaque(oldest.wrapping_sub(rank) >> 63).wrapping_neg();
+            let is_more = is_less(oldest, rank, opaque).wrapping_neg();
             oldest ^= (oldest ^ rank) & is_more;
             i += 1;
         }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use sensor_common::arrival::{Arrival, Way};
 use sensor_common::block::known::KnownFlows;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
-use sensor_common::block::{self, Asked, BlockTable, Gate, Packed};
+use sensor_common::block::{self, Asked, BlockTable, Gate, Level, Packed};
 use sensor_common::counters::{Count, EVENT_BASE, Event, N_COUNTERS, Outcome};
 use sensor_common::datapath::{
     Admission, Counters, Datapath, FlowTable, HostTable, Settings, TunnelPeer, TunnelTable, Verdict,
@@ -503,16 +503,16 @@ impl Software {
         let path = &mut self.path;
         let (mut verdict, mut notice) = (Verdict::Pass, Notice::NONE);
         if path.begin_inner(&mut inner, packet, way, arrival) {
-            let found = path.look_up_inner(&inner, arrival);
-            (verdict, notice) = path.rule_inner(&mut inner, found, arrival);
+            let found = path.look_up(&inner, Level::Inner, arrival);
+            (verdict, notice) = path.rule(&mut inner, found, arrival);
         }
         if verdict == Verdict::Pass {
             let outer = Outer::of(packet);
             let share = path.record_inner::<Unshared>(&mut inner, &outer, way, arrival);
             path.count_inner::<Unshared>(&inner, way, arrival, share);
-            path.note_inner(&inner, way, arrival);
+            path.note_sent(&inner, Level::Inner, way, arrival);
             if !is_told {
-                notice = path.notice_inner(&inner, arrival);
+                notice = path.notice(&inner, arrival);
             }
         }
         if notice.kind != 0 {
