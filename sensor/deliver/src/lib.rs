@@ -25,6 +25,7 @@ mod http;
 mod kind;
 mod kinds;
 mod pace;
+mod reach;
 mod secret;
 mod sender;
 mod settings;

@@ -4,16 +4,16 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::cut;
 use crate::envelope::Envelope;
+use crate::reach;
 use crate::settings::{SinkSettings, Transport};
 use crate::shapes::{Format, Shape};
 use crate::sink::Sink;
@@ -160,26 +160,15 @@ impl Nats {
     fn connect(&self) -> io::Result<Link> {
         let address = self.settings.address.as_deref().unwrap_or_default();
         let limit = self.settings.timeout();
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "no such host");
-        for place in address.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&place, limit) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(limit))?;
-                    stream.set_write_timeout(Some(limit))?;
-                    return self.greet(address, stream);
-                }
-                Err(cause) => last = cause,
-            }
-        }
-        Err(last)
+        let stream = reach::first(address, |place| reach::tcp(place, limit))?;
+        self.greet(address, stream)
     }
 
     /// Hears who is there, secures the connection where that is wanted, and says who this is.
     fn greet(&self, address: &str, mut stream: TcpStream) -> io::Result<Link> {
         let info = information(&mut stream)?;
         let stream: Box<dyn Stream> = match &self.tls {
-            Some(config) => secured(config, address, stream)?,
+            Some(config) => Box::new(reach::secured(config, address, stream)?),
             None if info["tls_required"] == true => {
                 return Err(io::Error::other("it wants TLS: set transport = \"tls\""));
             }
@@ -236,25 +225,6 @@ fn information(stream: &mut TcpStream) -> io::Result<Value> {
     }
     let text = line.strip_prefix(b"INFO ").unwrap_or_default();
     serde_json::from_slice(text).map_err(|_| io::Error::other("no server of NATS: no INFO"))
-}
-
-fn secured(
-    config: &Arc<ClientConfig>,
-    address: &str,
-    mut stream: TcpStream,
-) -> io::Result<Box<dyn Stream>> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let name = ServerName::try_from(host).map_err(io::Error::other)?;
-    let connection = ClientConnection::new(Arc::clone(config), name);
-    let mut connection = connection.map_err(io::Error::other)?;
-    while connection.is_handshaking() {
-        connection.complete_io(&mut stream)?;
-    }
-    Ok(Box::new(StreamOwned::new(connection, stream)))
 }
 
 impl Link {

@@ -5,17 +5,17 @@
 //! lost, which only a protocol with answers could prevent.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::ClientConfig;
 use sensor_record::{Severity, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::answer::Answer;
 use crate::cut;
 use crate::envelope::Envelope;
+use crate::reach::{self, Secured};
 use crate::settings::{Framing, SinkSettings, Transport};
 use crate::shapes::{Format, Shape};
 use crate::sink::Sink;
@@ -47,7 +47,7 @@ struct Syslog {
 enum Link {
     Udp(UdpSocket),
     Tcp(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tls(Box<Secured>),
 }
 
 pub fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, String> {
@@ -150,45 +150,16 @@ impl Syslog {
 
     fn connect(&self) -> io::Result<Link> {
         let address = self.settings.address.as_deref().unwrap_or_default();
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "no such host");
-        for place in address.to_socket_addrs()? {
-            let made = match self.settings.transport {
-                Transport::Udp => udp(place).map(Link::Udp),
-                Transport::Tcp => self.tcp(place).map(Link::Tcp),
-                Transport::Tls => self
-                    .tcp(place)
-                    .and_then(|stream| self.secured(address, stream)),
-            };
-            match made {
-                Ok(link) => return Ok(link),
-                Err(cause) => last = cause,
+        let tcp = |place| reach::tcp(place, self.settings.timeout());
+        reach::first(address, |place| match self.settings.transport {
+            Transport::Udp => udp(place).map(Link::Udp),
+            Transport::Tcp => tcp(place).map(Link::Tcp),
+            Transport::Tls => {
+                let config = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+                let stream = reach::secured(config, address, tcp(place)?)?;
+                Ok(Link::Tls(Box::new(stream)))
             }
-        }
-        Err(last)
-    }
-
-    fn tcp(&self, place: std::net::SocketAddr) -> io::Result<TcpStream> {
-        let limit = self.settings.timeout();
-        let stream = TcpStream::connect_timeout(&place, limit)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(limit))?;
-        stream.set_write_timeout(Some(limit))?;
-        Ok(stream)
-    }
-
-    fn secured(&self, address: &str, mut stream: TcpStream) -> io::Result<Link> {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let name = ServerName::try_from(host).map_err(io::Error::other)?;
-        let config = self.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
-        let mut connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        while connection.is_handshaking() {
-            connection.complete_io(&mut stream)?;
-        }
-        Ok(Link::Tls(Box::new(StreamOwned::new(connection, stream))))
+        })
     }
 }
 
@@ -210,7 +181,7 @@ impl Link {
             Self::Udp(_) => true,
             Self::Tcp(stream) => is_open(stream, |mut stream| stream.read(&mut [0; 256])),
             Self::Tls(stream) => {
-                let StreamOwned { conn, sock } = &mut **stream;
+                let Secured { conn, sock } = &mut **stream;
                 is_open(sock, |mut sock| {
                     let n = conn.read_tls(&mut sock)?;
                     let state = conn.process_new_packets().map_err(io::Error::other)?;
