@@ -10,6 +10,7 @@ mod doctor;
 mod eval;
 mod evidence;
 mod explain;
+mod export;
 mod extcap;
 mod feedback;
 mod feeds;
@@ -92,6 +93,8 @@ enum Command {
     Query(query::Query),
     /// Report incidents, response and feedback of a span of time, for a person or as a page to print.
     Report(report::Report),
+    /// Write flows, incidents, decisions or rates of the store to a table: CSV or Parquet.
+    Export(export::Export),
     /// Explain an incident: evidence, confidence, decisions, next steps.
     Explain(explain::Explain),
     /// Collect the evidence of an incident in a folder, with hashes and chain of custody.
@@ -150,6 +153,7 @@ pub fn main() -> ExitCode {
         Command::Incidents(incidents) => incidents.execute(),
         Command::Query(query) => query.execute(),
         Command::Report(report) => report.execute(),
+        Command::Export(export) => export.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Evidence(evidence) => evidence.execute(),
         Command::Extcap(extcap) => extcap.execute(),

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod checkpoint;
 pub mod cli;
+pub mod columns;
 mod conditions;
 pub mod config;
 mod confine;

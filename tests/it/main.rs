@@ -71,6 +71,7 @@ mod socket;
 mod state;
 mod store;
 mod strays;
+mod tables;
 mod verifier;
 
 fn main() -> std::process::ExitCode {

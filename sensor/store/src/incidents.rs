@@ -208,6 +208,43 @@ pub fn find(from: &Connection, filter: &Filter, limit: usize) -> Result<Option<V
     Ok(Some(found))
 }
 
+/// Part of what is kept of incidents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Incidents,
+    Decisions,
+}
+
+/// Hands out that part of all incidents that match, the oldest first. A row that can't be read is passed
+/// over, and so is everything where the expression says nothing of incidents.
+pub fn each<T: serde::de::DeserializeOwned>(
+    from: &Connection,
+    filter: &Filter,
+    part: Part,
+    mut take: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
+    let Some((condition, values)) = filter.sql(Kind::Incidents) else {
+        return Ok(());
+    };
+    let text = match part {
+        Part::Incidents => {
+            format!("SELECT json FROM incident WHERE {condition} ORDER BY since, id")
+        }
+        Part::Decisions => format!(
+            "SELECT json FROM decision WHERE incident IN (SELECT id FROM incident WHERE {condition})
+             ORDER BY at, rowid"
+        ),
+    };
+    let mut query = from.prepare(&text)?;
+    let mut rows = query.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        if let Ok(one) = json::read(row.get::<_, String>(0)?.as_bytes()) {
+            take(one)?;
+        }
+    }
+    Ok(())
+}
+
 fn all<T: serde::de::DeserializeOwned>(from: &Connection, text: &str, id: &str) -> Result<Vec<T>> {
     let mut query = from.prepare(text)?;
     let rows = query.query_map([id], |row| row.get::<_, String>(0))?;

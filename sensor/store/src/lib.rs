@@ -19,7 +19,7 @@ mod tests;
 pub use filter::{Filter, MAX_FILTER_BYTES};
 pub use flow::{Flow, StoredFlow};
 pub use incidents::{MAX_REMARKS, Moment, Story};
-pub use rates::{Rate, RatePoint};
+pub use rates::{Rate, RatePoint, RateRow};
 pub use reader::{Found, Reader};
 pub use report::{BySeverity, DecisionRow, FamilyRow, HostRow, MAX_REPORT_S, Report, StepRow};
 pub use writer::{Bounds, Writer, WriterState};

@@ -44,6 +44,18 @@ pub struct RatePoint {
     pub out_bytes_per_s: f64,
 }
 
+/// Packets and bytes that went through something in a minute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateRow {
+    /// Beginning of the minute
+    pub at: Timestamp,
+    /// Interface, or `all`
+    pub name: String,
+    /// In and out
+    pub packets: [u64; 2],
+    pub bytes: [u64; 2],
+}
+
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
@@ -79,6 +91,33 @@ pub fn delete(to: &Transaction<'_>, now_s: u64, age_s: u64) -> rusqlite::Result<
         let before = signed(now_s.saturating_sub(age_s));
         to.prepare_cached("DELETE FROM rate WHERE step = ? AND at < ?")?
             .execute([step, before])?;
+    }
+    Ok(())
+}
+
+/// Hands out the minutes of a span, ns.
+pub fn each(
+    from: &Connection,
+    (since_ns, until_ns): (u64, u64),
+    mut take: impl FnMut(RateRow) -> Result<()>,
+) -> Result<()> {
+    let mut query = from.prepare(
+        "SELECT at, name, packets_in, packets_out, bytes_in, bytes_out FROM rate
+         WHERE step = 60 AND at BETWEEN ?1 AND ?2 ORDER BY at, name",
+    )?;
+    let [since, until] = [since_ns, until_ns].map(|ns| signed(ns / SECOND_NS));
+    let mut rows = query.query([since, until])?;
+    while let Some(row) = rows.next()? {
+        let count = |n: usize| {
+            let n = row.get::<_, i64>(n)?;
+            Ok::<_, rusqlite::Error>(u64::try_from(n).unwrap_or(0))
+        };
+        take(RateRow {
+            at: Timestamp(count(0)?.saturating_mul(SECOND_NS)),
+            name: row.get(1)?,
+            packets: [count(2)?, count(3)?],
+            bytes: [count(4)?, count(5)?],
+        })?;
     }
     Ok(())
 }

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use rusqlite::Connection;
 use schemars::JsonSchema;
-use sensor_record::Incident;
+use sensor_record::{Decision, Incident};
 use serde::{Deserialize, Serialize};
 
 use crate::file;
 use crate::filter::Filter;
 use crate::flow::StoredFlow;
 use crate::incidents::{self, Story};
-use crate::rates::{self, RatePoint};
+use crate::rates::{self, RatePoint, RateRow};
 use crate::report::{self, Report};
 use crate::segments;
 use crate::writer::main_file;
@@ -88,6 +88,58 @@ impl Reader {
         found.incidents.truncate(limit);
         found.flows.truncate(limit);
         Ok(found)
+    }
+
+    /// Hands out every flow that matches, those of the oldest file first, however many and however long it
+    /// takes; none where the expression says nothing of flows.
+    ///
+    /// # Errors
+    /// When a file can't be read, and those of `take`.
+    pub fn each_flow(
+        &self,
+        filter: &Filter,
+        take: impl FnMut(StoredFlow) -> Result<()>,
+    ) -> Result<()> {
+        segments::each(&self.folder, filter, take)
+    }
+
+    /// Hands out every incident that matches, the oldest first.
+    ///
+    /// # Errors
+    /// As [`Self::each_flow`].
+    pub fn each_incident(
+        &self,
+        filter: &Filter,
+        take: impl FnMut(Incident) -> Result<()>,
+    ) -> Result<()> {
+        let main = file::open_to_read(&main_file(&self.folder))?;
+        incidents::each(&main, filter, incidents::Part::Incidents, take)
+    }
+
+    /// Hands out the decisions of every incident that matches, the oldest first.
+    ///
+    /// # Errors
+    /// As [`Self::each_flow`].
+    pub fn each_decision(
+        &self,
+        filter: &Filter,
+        take: impl FnMut(Decision) -> Result<()>,
+    ) -> Result<()> {
+        let main = file::open_to_read(&main_file(&self.folder))?;
+        incidents::each(&main, filter, incidents::Part::Decisions, take)
+    }
+
+    /// Hands out what went through each interface, minute by minute, within the filter's times.
+    ///
+    /// # Errors
+    /// As [`Self::each_flow`].
+    pub fn each_rate(
+        &self,
+        filter: &Filter,
+        take: impl FnMut(RateRow) -> Result<()>,
+    ) -> Result<()> {
+        let main = file::open_to_read(&main_file(&self.folder))?;
+        rates::each(&main, filter.span(), take)
     }
 
     /// Tells all of one incident.

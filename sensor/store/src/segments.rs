@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use rusqlite::{Connection, Transaction, params, params_from_iter};
+use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
 use sensor_record::Timestamp;
 
 use crate::address::{address, bytes};
@@ -128,6 +128,58 @@ pub fn delete(folder: &Path, now_s: u64, age_s: u64, max_bytes: u64) -> usize {
     n
 }
 
+/// Hands out every flow that matches, those of the oldest file first.
+///
+/// # Errors
+/// When a file can't be read, and those of `take`.
+pub fn each(
+    folder: &Path,
+    filter: &Filter,
+    mut take: impl FnMut(StoredFlow) -> Result<()>,
+) -> Result<()> {
+    let Some((condition, values)) = filter.sql(Kind::Flows) else {
+        return Ok(());
+    };
+    for (_, path) in list(folder) {
+        let connection = file::open_to_read(&path)?;
+        let text = format!("SELECT * FROM flow WHERE {condition} ORDER BY rowid");
+        let mut query = connection
+            .prepare(&text)
+            .with_context(|| path.display().to_string())?;
+        let mut rows = query.query(params_from_iter(values.iter()))?;
+        while let Some(row) = rows.next()? {
+            if let Some(one) = flow(row)? {
+                take(one)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a flow; none where its addresses can't be read.
+fn flow(row: &Row<'_>) -> rusqlite::Result<Option<StoredFlow>> {
+    let time = |n: usize| Ok::<_, rusqlite::Error>(Timestamp(count(row.get(n)?)));
+    let end = |n: usize| Ok::<_, rusqlite::Error>(address(&row.get::<_, Vec<u8>>(n)?));
+    let (source, destination) = (end(2)?, end(4)?);
+    let (Some(source), Some(destination)) = (source, destination) else {
+        return Ok(None);
+    };
+    Ok(Some(StoredFlow {
+        start: time(0)?,
+        end: time(1)?,
+        source,
+        source_port: row.get(3)?,
+        destination,
+        destination_port: row.get(5)?,
+        transport: StoredFlow::transport_of(row.get(6)?),
+        source_packets: count(row.get(7)?),
+        source_bytes: count(row.get(8)?),
+        destination_packets: count(row.get(9)?),
+        destination_bytes: count(row.get(10)?),
+        end_reason: row.get(11)?,
+    }))
+}
+
 /// Finds flows, the latest first; none where the expression says nothing of flows. `prepare` is called with
 /// every connection.
 ///
@@ -161,28 +213,7 @@ pub fn find(
         let mut query = connection
             .prepare(&text)
             .with_context(|| path.display().to_string())?;
-        let rows = query.query_map(params_from_iter(values.iter()), |row| {
-            let time = |n: usize| Ok::<_, rusqlite::Error>(Timestamp(count(row.get(n)?)));
-            let end = |n: usize| Ok::<_, rusqlite::Error>(address(&row.get::<_, Vec<u8>>(n)?));
-            let (source, destination) = (end(2)?, end(4)?);
-            let (Some(source), Some(destination)) = (source, destination) else {
-                return Ok(None);
-            };
-            Ok(Some(StoredFlow {
-                start: time(0)?,
-                end: time(1)?,
-                source,
-                source_port: row.get(3)?,
-                destination,
-                destination_port: row.get(5)?,
-                transport: StoredFlow::transport_of(row.get(6)?),
-                source_packets: count(row.get(7)?),
-                source_bytes: count(row.get(8)?),
-                destination_packets: count(row.get(9)?),
-                destination_bytes: count(row.get(10)?),
-                end_reason: row.get(11)?,
-            }))
-        })?;
+        let rows = query.query_map(params_from_iter(values.iter()), flow)?;
         for row in rows {
             found.extend(row?);
         }

@@ -47,6 +47,7 @@ const SHELL: &str = "sensor/src";
 /// uses the agent.
 const SHELL_MODULES: &[(&str, &[&str])] = &[
     ("checkpoint", &[]),
+    ("columns", &[]),
     ("evidence", &[]),
     ("naming", &[]),
     ("networks", &[]),
@@ -84,6 +85,7 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "agent",
+            "columns",
             "conditions",
             "config",
             "confine",
