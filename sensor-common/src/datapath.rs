@@ -171,7 +171,7 @@ pub struct Datapath<F, H, B, C, R, T> {
     pub settings: Settings,
 }
 
-/// What [`Datapath::begin`] leaves to be done.
+/// Work that [`Datapath::begin`] leaves to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Begun {
     /// The packet has a flow.

@@ -183,7 +183,7 @@ fn ingress(ctx: &XdpContext, bytes: u32, shields: &ProgramArray) -> u32 {
     }
 }
 
-/// How far the straight way took a packet.
+/// Outcome of the straight way of a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Straight {
     /// It is none of the plain many.
@@ -248,7 +248,7 @@ fn read(bounds: impl Fn() -> (usize, usize), scratch: &mut Scratch) {
     }
 }
 
-/// What is left to be done with a packet that went through [`process`]: the packet within, and the event.
+/// Rest of what is to be done with a packet that went through [`process`]: the packet within, and the event.
 #[inline(always)]
 fn finish<P: Payload>(
     bounds: impl Fn() -> (usize, usize),

@@ -24,7 +24,7 @@ pub const ELSEWHERE: u64 = 32;
 const SEGMENTS_SHIFT: u32 = 16;
 const CPU_SHIFT: u32 = 32;
 
-/// What of an arrival goes in bits.
+/// Part of an arrival that goes in bits.
 #[inline(always)]
 pub fn flags(way: Way, arrival: &Arrival) -> u64 {
     (u64::from(way == Way::Egress) * EGRESS)

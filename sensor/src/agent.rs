@@ -12,6 +12,8 @@ mod api;
 mod crossing;
 mod engine;
 mod feeds;
+mod flow_input;
+mod flow_state;
 mod http;
 mod interfaces;
 mod keeper;
@@ -127,6 +129,13 @@ pub enum View {
     Screen(LogTail),
 }
 
+impl View {
+    /// Keeps a format where lines are shown.
+    fn format_of_lines<T>(&self, format: T) -> Option<T> {
+        matches!(self, Self::Lines).then_some(format)
+    }
+}
+
 /// Channel that an answer goes to.
 pub type Reply<T> = oneshot::Sender<T>;
 
@@ -208,7 +217,6 @@ pub enum Ask {
 pub fn run(mut setup: Setup) -> Result<()> {
     let tables = setup.kernel.table_reader()?;
     let (runtime, mut end) = (setup.signals.runtime, setup.signals.end);
-    let hangup = setup.signals.hangup;
     let (asks, asks_in) = queue::bounded("asks", N_ASKS, Policy::Refuse);
     let (recent, watched, stop) = (Recent::default(), Watched::default(), Arc::default());
 
@@ -216,10 +224,10 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let (formats, format) = watch::channel(settings.output.format);
     let (reopen, reopened) = watch::channel(0);
     let sinks = Arc::new(deliveries(&settings));
-    let is_lines = matches!(setup.view, View::Lines);
-    let out = (is_lines.then_some(format), reopened);
+    let out = (setup.view.format_of_lines(format), reopened);
     let (sink, printers, exports, store, ring) = open_outputs(&settings, out, &sinks, &recent)?;
     let feeds = Arc::new(Feeds::start(&settings.respond.feed, &asks));
+    let flow_inputs = flow_input::start(&settings, &setup.sensor, &sink, store.as_ref());
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
@@ -229,6 +237,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
         store: store.as_ref().map(StoreEnd::kept),
         ring: ring.as_ref().map(RingEnd::ring),
         feeds: Arc::clone(&feeds),
+        flow_inputs: Arc::clone(&flow_inputs),
         confinement: setup.confinement,
     });
     let interfaces: Arc<[Standing]> = setup.attachments.iter().map(Standing::of).collect();
@@ -270,12 +279,13 @@ pub fn run(mut setup: Setup) -> Result<()> {
             () = keep_shown(setup.view, &answers) => {}
             () = end.told() => {}
             _ = engine_over => {}
-            () = reload::on_hangup(hangup, settings, &setup.sources, &asks, live) => {}
+            () = reload::on_hangup(setup.signals.hangup, settings, &setup.sources, &asks, live) => {}
         }
     });
     // Answers under way have nobody to ask any more.
     runtime.shutdown_background();
     tell_to_stop(&stop, &asks);
+    flow_inputs.end();
     wind_up(engine, printers, &sinks)
 }
 

@@ -77,10 +77,16 @@ pub fn of_replay(settings: &Settings) -> Conditions {
     }
 }
 
-/// Conditions of a replay of flow records: nothing is sampled, for there is no payload, and what works with
-/// single packets is off: the models, and the naming by them.
-pub fn of_records(settings: &Settings) -> Conditions {
+/// Seed of the hashes of a replay, which everybody knows.
+pub fn known_seed() -> u64 {
+    LoadOptions::fixed().seed
+}
+
+/// Conditions of flow records, hashing under `seed`: nothing is sampled, for there is no payload, and what
+/// works with single packets is off: the models, and the naming by them.
+pub fn of_records(settings: &Settings, seed: u64) -> Conditions {
     let mut conditions = of_replay(settings);
+    conditions.load.seed = seed;
     conditions.load.events = Events::NONE;
     let engine = &mut conditions.engine;
     engine.from_records = true;

@@ -7,6 +7,7 @@ mod detect;
 mod export;
 mod fault;
 mod feed;
+mod flow_input;
 mod layers;
 mod leaf;
 mod page;
@@ -15,6 +16,7 @@ mod read;
 mod reload;
 mod schema;
 mod settings;
+mod sinks;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ pub use detect::{DetectSettings, ExceptSettings};
 pub use export::{ExportProtocol, ExportSettings};
 pub use fault::{Fault, Faults};
 pub use feed::{FeedKind, FeedSettings};
+pub use flow_input::FlowInputSettings;
 pub use leaf::Origin;
 pub use page::{example, reference};
 pub use policy::{GroupSettings, PolicySettings, Preset};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sensor_netflow::{Exporter, FlowRecord, Protocol};
 use sensor_tests::frames::ipv4;
-use sensor_tests::{binary, needs_program, run};
+use sensor_tests::{Network, Running, binary, needs_program, needs_root, run, wait_until};
 use serde_json::Value;
 
 use crate::replay::{benign, capture, families, replay, scan};
@@ -202,4 +202,75 @@ fn a_capture_without_flow_records_is_said_to_be_one() {
     assert!(log.contains("no flow records"), "{log}");
     let lines = lines(&output);
     assert!(lines.len() == 1 && lines[0]["packets"] == 0, "{lines:?}");
+}
+
+/// Sends what an exporter on a host tells of [`probes`] of two seconds ago.
+fn tell_of_probes(network: &Network, host: &str, to: &'static str) {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    let now_ns = u64::try_from(now.as_nanos()).unwrap();
+    let shift = now_ns - T0 - 2 * SECOND_NS;
+    let mut wire = Exporter::new(Protocol::Ipfix, 7, 1_400, now_ns);
+    wire.add_templates();
+    let mut sent = Vec::new();
+    for record in probes() {
+        let record = FlowRecord {
+            first_ns: record.first_ns + shift,
+            last_ns: record.last_ns + shift,
+            ..record
+        };
+        if !wire.add(&record) {
+            sent.extend(wire.finish(now_ns));
+            assert!(wire.add(&record));
+        }
+    }
+    sent.extend(wire.finish(now_ns));
+    let work = move || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for datagram in &sent {
+            socket.send_to(datagram, (to, PORT)).unwrap();
+        }
+    };
+    network.within(host, work).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_running_sensor_takes_records_of_named_exporters_and_blocks_nobody() {
+    needs_root();
+    let network = Network::new().unwrap();
+    let config = std::env::temp_dir().join(format!("sensor-input-{}.toml", std::process::id()));
+    let text = "[[capture.flow_input]]\nname = \"routers\"\nlisten = \"0.0.0.0:2055\"\n\
+        exporters = [\"10.99.1.2\"]\ndelay = \"2s\"\n";
+    fs::write(&config, text).unwrap();
+    let arguments = format!("--mode enforce --config {}", config.display());
+    let mut sensor = Running::start(&network, &arguments).unwrap();
+    // The attacker tells of something, too.
+    tell_of_probes(&network, "attacker", "10.99.2.1");
+    tell_of_probes(&network, "client", "10.99.1.1");
+    let limit = Duration::from_secs(20);
+    let is_told = |v: &Value| v["kind"] == "incident" && v["incident.family"] == "port_scan";
+    let found = sensor.wait_for(limit, is_told);
+    let found = found.unwrap_or_else(|| panic!("{}", sensor.log()));
+    assert_eq!(found["source.ips"], serde_json::json!(["198.51.100.7"]));
+    let by = found["confidence.lowered_by"].as_array().unwrap();
+    assert!(by.contains(&"flow_records".into()), "{found:#}");
+    let status = || -> Value {
+        let output = sensor.ask("status --json").unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    let input = wait_until(limit, || {
+        let input = status()["flow_inputs"]["routers"].clone();
+        (input["incidents"] == 1).then_some(input)
+    });
+    let input = input.unwrap_or_else(|| panic!("{:#}", status()["flow_inputs"]));
+    assert_eq!(input["exporters"][0]["ip"], "10.99.1.2", "{input:#}");
+    assert_eq!(input["counts"]["records"], 2_000, "{input:#}");
+    assert_eq!(input["counts"]["gaps"], 0, "{input:#}");
+    assert!(input["counts"]["foreign"].as_u64() > Some(10), "{input:#}");
+    assert_eq!(status()["blocks"], 0);
+    let doctor = sensor.ask("doctor").unwrap();
+    let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(told.contains("2000 records of 1 exporters"), "{told}");
+    sensor.stop().unwrap();
+    assert!(sensor.lines(|line| line["kind"] == "decision").is_empty());
+    let _gone = fs::remove_file(config);
 }

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
+use rustix::net::sockopt;
 use sensor_common::Address;
 use sensor_netflow::{Counter, Counts, Decoder, Seen};
 
@@ -18,6 +21,23 @@ const MAX_EXPORTERS: usize = 256;
 /// Silence after which an exporter gives way to another where there is no room: templates are sent at
 /// least twice as often.
 const SILENT_NS: u64 = 3_600_000_000_000;
+
+/// Bytes that a socket holds while the engine is at work: a second of 20,000 records.
+const SOCKET_BYTES: usize = 4 << 20;
+
+/// Opens a socket for datagrams of exporters, on which a wait ends after `patience`.
+///
+/// # Errors
+/// When the address is taken, or none of this host.
+pub fn udp_socket(listen: SocketAddr, patience: Duration) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(listen)?;
+    socket.set_read_timeout(Some(patience))?;
+    // Beyond net.core.rmem_max it takes a right that the sensor may have given up; gaps are counted.
+    if sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BYTES).is_err() {
+        sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BYTES)?;
+    }
+    Ok(socket)
+}
 
 /// One exporter.
 #[derive(Debug)]

@@ -31,6 +31,10 @@ const MAX_PENDING: usize = 1 << 17;
 const STEP_NS: u64 = 100_000_000;
 /// Packets of one arrival at most: counters of the cache have 16 bits.
 const MAX_AT_ONCE: u64 = 60_000;
+/// Most packets a second of a record: a line of 400 Gbit/s, in the smallest frames.
+const MAX_PACKETS_PER_S: u64 = 600_000_000;
+/// Longest time of a record.
+const MAX_SPAN_NS: u64 = 86_400_000_000_000;
 /// Records later than this are left out.
 const MAX_LATE_NS: u64 = 3_600_000_000_000;
 /// Time for which an exporter that was late is taken to be so, at least.
@@ -52,12 +56,29 @@ pub struct FlowCounts {
     pub n_late: u64,
     /// Those that were too late to be played.
     pub n_stale: u64,
+    /// Records of more than a line carries, which were cut.
+    pub n_absurd: u64,
     /// Records that found no room.
     pub n_shed: u64,
     /// Records of flows that another exporter, or the other way of the same, told of.
     pub n_repeated: u64,
     /// Records and packets that were sampled.
     pub n_sampled: u64,
+}
+
+/// Cuts a record to what there may be: else one that lies, or is damaged, would be played for ever.
+fn plausible(record: &FlowRecord) -> FlowRecord {
+    let first_ns = record
+        .first_ns
+        .max(record.last_ns.saturating_sub(MAX_SPAN_NS));
+    let span_s = record.last_ns.saturating_sub(first_ns) / 1_000_000_000;
+    let packets = record.packets.min(MAX_PACKETS_PER_S * (span_s + 1));
+    FlowRecord {
+        first_ns,
+        packets,
+        bytes: record.bytes.min(packets.saturating_mul(u16::MAX.into())),
+        ..*record
+    }
 }
 
 /// Lateness of an exporter's records: the most within the last minutes.
@@ -154,6 +175,9 @@ impl<L: Listener> FlowPlayer<L> {
             self.counts.n_repeated += 1;
             return;
         }
+        let whole = record;
+        let record = &plausible(whole);
+        self.counts.n_absurd += u64::from(record != whole);
         let late_ns = self.now_ns.saturating_sub(record.last_ns);
         self.counts.n_late += u64::from(late_ns > 0);
         if late_ns > MAX_LATE_NS {
@@ -385,10 +409,11 @@ impl Pending {
         }
         // The part between, in equal shares whose sum is exact.
         let (n, of) = (self.step - 1, n_steps - 2);
-        let share = |whole: u64| whole * (n + 1) / of - whole * n / of;
-        let bytes = left.saturating_sub(last);
-        let bytes = (u128::from(bytes) * u128::from(n + 1) / u128::from(of)
-            - u128::from(bytes) * u128::from(n) / u128::from(of)) as u64;
+        let share = |whole: u64| {
+            let until = |n: u64| u128::from(whole) * u128::from(n) / u128::from(of);
+            (until(n + 1) - until(n)) as u64
+        };
+        let bytes = share(left.saturating_sub(last));
         self.of(share(n_between) * self.factor, bytes, amid(record))
     }
 
@@ -514,6 +539,7 @@ pub fn check(record: &FlowRecord, factor: u32) {
     use sensor_common::Address;
     use sensor_common::packet::{Decapsulate, Packet, parse};
 
+    let record = &plausible(record);
     let mut pending = Pending {
         record: *record,
         factor: u64::from(factor),
@@ -637,6 +663,23 @@ mod tests {
         assert_eq!(lateness.shift(T0 + 2 * LATE_PERIOD_NS, 0), 0);
         assert_eq!(lateness.shift(T0 + 9 * LATE_PERIOD_NS, 7), 7);
         assert_eq!(lateness.shift(T0 + 99 * LATE_PERIOD_NS, 0), 0);
+    }
+
+    #[test]
+    fn a_record_that_lies_is_cut_to_what_a_line_carries() {
+        let lie = record(u64::MAX, u64::MAX, 10 * SECOND_NS, 0x02);
+        let cut = plausible(&lie);
+        assert_eq!(cut.packets, 11 * MAX_PACKETS_PER_S);
+        let played = parts(cut, 1 << 20);
+        let sum: u64 = played.iter().map(|(_, part)| part.packets).sum();
+        assert_eq!(sum, cut.packets);
+        let old = FlowRecord {
+            first_ns: 0,
+            ..record(5, 500, 0, 0)
+        };
+        assert_eq!(plausible(&old).first_ns, T0 - MAX_SPAN_NS);
+        let plain = record(60_000, 60_000_000, 60 * SECOND_NS, 0x10);
+        assert_eq!(plausible(&plain), plain);
     }
 
     #[test]

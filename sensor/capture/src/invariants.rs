@@ -216,4 +216,83 @@ mod tests {
         check_capture(b"no capture at all");
         check_capture(&[0xd4, 0xc3, 0xb2, 0xa1]);
     }
+
+    #[test]
+    fn damaged_flow_records_do_no_harm() {
+        use sensor_netflow::{Exporter, FlowRecord, Protocol};
+
+        const NOW_NS: u64 = 1_800_000_000_000_000_000;
+        let record = FlowRecord {
+            source: [192, 0, 2, 1].into(),
+            destination: [198, 51, 100, 2].into(),
+            source_port: 50_000,
+            destination_port: 443,
+            protocol: 6,
+            tcp_flags: 0x1b,
+            packets: 1_000,
+            bytes: 1_500_000,
+            first_ns: NOW_NS - 9_000_000_000,
+            last_ns: NOW_NS - 1_000_000_000,
+            ..FlowRecord::default()
+        };
+        let mut wholes: Vec<Vec<u8>> = [Protocol::Ipfix, Protocol::NetflowV9]
+            .into_iter()
+            .map(|protocol| {
+                let mut exporter = Exporter::new(protocol, 7, 1_400, NOW_NS);
+                exporter.add_templates();
+                assert!(exporter.add(&record));
+                exporter.finish(NOW_NS).expect("a message")
+            })
+            .collect();
+        let mut v5 = vec![0; 24 + 48];
+        v5[..4].copy_from_slice(&[0, 5, 0, 1]);
+        let words = [
+            5_u32,
+            1,
+            0xc000_0201,
+            0,
+            1,
+            9,
+            1,
+            1,
+            72,
+            1,
+            3,
+            64,
+            64,
+            0,
+            1,
+            2,
+            1,
+            1,
+            32,
+            1,
+            64,
+            4,
+            16,
+        ];
+        let sflow = words.into_iter().flat_map(u32::to_be_bytes).chain([0; 16]);
+        wholes.extend([v5, sflow.collect()]);
+        let mut state = 1_u64;
+        let mut roll = |below: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        for _ in 0..5_000 {
+            let mut data = Vec::new();
+            for whole in &wholes {
+                let mut one = whole.clone();
+                for _ in 0..roll(4) {
+                    let at = roll(one.len());
+                    one[at] = roll(256) as u8;
+                }
+                one.truncate(one.len() - roll(2) * roll(one.len()));
+                data.extend((one.len() as u16).to_be_bytes());
+                data.extend(one);
+            }
+            check_flow_records(&data);
+        }
+    }
 }

@@ -138,6 +138,9 @@ pub struct Status {
     /// Lists of others that are followed
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub feeds: BTreeMap<String, Feed>,
+    /// Inputs that take flow records of other devices
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flow_inputs: BTreeMap<String, FlowInput>,
     /// Duration of the looks at the kernel's tables
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken
@@ -450,6 +453,48 @@ pub struct Feed {
     /// Cause of the last fetch, where it failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// An input that takes flow records of other devices.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct FlowInput {
+    /// Address and port that it listens at
+    pub listen: String,
+    /// Number of what came, by what became of it
+    pub counts: Counts,
+    /// Number of exporters
+    pub exporters_count: u64,
+    /// Exporters, 64 at most
+    pub exporters: Vec<FlowExporter>,
+    /// Number of records that wait until event time has come to them
+    pub waiting: u64,
+    /// Number of flows that have not ended
+    pub flows: u64,
+    /// Number of incidents opened since the start
+    pub incidents: u64,
+    /// Time of the last datagram
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// Cause why nothing is taken
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A device that exports flow records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct FlowExporter {
+    /// Address
+    pub ip: IpAddr,
+    /// Number of its records
+    pub records: u64,
+    /// Number of records or messages that never came
+    pub gaps: u64,
+    /// Number of its templates
+    pub templates: u64,
+    /// Time of its last datagram
+    pub last: Timestamp,
 }
 
 /// A kind of rights that the process gives up after the start.

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::answer::{
-    Confined, Exception, Feed, Guard, GuardFact, KeptFile, Load, Outcomes, Output, Queue, Radius,
-    RingState, Served, Sink, Status, StoreState, Ticks,
+    Confined, Exception, Feed, FlowExporter, FlowInput, Guard, GuardFact, KeptFile, Load, Outcomes,
+    Output, Queue, Radius, RingState, Served, Sink, Status, StoreState, Ticks,
 };
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
@@ -465,6 +465,26 @@ fn confinement() -> BTreeMap<Cow<'static, str>, Confined> {
     BTreeMap::from([(Cow::Borrowed("files"), files)])
 }
 
+fn flow_input() -> FlowInput {
+    FlowInput {
+        listen: "0.0.0.0:2055".to_owned(),
+        counts: counts(&[("messages", 1_200), ("records", 30_400), ("late", 3)]),
+        exporters_count: 1,
+        exporters: vec![FlowExporter {
+            ip: [192, 0, 2, 250].into(),
+            records: 30_400,
+            gaps: 2,
+            templates: 4,
+            last: START,
+        }],
+        waiting: 812,
+        flows: 240,
+        incidents: 1,
+        last: Some(START),
+        error: Some("no thread".to_owned()),
+    }
+}
+
 fn feed() -> Feed {
     Feed {
         kind: Cow::Borrowed("list"),
@@ -596,6 +616,7 @@ pub fn status() -> Status {
         store: Some(store()),
         ring: Some(ring()),
         feeds: BTreeMap::from([("firehol".to_owned(), feed())]),
+        flow_inputs: BTreeMap::from([("routers".to_owned(), flow_input())]),
         confinement: confinement(),
         tick_ms: Ticks {
             hosts_p50: 0.2,

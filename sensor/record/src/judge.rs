@@ -1,7 +1,7 @@
 //! Judgement of the running agent, part by part: the one place for `doctor`, `status` and the metrics.
 
 use crate::answer::{
-    Confined, Feed, Guard, KeptFile, Output, RingState, Served, Sink, Status, StoreState,
+    Confined, Feed, FlowInput, Guard, KeptFile, Output, RingState, Served, Sink, Status, StoreState,
 };
 use crate::decision::Mode;
 use crate::health::{Health, HealthCheck};
@@ -28,6 +28,8 @@ pub fn health(status: &Status) -> Vec<HealthCheck> {
             .map(|(part, one)| rights(part, one)),
     );
     checks.extend(status.feeds.iter().map(|(name, one)| feed(name, one)));
+    let inputs = status.flow_inputs.iter();
+    checks.extend(inputs.map(|(name, one)| flow_input(name, one)));
     checks.extend(status.files.iter().map(|(name, one)| file(name, one)));
     checks.extend(status.store.as_ref().map(store));
     checks.extend(status.ring.as_ref().map(ring));
@@ -209,6 +211,39 @@ fn feed(name: &str, feed: &Feed) -> HealthCheck {
     }
 }
 
+fn flow_input(name: &str, input: &FlowInput) -> HealthCheck {
+    let of = |finding: String| HealthCheck::ok("flow_input", Some(name), finding);
+    let FlowInput {
+        listen,
+        exporters_count,
+        ..
+    } = input;
+    if let Some(error) = &input.error {
+        return of(format!("{listen}: {error}"))
+            .with(Health::Failed, "mend what it says, then restart the sensor");
+    }
+    let n = |count: &str| input.counts.get(count).copied().unwrap_or(0);
+    if input.last.is_none() {
+        let n_foreign = n("foreign");
+        return of(format!("{listen}: nothing came of an exporter, {n_foreign} datagrams of others")).with(
+            Health::Degraded,
+            "let the devices export to this address, and name theirs in capture.flow_input.exporters",
+        );
+    }
+    let told = format!(
+        "{listen}: {} records of {exporters_count} exporters, {} missed",
+        n("records"),
+        n("gaps")
+    );
+    if n("shed") > 0 || n("exporters_full") > 0 {
+        return of(format!("{told}, {} found no room", n("shed"))).with(
+            Health::Degraded,
+            "shorten the delay and the exporters' timeouts, or spread them over several sensors",
+        );
+    }
+    of(told)
+}
+
 fn file(name: &str, file: &KeptFile) -> HealthCheck {
     let path = &file.path;
     match &file.error {
@@ -260,6 +295,10 @@ mod tests {
             (one.error, one.dropped) = (None, Counts::new());
         }
         status.feeds.values_mut().for_each(|one| one.error = None);
+        status
+            .flow_inputs
+            .values_mut()
+            .for_each(|one| one.error = None);
         status.files.values_mut().for_each(|one| one.error = None);
         if let Some(ring) = &mut status.ring {
             ring.error = None;
@@ -324,6 +363,19 @@ mod tests {
         assert_eq!(full, one("ring", Health::Failed));
         let damaged = change(&|store| store.set_aside = error());
         assert_eq!(damaged, one("store", Health::Degraded));
+    }
+
+    #[test]
+    fn an_input_of_flow_records_that_gets_none_is_degraded() {
+        let input = |change: &dyn Fn(&mut FlowInput)| {
+            broken(&|status| status.flow_inputs.values_mut().for_each(change))
+        };
+        let failed = input(&|one| one.error = error());
+        assert_eq!(failed, one("flow_input routers", Health::Failed));
+        let silent = input(&|one| one.last = None);
+        assert_eq!(silent, one("flow_input routers", Health::Degraded));
+        let full = input(&|one| *one.counts.entry("shed".into()).or_default() = 1);
+        assert_eq!(full, one("flow_input routers", Health::Degraded));
     }
 
     #[test]

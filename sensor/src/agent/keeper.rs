@@ -59,9 +59,15 @@ impl StoreEnd {
     /// Takes rates from snapshots from now on; what is given back takes flows.
     pub fn follow(self, latest: &watch::Receiver<Arc<Snapshot>>) -> FlowTap {
         let _first = self.latest.set(latest.clone());
+        self.tap()
+    }
+
+    /// Takes flows.
+    pub fn tap(&self) -> FlowTap {
+        let flows = self.flows.clone();
         Box::new(move |flow| {
             // A full queue has counted it.
-            let _shed = self.flows.send(kept_of(flow));
+            let _shed = flows.send(kept_of(flow));
         })
     }
 }

@@ -14,6 +14,7 @@ use sensor_record::answer::Outcomes;
 use sensor_record::{Counts, Local, Sensor};
 
 use super::feeds::Feeds;
+use super::flow_state::FlowInputs;
 use super::interfaces::Standing;
 use super::kept::Kept;
 use crate::config::Settings;
@@ -42,6 +43,8 @@ pub struct About {
     pub ring: Option<Arc<Ring>>,
     /// Lists of others that are followed.
     pub feeds: Arc<Feeds>,
+    /// Flow records of other devices that are taken.
+    pub flow_inputs: Arc<FlowInputs>,
     /// Rights that were given up after the start.
     pub confinement: Confinement,
 }

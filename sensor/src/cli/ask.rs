@@ -138,6 +138,9 @@ fn print_health(status: &answer::Status) -> Result<()> {
     for (name, feed) in &status.feeds {
         print_feed(name, feed)?;
     }
+    for (name, input) in &status.flow_inputs {
+        print_flow_input(name, input)?;
+    }
     Ok(())
 }
 
@@ -166,6 +169,33 @@ fn print_feed(name: &str, feed: &answer::Feed) -> Result<()> {
         feed.kind, feed.listed, feed.held, feed.refused, feed.ignored
     );
     say!("{}", escape(&line))
+}
+
+/// Prints an input of flow records in one line, and one for each exporter.
+fn print_flow_input(name: &str, input: &answer::FlowInput) -> Result<()> {
+    let error = input
+        .error
+        .as_deref()
+        .map_or(String::new(), |error| format!(": {error}"));
+    let told = input.counts.iter().filter(|(_, n)| **n > 0);
+    let told: Vec<String> = told.map(|(event, n)| format!("{event} {n}")).collect();
+    let line = format!(
+        "flow records {name} ({}): {} exporters, {} records wait, {} incidents; {}{error}",
+        input.listen,
+        input.exporters_count,
+        input.waiting,
+        input.incidents,
+        told.join(", ")
+    );
+    say!("{}", escape(&line))?;
+    for one in &input.exporters {
+        let (ip, records, gaps) = (one.ip, one.records, one.gaps);
+        say!(
+            "  {ip}: {records} records, {gaps} missed, {} templates",
+            one.templates
+        )?;
+    }
+    Ok(())
 }
 
 /// Prints the faults of the outputs; nothing where all is well.

@@ -77,7 +77,7 @@ impl Replay {
     pub fn execute(self) -> Result<ExitCode> {
         let settings = self.site.settings()?;
         let mut conditions = match self.flow_records {
-            Some(_) => conditions::of_records(&settings),
+            Some(_) => conditions::of_records(&settings, conditions::known_seed()),
             None => conditions::of_replay(&settings),
         };
         match self.naming_model.as_deref().map(naming::read).transpose() {
@@ -124,9 +124,10 @@ impl Replay {
         let source = match self.flow_records {
             Some(port) => {
                 let delay_ns = u64::try_from(self.flow_delay.as_nanos()).unwrap_or(u64::MAX);
-                Source::Records(FlowReader::new(pipeline, &conditions, port, delay_ns))
+                let reader = FlowReader::new(pipeline, &conditions, port, delay_ns);
+                Source::Records(Box::new(reader))
             }
-            None => Source::Packets(Player::new(pipeline, &conditions)),
+            None => Source::Packets(Box::new(Player::new(pipeline, &conditions))),
         };
         let mut replaying = Replaying::new(source, sensor);
         let mut is_good = true;
@@ -172,13 +173,13 @@ const FRAMES_SHOWN: usize = 16_384;
 
 /// Reader of what captures hold.
 enum Source {
-    Packets(Player<Pipeline<NoRespond>>),
+    Packets(Box<Player<Pipeline<NoRespond>>>),
     /// Flow records in datagrams.
-    Records(FlowReader<Pipeline<NoRespond>>),
+    Records(Box<FlowReader<Pipeline<NoRespond>>>),
 }
 
 impl Source {
-    const fn player(&mut self) -> &mut Player<Pipeline<NoRespond>> {
+    fn player(&mut self) -> &mut Player<Pipeline<NoRespond>> {
         match self {
             Self::Packets(player) => player,
             Self::Records(reader) => reader.input.player(),
@@ -201,9 +202,8 @@ impl Source {
 
     /// Says what was read of flow records, and what could not be.
     fn tell(&self) {
-        let Self::Records(FlowReader { input, .. }) = self else {
-            return;
-        };
+        let Self::Records(reader) = self else { return };
+        let input = &reader.input;
         let counts = input.counts();
         let n_datagrams = input.count(Counter::Messages);
         info!(
@@ -228,6 +228,10 @@ impl Source {
                 "records came late and are judged later by as much; --flow-delay waits longer",
             ),
             (counts.n_stale, "records came too late to be judged"),
+            (
+                counts.n_absurd,
+                "records told of more than a line carries, and were cut",
+            ),
             (counts.n_shed, "records found no room"),
             (
                 input.n_refused(),

@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::detect::{DetectSettings, ExceptSettings};
 use super::export::{self, ExportSettings};
 use super::feed::FeedSettings;
+use super::flow_input::{self, FlowInputSettings};
 use super::policy::{GroupSettings, PolicySettings, Preset, Seconds};
 use super::schema::join;
+use super::sinks;
 use crate::print::Format;
 use sensor_respond::{BALANCERS, Bounds, Group, MONITORING, Mode, Network};
 
@@ -191,6 +193,10 @@ pub struct Capture {
     /// Take time stamps from the precise clock instead of the coarse one, at a cost of about 20 ns
     /// per packet.
     pub precise_clock: bool,
+    /// Flow records that other devices export to this sensor, by IPFIX, NetFlow versions 5 and 9 and sFlow
+    /// version 5. Each input judges what it is told of by itself, and decides nothing.
+    #[schemars(length(max = 4))]
+    pub flow_input: Vec<FlowInputSettings>,
 }
 
 impl Default for Capture {
@@ -213,6 +219,7 @@ impl Default for Capture {
             flow_buckets_per_cpu: limits::FLOW_BUCKETS_PER_CPU,
             admitted_flows_per_s: limits::ADMIT_PER_SECOND,
             precise_clock: false,
+            flow_input: Vec::new(),
         }
     }
 }
@@ -791,40 +798,6 @@ impl Settings {
         Ok(())
     }
 
-    /// Contradictions of the sinks, by themselves and with each other.
-    fn sink_conflicts(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        for (i, sink) in self.sink.iter().enumerate() {
-            let mut add = |key: &str, message| found.push((format!("sink[{i}].{key}"), message));
-            for (key, message) in sink.conflicts() {
-                add(key, message);
-            }
-            if self
-                .sink
-                .iter()
-                .take(i)
-                .any(|before| before.name == sink.name)
-            {
-                add(
-                    "name",
-                    format!("\"{}\" is the name of a sink above, too", sink.name),
-                );
-            }
-            let families = sensor_engine::Family::ALL.map(sensor_engine::Family::label);
-            for family in &sink.families {
-                if !families.contains(&family.as_str()) {
-                    let message = format!("\"{family}\" is not one of: {}", families.join(", "));
-                    add("families", message);
-                }
-            }
-            if sink.enabled && self.respond.state_of_instance().is_none() {
-                let message = "needs respond.state_folder for its spool".to_owned();
-                add("name", message);
-            }
-        }
-        found
-    }
-
     /// Settings that contradict each other: key and message.
     pub(super) fn conflicts(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
@@ -882,8 +855,11 @@ impl Settings {
                 add(&join(&format!("detect.except[{i}]"), key), message);
             }
         }
-        let exports = export::conflicts(&self.export);
-        for (key, message) in self.sink_conflicts().into_iter().chain(exports) {
+        let inputs = flow_input::conflicts(&self.capture.flow_input);
+        let has_spool = self.respond.state_of_instance().is_some();
+        let sinks = sinks::conflicts(&self.sink, has_spool);
+        let exports = export::conflicts(&self.export).into_iter().chain(inputs);
+        for (key, message) in sinks.into_iter().chain(exports) {
             add(&key, message);
         }
         if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {

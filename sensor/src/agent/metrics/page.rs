@@ -62,6 +62,10 @@ const LABELS: &[(&str, &str)] = &[
         "check",
         "kind of part, as `sensor doctor` names it: `interface`, `guard`, `sink`, …",
     ),
+    (
+        "count",
+        "of flow records of other devices: [what became of them](flows.md#counts)",
+    ),
     ("cpu", "number of the CPU"),
     (
         "egress",
@@ -76,6 +80,7 @@ const LABELS: &[(&str, &str)] = &[
     ("feed", "name of the followed list"),
     ("file", "file that is kept: `state`, `audit`, `learned`"),
     ("hash", "hash of the configuration in force"),
+    ("input", "name of the input of flow records"),
     ("interface", "name of the interface"),
     (
         "kind",

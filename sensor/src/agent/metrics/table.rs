@@ -477,6 +477,36 @@ pub const FAMILIES: &[Family] = &[
         |now, out| feeds(now, out, |one| one.last_success.map(|at| at.0 as f64 / 1e9)),
     )
     .by(&["feed", "kind"]),
+    counter(
+        "sensor_flow_input_events_total",
+        "What became of flow records that other devices export to this sensor",
+        |now, out| {
+            for (name, input) in now.about.flow_inputs.states() {
+                for (count, n) in &input.counts {
+                    out.add(&[("input", &name), ("count", count)], *n as f64);
+                }
+            }
+        },
+    )
+    .by(&["input", "count"]),
+    gauge(
+        "sensor_flow_input_exporters",
+        "Exporters whose flow records came",
+        |now, out| flow_inputs(now, out, |one| Some(one.exporters_count as f64)),
+    )
+    .by(&["input"]),
+    gauge(
+        "sensor_flow_input_waiting_records",
+        "Flow records that wait until event time has come to them",
+        |now, out| flow_inputs(now, out, |one| Some(one.waiting as f64)),
+    )
+    .by(&["input"]),
+    gauge(
+        "sensor_flow_input_last_time_seconds",
+        "Unix time of the last datagram of an exporter; none before the first",
+        |now, out| flow_inputs(now, out, |one| one.last.map(|at| at.0 as f64 / 1e9)),
+    )
+    .by(&["input"]),
     gauge(
         "sensor_sink_last_success_time_seconds",
         "Unix time of the last success of a sink; none before the first",
@@ -589,6 +619,18 @@ fn feeds(now: &Sight<'_>, out: &mut Series<'_>, value: fn(&answer::Feed) -> Opti
     }
 }
 
+fn flow_inputs(
+    now: &Sight<'_>,
+    out: &mut Series<'_>,
+    value: fn(&answer::FlowInput) -> Option<f64>,
+) {
+    for (name, input) in now.about.flow_inputs.states() {
+        if let Some(value) = value(&input) {
+            out.add(&[("input", &name)], value);
+        }
+    }
+}
+
 fn outcomes(now: &Sight<'_>, out: &mut Series<'_>, value: fn(&Count) -> u64) {
     for (outcome, both) in Outcome::ALL.iter().zip(&now.outcomes) {
         for (way, count) in ["ingress", "egress"].iter().zip(both) {
@@ -691,6 +733,7 @@ mod tests {
             store: None,
             ring: None,
             feeds: Arc::default(),
+            flow_inputs: Arc::default(),
             confinement: Default::default(),
         };
         let mut ticks = Ticks::new().unwrap();

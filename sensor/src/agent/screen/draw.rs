@@ -362,6 +362,7 @@ mod tests {
             store: None,
             ring: None,
             feeds: Arc::default(),
+            flow_inputs: Arc::default(),
             confinement: Default::default(),
         };
         let mut now = Snapshot::empty(Arc::new(about), Ticks::new().unwrap());
