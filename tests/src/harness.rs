@@ -2,6 +2,7 @@
 //! for tests that can't run on this machine.
 
 use std::cell::Cell;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -113,7 +114,32 @@ pub fn main() -> ExitCode {
     // They wait for sensors and programs more than they work.
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     arguments.test_threads.get_or_insert(cpus + cpus / 2);
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !conclusion.has_failed() {
+        clear_away(&std::env::temp_dir(), &std::process::id().to_string());
+    }
+    conclusion.exit_code()
+}
+
+/// Removes captures and other files of this run, which bear its process's number. After a failure they are kept to be
+/// looked at.
+fn clear_away(folder: &Path, process: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| {
+            name.strip_prefix("sensor-")
+                .is_some_and(|rest| rest.split(['-', '.']).any(|part| part == process))
+        });
+        if !is_ours {
+            continue;
+        }
+        let path = entry.path();
+        // What can't be removed is left: the next boot clears the folder.
+        let _ = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        };
+    }
 }
 
 fn trial(test: &'static Test) -> Trial {
@@ -138,5 +164,42 @@ fn outcome(test: &Test) -> Result<Completion, Failed> {
             Ok(skipped) => Ok(Completion::ignored_with(skipped.0)),
             Err(_) => Err(PANIC.take().unwrap_or_default().into()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_this_run_are_cleared_away_and_no_others() {
+        let folder = std::env::temp_dir().join(format!("harness-{}", std::process::id()));
+        fs::create_dir_all(folder.join("sensor-live-42")).unwrap();
+        let others = [
+            "sensor-43-shape.pcap",
+            "sensor-420",
+            "capture-42",
+            "sensor-it-142-x",
+        ];
+        for name in [
+            "sensor-42-shape.pcap",
+            "sensor-it-42-clock",
+            "sensor-share-42.pcap",
+        ]
+        .iter()
+        .chain(&others)
+        {
+            fs::write(folder.join(name), "x").unwrap();
+        }
+        clear_away(&folder, "42");
+        let mut left: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        fs::remove_dir_all(&folder).unwrap();
+        let mut others = others.map(str::to_owned);
+        others.sort();
+        assert_eq!(left, others);
     }
 }
