@@ -31,7 +31,7 @@ pub struct Outcome {
     pub action: Option<String>,
     /// Actions on anybody who is innocent, with whom.
     pub on_innocents: Vec<String>,
-    /// Packets that met an entry and were, or would have been, dropped or answered.
+    /// Packets that met an entry or a shield and were, or would have been, dropped or answered.
     pub n_dropped: u64,
     /// Packets that came by the attacker's link.
     pub n_arrived: u64,
@@ -202,14 +202,19 @@ fn read(case: &Case, sensor: &Running, summary: &Value, attacker: &str) -> Outco
     }
 }
 
-/// Counters of packets that met an entry and did not reach the stack, or would not have.
-const DROPPED: [&str; 6] = [
+/// Counters of packets that met an entry or a shield and did not reach the stack, or would not have.
+const DROPPED: [&str; 11] = [
     "dropped",
     "rate_limited",
     "challenged",
     "quarantined",
     "would_drop",
     "would_challenge",
+    "shield_answered",
+    "shield_out_of_state",
+    "shield_unasked",
+    "shield_over_rate",
+    "shield_would_hold",
 ];
 
 /// Order of the actions, weakest first.
