@@ -14,6 +14,7 @@ mod attach;
 mod bad_input;
 mod block_parity;
 mod blocks;
+mod calls;
 mod challenges;
 mod cli;
 mod clocks;

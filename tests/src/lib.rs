@@ -2,6 +2,7 @@
 //! of every kind, and the kernel program beside its twin in user space.
 
 pub mod browser;
+pub mod calls;
 pub mod day;
 pub mod engine_load;
 pub mod frames;

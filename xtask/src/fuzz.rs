@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     proc::{self, Result},
+    run,
     setup::{self, TestTools},
 };
 
@@ -37,8 +38,14 @@ struct Plan {
     targets: Vec<(&'static str, u32)>,
 }
 
-/// `cargo xtask fuzz [--seconds N] [TARGET...]`.
+/// `cargo xtask fuzz [--seconds N] [TARGET...]`, and `cargo xtask fuzz api [ARGS]`, which needs a running sensor and
+/// makes one.
 pub fn command(args: &[String]) -> Result {
+    if let Some((first, rest)) = args.split_first()
+        && first == "api"
+    {
+        return run::tests_program("calls", rest);
+    }
     let plan = parse(args)?;
     setup::ensure(TestTools::No)?;
     let binaries = build()?;
@@ -54,7 +61,7 @@ pub fn command(args: &[String]) -> Result {
     ];
     proc::run(proc::cargo().args(seeds).arg(&corpus))?;
     for (name, max_len) in &plan.targets {
-        run(&binaries, &corpus, name, *max_len, plan.seconds)?;
+        run_target(&binaries, &corpus, name, *max_len, plan.seconds)?;
     }
     Ok(())
 }
@@ -118,7 +125,7 @@ fn host_triple() -> Result<String> {
         .ok_or_else(|| "rustc -vV names no host".into())
 }
 
-fn run(binaries: &Path, corpus: &Path, name: &str, max_len: u32, seconds: u32) -> Result {
+fn run_target(binaries: &Path, corpus: &Path, name: &str, max_len: u32, seconds: u32) -> Result {
     let artifacts = corpus.with_file_name("artifacts").join(name);
     fs::create_dir_all(&artifacts).map_err(|error| format!("{}: {error}", artifacts.display()))?;
     println!("== fuzz {name}, {seconds} s");

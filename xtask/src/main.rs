@@ -29,6 +29,7 @@ usage: cargo xtask COMMAND [ARGS]
   ci                     formatting, tidy, cargo-deny, clippy and all tests
   fuzz [--seconds N] [TARGET...]
                          throw made-up packets and captures at the parsers, 60 s each
+  fuzz api [--calls N]   throw a million random calls at the API of a sensor in network namespaces
   bench [-- ARGS]        ns/packet, throughput, memory; --help tells ARGS; results in
                          docs/benchmarks.md
   lab [--latency RUNS]   the demo: an attack, found and dropped, in network namespaces; or how

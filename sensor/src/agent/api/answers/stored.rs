@@ -76,6 +76,9 @@ impl Answers {
 
     /// Tells all of an incident, which may be named as for [`Self::account`].
     pub(super) async fn known_story(&self, id: Name) -> Result<Story, Refusal> {
+        if id.as_str().is_empty() {
+            return Err(Refusal::new(Code::BadRequest, "name an incident"));
+        }
         let known = self.recent.account(id.as_str());
         let name = known.map_or_else(|_| id.as_str().to_owned(), |known| known.id().to_owned());
         let story = self.read(move |store| store.story(&name)).await?;
