@@ -215,12 +215,11 @@ pub enum Ask {
 /// # Errors
 /// What made a part fail.
 pub fn run(mut setup: Setup) -> Result<()> {
-    let tables = setup.kernel.table_reader()?;
+    let (tables, settings) = (setup.kernel.table_reader()?, setup.settings);
     let (runtime, mut end) = (setup.signals.runtime, setup.signals.end);
     let (asks, asks_in) = queue::bounded("asks", N_ASKS, Policy::Refuse);
     let (recent, watched, stop) = (Recent::default(), Watched::default(), Arc::default());
 
-    let settings = setup.settings;
     let (formats, format) = watch::channel(settings.output.format);
     let (reopen, reopened) = watch::channel(0);
     let sinks = Arc::new(deliveries(&settings));

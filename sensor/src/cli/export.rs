@@ -192,7 +192,7 @@ const DECISIONS: &[Column] = &[
     Column::new("target", Kind::Text),
     Column::new("protocol", Kind::Int),
     Column::new("port", Kind::Int),
-    Column::new("ttl_s", Kind::Int),
+    Column::new("lifetime_s", Kind::Int),
     Column::new("mode", Kind::Text),
     Column::new("outcome", Kind::Text),
     Column::optional("why", Kind::Text),
