@@ -25,8 +25,11 @@ pub enum Change {
     Late(u64),
 }
 
-/// Names of the changes, with what their number is.
-const NAMES: [(&str, fn(u64) -> Change, u64); 4] = [
+/// Change by a number.
+type Numbered = fn(u64) -> Change;
+
+/// Names of the changes, with the greatest number of each.
+const NAMES: [(&str, Numbered, u64); 4] = [
     ("slower", Change::Slower, MAX_TIMES),
     ("faster", Change::Faster, MAX_TIMES),
     ("lossy", Change::Lossy, 99),
