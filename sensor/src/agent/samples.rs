@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Question for samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SampleQuery {
     /// Number of the first that is wanted; without: those to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
