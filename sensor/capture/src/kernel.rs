@@ -22,7 +22,7 @@ pub use attach::{
 pub use clock::{ClockReading, ClockStep, monotonic_ns, process_monotonic_ns};
 pub use crossing::{InterfaceFlags, crossings};
 pub use life::{Trouble, rename};
-pub use load::{BlockArrays, BlockMaps, Kernel, LoadOptions, random};
+pub use load::{BlockArrays, BlockMaps, Kernel, LoadOptions, open_object, random};
 pub use pin::{Adopted, Pins, is_pinned, set_stopped, unknown_maps};
 pub use shared::SharedArray;
 pub use shield::ShieldMaps;

@@ -203,9 +203,7 @@ impl Kernel {
     }
 
     fn load_with(options: &LoadOptions, mut pins: Option<Pins>) -> Result<Self> {
-        let n_cpus = aya::util::nr_cpus().map_err(|(what, error)| {
-            anyhow::anyhow!("number of possible CPUs unknown ({what}): {error}")
-        })? as u32;
+        let n_cpus = n_cpus()?;
         let n_buckets = options.flow_buckets_per_cpu.next_power_of_two();
         let n_outers = (n_cpus * options.n_outers(n_buckets)).max(1);
         let capacities = capacities(n_cpus, n_buckets, n_outers);
@@ -471,41 +469,75 @@ fn capacities(n_cpus: u32, n_buckets: u32, n_outers: u32) -> [(&'static str, u32
     ]
 }
 
+/// Opens the object of another build beside this one's, for benchmarks: with the same capacities, without pins.
+/// Its programs are not loaded yet.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_object(object: &[u8], options: &LoadOptions) -> Result<Ebpf> {
+    let n_cpus = n_cpus()?;
+    let n_buckets = options.flow_buckets_per_cpu.next_power_of_two();
+    let n_outers = (n_cpus * options.n_outers(n_buckets)).max(1);
+    let capacities = capacities(n_cpus, n_buckets, n_outers);
+    loader(options, n_buckets, &capacities, false, |loader| {
+        loader.load(object).context("the kernel refused the object")
+    })
+}
+
+fn n_cpus() -> Result<u32> {
+    let n = aya::util::nr_cpus().map_err(|(what, error)| {
+        anyhow::anyhow!("number of possible CPUs unknown ({what}): {error}")
+    })?;
+    Ok(n as u32)
+}
+
 fn open(
     options: &LoadOptions,
     n_buckets: u32,
     capacities: &[(&'static str, u32)],
     pins: Option<&Pins>,
 ) -> Result<Ebpf> {
+    loader(options, n_buckets, capacities, true, |loader| {
+        for (name, path) in pins.map(Pins::map_paths).unwrap_or_default() {
+            loader.map_pin_path(name, path);
+        }
+        let loaded = loader.load(OBJECT);
+        loaded.context("the kernel refused the object; `sensor doctor` names what is missing")
+    })
+}
+
+/// A loader with the settings and capacities; `must_exist`: the object knows all of them.
+fn loader<T>(
+    options: &LoadOptions,
+    n_buckets: u32,
+    capacities: &[(&'static str, u32)],
+    must_exist: bool,
+    load: impl FnOnce(&mut EbpfLoader<'_>) -> Result<T>,
+) -> Result<T> {
     let weak_order = u32::from(!cfg!(target_arch = "x86_64"));
     let admit = options.admit_per_window();
     let clock = options.clock as u32;
     let n_peers = options.tunnel_peers.len() as u32;
     let mut loader = EbpfLoader::new();
     loader
-        .override_global("SEED", &options.seed, true)
-        .override_global("FLOW_BUCKETS", &n_buckets, true)
-        .override_global("LOCAL_ROWS", &limits::LOCAL_ROWS_PER_CPU, true)
-        .override_global("REMOTE_ROWS", &limits::REMOTE_ROWS_PER_CPU, true)
-        .override_global("TUNNELS", &options.tunnels.kinds, true)
-        .override_global("VXLAN_PORTS", &options.tunnels.vxlan.0, true)
-        .override_global("VXLAN_GPE_PORTS", &options.tunnels.vxlan_gpe.0, true)
-        .override_global("GENEVE_PORTS", &options.tunnels.geneve.0, true)
-        .override_global("N_TUNNEL_PEERS", &n_peers, true)
-        .override_global("ADMIT_PER_WINDOW", &admit, true)
-        .override_global("EVENTS", &options.events.0, true)
-        .override_global("CLOCK", &clock, true)
-        .override_global("WEAK_ORDER", &weak_order, true)
-        .override_global("PASS_ACTION", &options.pass_action, true);
+        .override_global("SEED", &options.seed, must_exist)
+        .override_global("FLOW_BUCKETS", &n_buckets, must_exist)
+        .override_global("LOCAL_ROWS", &limits::LOCAL_ROWS_PER_CPU, must_exist)
+        .override_global("REMOTE_ROWS", &limits::REMOTE_ROWS_PER_CPU, must_exist)
+        .override_global("TUNNELS", &options.tunnels.kinds, must_exist)
+        .override_global("VXLAN_PORTS", &options.tunnels.vxlan.0, must_exist)
+        .override_global("VXLAN_GPE_PORTS", &options.tunnels.vxlan_gpe.0, must_exist)
+        .override_global("GENEVE_PORTS", &options.tunnels.geneve.0, must_exist)
+        .override_global("N_TUNNEL_PEERS", &n_peers, must_exist)
+        .override_global("ADMIT_PER_WINDOW", &admit, must_exist)
+        .override_global("EVENTS", &options.events.0, must_exist)
+        .override_global("CLOCK", &clock, must_exist)
+        .override_global("WEAK_ORDER", &weak_order, must_exist)
+        .override_global("PASS_ACTION", &options.pass_action, must_exist);
     for (name, n_entries) in capacities {
         loader.map_max_entries(name, *n_entries);
     }
-    for (name, path) in pins.map(Pins::map_paths).unwrap_or_default() {
-        loader.map_pin_path(name, path);
-    }
-    loader
-        .load(OBJECT)
-        .context("the kernel refused the object; `sensor doctor` names what is missing")
+    load(&mut loader)
 }
 
 /// Writes down which tunnels are configured, before anything is attached.

@@ -16,7 +16,7 @@ use sensor_tests::frames::ipv4::{ACK, SYN, tcp};
 use sensor_tests::pcap::{PcapWriter, Stamps};
 use serde_json::{Value, json};
 
-use crate::drive::{Driver, Packets, kinds, xdp};
+use crate::drive::{Driver, PIECE, Packets, kinds, xdp};
 
 const N_FLOWS: u32 = 1_000_000;
 const N_PACKETS: u32 = 1_000_000;
@@ -53,7 +53,7 @@ fn start() -> Result<Value> {
         net: 0,
     };
     let (mut n_records, mut drain_s) = (0u64, 0.0);
-    Driver::new()?.run(&program, &packets, 2 * N_PACKETS, || {
+    Driver::new()?.fill(&program, &packets, 2 * N_PACKETS / PIECE, || {
         let begun = Instant::now();
         kernel.drain_flows(|flow| {
             std::hint::black_box(flow);

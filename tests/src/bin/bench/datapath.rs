@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::ProgramFd;
 use sensor_capture::drive::Tables as _;
@@ -19,10 +19,9 @@ use sensor_respond::{
 use serde_json::{Value, json};
 
 use crate::Effort;
-use crate::drive::{Driver, Packets, kinds, median, xdp};
+use crate::against::{Against, Other};
+use crate::drive::{Driver, PIECE, Packets, kinds, xdp};
 
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
 /// Prefixes of the textbook's trie where the block-list is not what is measured.
 pub const TEXTBOOK_PREFIXES: u32 = 10_000;
 /// Entries of each kind in a full list.
@@ -88,12 +87,27 @@ pub fn fill_textbook(driver: &mut Driver, n: u32) -> Result<()> {
     Ok(())
 }
 
+/// Fills the textbook's trie of IPv6 prefixes: as many as of IPv4, of /48 to /64.
+fn fill_textbook_v6(driver: &mut Driver, n: u32) -> Result<()> {
+    let map = driver.object().map_mut("BLOCK6");
+    let map = map.ok_or_else(|| anyhow::anyhow!("no map BLOCK6"))?;
+    let mut trie: LpmTrie<_, [u32; 4], u32> = map.try_into()?;
+    for (n, (address, _)) in prefixes().take(n as usize).enumerate() {
+        let length = 48 + n as u32 % 17;
+        let mut words = [0x2600_0000 | n as u32, address, 0, 0];
+        words[1] &= u32::MAX << (64 - length);
+        trie.insert(&Key::new(length, words.map(u32::to_be)), 1, 0)?;
+    }
+    Ok(())
+}
+
 /// Full path next to the textbook's.
-pub fn measure(effort: Effort) -> Result<Vec<Value>> {
+pub fn measure(effort: Effort, against: &Against) -> Result<Vec<Value>> {
     let mut driver = Driver::new()?;
     fill_textbook(&mut driver, TEXTBOOK_PREFIXES)?;
+    fill_textbook_v6(&mut driver, TEXTBOOK_PREFIXES)?;
     let mut sensor = Sensor::load(&options())?;
-    let (empty, textbook) = (driver.program("empty_pass")?, driver.program("textbook")?);
+    let mut other = against.load()?;
     let mut rows = Vec::new();
     for (label, frame) in kinds() {
         for n_flows in effort.flows.iter().copied() {
@@ -105,57 +119,53 @@ pub fn measure(effort: Effort) -> Result<Vec<Value>> {
                 n_flows,
                 net,
             };
-            let programs = [&empty, &textbook, &sensor.program.try_clone()?];
-            let before = sensor.kernel.event(Event::FlowEvicted).packets;
-            let [_, textbook_ns, sensor_ns] =
-                turns(&mut driver, programs, &packets, effort, || sensor.drain())?;
-            let n_evicted = sensor.kernel.event(Event::FlowEvicted).packets - before;
-            let n_packets =
-                effort.n_packets_for(n_flows) + effort.n_rounds as u32 * effort.n_packets;
-            rows.push(json!({
-                "evictions_per_packet": n_evicted as f64 / f64::from(n_packets),
-                "packets": label, "flows": n_flows,
-                "textbook_ns": textbook_ns, "sensor_ns": sensor_ns,
-                "ratio": sensor_ns / textbook_ns,
-            }));
+            let mut row = measure_row(&mut driver, &mut sensor, &mut other, &packets, effort)?;
+            if let Some(ratio) = against.earlier(label, n_flows) {
+                row["over_the_other"] = (row["ratio"].as_f64().unwrap_or(f64::NAN) / ratio).into();
+            }
+            rows.push(row);
         }
     }
     Ok(rows)
 }
 
-/// Medians of the programs that take turns, less the first's; the first's own as it is.
-fn turns<const N: usize>(
+fn measure_row(
     driver: &mut Driver,
-    programs: [&ProgramFd; N],
+    sensor: &mut Sensor,
+    other: &mut Option<Other>,
     packets: &Packets,
     effort: Effort,
-    mut between: impl FnMut(),
-) -> Result<[f64; N]> {
-    let mut times: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
-    // One round before that counts for nothing fills tables with every flow.
-    for round in 0..=effort.n_rounds {
-        let n_packets = if round == 0 {
-            effort.n_packets_for(packets.n_flows)
-        } else {
-            effort.n_packets
-        };
-        let mut empty_ns = 0.0;
-        for (n, (program, times)) in programs.iter().zip(&mut times).enumerate() {
-            let (ns, answer) = driver.run(program, packets, n_packets, &mut between)?;
-            ensure!(
-                answer == XDP_PASS || answer == XDP_DROP,
-                "{}: a program answered {answer}",
-                packets.label
-            );
-            if n == 0 {
-                empty_ns = ns;
-            }
-            if round > 0 {
-                times.push(if n == 0 { ns } else { ns - empty_ns });
-            }
-        }
-    }
-    Ok(times.map(median))
+) -> Result<Value> {
+    let (empty, textbook) = (driver.program("empty_pass")?, driver.program("textbook")?);
+    let ours = sensor.program.try_clone()?;
+    let pieces = effort.pieces_for(packets.n_flows);
+    let before = sensor.kernel.event(Event::FlowEvicted).packets;
+    let mut row = json!({ "packets": packets.label, "flows": packets.n_flows });
+    let (medians, ratio) = if let Some(other) = other {
+        let programs = [&empty, &textbook, &ours, &other.program.try_clone()?];
+        let turns = driver.turns(programs, packets, pieces, || {
+            sensor.drain();
+            other.drain();
+        })?;
+        let [_, textbook_ns, sensor_ns, other_ns] = turns.medians();
+        let over = turns.ratio(2, 3);
+        row["other_ns"] = other_ns.into();
+        row["over_the_other"] = over.median.into();
+        row["over_the_other_quartiles"] = json!([over.low, over.high]);
+        ([textbook_ns, sensor_ns], turns.ratio(2, 1))
+    } else {
+        let programs = [&empty, &textbook, &ours];
+        let turns = driver.turns(programs, packets, pieces, || sensor.drain())?;
+        let [_, textbook_ns, sensor_ns] = turns.medians();
+        ([textbook_ns, sensor_ns], turns.ratio(2, 1))
+    };
+    let n_evicted = sensor.kernel.event(Event::FlowEvicted).packets - before;
+    let n_packets = (pieces.0 + pieces.1) * PIECE;
+    row["evictions_per_packet"] = (n_evicted as f64 / f64::from(n_packets)).into();
+    [row["textbook_ns"], row["sensor_ns"]] = medians.map(Value::from);
+    row["ratio"] = ratio.median.into();
+    row["ratio_quartiles"] = json!([ratio.low, ratio.high]);
+    Ok(row)
 }
 
 fn request(address: u32, length: u8) -> Result<Request> {
@@ -239,22 +249,28 @@ pub fn measure_blocks(effort: Effort) -> Result<Value> {
         &full.program.try_clone()?,
     ];
     let unlisted = packets(UNLISTED_NET, 1000);
-    let [_, textbook_ns, bare_ns, full_ns] =
-        turns(&mut driver, programs, &unlisted, effort, || {
-            bare.drain();
-            full.drain();
-        })?;
+    let pieces = effort.pieces_for(unlisted.n_flows);
+    let turns = driver.turns(programs, &unlisted, pieces, || {
+        bare.drain();
+        full.drain();
+    })?;
+    let [_, textbook_ns, bare_ns, full_ns] = turns.medians();
     let empty = driver.program("empty_drop")?;
-    let programs = [&empty, &textbook, &full.program.try_clone()?];
-    let listed = packets(LISTED_NET, FULL);
-    let [_, textbook_drop_ns, drop_ns] =
-        turns(&mut driver, programs, &listed, effort, || full.drain())?;
+    let reading = driver.program("source_drop")?;
+    let full_program = full.program.try_clone()?;
+    let mut drops = |packets: &Packets| {
+        let programs = [&empty, &textbook, &full_program, &reading];
+        let pieces = effort.pieces_for(packets.n_flows);
+        let turns = driver.turns(programs, packets, pieces, || full.drain())?;
+        anyhow::Ok((turns.medians(), turns.ratio(2, 1)))
+    };
+    let ([_, textbook_drop_ns, drop_ns, reading_drop_ns], drop_ratio) =
+        drops(&packets(LISTED_NET, FULL))?;
     let mut listed = packets(LISTED_NET, 1);
     if let Some(source) = listed.frame.get_mut(26..30) {
         source.copy_from_slice(&(LISTED_NET << 24 | 5).to_be_bytes());
     }
-    let [_, textbook_one_ns, one_ns] =
-        turns(&mut driver, programs, &listed, effort, || full.drain())?;
+    let ([_, textbook_one_ns, one_ns, reading_one_ns], one_ratio) = drops(&listed)?;
     Ok(json!({
         "entries": loaded.n_added, "entries_refused": loaded.n_refused, "load_s": loaded.load_s,
         "unlisted_textbook_ns": textbook_ns,
@@ -262,7 +278,11 @@ pub fn measure_blocks(effort: Effort) -> Result<Value> {
         "check_that_matches_nothing_ns": full_ns - bare_ns,
         "drop_all_listed_textbook_over_empty_ns": textbook_drop_ns,
         "drop_all_listed_over_empty_ns": drop_ns,
+        "drop_all_listed_ratio_to_textbook": drop_ratio.json(),
+        "drop_that_reads_any_source_over_empty_ns": reading_drop_ns,
         "drop_one_listed_textbook_over_empty_ns": textbook_one_ns,
         "drop_one_listed_over_empty_ns": one_ns,
+        "drop_one_listed_ratio_to_textbook": one_ratio.json(),
+        "drop_that_reads_one_source_over_empty_ns": reading_one_ns,
     }))
 }

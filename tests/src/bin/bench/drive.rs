@@ -1,10 +1,11 @@
 //! Running programs with packets that differ.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, Pod};
 use sensor_tests::frames::{IPV4, IPV6, Ipv4, ethernet, ipv6, tcp, udp};
+use serde_json::{Value, json};
 
 /// Copy of the program's.
 #[derive(Clone, Copy)]
@@ -28,6 +29,9 @@ pub struct Packets {
 }
 
 const ACK: u8 = 0x10;
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const FIRST_SEED: u64 = 88_172_645_463_325_252;
 
 /// UDP and TCP over both families, minimal frames.
 pub fn kinds() -> Vec<(&'static str, Vec<u8>)> {
@@ -43,8 +47,8 @@ pub fn kinds() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Runs of one program are cut into pieces, between which rings are emptied.
-const PIECE: u32 = 20_000;
+/// Programs take turns after so many packets, and rings are emptied in between.
+pub const PIECE: u32 = 20_000;
 
 /// The driver: gives each packet another source and calls the program under test.
 pub struct Driver {
@@ -65,6 +69,7 @@ impl Driver {
             "generate",
             "empty_pass",
             "empty_drop",
+            "source_drop",
             "textbook",
             "textbook_drop",
         ] {
@@ -93,36 +98,138 @@ impl Driver {
     /// # Errors
     /// The kernel's.
     pub fn aim(&mut self, packets: &Packets) -> Result<()> {
+        self.aim_from(packets, FIRST_SEED)
+    }
+
+    fn aim_from(&mut self, packets: &Packets, seed: u64) -> Result<()> {
         let sources = Sources {
-            seed: 88_172_645_463_325_252,
+            seed,
             n_flows: packets.n_flows,
             net: packets.net,
         };
         Ok(self.sources.set(0, sources, 0)?)
     }
 
-    /// Mean time of a run in ns, the driver's included, and what the program last answered.
-    pub fn run(
+    /// Mean time of a packet in ns, the driver's included, over one piece, and what the program last answered.
+    /// Its sources go on from `seed`.
+    fn piece(
         &mut self,
         program: &ProgramFd,
         packets: &Packets,
-        n_packets: u32,
-        mut between: impl FnMut(),
+        seed: &mut u64,
     ) -> Result<(f64, u32)> {
         self.target.set(0, program, 0)?;
-        self.aim(packets)?;
-        let n_pieces = n_packets.div_ceil(PIECE);
-        let (mut sum_ns, mut answer) = (0.0, 0);
+        self.aim_from(packets, *seed)?;
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&packets.frame);
+        options.repeat = PIECE;
+        let result = xdp(&mut self.object, "drive")?.test_run(options)?;
+        *seed = self.sources.get(&0, 0)?.seed;
+        Ok((result.duration.as_nanos() as f64, result.return_value))
+    }
+
+    /// Runs a program so many pieces, with `between` after each.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn fill(
+        &mut self,
+        program: &ProgramFd,
+        packets: &Packets,
+        n_pieces: u32,
+        mut between: impl FnMut(),
+    ) -> Result<()> {
+        let mut seed = FIRST_SEED;
         for _ in 0..n_pieces {
-            let mut options = TestRunOptions::new();
-            options.data_in = Some(&packets.frame);
-            options.repeat = n_packets.min(PIECE);
-            let result = xdp(&mut self.object, "drive")?.test_run(options)?;
-            sum_ns += result.duration.as_nanos() as f64;
-            answer = result.return_value;
+            self.piece(program, packets, &mut seed)?;
             between();
         }
-        Ok((sum_ns / f64::from(n_pieces), answer))
+        Ok(())
+    }
+
+    /// Times of the programs, which take turns piece by piece, each with the same sources in the same order. The
+    /// first is the empty one, whose time of the same turn is taken off the others'. `between` follows each piece.
+    ///
+    /// # Errors
+    /// The kernel's, or an answer that is neither of pass and drop.
+    pub fn turns<const N: usize>(
+        &mut self,
+        programs: [&ProgramFd; N],
+        packets: &Packets,
+        (n_before, n_pieces): (u32, u32),
+        mut between: impl FnMut(),
+    ) -> Result<Turns<N>> {
+        let mut seeds = [FIRST_SEED; N];
+        let mut times: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
+        // Those before count for nothing: they fill tables with every flow.
+        for (program, seed) in programs.iter().zip(&mut seeds) {
+            for _ in 0..n_before {
+                self.piece(program, packets, seed)?;
+                between();
+            }
+        }
+        for _ in 0..n_pieces {
+            let mut empty_ns = 0.0;
+            for n in 0..N {
+                let (ns, answer) = self.piece(programs[n], packets, &mut seeds[n])?;
+                between();
+                ensure!(
+                    answer == XDP_PASS || answer == XDP_DROP,
+                    "{}: a program answered {answer}",
+                    packets.label
+                );
+                if n == 0 {
+                    empty_ns = ns;
+                }
+                times[n].push(if n == 0 { ns } else { ns - empty_ns });
+            }
+        }
+        Ok(Turns { times })
+    }
+}
+
+/// Times of programs that took turns, ns per packet.
+pub struct Turns<const N: usize> {
+    times: [Vec<f64>; N],
+}
+
+impl<const N: usize> Turns<N> {
+    /// Median time of each; the first's as it is, the others' above it.
+    pub fn medians(&self) -> [f64; N] {
+        std::array::from_fn(|n| median(self.times[n].clone()))
+    }
+
+    /// Ratio of one program to another: of the same turn, and of those the middle.
+    pub fn ratio(&self, one: usize, other: usize) -> Spread {
+        let pairs = self.times[one].iter().zip(&self.times[other]);
+        Spread::of(pairs.map(|(one, other)| one / other).collect())
+    }
+}
+
+/// The middle of many values and the quartiles around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
+}
+
+impl Spread {
+    pub fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |part: usize| {
+            let value = values.get(values.len() * part / 4);
+            value.copied().unwrap_or(f64::NAN)
+        };
+        Self {
+            low: at(1),
+            median: at(2),
+            high: at(3),
+        }
+    }
+
+    pub fn json(self) -> Value {
+        json!({ "median": self.median, "quartiles": [self.low, self.high] })
     }
 }
 
@@ -137,9 +244,8 @@ pub fn xdp<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     Ok(program.try_into()?)
 }
 
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+pub fn median(values: Vec<f64>) -> f64 {
+    Spread::of(values).median
 }
 
 /// CPUs this process may use.

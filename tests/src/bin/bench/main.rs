@@ -7,6 +7,7 @@
 //!
 //! Packets per second are measured on a veth pair, where one CPU receives.
 
+mod against;
 mod agent;
 mod datapath;
 mod drive;
@@ -17,16 +18,19 @@ mod wire;
 
 use std::process::ExitCode;
 
+use against::Against;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 const HELP: &str = "\
-usage: cargo xtask bench -- [--json] [--quick] [--only PART]
+usage: cargo xtask bench -- [--json] [--quick] [--only PART] [--against FILE|REV]
 
-  --json    one JSON object instead of a table
-  --quick   fewer rounds and no more than 100,000 flows
-  --only    one part: share (of a core, of the running agent), datapath, blocks, wire, scoring,
-            store or agent
+  --json     one JSON object instead of a table
+  --quick    fewer rounds and no more than 100,000 flows
+  --only     one part: share (of a core, of the running agent), datapath, blocks, wire, scoring, store or
+             agent
+  --against  beside the data path, that of another build: a revision, whose kernel program takes turns with
+             this one; a file with that program (ELF); or the JSON of an earlier run, by ratios to the textbook
 
 Needs root. Takes some minutes; nothing else should run meanwhile.
 example: cargo xtask bench --json | jq '.datapath[] | select(.flows == 1000)'
@@ -36,28 +40,30 @@ example: cargo xtask bench --json | jq '.datapath[] | select(.flows == 1000)'
 #[derive(Clone, Copy)]
 pub struct Effort {
     pub n_rounds: usize,
-    pub n_packets: u32,
     pub flows: &'static [u32],
+    /// Turns of each program in a measurement of the kernel program.
+    pub n_pieces: u32,
     /// Flows in the agent while its share of a core is measured.
     pub shares: &'static [u32],
 }
 
 impl Effort {
-    /// Packets of the round that fills the tables.
-    pub fn n_packets_for(self, n_flows: u32) -> u32 {
-        self.n_packets.max(n_flows.saturating_mul(4))
+    /// Pieces that fill the tables, and those that are measured.
+    pub fn pieces_for(self, n_flows: u32) -> (u32, u32) {
+        let n_before = n_flows.saturating_mul(4).div_ceil(drive::PIECE);
+        (n_before.max(4), self.n_pieces)
     }
 }
 
 const WHOLE: Effort = Effort {
     n_rounds: 5,
-    n_packets: 200_000,
+    n_pieces: 60,
     flows: &[1, 1_000, 100_000, 1_000_000],
     shares: &[10_000, 100_000, 1_000_000],
 };
 const QUICK: Effort = Effort {
     n_rounds: 3,
-    n_packets: 100_000,
+    n_pieces: 24,
     flows: &[1, 1_000, 100_000],
     shares: &[100_000],
 };
@@ -66,6 +72,7 @@ fn main() -> ExitCode {
     let mut is_json = false;
     let mut effort = WHOLE;
     let mut only = None;
+    let mut against = Against::Nothing;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -75,6 +82,17 @@ fn main() -> ExitCode {
                 Some(part) if PARTS.contains(&part.as_str()) => only = Some(part),
                 _ => {
                     eprintln!("error: --only takes one of {}\n{HELP}", PARTS.join(", "));
+                    return ExitCode::from(2);
+                }
+            },
+            "--against" => match arguments.next().as_deref().map(Against::read) {
+                Some(Ok(other)) => against = other,
+                Some(Err(error)) => {
+                    eprintln!("error: --against: {error:#}");
+                    return ExitCode::from(2);
+                }
+                None => {
+                    eprintln!("error: --against takes a file or a revision\n{HELP}");
                     return ExitCode::from(2);
                 }
             },
@@ -88,7 +106,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    match measure(effort, only.as_deref()) {
+    match measure(effort, only.as_deref(), &against) {
         Ok(results) if is_json => println!("{results}"),
         Ok(results) => print(&results),
         Err(error) => {
@@ -103,7 +121,7 @@ const PARTS: [&str; 7] = [
     "share", "datapath", "blocks", "wire", "scoring", "store", "agent",
 ];
 
-fn measure(effort: Effort, only: Option<&str>) -> Result<Value> {
+fn measure(effort: Effort, only: Option<&str>, against: &Against) -> Result<Value> {
     anyhow::ensure!(
         sensor_tests::harness::is_root(),
         "measuring needs root: sudo -E env PATH=$PATH cargo xtask bench"
@@ -119,7 +137,7 @@ fn measure(effort: Effort, only: Option<&str>) -> Result<Value> {
     drive::pin(0, cpus.last().copied().unwrap_or(0))?;
     for part in PARTS.into_iter().filter(|part| is_wanted(part)) {
         results[part] = match part {
-            "datapath" => datapath::measure(effort)?.into(),
+            "datapath" => datapath::measure(effort, against)?.into(),
             "blocks" => datapath::measure_blocks(effort)?,
             "wire" => wire::measure(&cpus, effort)?,
             "scoring" => scoring::measure()?,
@@ -134,12 +152,15 @@ fn measure(effort: Effort, only: Option<&str>) -> Result<Value> {
 fn machine() -> Value {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or("", |rest| rest.trim_start_matches([' ', '\t', ':']));
+    let fact = |name: &str| {
+        let found = cpu.lines().find_map(|line| line.strip_prefix(name));
+        found.map_or("", |rest| rest.trim_start_matches([' ', '\t', ':']))
+    };
     json!({
-        "cpu": model,
+        "cpu": fact("model name"),
+        "cpu_family_model_stepping": [fact("cpu family"), fact("model\t"), fact("stepping")],
+        "clock_mhz": fact("cpu MHz").parse::<f64>().ok(),
+        "cache": fact("cache size"),
         "n_cpus": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
         "load": read("/proc/loadavg").split(' ').next(),
@@ -148,20 +169,26 @@ fn machine() -> Value {
 
 fn print(results: &Value) {
     println!("{}", results["machine"]);
-    println!("\nns/packet, the empty program taken off");
+    println!("\nns/packet, the empty program taken off; ratio to the textbook, and its quartiles");
     println!(
-        "{:>10} {:>10} {:>9} {:>9} {:>6} {:>18}",
-        "packets", "flows", "textbook", "sensor", "ratio", "evictions/packet"
+        "{:>8} {:>9} {:>9} {:>7} {:>6} {:>13} {:>10} {:>14}",
+        "packets", "flows", "textbook", "sensor", "ratio", "", "evictions", "over the other"
     );
     for row in results["datapath"].as_array().into_iter().flatten() {
+        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+        let quartiles = &row["ratio_quartiles"];
+        let against = row["over_the_other"].as_f64();
         println!(
-            "{:>10} {:>10} {:>9.1} {:>9.1} {:>6.2} {:>18.3}",
+            "{:>8} {:>9} {:>9.1} {:>7.1} {:>6.2} {:>6.2}-{:<6.2} {:>10.3} {:>14}",
             row["packets"].as_str().unwrap_or_default(),
             row["flows"].as_u64().unwrap_or_default(),
-            row["textbook_ns"].as_f64().unwrap_or_default(),
-            row["sensor_ns"].as_f64().unwrap_or_default(),
-            row["ratio"].as_f64().unwrap_or_default(),
-            row["evictions_per_packet"].as_f64().unwrap_or_default(),
+            number(&row["textbook_ns"]),
+            number(&row["sensor_ns"]),
+            number(&row["ratio"]),
+            number(&quartiles[0]),
+            number(&quartiles[1]),
+            number(&row["evictions_per_packet"]),
+            against.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
         );
     }
     for part in ["blocks", "wire", "agent", "scoring", "store", "share"] {

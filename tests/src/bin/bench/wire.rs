@@ -304,14 +304,18 @@ fn measure_blocked(wire: &Wire, driver: &mut Driver, effort: Effort) -> Result<V
         }
         let receivers = [
             Receiver::Plain("empty_drop"),
+            Receiver::Plain("source_drop"),
             Receiver::Plain("textbook"),
             Receiver::Sensor(&mut sensor),
         ];
-        let ([empty, textbook, sensor], sent) = turns(wire, driver, receivers, &packets, effort)?;
+        let ([empty, reading, textbook, sensor], sent) =
+            turns(wire, driver, receivers, &packets, effort)?;
         rows[label] = json!({
             "sent_packets_per_s": sent,
             "empty_drop_packets_per_s": empty, "textbook_packets_per_s": textbook,
+            "drop_that_reads_the_source_packets_per_s": reading,
             "sensor_packets_per_s": sensor, "sensor_over_empty_drop": sensor / empty,
+            "sensor_over_drop_that_reads_the_source": sensor / reading,
         });
     }
     Ok(rows)
