@@ -180,6 +180,9 @@ fn nfdump_reads_every_field() {
         socket
             .send_to(&message, ("127.0.0.1", nfcapd.port))
             .unwrap();
+        // It is told to end only when it took the message up.
+        let is_read = || nfcapd.log().contains("exporter:").then_some(());
+        wait_until(LIMIT, is_read).unwrap_or_else(|| panic!("{}", nfcapd.log()));
         let (count, flows) = nfcapd.finish("any");
         assert!(count.contains("Flows: 3"), "{count}");
         assert!(

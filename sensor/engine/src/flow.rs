@@ -685,9 +685,8 @@ fn update(
         Progress::Established => mark::ESTABLISHED,
         Progress::Refused | Progress::Unanswered => mark::FAILED,
     };
-    let is_closing = progress == Progress::Established
-        && key.protocol == protocol::TCP
-        && sent.n_flags[FIN] + got.n_flags[FIN] > 0;
+    let is_closing =
+        progress == Progress::Established && key.protocol == protocol::TCP && sent.n_flags[FIN] > 0;
     let closing = if is_closing { mark::CLOSING } else { 0 };
     let update = FlowUpdate {
         source: source_address,

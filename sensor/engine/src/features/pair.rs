@@ -79,7 +79,7 @@ pub(crate) struct Pair {
     votes: u32,
     /// Connections that are established and not over.
     pub n_open: u32,
-    /// Of these, the ones that an end is closing: nobody keeps them.
+    /// Of these, the ones that the source is closing: it does not keep them.
     n_closing: u32,
     /// Connections established in each of the last seconds, and the second of the newest.
     opened: [u16; KEPT_SECONDS],
@@ -201,8 +201,8 @@ impl Pair {
         }
     }
 
-    /// Connections that are open and have been for some seconds, and that no end began to close: the end of the others
-    /// was lost on the way here.
+    /// Connections that are open and have been for some seconds, and that the source did not begin to close: the end of
+    /// the others was lost on the way here. A service that closed its side may be held all the same.
     pub(crate) fn n_kept(&mut self, at_ns: u64) -> u32 {
         self.pass_seconds(at_ns);
         let n_young: u32 = self.opened.iter().map(|n| u32::from(*n)).sum();

@@ -21,7 +21,7 @@ pub const UNREACHABLE: u16 = 0x1000;
 pub const MEDIA: u16 = 0x2000;
 /// Counted among the connections of which one side alone is seen.
 pub const COUNTED: u16 = 0x4000;
-/// Established, and an end said that it sends no more.
+/// Established, and the initiator said that it sends no more.
 pub const CLOSING: u16 = 0x8000;
 /// Marks that outlive an export.
 pub const LASTING: u16 = FINAL[0] | FINAL[1] | DECIDED | DECIDED_B | MEDIA | BEGUN_BY_B;

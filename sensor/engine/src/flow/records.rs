@@ -95,7 +95,7 @@ pub struct FlowUpdate {
     pub is_attempt: bool,
     /// Nobody answers, for that is how it works: groups, broadcasts, reports, media.
     pub is_one_way: bool,
-    /// TCP: with this update an end that was established said for the first time that it sends no more (FIN).
+    /// TCP: with this update the initiator said for the first time that it sends no more (FIN), established.
     pub begins_to_close: bool,
     /// TCP: the initiator sent segments with ACK and neither began nor reset the connection.
     pub is_stray: bool,
@@ -132,7 +132,7 @@ pub struct FlowSummary {
     pub has_fragments: bool,
     /// It came about, whatever the part that is exported here shows.
     pub was_established: bool,
-    /// TCP: established, and an end said that it sends no more ([`FlowUpdate::begins_to_close`] told so).
+    /// TCP: established, and the initiator said that it sends no more ([`FlowUpdate::begins_to_close`] told so).
     pub was_closing: bool,
     /// Notes from packet samples, e.g. `dns.question.name`.
     pub notes: Vec<Note>,
