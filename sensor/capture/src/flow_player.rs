@@ -533,7 +533,7 @@ fn transport_header(record: &FlowRecord, tcp_flags: u8) -> Vec<u8> {
 /// Writes the first packets of a record, and reads them again.
 ///
 /// # Panics
-/// Where they are not of the record's protocol and addresses.
+/// If they are not of the record's protocol and addresses.
 #[cfg(any(test, feature = "invariants"))]
 pub fn check(record: &FlowRecord, factor: u32) {
     use sensor_common::Address;

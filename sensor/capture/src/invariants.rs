@@ -147,7 +147,7 @@ pub fn check_capture(data: &[u8]) {
 /// they tell of.
 ///
 /// # Panics
-/// Where a record makes no sense, or its packets can't be read.
+/// If a record makes no sense, or its packets can't be read.
 pub fn check_flow_records(mut data: &[u8]) {
     let at_ns = 1_800_000_000_000_000_000;
     let mut decoder = Decoder::default();

@@ -25,7 +25,7 @@ impl Against {
     /// Reads a file: a kernel program, or what `--json` printed.
     ///
     /// # Errors
-    /// Where it is neither.
+    /// When it is neither, or can't be read.
     pub fn read(path: &str) -> Result<Self> {
         let bytes = std::fs::read(Path::new(path)).with_context(|| path.to_owned())?;
         if bytes.starts_with(b"\x7fELF") {
