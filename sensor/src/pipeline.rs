@@ -9,7 +9,7 @@ use sensor_engine::{
     CheckpointError, Config, Decision, Engine, FlowSummary, Input, Output, State, Stats,
 };
 use sensor_record::answer::Outcomes;
-use sensor_record::{Finding, Flow, Incident, Loss, Mode, Outcome, Record, Response, Sensor};
+use sensor_record::{Finding, Flow, Incident, Loss, Mode, Outcome, Record, Response, Rule, Sensor};
 
 use tracing::warn;
 
@@ -196,8 +196,17 @@ impl<R: Respond> Pipeline<R> {
     fn carry_out(&mut self, at_ns: u64, decision: &Decision) -> sensor_record::Decision {
         let outcome = self.respond.carry_out(decision);
         self.outcomes.count(&outcome);
-        if outcome == Outcome::Applied {
-            let input = Input::InForce { decision };
+        let input = match &outcome {
+            Outcome::Applied => Some(Input::InForce { decision }),
+            // A person's word holds for longer.
+            Outcome::Refused {
+                rule: Rule::Rejected,
+                ..
+            } => None,
+            Outcome::Refused { .. } | Outcome::Failed { .. } => Some(Input::Refused { decision }),
+            _ => None,
+        };
+        if let Some(input) = input {
             self.engine.handle(at_ns, input, &mut self.outputs);
         }
         let record = self.decided(at_ns, decision, outcome);

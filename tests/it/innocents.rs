@@ -1,6 +1,10 @@
 //! Those whom enforcement must not hurt: what they do leads to no decision at all, however it looks.
 
+use std::net::Ipv6Addr;
+
+use sensor_common::packet::protocol;
 use sensor_tests::frames::ipv4::{ACK, FIN_ACK, Ip, PSH_ACK, RST_ACK, SYN, SYN_ACK, icmp as echo};
+use sensor_tests::frames::{IPV6, ethernet, ipv6_between};
 
 use crate::content::{Frame, START_US};
 use crate::replay::{capture, replay};
@@ -22,10 +26,42 @@ fn decisions(name: &str, mut frames: Vec<Frame>) -> Vec<String> {
         .collect()
 }
 
+/// Asserts that nothing is decided, over IPv4 and over IPv6.
 #[track_caller]
 fn is_let_alone(name: &str, frames: Vec<Frame>) {
-    let made = decisions(name, frames);
-    assert!(made.is_empty(), "{name}: {made:#?}");
+    let other = frames
+        .iter()
+        .map(|(at_us, frame)| (*at_us, in_ipv6(frame)))
+        .collect();
+    for (name, frames) in [(name.to_owned(), frames), (format!("{name}-6"), other)] {
+        let made = decisions(&name, frames);
+        assert!(made.is_empty(), "{name}: {made:#?}");
+    }
+}
+
+/// A frame of [`sensor_tests::frames::ipv4`] in IPv6: hosts of a /24 are of one /64.
+fn in_ipv6(frame: &[u8]) -> Vec<u8> {
+    const ICMP_TYPES: [(u8, u8); 2] = [(8, 128), (0, 129)];
+    let (header, payload) = frame[14..].split_at(20);
+    let address = |at: usize| {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|n| u16::from(header[at + n]));
+        Ipv6Addr::new(0x2001, 0xdb8, a << 8 | b, c << 8, 0, 0, 0, d)
+    };
+    let mut payload = payload.to_vec();
+    let (next, sum_at) = match header[9] {
+        protocol::ICMP => {
+            let known = ICMP_TYPES.iter().find(|(old, _)| *old == payload[0]);
+            payload[0] = known.map_or(payload[0], |(_, new)| *new);
+            (protocol::ICMPV6, 2)
+        }
+        protocol::UDP => (protocol::UDP, 6),
+        other => (other, 16),
+    };
+    payload[sum_at..sum_at + 2].fill(0);
+    ethernet(
+        IPV6,
+        &ipv6_between(next, [address(12), address(16)], payload, sum_at),
+    )
 }
 
 /// Messages of a connection after its keys: bytes, positive from the client, and the time before each.
@@ -292,6 +328,213 @@ fn tunnels_resolvers_and_uploads_are_let_alone() {
         }
     }
     is_let_alone("upload", frames);
+}
+
+/// Host of a network that `MANY` asks, all of them in one /24.
+const fn host(n: u64) -> Ip {
+    [192, 0, 2, 20 + (n % 200) as u8]
+}
+
+/// A SYN that nobody answers, and what a client sends again after one, three and seven seconds.
+fn unanswered(at_us: u64, client: (Ip, u16), server: (Ip, u16)) -> impl Iterator<Item = Frame> {
+    [0, 1, 3, 7]
+        .into_iter()
+        .map(move |after_s| (at_us + after_s * S, tcp(client, server, SYN, 20, 0)))
+}
+
+/// Rounds of a program that asks `n_hosts` for a service, each `gap_us` after the other and all again after `round_s`;
+/// those that `fails` names refuse it, or say nothing where they are told to be silent.
+fn rounds(
+    (n_rounds, round_s): (u64, u64),
+    (n_hosts, gap_us): (u64, u64),
+    service: u16,
+    fails: impl Fn(u64) -> Option<bool>,
+) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for round in 0..n_rounds {
+        for n in 0..n_hosts {
+            let at_us = START_US + round * round_s * S + n * gap_us;
+            let (client, server) = ((MANY, port(round * n_hosts + n)), (host(n), service));
+            match fails(n) {
+                None => frames.extend(session(at_us, client, server, true)),
+                Some(false) => frames.extend(refused(at_us, client, server, 20)),
+                Some(true) => frames.extend(unanswered(at_us, client, server)),
+            }
+        }
+    }
+    frames
+}
+
+const REFUSES: Option<bool> = Some(false);
+const IS_SILENT: Option<bool> = Some(true);
+
+#[test]
+fn a_monitor_some_of_whose_hosts_are_gone_is_let_alone() {
+    for (gap_us, round_s) in [(MS / 2, 30), (100 * MS, 60)] {
+        let each = (4, round_s);
+        for service in [22, 9_100] {
+            let name = |what: &str| format!("monitor-{what}-{service}-{gap_us}");
+            let scattered = |n| (n % 10 < 3).then_some(false);
+            let frames = rounds(each, (100, gap_us), service, scattered);
+            is_let_alone(&name("scattered"), frames);
+            let first = |n| (n < 30).then_some(false);
+            is_let_alone(&name("first"), rounds(each, (100, gap_us), service, first));
+            let silent = |n| (n % 3 == 0).then_some(true);
+            is_let_alone(
+                &name("silent"),
+                rounds(each, (100, gap_us), service, silent),
+            );
+        }
+    }
+    // By echoes as well: three of ten hosts say nothing.
+    let echoes = (0..600u64).flat_map(|n| {
+        let (at_us, to) = (START_US + n * 20 * MS, host(n % 100));
+        let answer = (n % 10 >= 3).then(|| (at_us + MS, echo(to, MANY, 0)));
+        std::iter::once((at_us, echo(MANY, to, 8))).chain(answer)
+    });
+    is_let_alone("monitor-echoes", echoes.collect());
+    // By datagrams (SNMP): three of ten hosts say nothing.
+    let polls = (0..800u64).flat_map(|n| {
+        let (at_us, from, to) = (
+            START_US + n * 10 * MS,
+            (MANY, port(n)),
+            (host(n % 200), 161),
+        );
+        let answer = (n % 10 >= 3).then(|| (at_us + MS, udp(to, from, 90)));
+        std::iter::once((at_us, udp(from, to, 60))).chain(answer)
+    });
+    is_let_alone("monitor-datagrams", polls.collect());
+}
+
+#[test]
+fn an_agent_whom_all_its_hosts_refuse_is_let_alone() {
+    for (n_hosts, gap_us) in [(30, 200 * MS), (90, 5 * MS), (150, 12 * MS)] {
+        for service in [22, 443, 10_050] {
+            for fails in [REFUSES, IS_SILENT] {
+                let name = format!("agent-{n_hosts}-{gap_us}-{service}-{}", fails == REFUSES);
+                is_let_alone(
+                    &name,
+                    rounds((5, 30), (n_hosts, gap_us), service, |_| fails),
+                );
+            }
+        }
+    }
+    // A relay with mail for servers that are gone, again every quarter of an hour.
+    let relay = rounds((3, 900), (60, 300 * MS), 25, |_| IS_SILENT);
+    is_let_alone("relay-of-dead", relay);
+}
+
+#[test]
+fn a_checker_of_many_ports_half_of_them_closed_is_let_alone() {
+    for (n_ports, gap_us, closed_of_ten) in
+        [(40, MS, 5), (40, 100 * MS, 5), (90, MS, 9), (400, MS, 6)]
+    {
+        let mut frames = Vec::new();
+        for n in 0..n_ports * 6u64 {
+            let at_us = START_US + n / n_ports * 20 * S + n % n_ports * gap_us;
+            let server = (SERVER, 2_000 + (n % n_ports * 7) as u16);
+            let is_closed = n % n_ports * 7 % 10 < closed_of_ten;
+            if is_closed {
+                frames.extend(refused(at_us, (MANY, port(n)), server, 20));
+            } else {
+                frames.extend(session(at_us, (MANY, port(n)), server, true));
+            }
+        }
+        is_let_alone(
+            &format!("checker-{n_ports}-{gap_us}-{closed_of_ten}"),
+            frames,
+        );
+    }
+}
+
+/// Somebody else is served from the beginning, a page every half a second.
+fn others() -> impl Iterator<Item = Frame> {
+    (0..400).flat_map(|n| {
+        let client = ([203, 0, 113, 40], port(n));
+        session(START_US + n * S / 2, client, (SERVER, 443), true)
+    })
+}
+
+#[test]
+fn who_is_served_and_comes_after_the_first_minute_is_let_alone() {
+    for (gap_us, answers_after_us) in [(10 * MS, 50 * MS), (5 * MS, 300 * MS)] {
+        for service in [443, 3_306, 9_999] {
+            let begin_us = START_US + 100 * S;
+            let balancer = (0..3_000).flat_map(|n| {
+                let (at_us, client) = (begin_us + n * gap_us, (MANY, port(n)));
+                let late = move |(frame_us, frame): Frame| {
+                    let is_answer = frame_us >= at_us + 8 * MS;
+                    (
+                        frame_us + if is_answer { answers_after_us } else { 0 },
+                        frame,
+                    )
+                };
+                session(at_us, client, (SERVER, service), true)
+                    .into_iter()
+                    .map(late)
+            });
+            let name = format!("late-balancer-{service}-{gap_us}-{answers_after_us}");
+            is_let_alone(&name, others().chain(balancer).collect());
+        }
+    }
+}
+
+#[test]
+fn peers_of_a_swarm_that_are_gone_and_a_crawler_of_dead_hosts_are_let_alone() {
+    // A program outside whose peers of before are here, two thirds of them gone.
+    let swarm = (0..300u64).flat_map(|n| {
+        let (at_us, peer) = (
+            START_US + n * 40 * MS,
+            (host(n), 20_000 + (n * 97 % 40_000) as u16),
+        );
+        if n % 3 == 0 {
+            session(at_us, (MANY, port(n)), peer, true)
+        } else {
+            unanswered(at_us, (MANY, port(n)), peer).collect()
+        }
+    });
+    is_let_alone("swarm", swarm.collect());
+    // A crawler whose list is old: four of ten hosts refuse or say nothing, the others give it many pages.
+    let mut frames = Vec::new();
+    for n in 0..150u64 {
+        let (at_us, server) = (START_US + n * 300 * MS, (host(n), 443));
+        match n % 10 {
+            0 | 1 => frames.extend(refused(at_us, (MANY, port(n * 8)), server, 20)),
+            2 | 3 => frames.extend(unanswered(at_us, (MANY, port(n * 8)), server)),
+            _ => frames.extend((0..8).flat_map(|page| {
+                session(
+                    at_us + page * 30 * MS,
+                    (MANY, port(n * 8 + page)),
+                    server,
+                    true,
+                )
+            })),
+        }
+    }
+    is_let_alone("crawler-of-dead", frames);
+}
+
+#[test]
+fn a_search_beyond_the_rate_of_a_limit_is_decided_on() {
+    // A scanner that knocks as fast, however many of its ports are open.
+    for open_of in [40, 10] {
+        let mut frames = Vec::new();
+        for n in 0..3_000u64 {
+            let (at_us, server) = (START_US + n * 2 * MS, (SERVER, 1 + n as u16));
+            if n % open_of == 3 {
+                frames.extend(session(at_us, (MANY, port(n)), server, true));
+            } else {
+                frames.extend(refused(at_us, (MANY, port(n)), server, 20));
+            }
+        }
+        assert!(!decisions(&format!("search-{open_of}"), frames).is_empty());
+    }
+    let sweep = (0..2_000u64).flat_map(|n| {
+        let [.., high, low] = n.to_be_bytes();
+        let server = ([192, 1, high, low], 22);
+        refused(START_US + n * 4 * MS, (MANY, port(n)), server, 20)
+    });
+    assert!(!decisions("search-hosts", sweep.collect()).is_empty());
 }
 
 #[test]

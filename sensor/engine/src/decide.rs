@@ -18,7 +18,7 @@ mod room;
 mod watchdog;
 mod withheld;
 
-pub use self::action::{Action, Scope};
+pub use self::action::{Action, LIMIT_PACKETS_PER_S, Scope};
 pub use self::confidence::{Confidence, Lowered};
 pub use self::decision::Decision;
 pub(crate) use self::except::Exceptions;
@@ -162,6 +162,11 @@ impl DecideStage {
         self.decider.release(network);
         self.watchdog
             .release(|source| network.contains(&to_ip(source)));
+    }
+
+    /// Takes a decision back that is not carried out.
+    pub(crate) fn refuse(&mut self, at_ns: u64, decision: &Decision) {
+        self.decider.refuse(at_ns, decision);
     }
 
     /// Watches over the good traffic of a source on which a decision is in force from now on.
@@ -387,7 +392,8 @@ mod tests {
         let mut stage = DecideStage::new(&Config::default());
         let mut out = Vec::new();
         stage.take_profiles(profiles);
-        stage.take(T0, finding, &Ledger::new(0), &mut out);
+        let ledger = Ledger::of_attempts(ip(1), T0, [0, 200]);
+        stage.take(T0, finding, &ledger, &mut out);
         let is_decision = |event: &&DecideEvent| matches!(event, DecideEvent::Decision(_));
         let n_decisions = out.iter().filter(is_decision).count();
         match out.into_iter().next() {

@@ -98,6 +98,10 @@ pub enum Input<'a> {
     InForce {
         decision: &'a Decision,
     },
+    /// A decision that is not carried out: a guard refused it, or it failed.
+    Refused {
+        decision: &'a Decision,
+    },
     /// Flow records of sampled packets are among the flows.
     RecordsSampled,
     /// End of one pass over the cache, every second of event time.
@@ -290,6 +294,7 @@ impl Engine {
             Input::Unmute { incident } => self.exceptions.unmute(incident),
             Input::Released { network } => self.decide.release(&network),
             Input::InForce { decision } => self.decide.watch(at_ns, decision, &self.ledger),
+            Input::Refused { decision } => self.decide.refuse(at_ns, decision),
             Input::RecordsSampled => self.decide.note_sampled(at_ns),
             Input::FlowTick => self.tick(at_ns, out),
         }

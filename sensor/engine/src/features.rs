@@ -21,6 +21,7 @@ pub(crate) mod sketch;
 pub(crate) mod speech;
 pub(crate) mod stray;
 mod subjects;
+mod tries;
 pub(crate) mod victim;
 
 pub use self::answered::Answered;

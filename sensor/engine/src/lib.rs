@@ -38,8 +38,9 @@ pub use config::{
     parse_time, size_text, time_text,
 };
 pub use decide::{
-    Action, Confidence, Decision, Escalation, Exception, ExceptionUse, Grounds, Incident, LocalBy,
-    Lowered, Need, NotDecided, PolicyRow, Preset, Proof, Rollback, Scope, State, Whom, Withheld,
+    Action, Confidence, Decision, Escalation, Exception, ExceptionUse, Grounds, Incident,
+    LIMIT_PACKETS_PER_S, LocalBy, Lowered, Need, NotDecided, PolicyRow, Preset, Proof, Rollback,
+    Scope, State, Whom, Withheld,
 };
 pub use detect::{
     BENIGN, Counters, Detector, Entity, Evidence, FEEDBACK_NS, Family, Feedback, Finding, Grades,

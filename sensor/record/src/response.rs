@@ -88,6 +88,8 @@ impl From<&NotDecided> for Response {
             Withheld::ServiceDown => (Rule::ServiceDown, None),
             Withheld::NotProven => (Rule::NotProven, None),
             Withheld::InForce => (Rule::InForce, None),
+            Withheld::Refused => (Rule::Refused, None),
+            Withheld::WithinLimit => (Rule::WithinLimit, None),
             Withheld::Policy => (Rule::Policy, None),
             Withheld::GoodTraffic => (Rule::GoodTraffic, None),
             Withheld::FlowRecords => (Rule::FlowRecords, None),

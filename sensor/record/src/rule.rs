@@ -28,6 +28,10 @@ pub enum Rule {
     NotProven,
     /// A decision as strong is in force already.
     InForce,
+    /// Refusal of the same, a moment ago; it is asked for again in a while.
+    Refused,
+    /// It begins no more at once than a limit lets pass.
+    WithinLimit,
     /// The policy allows nothing.
     Policy,
     /// The guard says that the target must stay reachable.
@@ -52,7 +56,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Local,
         Self::LocalUnknown,
         Self::SpecialAddress,
@@ -62,6 +66,8 @@ impl Rule {
         Self::ServiceDown,
         Self::NotProven,
         Self::InForce,
+        Self::Refused,
+        Self::WithinLimit,
         Self::Policy,
         Self::Guard,
         Self::GuardUnknown,
@@ -88,6 +94,8 @@ impl Rule {
             Self::ServiceDown => "the service fails by itself",
             Self::NotProven => "its severity is low, or its score below engine.decide.min_score",
             Self::InForce => "a decision as strong was made a moment ago",
+            Self::Refused => "the same was refused a moment ago",
+            Self::WithinLimit => "it begins no more at once than a limit lets pass",
             Self::Policy => "the policy allows nothing",
             Self::Guard => "it must stay reachable",
             Self::GuardUnknown => "it is not known yet what must stay reachable",

@@ -1,5 +1,8 @@
 //! Actions on the packets of a source.
 
+/// New packets per second of a source that a limit or a challenge lets pass, and as many at once.
+pub const LIMIT_PACKETS_PER_S: u32 = 100;
+
 /// Action on a source's packets, from the weakest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
@@ -29,4 +32,15 @@ impl Action {
 pub struct Scope {
     pub protocol: u8,
     pub local_port: u16,
+}
+
+impl Scope {
+    /// Every scope that this one is part of, itself first.
+    pub(super) fn around(self) -> [Self; 3] {
+        let of_protocol = Self {
+            local_port: 0,
+            ..self
+        };
+        [self, of_protocol, Self::default()]
+    }
 }

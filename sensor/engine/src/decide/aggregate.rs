@@ -170,6 +170,21 @@ impl Aggregates {
         });
     }
 
+    /// Takes an offender back that nothing is done about.
+    pub(super) fn refuse(&mut self, source: IpAddr, scope: Scope) {
+        let steps = if source.is_ipv4() { V4 } else { V6 };
+        let Some((length, _)) = steps.first() else {
+            return;
+        };
+        let Ok(network) = IpNet::new(source, *length) else {
+            return;
+        };
+        let key = (from_ip(network.network()), *length, scope);
+        if let Some(parts) = self.parts.get_mut(&key) {
+            parts.0.retain(|(part, _)| *part != from_ip(source));
+        }
+    }
+
     /// Forgets what a person ended.
     pub(super) fn release(&mut self, network: &IpNet) {
         self.asked

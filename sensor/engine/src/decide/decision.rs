@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use sensor_common::packet::protocol;
 use sensor_common::{Address, mix};
 
-use super::action::{Action, Scope};
+use super::action::{Action, LIMIT_PACKETS_PER_S, Scope};
 use super::aggregate::Aggregates;
 use super::explain::reason;
 use super::incident::Incident;
@@ -83,9 +83,9 @@ pub(super) struct Decider {
     aggregates: Aggregates,
     /// Sources whose good traffic broke off after an action, and when.
     spared: Bounded<Address, Seen>,
-    /// Sources that were acted on, those proven real apart from the others.
-    proven: Bounded<Address, Made>,
-    unproven: Bounded<Address, Made>,
+    /// Sources that were acted on and where, those proven real apart from the others.
+    proven: Bounded<(Address, Scope), Made>,
+    unproven: Bounded<(Address, Scope), Made>,
     /// Victims of floods from addresses that somebody made up, by protocol, and when that was last seen.
     spoofed: Bounded<(Address, u8), Seen>,
     locals: Locals,
@@ -100,15 +100,25 @@ struct Made {
     at_ns: u64,
     action: Action,
     ttl_s: u32,
+    /// A guard, or what else carries decisions out, refused it: nothing is in force.
+    is_refused: bool,
 }
 
 impl Made {
-    /// True for the share `1 / part` of its lifetime.
+    /// True for the share `1 / part` of its lifetime, and for a while where it was refused.
     fn holds(&self, at_ns: u64, part: u64) -> bool {
-        let ttl_ns = u64::from(self.ttl_s).saturating_mul(SECOND_NS);
-        at_ns.saturating_sub(self.at_ns) < ttl_ns / part
+        let ttl_ns = u64::from(self.ttl_s).saturating_mul(SECOND_NS) / part;
+        let holds_ns = if self.is_refused {
+            ttl_ns.min(ASK_AGAIN_NS)
+        } else {
+            ttl_ns
+        };
+        at_ns.saturating_sub(self.at_ns) < holds_ns
     }
 }
+
+/// Time after which what was refused is asked for again: an allow-list is reloaded, a table gets room.
+const ASK_AGAIN_NS: u64 = 30 * SECOND_NS;
 
 impl Priority for Made {
     fn priority(&self) -> u64 {
@@ -327,21 +337,9 @@ impl Decider {
             proof,
             needs: proof.needs(allowed),
         };
-        let is_of_flood = !proof.is_real && self.is_of_spoofed_flood(at_ns, finding);
-        let acted = if is_special(source) {
-            Err(Withheld::SpecialAddress)
-        } else if let Some(by) = local.filter(|by| !self.may_propose(by, source, &proof)) {
-            Err(Withheld::Local(by))
-        } else if local.is_none() && finding.family.max_response() == MaxResponse::None {
-            Err(Withheld::ReportOnly)
-        } else if is_of_flood {
-            Err(Withheld::Spoofed)
-        } else if is_use(finding) && ledger.is_usual(finding.first_ns, &address) {
-            Err(Withheld::NotProven)
-        } else if proof.strongest() < Action::Quarantine && self.is_spared(at_ns, &address) {
-            Err(Withheld::GoodTraffic)
-        } else {
-            row.zip(allowed).ok_or(Withheld::Policy)
+        let acted = match self.spares(at_ns, (source, finding), local.as_ref(), &proof, ledger) {
+            Some(reason) => Err(reason),
+            None => row.zip(allowed).ok_or(Withheld::Policy),
         };
         let acted = acted.and_then(|(row, most)| {
             // The person who approves stands for what a host of ours did; a stranger's proof is its own.
@@ -354,7 +352,8 @@ impl Decider {
             if self.aggregates.covers(at_ns, source, asked) {
                 return Err(Withheld::InForce);
             }
-            let ttl_s = self.may_act(at_ns, source, &proof, (action, &row))?;
+            let place = (source, asked.0);
+            let ttl_s = self.may_act(at_ns, place, &proof, (action, &row))?;
             Ok((row, action, ttl_s))
         });
         match acted {
@@ -371,6 +370,38 @@ impl Decider {
                 Ok(self.make(incident, finding, taken))
             }
             Err(reason) => Err((reason, grounds)),
+        }
+    }
+
+    /// Reason why nothing is done to one source, be the policy what it may.
+    fn spares(
+        &self,
+        at_ns: u64,
+        (source, finding): (IpAddr, &Finding),
+        local: Option<&LocalBy>,
+        proof: &Proof,
+        ledger: &Ledger,
+    ) -> Option<Withheld> {
+        let address = from_ip(source);
+        let is_of_flood = !proof.is_real && self.is_of_spoofed_flood(at_ns, finding);
+        if is_special(source) {
+            Some(Withheld::SpecialAddress)
+        } else if let Some(by) = local.filter(|by| !self.may_propose(by, source, proof)) {
+            Some(Withheld::Local(*by))
+        } else if local.is_none() && finding.family.max_response() == MaxResponse::None {
+            Some(Withheld::ReportOnly)
+        } else if is_of_flood {
+            Some(Withheld::Spoofed)
+        } else if is_use(finding, &address, ledger) {
+            Some(Withheld::NotProven)
+        } else if local.is_none()
+            && let Some(reason) = not_a_search(finding, &address, ledger)
+        {
+            Some(reason)
+        } else if proof.strongest() < Action::Quarantine && self.is_spared(at_ns, &address) {
+            Some(Withheld::GoodTraffic)
+        } else {
+            None
         }
     }
 
@@ -391,7 +422,8 @@ impl Decider {
         let until_ns = at_ns.saturating_add(u64::from(made.ttl_s).saturating_mul(SECOND_NS));
         let networks = self.aggregates.note(at_ns, (source, scope), until_ns);
         let (target, action) = networks.into_iter().find_map(|network| {
-            let action = self.action_on_all(at_ns, (network, finding), made.action, ledger)?;
+            let of = (network, scope, finding);
+            let action = self.action_on_all(at_ns, of, made.action, ledger)?;
             Some((network, action))
         })?;
         let row = self.row_of((incident, finding), target.addr(), false)?;
@@ -422,7 +454,7 @@ impl Decider {
     fn action_on_all(
         &self,
         at_ns: u64,
-        (network, finding): (IpNet, &Finding),
+        (network, scope, finding): (IpNet, Scope, &Finding),
         made: Action,
         ledger: &Ledger,
     ) -> Option<Action> {
@@ -430,11 +462,12 @@ impl Decider {
             return None;
         }
         let of_proof = |source: &Address| {
-            let made = self.proven.get(source).filter(|made| made.holds(at_ns, 1));
-            made.map(|made| made.action)
-                .filter(|action| *action >= Action::Quarantine)
+            let made = self.proven.get(&(*source, scope))?;
+            let is_in_force = made.holds(at_ns, 1) && !made.is_refused;
+            (is_in_force && made.action >= Action::Quarantine).then_some(made.action)
         };
-        let offenders = self.proven.iter().map(|(source, _)| source);
+        let of_scope = self.proven.iter().filter(|((_, of), _)| *of == scope);
+        let offenders = of_scope.map(|((source, _), _)| source);
         let actions = offenders
             .filter(|source| network.contains(&to_ip(source)))
             .filter_map(of_proof);
@@ -546,7 +579,8 @@ impl Decider {
         }
         let (row, most) = row.zip(allowed).ok_or_else(|| told(Withheld::Policy))?;
         let action = most.min(proof.strongest());
-        let ttl_s = self.may_act(at_ns, whole, &proof, (action, &row));
+        let place = (whole, service_of(finding));
+        let ttl_s = self.may_act(at_ns, place, &proof, (action, &row));
         let ttl_s = ttl_s.map_err(told)?;
         let taken = Taken {
             action,
@@ -560,19 +594,27 @@ impl Decider {
         Ok(self.make(incident, finding, taken))
     }
 
-    /// Lets a source be acted on that is not yet, or not as strongly: the lifetime of the entry, seconds.
+    /// Lets a source be acted on that is not yet there, or not as strongly: the lifetime of the entry, seconds.
     fn may_act(
         &mut self,
         at_ns: u64,
-        source: IpAddr,
+        (source, scope): (IpAddr, Scope),
         proof: &Proof,
         (action, row): (Action, &PolicyRow),
     ) -> Result<u32, Withheld> {
         let address = from_ip(source);
-        let is_made = |made: &Made| made.holds(at_ns, 2) && made.action >= action;
-        let before = [self.proven.get(&address), self.unproven.get(&address)];
-        if before.into_iter().flatten().any(is_made) {
-            return Err(Withheld::InForce);
+        for around in scope.around() {
+            let place = (address, around);
+            let before = [self.proven.get(&place), self.unproven.get(&place)];
+            let mut before = before.into_iter().flatten();
+            let made = before.find(|made| made.holds(at_ns, 2) && made.action >= action);
+            if let Some(made) = made {
+                return Err(if made.is_refused {
+                    Withheld::Refused
+                } else {
+                    Withheld::InForce
+                });
+            }
         }
         let ttl_s = row.ttl_s.unwrap_or(self.config.ttl_s);
         // What may have been sent in somebody's name holds nobody for longer.
@@ -591,8 +633,9 @@ impl Decider {
             at_ns,
             action,
             ttl_s,
+            is_refused: false,
         };
-        *table.get_or_insert_with(address, || made) = made;
+        *table.get_or_insert_with((address, scope), || made) = made;
         Ok(ttl_s)
     }
 
@@ -620,10 +663,25 @@ impl Decider {
         self.aggregates.confirm(&decision.target, decision.scope);
     }
 
+    /// Notes that a decision is not carried out: it is asked for again in a while, and no offence counts for it.
+    pub(super) fn refuse(&mut self, at_ns: u64, decision: &Decision) {
+        let (address, scope) = (from_ip(decision.target.addr()), decision.scope);
+        for table in [&mut self.proven, &mut self.unproven] {
+            let made = table.get_mut(&(address, scope));
+            if let Some(made) = made.filter(|made| made.action == decision.action) {
+                (made.at_ns, made.is_refused) = (at_ns, true);
+            }
+        }
+        if decision.is_proven && decision.action > Action::Challenge {
+            self.repeaters.take_back(&address);
+        }
+        self.aggregates.refuse(decision.target.addr(), scope);
+    }
+
     /// Forgets what was decided on sources within a network: what a person ended is no longer in force.
     pub(super) fn release(&mut self, network: &IpNet) {
         for table in [&mut self.proven, &mut self.unproven] {
-            table.retain(|address, _| !network.contains(&to_ip(address)));
+            table.retain(|(address, _), _| !network.contains(&to_ip(address)));
         }
         self.repeaters
             .retain(|address| !network.contains(&to_ip(address)));
@@ -667,10 +725,40 @@ fn is_down(finding: &Finding, ledger: &Ledger) -> bool {
     })
 }
 
-/// True for connections that were served and are only many: a balancer that opens one for each request looks so, or
-/// a gateway of many people.
-fn is_use(finding: &Finding) -> bool {
-    finding.family.is_of_connections() && !finding.grades.is_proof()
+/// True for connections that are only many, of somebody who is served: a balancer that opens one for each request looks
+/// so, or a gateway of many people.
+fn is_use(finding: &Finding, source: &Address, ledger: &Ledger) -> bool {
+    if !finding.family.is_of_connections() || finding.grades.is_proof() {
+        return false;
+    }
+    let is_used = match (finding.destinations.as_slice(), finding.ports.as_slice()) {
+        ([host], [port]) => {
+            let service = ServiceKey {
+                host: from_ip(*host),
+                port: *port,
+                protocol: finding.protocol,
+            };
+            ledger.is_used(source, &service)
+        }
+        _ => ledger.is_served(source),
+    };
+    is_used || ledger.is_usual(finding.first_ns, source)
+}
+
+/// Reason why a search for hosts or ports leads to nothing: its source is served by enough of those that it asks, as a
+/// monitor or an agent is some of whose hosts are gone; or it begins no more at once than a limit, which is the most
+/// that a search leads to, would let pass. Of flows that were not admitted neither is known.
+fn not_a_search(finding: &Finding, source: &Address, ledger: &Ledger) -> Option<Withheld> {
+    let is_search = matches!(finding.family, Family::PortScan | Family::HostSweep);
+    if !is_search || finding.detector == Detector::ScanRows {
+        None
+    } else if ledger.is_served(source) {
+        Some(Withheld::NotProven)
+    } else if ledger.most_per_s(source) <= LIMIT_PACKETS_PER_S {
+        Some(Withheld::WithinLimit)
+    } else {
+        None
+    }
 }
 
 /// The protocol of the abuse, and its port where it is of one.

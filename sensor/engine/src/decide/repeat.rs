@@ -14,6 +14,8 @@ struct Offence {
     level: u8,
     /// End of the last entry, unix ns.
     ends_ns: u64,
+    /// Both, before the last offence.
+    before: (u8, u64),
     decay_ns: u64,
 }
 
@@ -60,6 +62,7 @@ impl Repeaters {
         by: &Escalation,
     ) -> u32 {
         let known = self.0.get_or_insert_with(source, Offence::default);
+        known.before = (known.level, known.ends_ns);
         let is_back = known.ends_ns != 0 && at_ns >= known.ends_ns;
         if is_back {
             let is_fresh = at_ns.saturating_sub(known.ends_ns) < known.decay_ns;
@@ -77,6 +80,13 @@ impl Repeaters {
         known.ends_ns = at_ns.saturating_add(u64::from(ttl_s).saturating_mul(SECOND_NS));
         known.decay_ns = u64::from(by.decay_s).saturating_mul(SECOND_NS);
         ttl_s
+    }
+
+    /// Takes the last offence back, of which nothing came.
+    pub(super) fn take_back(&mut self, source: &Address) {
+        if let Some(known) = self.0.get_mut(source) {
+            (known.level, known.ends_ns) = known.before;
+        }
     }
 
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&Address) -> bool) {

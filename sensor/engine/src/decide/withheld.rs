@@ -24,6 +24,10 @@ pub enum Withheld {
     NotProven,
     /// A decision as strong was made a short while ago, for another incident.
     InForce,
+    /// Refusal of the same, a short while ago.
+    Refused,
+    /// It begins no more in a second than a limit lets pass.
+    WithinLimit,
     /// No row of the policy allows anything.
     Policy,
     /// Its good traffic broke off after an action a while ago.

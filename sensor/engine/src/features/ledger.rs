@@ -15,6 +15,7 @@ use sensor_common::packet::protocol;
 use super::bounded::{Bounded, Priority, TableUse};
 use super::pair::{is_bare, is_established};
 use super::served::Served;
+use super::tries::AllTries;
 use crate::address::to_ip;
 use crate::config::SECOND_NS;
 use crate::flow::{EndReason, FlowSummary, FlowUpdate, Progress};
@@ -204,6 +205,7 @@ pub(crate) struct Ledger {
     services: Bounded<ServiceKey, Service>,
     sources: Bounded<Address, Source>,
     pairs: Bounded<(Address, ServiceKey), Outcomes>,
+    tries: AllTries,
     walked_ns: u64,
     /// Good peers, and their bytes, at the last walk.
     n_peers: u32,
@@ -223,6 +225,7 @@ impl Ledger {
             services: Bounded::new("ledger_services", MAX_SERVICES, hash_seed),
             sources: Bounded::new("ledger_sources", MAX_SOURCES, hash_seed),
             pairs: Bounded::new("ledger_pairs", MAX_PAIRS, hash_seed),
+            tries: AllTries::new(hash_seed),
             walked_ns: 0,
             n_peers: 0,
             peer_bytes: 0,
@@ -235,6 +238,7 @@ impl Ledger {
         out.push(self.services.usage());
         out.push(self.sources.usage());
         out.push(self.pairs.usage());
+        out.push(self.tries.usage());
     }
 
     pub(crate) fn n_shed(&self) -> u64 {
@@ -242,6 +246,7 @@ impl Ledger {
             self.services.usage().n_shed,
             self.sources.usage().n_shed,
             self.pairs.usage().n_shed,
+            self.tries.usage().n_shed,
         ];
         shed.into_iter().sum()
     }
@@ -265,6 +270,22 @@ impl Ledger {
         let is_first =
             known.is_some_and(|known| known.n_used > 0 && known.first_used_ns < until_ns);
         is_first || self.is_peer(at_ns, source)
+    }
+
+    /// True where most connections of the source with a service were used: data went both ways.
+    pub(crate) fn is_used(&self, source: &Address, service: &ServiceKey) -> bool {
+        let known = self.pairs.get(&(*source, *service));
+        known.is_some_and(|known| known.used > known.total() / 2)
+    }
+
+    /// True where the source is served by enough of the services that it tries: who looks for services is not.
+    pub(crate) fn is_served(&self, source: &Address) -> bool {
+        self.tries.is_served(source)
+    }
+
+    /// The most attempts of a source that began in one second of the last minutes.
+    pub(crate) fn most_per_s(&self, source: &Address) -> u32 {
+        self.tries.most_per_s(source)
     }
 
     /// Share of a source in what good peers are and carry; `None` where it is none.
@@ -364,6 +385,66 @@ impl Ledger {
         ledger
     }
 
+    /// A ledger of one source and a TCP service, so many of whose connections were used, and so many not.
+    #[cfg(test)]
+    pub(crate) fn used(source: Address, host: Address, port: u16, counts: [u32; 2]) -> Self {
+        let mut ledger = Self::new(0);
+        let protocol = protocol::TCP;
+        let service = ServiceKey {
+            host,
+            port,
+            protocol,
+        };
+        let outcomes = Outcomes {
+            used: counts[0],
+            dropped: counts[1],
+            ..Outcomes::default()
+        };
+        let pairs = &mut ledger.pairs;
+        pairs.get_or_insert_with((source, service), || outcomes);
+        ledger
+    }
+
+    /// A ledger of one source, of whose attempts in one second so many were served and so many refused, each by another
+    /// service.
+    #[cfg(test)]
+    pub(crate) fn of_attempts(source: Address, at_ns: u64, [served, failed]: [u16; 2]) -> Self {
+        use crate::flow::Delta;
+        let mut ledger = Self::new(0);
+        for n in 0..served + failed {
+            let progress = if n < served {
+                Progress::Established
+            } else {
+                Progress::Refused
+            };
+            ledger.take(&FlowUpdate {
+                source,
+                destination: crate::tests::ip(20_000 + n),
+                source_port: 40_000,
+                destination_port: 22,
+                protocol: protocol::TCP,
+                has_fragments: false,
+                forward: Delta::default(),
+                backward: Delta::default(),
+                n_forward: 1,
+                n_backward: 1,
+                is_attempt: true,
+                is_claimed: false,
+                is_one_way: false,
+                begins_to_close: false,
+                n_flags: [1, 0, 0, 0, 0],
+                is_stray: false,
+                is_new: true,
+                progress,
+                has_progressed: true,
+                has_closed: false,
+                first_ns: at_ns,
+                last_ns: at_ns,
+            });
+        }
+        ledger
+    }
+
     /// Notes that a service refused a login: the connection served nothing, and makes no peer.
     pub(crate) fn note_refused_login(&mut self, source: Address, at_ns: u64) {
         let known = self.sources.get_or_insert_with(source, Source::default);
@@ -401,6 +482,7 @@ impl Ledger {
             let bytes = update.forward.bytes.saturating_add(update.backward.bytes);
             self.note_served(update.source, update.last_ns, u16::from(is_begun), bytes);
         }
+        self.tries.take(update);
         if is_tcp && !update.is_attempt {
             return;
         }
@@ -488,6 +570,7 @@ impl Ledger {
             is_young(known.last_ns)
         });
         self.pairs.retain(|_, known| is_young(known.last_ns));
+        self.tries.forget(at_ns);
     }
 
     fn service(&mut self, update: &FlowUpdate) -> &mut Service {

@@ -51,7 +51,7 @@ impl Default for Options {
             reflex: false,
             bounds: Bounds::default(),
             dead_after_s: 0,
-            rate_limit_packets_per_s: 100,
+            rate_limit_packets_per_s: sensor_engine::LIMIT_PACKETS_PER_S,
             store: None,
             audit_log: None,
             sensor: Arc::default(),

@@ -218,10 +218,155 @@ fn may_act(
     is_real: bool,
     action: Action,
 ) -> Result<u32, Withheld> {
+    may_act_at(decider, at_ns, (source, SSH), is_real, action)
+}
+
+const SSH: Scope = Scope {
+    protocol: protocol::TCP,
+    local_port: 22,
+};
+
+fn may_act_at(
+    decider: &mut Decider,
+    at_ns: u64,
+    place: (IpAddr, Scope),
+    is_real: bool,
+    action: Action,
+) -> Result<u32, Withheld> {
     let (finding, case) = found(Family::BruteForce, Grades::SHAPE);
     let proof = Proof::of(case.incident().grades, &finding, (is_real, false));
     let row = decider.policy.last().cloned().unwrap();
-    decider.may_act(at_ns, source, &proof, (action, &row))
+    decider.may_act(at_ns, place, &proof, (action, &row))
+}
+
+#[test]
+fn a_source_that_is_held_at_one_service_is_acted_on_at_another() {
+    let source = to_ip(&ip(1));
+    let web = Scope {
+        local_port: 80,
+        ..SSH
+    };
+    let tcp = Scope {
+        local_port: 0,
+        ..SSH
+    };
+    let datagrams = Scope {
+        protocol: protocol::UDP,
+        local_port: 0,
+    };
+    for is_real in [true, false] {
+        let mut decider = Decider::new(&Config::default());
+        let mut acts = |scope| {
+            may_act_at(
+                &mut decider,
+                T0,
+                (source, scope),
+                is_real,
+                Action::RateLimit,
+            )
+            .map(|_| ())
+        };
+        assert_eq!(acts(SSH), Ok(()));
+        assert_eq!(acts(SSH), Err(Withheld::InForce));
+        assert_eq!(acts(web), Ok(()));
+        // All of TCP is more than two services of it, and a third is part of that.
+        assert_eq!(acts(tcp), Ok(()));
+        let third = Scope {
+            local_port: 25,
+            ..SSH
+        };
+        assert_eq!(acts(third), Err(Withheld::InForce));
+        assert_eq!(acts(datagrams), Ok(()));
+        assert_eq!(acts(Scope::default()), Ok(()));
+        assert_eq!(acts(datagrams), Err(Withheld::InForce));
+    }
+}
+
+#[test]
+fn what_was_refused_is_asked_for_again_soon_and_counts_for_nothing() {
+    let mut decider = Decider::new(&Config::default());
+    let source = to_ip(&ip(1));
+    let refused = Decision {
+        target: source.into(),
+        scope: SSH,
+        is_proven: true,
+        ..Decision::example(Action::Quarantine)
+    };
+    let mut at_ns = T0;
+    // However often it is refused, it has done nothing for longer.
+    for _ in 0..3 {
+        assert_eq!(
+            may_act(&mut decider, at_ns, source, true, Action::Quarantine),
+            Ok(300)
+        );
+        decider.refuse(at_ns, &refused);
+        let soon = may_act(
+            &mut decider,
+            at_ns + SECOND_NS,
+            source,
+            true,
+            Action::Quarantine,
+        );
+        assert_eq!(soon, Err(Withheld::Refused));
+        at_ns += ASK_AGAIN_NS;
+    }
+    assert_eq!(
+        may_act(&mut decider, at_ns, source, true, Action::Quarantine),
+        Ok(300)
+    );
+    at_ns += 301 * SECOND_NS;
+    assert_eq!(
+        may_act(&mut decider, at_ns, source, true, Action::Quarantine),
+        Ok(600)
+    );
+}
+
+#[test]
+fn offenders_on_whom_nothing_is_in_force_make_no_network() {
+    let address = |n: u8| from_ip(IpAddr::from([192, 0, 2, n]));
+    let mut ledger = Ledger::new(0);
+    (1..=6).for_each(|n| ledger.note_real(address(n), T0));
+    let mut decider = Decider::new(&Config::default());
+    let mut made = Vec::new();
+    for n in 1..=6 {
+        let (finding, case) = found(Family::BruteForce, Grades::SHAPE.with(Grades::OUTCOME));
+        let finding = Finding {
+            sources: vec![to_ip(&address(n))],
+            entity: Entity::Source(address(n)),
+            ..finding
+        };
+        let decided = decider.decide(T0, case.incident(), &finding, &ledger);
+        decided
+            .decisions
+            .iter()
+            .for_each(|one| decider.refuse(T0, one));
+        made.extend(decided.decisions.iter().map(|one| one.target.prefix_len()));
+    }
+    assert_eq!(made, [32; 6]);
+}
+
+#[test]
+fn a_search_leads_to_something_beyond_the_rate_of_a_limit_and_where_little_is_found() {
+    let acted = |tried| {
+        let ledger = Ledger::of_attempts(ip(1), T0, tried);
+        let both = [Family::PortScan, Family::HostSweep];
+        both.map(|family| decided(&ledger, family, Grades::SHAPE.with(Grades::OUTCOME)).is_some())
+    };
+    let most = LIMIT_PACKETS_PER_S as u16;
+    for (tried, expected) in [
+        ([0, most], false),
+        ([0, most + 1], true),
+        ([40, most], true),
+        ([most, most], false),
+        ([most, most + most / 2], false),
+        ([0, 0], false),
+    ] {
+        assert_eq!(acted(tried), [expected; 2], "{tried:?}");
+    }
+    // Somebody else's abuse is none of a search.
+    let slow = Ledger::of_attempts(ip(1), T0, [0, 1]);
+    let proof = Grades::SHAPE.with(Grades::OUTCOME);
+    assert!(decided(&slow, Family::SynFlood, proof).is_some());
 }
 
 #[test]
@@ -363,9 +508,14 @@ fn connections_that_are_only_many_lead_to_nothing_on_the_usual() {
     let flood = Family::HttpFlood;
     let stranger = Ledger::knowing(&[ip(1)], T0, false);
     let peer = Ledger::knowing(&[ip(1)], T0 - 3_600 * SECOND_NS, true);
-    let acted = |ledger| decided(ledger, flood, Grades::SHAPE).map(|(action, _)| action);
+    let acted = |ledger: &Ledger| decided(ledger, flood, Grades::SHAPE).map(|(action, _)| action);
     assert_eq!(acted(&stranger), Some(Action::RateLimit));
     assert_eq!(acted(&peer), None);
+    assert_eq!(acted(&Ledger::used(ip(1), ip(9), 22, [10, 9])), None);
+    let in_vain = Ledger::used(ip(1), ip(9), 22, [10, 10]);
+    assert_eq!(acted(&in_vain), Some(Action::RateLimit));
+    let elsewhere = Ledger::used(ip(1), ip(9), 80, [10, 0]);
+    assert_eq!(acted(&elsewhere), Some(Action::RateLimit));
     // What was never answered is more than a shape.
     let proof = Grades::SHAPE.with(Grades::OUTCOME);
     assert!(decided(&peer, flood, proof).is_some());
