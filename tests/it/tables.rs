@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sensor_record::{Decision, Incident, Record, Timestamp, example};
 use sensor_store::{Bounds, Flow, Rate, Writer};
-use sensor_tests::{binary, harness, run};
+use sensor_tests::{binary, python, run};
 
 const S: u64 = 1_000_000_000;
 const NOW_S: u64 = 1_800_000_000;
@@ -136,20 +136,6 @@ fn what_the_store_keeps_is_written_as_csv() {
     assert_eq!(fs::read_to_string(all).unwrap().lines().count(), 101);
 }
 
-/// A Python that has the modules; skips the test without one.
-fn python(modules: &str) -> PathBuf {
-    let named = std::env::var_os("SENSOR_TEST_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| "python3".into());
-    let mut command = Command::new(&python);
-    let imported = command.args(["-c", &format!("import {modules}")]).output();
-    if !imported.is_ok_and(|output| output.status.success()) {
-        harness::skip(format!(
-            "needs {modules} for Python: SENSOR_TEST_PYTHON names one that has them"
-        ));
-    }
-    python
-}
-
 const READ: &str = r#"
 import sys, pandas, pyarrow.parquet, duckdb
 folder = sys.argv[1]
@@ -184,4 +170,35 @@ fn pandas_and_duckdb_read_the_tables() {
     }
     state.export("flows port 1", &state.0.join("none.parquet"));
     run(Command::new(python).args(["-c", READ]).arg(&state.0)).unwrap();
+}
+
+/// Tableau's own engine, in process and off line.
+const READ_BY_HYPER: &str = r#"
+import os, sys, tempfile
+from tableauhyperapi import Connection, HyperProcess, Telemetry
+folder = sys.argv[1]
+os.chdir(tempfile.mkdtemp(dir=folder))
+with HyperProcess(Telemetry.DO_NOT_SEND_USAGE_DATA_TO_TABLEAU) as engine, Connection(engine.endpoint) as hyper:
+    def ask(what, name):
+        file = f"{folder}/{name}.parquet"
+        return hyper.execute_list_query(f"SELECT {what} FROM external('{file}', format => 'parquet')")
+    assert ask("count(*), sum(source_packets), max(source_bytes)", "flows") == [[66000, 66000 * 66001 // 2, 1 << 40]]
+    start = ask("min(start)", "flows")[0][0]
+    assert str(start).startswith("2027-01-15 08:00:00.123456"), start
+    assert ask("explanation, confidence", "incidents") == [['said "no", and\nagain', None]]
+    for name in ["incidents", "decisions", "rates"]:
+        assert ask("count(*)", name) == [[1]], name
+    assert ask("count(*)", "none") == [[0]]
+"#;
+
+#[test]
+fn the_engine_of_tableau_reads_the_tables() {
+    let python = python("tableauhyperapi");
+    let state = State::new("hyper", MANY);
+    for what in ["flows", "incidents", "decisions", "rates"] {
+        state.export(what, &state.0.join(format!("{what}.parquet")));
+    }
+    state.export("flows port 1", &state.0.join("none.parquet"));
+    let mut command = Command::new(python);
+    run(command.args(["-c", READ_BY_HYPER]).arg(&state.0)).unwrap();
 }

@@ -77,6 +77,20 @@ pub fn needs_program(name: &str) {
     }
 }
 
+/// A Python that has the modules; skips the test without one.
+pub fn python(modules: &str) -> PathBuf {
+    let named = std::env::var_os("SENSOR_TEST_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| "python3".into());
+    let mut command = std::process::Command::new(&python);
+    let imported = command.args(["-c", &format!("import {modules}")]).output();
+    if !imported.is_ok_and(|output| output.status.success()) {
+        skip(format!(
+            "needs {modules} for Python: SENSOR_TEST_PYTHON names one that has them"
+        ));
+    }
+    python
+}
+
 /// A file or folder of captures that lie beside the project and don't belong to it; skips the test
 /// where there are none. `SENSOR_TEST_DATA` names another place for them.
 pub fn shared_data(name: &str) -> PathBuf {

@@ -15,7 +15,7 @@ mod sensor;
 mod terminal;
 pub mod twin;
 
-pub use harness::{needs_program, needs_root, shared_data, skip};
+pub use harness::{needs_program, needs_root, python, shared_data, skip};
 pub use host::{Background, Network, run};
 pub use sender::Sender;
 pub use sensor::{Running, binary, resident_bytes};

@@ -36,7 +36,7 @@ impl SinkSettings {
                 found.push((key, why));
             }
         }
-        if self.user.is_some() && self.token.is_none() {
+        if self.user.is_some() && self.far.token.is_none() {
             found.push(("token", "missing: user needs its password there".to_owned()));
         }
         found.extend(of_kind(self));
@@ -82,7 +82,7 @@ fn of_kind(settings: &SinkSettings) -> Vec<(&'static str, String)> {
             format!("\"{address}\" has no port; write HOST:PORT"),
         ));
     }
-    if let Some(Text::Plain(url)) = &settings.url
+    if let Some(Text::Plain(url)) = &settings.far.url
         && !(url.starts_with("http://") || url.starts_with("https://"))
     {
         found.push((
@@ -144,9 +144,9 @@ mod tests {
         assert_eq!(keys, ["url", "command", "template"]);
         settings.command.clear();
         settings.template = Some("{{ record.severity }}".to_owned());
-        settings.url = Some(Text::Plain("https://127.0.0.1/".to_owned()));
+        settings.far.url = Some(Text::Plain("https://127.0.0.1/".to_owned()));
         assert_eq!(settings.conflicts(), []);
-        settings.url = Some(Text::Plain("htp://127.0.0.1/".to_owned()));
+        settings.far.url = Some(Text::Plain("htp://127.0.0.1/".to_owned()));
         assert_eq!(settings.conflicts().len(), 1);
     }
 }

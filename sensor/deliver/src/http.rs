@@ -280,11 +280,21 @@ pub fn header(line: &str) -> Result<(String, Text), String> {
 /// # Errors
 /// When it is a secret that can't be read.
 pub fn base(settings: &SinkSettings, usual: &str) -> Result<String, Answer> {
-    let url = match &settings.url {
+    let url = match &settings.far.url {
         Some(url) => url.read().map_err(Answer::later)?,
         None => usual.to_owned(),
     };
     Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// Value of `Authorization` for a user with a password (RFC 7617).
+pub fn basic(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let both = format!("{user}:{password}");
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(both)
+    )
 }
 
 /// `Authorization` of a token, with a user as Basic, without as the scheme says.
@@ -295,16 +305,12 @@ pub fn authorization(
     settings: &SinkSettings,
     scheme: &str,
 ) -> Result<Option<(String, String)>, String> {
-    use base64::Engine as _;
-    let Some(token) = &settings.token else {
+    let Some(token) = &settings.far.token else {
         return Ok(None);
     };
     let token = token.read()?;
     let value = match &settings.user {
-        Some(user) => {
-            let both = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{token}"));
-            format!("Basic {both}")
-        }
+        Some(user) => basic(user, &token),
         None => format!("{scheme} {token}"),
     };
     Ok(Some(("Authorization".to_owned(), value)))

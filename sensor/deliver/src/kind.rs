@@ -48,4 +48,6 @@ pub enum Kind {
     Taxii,
     /// Messages of NATS JetStream.
     Nats,
+    /// Messages of Kafka.
+    Kafka,
 }

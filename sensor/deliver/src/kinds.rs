@@ -7,6 +7,7 @@ mod email;
 mod exec;
 mod file;
 mod journald;
+mod kafka;
 mod misp;
 mod nats;
 mod opsgenie;
@@ -285,6 +286,26 @@ pub const KINDS: &[Row] = &[
         only_incidents: false,
         formats: nats::FORMATS,
         open: nats::open,
+    },
+    Row {
+        kind: Kind::Kafka,
+        label: "kafka",
+        about: "Kafka: a message for each record, keyed by its incident, written to all replicas in step",
+        needs: &["address"],
+        takes: &[
+            "format",
+            "template",
+            "transport",
+            "topic",
+            "user",
+            "token",
+            "ca_file",
+            "client_cert_file",
+            "client_key",
+        ],
+        only_incidents: false,
+        formats: kafka::FORMATS,
+        open: kafka::open,
     },
 ];
 

@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use sensor_record::{Network, Severity, Size, State, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Far};
 use crate::kind::Kind;
-use crate::secret::{Secret, Text};
+use crate::secret::Secret;
 use crate::shapes::Format;
 
 /// Nanoseconds of a millisecond.
@@ -38,7 +38,7 @@ pub enum ShedChoice {
     Newest,
 }
 
-/// Transport of syslog and NATS.
+/// Transport of syslog, NATS and Kafka.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -146,16 +146,8 @@ pub struct SinkSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-apart" = true), example = &"{{ record.severity }}: {{ record.explanation }}")]
     pub template: Option<String>,
-    /// Address of the far side, `https://HOST/PATH`; `file:/PATH` or `credential:NAME` where it is
-    /// itself a secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"https://soc.example.org/hooks/sensor")]
-    pub url: Option<Text>,
-    /// Place of the token or password: `file:/PATH`, or `credential:NAME` for one of the unit's
-    /// `LoadCredential=`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"credential:soc")]
-    pub token: Option<Secret>,
+    #[serde(flatten)]
+    pub far: Far,
     /// User name; the token is the password then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"sensor")]
@@ -164,14 +156,6 @@ pub struct SinkSettings {
     #[serde(default)]
     #[schemars(length(max = 32), extend("examples" = [["X-Team: soc"]]))]
     pub headers: Vec<String>,
-    /// Proxy, `http://HOST:PORT`; `file:/PATH` or `credential:NAME` where it holds a password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"http://proxy.example.org:3128")]
-    pub proxy: Option<Text>,
-    /// Certificates (PEM) of the authorities to trust, instead of the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"/etc/sensor/ca.pem")]
-    pub ca_file: Option<PathBuf>,
     /// Certificate chain (PEM) that the sensor shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/sensor/client.pem")]
@@ -200,7 +184,7 @@ pub struct SinkSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-apart" = true), example = &"syslog.example.org:6514")]
     pub address: Option<String>,
-    /// Transport of syslog; NATS goes over TCP or TLS.
+    /// Transport of syslog; NATS and Kafka go over TCP or TLS.
     #[serde(default)]
     #[schemars(extend("x-apart" = true), example = &"tls")]
     pub transport: Transport,
@@ -257,6 +241,10 @@ pub struct SinkSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-apart" = true), example = &"sensor.incidents")]
     pub subject: Option<String>,
+    /// Topic of Kafka; without: `sensor.incidents`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-apart" = true), example = &"sensor.incidents")]
+    pub topic: Option<String>,
 }
 
 const fn hold() -> u64 {
@@ -336,12 +324,9 @@ impl SinkSettings {
             retry_max_ms: retry_max(),
             format: None,
             template: None,
-            url: None,
-            token: None,
+            far: Far::default(),
             user: None,
             headers: Vec::new(),
-            proxy: None,
-            ca_file: None,
             client_cert_file: None,
             client_key: None,
             command: Vec::new(),
@@ -363,6 +348,7 @@ impl SinkSettings {
             organization: None,
             id_field: None,
             subject: None,
+            topic: None,
         }
     }
 
@@ -373,12 +359,10 @@ impl SinkSettings {
     /// Way to the far side.
     pub fn connection(&self) -> Connection<'_> {
         Connection {
-            timeout: self.timeout(),
             headers: &self.headers,
-            proxy: self.proxy.as_ref(),
-            ca_file: self.ca_file.as_deref(),
             client_cert_file: self.client_cert_file.as_deref(),
             client_key: self.client_key.as_ref(),
+            ..self.far.connection(self.timeout())
         }
     }
 
@@ -393,12 +377,12 @@ impl SinkSettings {
         let keys = [
             ("format", self.format.is_some()),
             ("template", self.template.is_some()),
-            ("url", self.url.is_some()),
-            ("token", self.token.is_some()),
+            ("url", self.far.url.is_some()),
+            ("token", self.far.token.is_some()),
             ("user", self.user.is_some()),
             ("headers", !self.headers.is_empty()),
-            ("proxy", self.proxy.is_some()),
-            ("ca_file", self.ca_file.is_some()),
+            ("proxy", self.far.proxy.is_some()),
+            ("ca_file", self.far.ca_file.is_some()),
             ("client_cert_file", self.client_cert_file.is_some()),
             ("client_key", self.client_key.is_some()),
             ("command", !self.command.is_empty()),
@@ -422,6 +406,7 @@ impl SinkSettings {
             ("organization", self.organization.is_some()),
             ("id_field", self.id_field.is_some()),
             ("subject", self.subject.is_some()),
+            ("topic", self.topic.is_some()),
         ];
         let given = keys.into_iter().filter(|(_, is_given)| *is_given);
         given.map(|(key, _)| key).collect()

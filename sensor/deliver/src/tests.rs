@@ -4,6 +4,7 @@ mod contract;
 mod email;
 mod fake;
 mod far;
+mod kafka;
 mod nats;
 mod sharing;
 mod syslog;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use sensor_deliver::{Connection, Secret, Text};
+use sensor_deliver::{Connection, Far};
 use sensor_engine::{SECOND_NS, Time};
 use sensor_record::Name;
 use sensor_respond::{BlockAction, Measure};
@@ -45,7 +45,7 @@ pub struct FeedSettings {
     #[schemars(example = &"firehol")]
     pub name: String,
     /// Kind: `list`, a file in any form that `sensor block import` takes, or `crowdsec`, the decisions of a
-    /// CrowdSec local API.
+    /// CrowdSec local API, whose `token` is the key that `cscli bouncers add sensor` prints.
     #[serde(default)]
     #[schemars(example = &"list")]
     pub kind: FeedKind,
@@ -53,20 +53,12 @@ pub struct FeedSettings {
     #[serde(default = "yes")]
     #[schemars(example = true)]
     pub enabled: bool,
-    /// Address, `https://HOST/PATH`; of CrowdSec without a path (`http://127.0.0.1:8080`). `file:/PATH` or
-    /// `credential:NAME` where it is itself a secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"https://lists.example.org/level1.netset")]
-    pub url: Option<Text>,
+    #[serde(flatten)]
+    pub far: Far,
     /// File, instead of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-apart" = true), example = &"/var/lib/lists/level1.netset")]
     pub path: Option<PathBuf>,
-    /// Place of the token: the key of a CrowdSec bouncer (`cscli bouncers add sensor`), a bearer token
-    /// otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"credential:firehol")]
-    pub token: Option<Secret>,
     /// Interval between two fetches; without: 1h, of CrowdSec 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Time::<SECOND_NS>", extend("x-minimum" = "1s"), example = &"1h")]
@@ -84,14 +76,6 @@ pub struct FeedSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-apart" = true), range(min = 1), example = 50)]
     pub rate_packets_per_s: Option<u32>,
-    /// Proxy, `http://HOST:PORT`; `file:/PATH` or `credential:NAME` where it holds a password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"http://proxy.example.org:3128")]
-    pub proxy: Option<Text>,
-    /// Certificates (PEM) of the authorities to trust, instead of the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"/etc/sensor/ca.pem")]
-    pub ca_file: Option<PathBuf>,
 }
 
 const fn yes() -> bool {
@@ -130,14 +114,7 @@ impl FeedSettings {
 
     /// Way to the far side.
     pub fn connection(&self) -> Connection<'_> {
-        Connection {
-            timeout: PATIENCE,
-            headers: &[],
-            proxy: self.proxy.as_ref(),
-            ca_file: self.ca_file.as_deref(),
-            client_cert_file: None,
-            client_key: None,
-        }
+        self.far.connection(PATIENCE)
     }
 
     /// Contradiction within the table: key and message.
@@ -149,7 +126,7 @@ impl FeedSettings {
         if let Err(cause) = self.name.parse::<Name>() {
             return Some(("name", cause.to_string()));
         }
-        match (&self.url, &self.path) {
+        match (&self.far.url, &self.path) {
             (None, None) => return told("url", "missing; say where the list is"),
             (Some(_), Some(_)) => return told("path", "url says already where the list is"),
             _ => {}
@@ -157,7 +134,7 @@ impl FeedSettings {
         if self.kind == FeedKind::Crowdsec && self.path.is_some() {
             return told("path", "decisions of CrowdSec are fetched: write url");
         }
-        if self.kind == FeedKind::Crowdsec && self.token.is_none() {
+        if self.kind == FeedKind::Crowdsec && self.far.token.is_none() {
             let message = "missing; `cscli bouncers add sensor` prints the key: write it to a file, and \
                            token = \"file:/PATH\"";
             return told("token", message);

@@ -70,7 +70,7 @@ impl CrowdSec {
     }
 
     fn log_in(&self) -> Result<String, Answer> {
-        let password = self.settings.token.as_ref().map(|token| token.read());
+        let password = self.settings.far.token.as_ref().map(|token| token.read());
         let password = password.transpose().map_err(Answer::later)?;
         let body = json!({
             "machine_id": self.settings.user,

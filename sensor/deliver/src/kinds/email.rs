@@ -97,7 +97,7 @@ impl Mail {
             .timeout(Some(settings.timeout()))
             .hello_name(ClientId::Domain(domain(envelope)))
             .tls(tls);
-        if let (Some(user), Some(token)) = (&settings.user, &settings.token) {
+        if let (Some(user), Some(token)) = (&settings.user, &settings.far.token) {
             builder = builder.credentials(Credentials::new(user.clone(), token.read()?));
         }
         Ok(builder.build())

@@ -64,7 +64,7 @@ impl Misp {
 
     fn post(&self, path: &str, body: &Value) -> Result<Reply, Answer> {
         let url = base(&self.settings, "")?;
-        let token = self.settings.token.as_ref();
+        let token = self.settings.far.token.as_ref();
         let key = token.ok_or_else(|| Answer::later("token: missing"))?.read();
         let json = "application/json".to_owned();
         self.http.post(&Request {

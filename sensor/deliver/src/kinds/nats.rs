@@ -3,21 +3,18 @@
 //! are spoken here.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::Arc;
 
-use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::cut;
 use crate::envelope::Envelope;
-use crate::reach;
+use crate::reach::{Stream, Way};
 use crate::settings::{SinkSettings, Transport};
 use crate::shapes::{Format, Shape};
 use crate::sink::Sink;
-use crate::tls;
 
 pub const FORMATS: &[Format] = &[
     Format::Json,
@@ -36,14 +33,11 @@ const MAX_LINE: u64 = 64 << 10;
 const MAX_REPLY: usize = 1 << 20;
 const MAX_TOLD: usize = 512;
 
-trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
-
 struct Nats {
     settings: SinkSettings,
     shape: Shape,
     subject: String,
-    tls: Option<Arc<ClientConfig>>,
+    way: Way,
     link: Option<Link>,
 }
 
@@ -66,16 +60,14 @@ pub fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, String> {
     if subject.is_empty() || !subject.chars().all(is_plain) {
         return Err(format!("subject: \"{subject}\" is none to publish to"));
     }
-    let tls = match settings.transport {
-        Transport::Tls => Some(tls::client_config(&settings.connection())?),
-        Transport::Tcp => None,
-        Transport::Udp => return Err("transport: NATS goes over tcp or tls".to_owned()),
-    };
+    if settings.transport == Transport::Udp {
+        return Err("transport: NATS goes over tcp or tls".to_owned());
+    }
     Ok(Box::new(Nats {
         settings: settings.clone(),
         shape: Shape::new(format, settings.template.as_deref())?,
         subject,
-        tls,
+        way: Way::new(settings)?,
         link: None,
     }))
 }
@@ -93,8 +85,7 @@ impl Sink for Nats {
             sent = self.publish(batch);
         }
         sent.unwrap_or_else(|cause| {
-            let place = self.settings.address.as_deref().unwrap_or_default();
-            vec![Answer::later(format!("{place}: {cause}")); batch.len()]
+            vec![Answer::later(format!("{}: {cause}", self.way.address())); batch.len()]
         })
     }
 
@@ -157,23 +148,14 @@ impl Nats {
         Ok([line.as_bytes(), head.as_bytes(), &body, b"\r\n"].concat())
     }
 
-    fn connect(&self) -> io::Result<Link> {
-        let address = self.settings.address.as_deref().unwrap_or_default();
-        let limit = self.settings.timeout();
-        let stream = reach::first(address, |place| reach::tcp(place, limit))?;
-        self.greet(address, stream)
-    }
-
     /// Hears who is there, secures the connection where that is wanted, and says who this is.
-    fn greet(&self, address: &str, mut stream: TcpStream) -> io::Result<Link> {
+    fn connect(&self) -> io::Result<Link> {
+        let mut stream = self.way.tcp()?;
         let info = information(&mut stream)?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            Some(config) => Box::new(reach::secured(config, address, stream)?),
-            None if info["tls_required"] == true => {
-                return Err(io::Error::other("it wants TLS: set transport = \"tls\""));
-            }
-            None => Box::new(stream),
-        };
+        if info["tls_required"] == true && !self.way.is_secured() {
+            return Err(io::Error::other("it wants TLS: set transport = \"tls\""));
+        }
+        let stream = self.way.over(stream)?;
         let [a, b] = [0, 1].map(|n: u8| RandomState::new().hash_one(n));
         let max_payload = info["max_payload"].as_u64().unwrap_or(1 << 20);
         let mut link = Link {
@@ -193,10 +175,10 @@ impl Nats {
     fn about(&self) -> Result<Value, String> {
         let mut about = json!({
             "verbose": false, "pedantic": false, "headers": true, "no_responders": true,
-            "tls_required": self.tls.is_some(), "echo": false, "protocol": 1,
+            "tls_required": self.way.is_secured(), "echo": false, "protocol": 1,
             "name": "sensor", "lang": "rust", "version": env!("CARGO_PKG_VERSION"),
         });
-        if let Some(token) = &self.settings.token {
+        if let Some(token) = &self.settings.far.token {
             let secret = token.read()?;
             match &self.settings.user {
                 Some(user) => {

@@ -43,6 +43,7 @@ impl PagerDuty {
     fn post(&self, envelope: &Envelope) -> Result<Answer, Answer> {
         let key = self
             .settings
+            .far
             .token
             .as_ref()
             .ok_or_else(|| Answer::later("token: missing"))?;

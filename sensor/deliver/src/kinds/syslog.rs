@@ -6,20 +6,17 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
-use std::sync::Arc;
 
-use rustls::ClientConfig;
 use sensor_record::{Severity, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::answer::Answer;
 use crate::cut;
 use crate::envelope::Envelope;
-use crate::reach::{self, Secured};
+use crate::reach::{Secured, Way};
 use crate::settings::{Framing, SinkSettings, Transport};
 use crate::shapes::{Format, Shape};
 use crate::sink::Sink;
-use crate::tls;
 use crate::wording::Words;
 
 pub const FORMATS: &[Format] = &[
@@ -40,7 +37,7 @@ const MAX_UNASKED: usize = 64;
 struct Syslog {
     settings: SinkSettings,
     shape: Shape,
-    tls: Option<Arc<ClientConfig>>,
+    way: Way,
     link: Option<Link>,
 }
 
@@ -52,14 +49,10 @@ enum Link {
 
 pub fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, String> {
     let format = settings.format.unwrap_or(Format::Text);
-    let tls = match settings.transport {
-        Transport::Tls => Some(tls::client_config(&settings.connection())?),
-        Transport::Udp | Transport::Tcp => None,
-    };
     Ok(Box::new(Syslog {
         settings: settings.clone(),
         shape: Shape::new(format, settings.template.as_deref())?,
-        tls,
+        way: Way::new(settings)?,
         link: None,
     }))
 }
@@ -91,8 +84,8 @@ impl Sink for Syslog {
 impl Syslog {
     fn send_one(&mut self, envelope: &Envelope) -> Result<Answer, Answer> {
         let message = self.message(envelope).map_err(Answer::Refused)?;
-        let place = self.settings.address.clone().unwrap_or_default();
         let sent = self.write(&message);
+        let place = self.way.address();
         sent.map_err(|cause| Answer::later(format!("{place}: {cause}")))?;
         Ok(Answer::Accepted(format!(
             "handed to {place}; syslog has no answer"
@@ -149,16 +142,10 @@ impl Syslog {
     }
 
     fn connect(&self) -> io::Result<Link> {
-        let address = self.settings.address.as_deref().unwrap_or_default();
-        let tcp = |place| reach::tcp(place, self.settings.timeout());
-        reach::first(address, |place| match self.settings.transport {
-            Transport::Udp => udp(place).map(Link::Udp),
-            Transport::Tcp => tcp(place).map(Link::Tcp),
-            Transport::Tls => {
-                let config = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-                let stream = reach::secured(config, address, tcp(place)?)?;
-                Ok(Link::Tls(Box::new(stream)))
-            }
+        Ok(match self.settings.transport {
+            Transport::Udp => Link::Udp(self.way.first(udp)?),
+            Transport::Tcp => Link::Tcp(self.way.tcp()?),
+            Transport::Tls => Link::Tls(Box::new(self.way.secure(self.way.tcp()?)?)),
         })
     }
 }

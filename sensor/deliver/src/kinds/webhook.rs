@@ -27,6 +27,7 @@ impl Webhook {
         let body = self.shape.of(envelope).map_err(Answer::Refused)?;
         let url = self
             .settings
+            .far
             .url
             .as_ref()
             .map_or(Ok(String::new()), |url| url.read());

@@ -7,7 +7,7 @@ use sensor_record::State;
 use serde_json::Value;
 
 use super::fake::Mode;
-use super::far::{Disk, FarSide, Program, webhook};
+use super::far::{Disk, FarSide, Journal, Program, webhook};
 use super::{Folder, incident, wait_for};
 use crate::deliveries::Deliveries;
 use crate::settings::SinkSettings;
@@ -171,6 +171,11 @@ fn exec_keeps_the_contract() {
 #[test]
 fn file_keeps_the_contract() {
     suite(Disk::new);
+}
+
+#[test]
+fn journald_keeps_the_contract() {
+    suite(Journal::new);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -54,7 +55,7 @@ impl OverHttp {
     ) -> Self {
         let fake = Fake::start(None, Arc::new(handler));
         let mut settings = settings(kind);
-        settings.url = Some(Text::Plain(format!("http://{}{path}", fake.address)));
+        settings.far.url = Some(Text::Plain(format!("http://{}{path}", fake.address)));
         let all = [
             Mode::Accept,
             Mode::Refuse,
@@ -198,6 +199,67 @@ impl FarSide for Disk {
 
     fn received(&self) -> Vec<String> {
         lines(&self.folder.0.join("there/incidents.jsonl"))
+    }
+
+    fn modes(&self) -> Vec<Mode> {
+        vec![Mode::Accept, Mode::Down]
+    }
+}
+
+/// The journal's socket, there or not.
+pub struct Journal {
+    folder: Folder,
+    accepted: Arc<Mutex<Vec<String>>>,
+}
+
+impl Journal {
+    pub fn new() -> Self {
+        Self {
+            folder: Folder::new(),
+            accepted: Arc::default(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.0.join("socket")
+    }
+}
+
+/// The record of an entry, by its identity.
+fn entry(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let record = text
+        .lines()
+        .find_map(|line| line.strip_prefix("SENSOR_RECORD="));
+    identity(&serde_json::from_str(record.unwrap()).unwrap())
+}
+
+impl FarSide for Journal {
+    fn settings(&self) -> SinkSettings {
+        let mut settings = settings(Kind::Journald);
+        settings.path = Some(self.path());
+        settings
+    }
+
+    fn set(&mut self, mode: Mode) {
+        if mode != Mode::Accept {
+            return fs::remove_file(self.path()).unwrap();
+        }
+        if self.path().exists() {
+            return;
+        }
+        let socket = UnixDatagram::bind(self.path()).unwrap();
+        let accepted = Arc::clone(&self.accepted);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 256 << 10];
+            while let Ok(n) = socket.recv(&mut buffer) {
+                accepted.lock().unwrap().push(entry(&buffer[..n]));
+            }
+        });
+    }
+
+    fn received(&self) -> Vec<String> {
+        self.accepted.lock().unwrap().clone()
     }
 
     fn modes(&self) -> Vec<Mode> {

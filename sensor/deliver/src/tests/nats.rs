@@ -151,7 +151,7 @@ impl FarSide for Server {
         let mut settings = settings(Kind::Nats);
         settings.address = Some(format!("127.0.0.1:{}", self.port));
         settings.user = Some("sensor".to_owned());
-        settings.token = Some(Secret::File(self.folder.0.join("token")));
+        settings.far.token = Some(Secret::File(self.folder.0.join("token")));
         settings
     }
 

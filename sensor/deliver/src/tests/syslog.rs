@@ -185,7 +185,7 @@ impl FarSide for Receiver {
         settings.address = Some(format!("localhost:{}", self.port));
         if let Some((_, folder)) = &self.tls {
             settings.transport = Transport::Tls;
-            settings.ca_file = Some(folder.0.join("ca.pem"));
+            settings.far.ca_file = Some(folder.0.join("ca.pem"));
         }
         settings
     }
@@ -255,7 +255,7 @@ fn tls_is_ended_as_it_should_be_and_a_wrong_authority_is_refused() {
     wait_for("the end", || receiver.seen.lock().unwrap().n_clean == 1);
     assert_eq!(receiver.seen.lock().unwrap().n_torn, 0);
     let settings = receiver.settings();
-    fs::write(settings.ca_file.as_ref().unwrap(), &other.cert).unwrap();
+    fs::write(settings.far.ca_file.as_ref().unwrap(), &other.cert).unwrap();
     let answers = deliveries::test(&settings, &[incident("a", State::Opened)]).unwrap();
     assert_eq!(answers[0].label(), "later");
     assert!(answers[0].text().contains("certificate"), "{answers:?}");

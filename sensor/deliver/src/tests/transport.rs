@@ -25,7 +25,7 @@ fn sink(scheme: &str, fake: &Fake) -> SinkSettings {
     // Certificates are checked under load, too.
     settings.timeout_ms = 10_000;
     let port = fake.address.port();
-    settings.url = Some(Text::Plain(format!(
+    settings.far.url = Some(Text::Plain(format!(
         "{scheme}://localhost:{port}/hook?key=hidden"
     )));
     settings
@@ -43,7 +43,7 @@ fn only_an_authority_that_is_trusted_will_do() {
     let fake = server(Some(own.server(None)));
     let mut settings = sink("https", &fake);
     let ca = folder.0.join("ca.pem");
-    settings.ca_file = Some(ca.clone());
+    settings.far.ca_file = Some(ca.clone());
     fs::write(&ca, &own.cert).unwrap();
     assert_eq!(send(&settings).label(), "accepted");
     fs::write(&ca, &other.cert).unwrap();
@@ -52,15 +52,15 @@ fn only_an_authority_that_is_trusted_will_do() {
     assert!(answer.text().contains("certificate"), "{answer:?}");
     assert!(!answer.text().contains("hidden"), "{answer:?}");
     // The system's authorities don't know it either.
-    settings.ca_file = None;
+    settings.far.ca_file = None;
     assert_eq!(send(&settings).label(), "later");
     // A file that holds none is told before anything is sent.
     fs::write(&ca, "nothing").unwrap();
-    settings.ca_file = Some(ca);
+    settings.far.ca_file = Some(ca);
     let told = deliveries::test(&settings, &[incident("a", State::Opened)]).unwrap_err();
     assert!(told.contains("holds no certificate"), "{told}");
     // TLS where there is none.
-    settings.ca_file = None;
+    settings.far.ca_file = None;
     let plain = server(None);
     assert_eq!(send(&sink("https", &plain)).label(), "later");
 }
@@ -76,7 +76,7 @@ fn the_sensor_shows_its_own_certificate() {
         fs::write(&path, text).unwrap();
         path
     };
-    settings.ca_file = Some(path("ca.pem", &own.cert));
+    settings.far.ca_file = Some(path("ca.pem", &own.cert));
     assert_eq!(send(&settings).label(), "later");
     settings.client_cert_file = Some(path("client.pem", &client.cert));
     settings.client_key = Some(Secret::File(path("client.key", &client.key)));
@@ -93,8 +93,8 @@ fn a_proxy_is_gone_through() {
     let mut settings = sink("https", &fake);
     let ca = folder.0.join("ca.pem");
     fs::write(&ca, &own.cert).unwrap();
-    settings.ca_file = Some(ca);
-    settings.proxy = Some(Text::Plain(format!("http://{address}")));
+    settings.far.ca_file = Some(ca);
+    settings.far.proxy = Some(Text::Plain(format!("http://{address}")));
     assert_eq!(send(&settings).label(), "accepted");
     let port = fake.address.port();
     assert_eq!(
@@ -109,7 +109,7 @@ fn secrets_are_read_when_they_are_used() {
     let fake = server(None);
     let mut settings = sink("http", &fake);
     let path = folder.0.join("token");
-    settings.token = Some(Secret::File(path.clone()));
+    settings.far.token = Some(Secret::File(path.clone()));
     settings.headers = vec![
         "X-Team: soc".to_owned(),
         format!("X-Key: file:{}", path.display()),

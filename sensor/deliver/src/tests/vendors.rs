@@ -54,7 +54,7 @@ impl Vendor {
 impl FarSide for Vendor {
     fn settings(&self) -> SinkSettings {
         let mut settings = self.http.settings();
-        settings.token = Some(Secret::File(self.folder.0.join("token")));
+        settings.far.token = Some(Secret::File(self.folder.0.join("token")));
         settings.user = self.user.map(str::to_owned);
         settings.acknowledge = self.acknowledge;
         settings

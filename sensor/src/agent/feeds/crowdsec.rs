@@ -73,8 +73,8 @@ impl Crowdsec {
     pub fn new(settings: &FeedSettings) -> Result<Self, String> {
         Ok(Self {
             http: Http::to(&settings.connection())?,
-            url: settings.url.clone().ok_or("url is not set")?,
-            key: settings.token.clone().ok_or("token is not set")?,
+            url: settings.far.url.clone().ok_or("url is not set")?,
+            key: settings.far.token.clone().ok_or("token is not set")?,
             longest: settings.ttl(),
             held: BTreeMap::new(),
             n_ignored: 0,
@@ -217,12 +217,17 @@ fn duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use sensor_deliver::Far;
+
     use super::*;
 
     fn api() -> Crowdsec {
         let settings = FeedSettings {
-            url: Some(Text::Plain("http://127.0.0.1:1".to_owned())),
-            token: Some(Secret::File("/nowhere".into())),
+            far: Far {
+                url: Some(Text::Plain("http://127.0.0.1:1".to_owned())),
+                token: Some(Secret::File("/nowhere".into())),
+                ..Far::default()
+            },
             ..serde_json::from_value(serde_json::json!({"name": "crowdsec", "kind": "crowdsec"}))
                 .unwrap()
         };

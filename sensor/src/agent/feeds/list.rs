@@ -28,10 +28,10 @@ pub struct List {
 
 impl List {
     pub fn new(settings: &FeedSettings) -> Result<Self, String> {
-        let place = match (&settings.url, &settings.path) {
+        let place = match (&settings.far.url, &settings.path) {
             (Some(url), _) => {
                 let http = Http::to(&settings.connection())?;
-                Place::Url(Box::new(http), url.clone(), settings.token.clone())
+                Place::Url(Box::new(http), url.clone(), settings.far.token.clone())
             }
             (None, Some(path)) => Place::File(path.clone()),
             (None, None) => return Err("neither url nor path is set".to_owned()),
