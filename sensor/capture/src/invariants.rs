@@ -233,68 +233,9 @@ mod tests {
         check_capture(&[0xd4, 0xc3, 0xb2, 0xa1]);
     }
 
-    /// A message of each protocol: IPFIX, NetFlow version 9 and 5, sFlow version 5.
-    fn flow_record_messages() -> Vec<Vec<u8>> {
-        use sensor_netflow::{Exporter, FlowRecord, Protocol};
-
-        const NOW_NS: u64 = 1_800_000_000_000_000_000;
-        const SFLOW: [u32; 23] = [
-            5,
-            1,
-            0xc000_0201,
-            0,
-            1,
-            9,
-            1,
-            1,
-            72,
-            1,
-            3,
-            64,
-            64,
-            0,
-            1,
-            2,
-            1,
-            1,
-            32,
-            1,
-            64,
-            4,
-            16,
-        ];
-        let record = FlowRecord {
-            source: [192, 0, 2, 1].into(),
-            destination: [198, 51, 100, 2].into(),
-            source_port: 50_000,
-            destination_port: 443,
-            protocol: 6,
-            tcp_flags: 0x1b,
-            packets: 1_000,
-            bytes: 1_500_000,
-            first_ns: NOW_NS - 9_000_000_000,
-            last_ns: NOW_NS - 1_000_000_000,
-            ..FlowRecord::default()
-        };
-        let mut messages: Vec<Vec<u8>> = [Protocol::Ipfix, Protocol::NetflowV9]
-            .into_iter()
-            .map(|protocol| {
-                let mut exporter = Exporter::new(protocol, 7, 1_400, NOW_NS);
-                exporter.add_templates();
-                assert!(exporter.add(&record));
-                exporter.finish(NOW_NS).expect("a message")
-            })
-            .collect();
-        let mut v5 = vec![0; 24 + 48];
-        v5[..4].copy_from_slice(&[0, 5, 0, 1]);
-        let sflow = SFLOW.into_iter().flat_map(u32::to_be_bytes).chain([0; 16]);
-        messages.extend([v5, sflow.collect()]);
-        messages
-    }
-
     #[test]
     fn damaged_flow_records_do_no_harm() {
-        let wholes = flow_record_messages();
+        let wholes = sensor_netflow::example::messages();
         let mut state = 1_u64;
         let mut roll = |below: usize| {
             state = state

@@ -71,11 +71,33 @@ enum Version {
     Sflow,
 }
 
+/// What sequence numbers count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    /// Records before the message (RFC 7011, NetFlow version 5).
+    Before,
+    /// Records up to the message's end, as softflowd has it in IPFIX.
+    Including,
+    /// Messages (RFC 3954, sFlow).
+    Messages,
+}
+
+impl Count {
+    const ALL: [Self; 3] = [Self::Before, Self::Including, Self::Messages];
+}
+
+/// A counter with what is added to it.
+type Fault = (Counter, u64);
+
 /// Memory of one observation domain.
 #[derive(Debug, Default)]
 struct Domain {
-    /// Sequence number that the next message should have.
-    next: Option<u32>,
+    /// Sequence number of the last message, and its records where all were read.
+    last: Option<(u32, Option<u32>)>,
+    /// What the exporter counts, where that is not what its protocol says.
+    count: Option<Count>,
+    /// A message fitted another count alone: that, and what is counted if no other message does.
+    doubt: Option<(Count, Fault)>,
     templates: Templates,
     /// Packets in which one was sampled, by sampler; 0: the whole domain.
     samplers: BTreeMap<u64, u32>,
@@ -117,76 +139,102 @@ impl Decoder {
         self.counts.add(Counter::Messages, 1);
         let mut bytes = Bytes(datagram);
         let read = match version {
-            Version::V5 => self.v5(received_ns, &mut bytes, out),
-            Version::V9 => self.v9(received_ns, &mut bytes, out),
-            Version::Ipfix => self.ipfix(received_ns, &mut bytes, out),
             Version::Sflow => self.sflow(received_ns, &mut bytes, out),
+            numbered => self.numbered(numbered, received_ns, &mut bytes, out),
         };
         if let Err(Malformed) = read {
             self.counts.add(Counter::Malformed, 1);
         }
     }
 
-    fn v9<'a>(
+    /// Reads a message of version 5, 9 or IPFIX: their heads have the same fields, but for a few.
+    fn numbered<'a>(
         &mut self,
+        version: Version,
         received_ns: u64,
         bytes: &mut Bytes<'a>,
         out: &mut impl FnMut(Seen<'a>),
     ) -> Read {
-        let [_, _] = bytes.array().ok_or(Malformed)?;
-        let _n_records = bytes.u16().ok_or(Malformed)?;
-        let uptime_ms = bytes.u32().ok_or(Malformed)?;
-        let exported_s = bytes.u32().ok_or(Malformed)?;
-        let sequence = bytes.u32().ok_or(Malformed)?;
-        let id = bytes.u32().ok_or(Malformed)?;
-        let clock = Clock::of_uptime(received_ns, u64::from(exported_s) * 1_000, uptime_ms);
-        let Some(domain) = domain(&mut self.domains, &mut self.counts, Version::V9, id) else {
+        let head = Head::read(version, bytes).ok_or(Malformed)?;
+        let Head { sequence, .. } = head;
+        let counts = &mut self.counts;
+        let Some(domain) = domain(&mut self.domains, counts, version, head.id) else {
             return Ok(());
         };
-        domain.follow(sequence, &mut self.counts);
-        domain.next = Some(sequence.wrapping_add(1));
-        let mut sets = Sets {
-            version: Version::V9,
-            clock,
-            domain,
-            counts: &mut self.counts,
-            is_whole: true,
+        let clock = match version {
+            Version::Ipfix => Clock::of_init(received_ns, head.exported_ms, domain.init_ms),
+            _ => Clock::of_uptime(received_ns, head.exported_ms, head.uptime_ms),
         };
-        sets.read(bytes, out).map(|_n_records| ())
-    }
-
-    fn ipfix<'a>(
-        &mut self,
-        received_ns: u64,
-        bytes: &mut Bytes<'a>,
-        out: &mut impl FnMut(Seen<'a>),
-    ) -> Read {
-        let [_, _] = bytes.array().ok_or(Malformed)?;
-        let length = bytes.u16().ok_or(Malformed)?;
-        let exported_s = bytes.u32().ok_or(Malformed)?;
-        let sequence = bytes.u32().ok_or(Malformed)?;
-        let id = bytes.u32().ok_or(Malformed)?;
-        let inner = usize::from(length).checked_sub(16).ok_or(Malformed)?;
-        let mut inner = Bytes(bytes.take(inner).ok_or(Malformed)?);
-        let Some(domain) = domain(&mut self.domains, &mut self.counts, Version::Ipfix, id) else {
-            return Ok(());
-        };
-        let clock = Clock::of_init(received_ns, u64::from(exported_s) * 1_000, domain.init_ms);
-        domain.follow(sequence, &mut self.counts);
-        domain.next = None;
-        let mut sets = Sets {
-            version: Version::Ipfix,
-            clock,
-            domain,
-            counts: &mut self.counts,
-            is_whole: true,
-        };
-        let n_records = sets.read(&mut inner, out)?;
-        // Records of unknown templates can't be counted: the next message sets the number anew.
-        if sets.is_whole {
-            domain.next = Some(sequence.wrapping_add(n_records));
+        if version == Version::V5 {
+            let n_told = Some(u32::from(head.n_records));
+            domain.follow(Count::Before, sequence, n_told, counts);
+            return v5::records(&head, &clock, bytes, (counts, out));
         }
-        Ok(())
+        let mut sets = Sets {
+            version,
+            clock,
+            domain,
+            counts,
+            is_whole: true,
+        };
+        let read = sets.read(bytes, out);
+        // Records of unknown templates can't be counted, nor those behind a fault.
+        let n_records = read.as_ref().ok().copied().filter(|_| sets.is_whole);
+        let count = match version {
+            Version::Ipfix => Count::Before,
+            Version::V5 | Version::V9 | Version::Sflow => Count::Messages,
+        };
+        domain.follow(count, sequence, n_records, counts);
+        read.map(|_n_records| ())
+    }
+}
+
+/// Head of a message.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    /// Records that it says to hold; IPFIX tells its bytes instead.
+    n_records: u16,
+    /// Time since the exporter began, where it tells that.
+    uptime_ms: u32,
+    exported_ms: u64,
+    sequence: u32,
+    /// Domain, or source.
+    id: u32,
+    /// Sampling of version 5.
+    sampling: u16,
+}
+
+impl Head {
+    /// Reads it, and leaves what belongs to the message.
+    fn read(version: Version, bytes: &mut Bytes<'_>) -> Option<Self> {
+        const IPFIX_HEAD: usize = 16;
+        let [_, _] = bytes.array()?;
+        let count = bytes.u16()?;
+        let is_ipfix = version == Version::Ipfix;
+        let uptime_ms = if is_ipfix { 0 } else { bytes.u32()? };
+        let mut exported_ms = u64::from(bytes.u32()?) * 1_000;
+        let is_v5 = version == Version::V5;
+        if is_v5 {
+            exported_ms += u64::from(bytes.u32()?) / 1_000_000;
+        }
+        let sequence = bytes.u32()?;
+        let (id, sampling) = if is_v5 {
+            (bytes.u16()?.into(), bytes.u16()?)
+        } else {
+            (bytes.u32()?, 0)
+        };
+        if is_ipfix {
+            let length = usize::from(count).checked_sub(IPFIX_HEAD)?;
+            *bytes = Bytes(bytes.take(length)?);
+        }
+        Some(Self {
+            n_records: if is_ipfix { 0 } else { count },
+            uptime_ms,
+            exported_ms,
+            sequence,
+            id,
+            sampling,
+        })
     }
 }
 
@@ -206,14 +254,57 @@ fn domain<'a>(
 }
 
 impl Domain {
-    /// Holds a sequence number against the one that was due.
-    fn follow(&mut self, sequence: u32, counts: &mut Counts) {
-        let Some(next) = self.next else { return };
-        let ahead = sequence.wrapping_sub(next);
-        if ahead > u32::MAX / 2 {
-            counts.add(Counter::Restarts, 1);
+    /// Holds a sequence number against the one that was due. Exporters differ in what they count: two messages that
+    /// fit one other count alone, with none between that doesn't fit it, tell them.
+    fn follow(&mut self, own: Count, sequence: u32, n: Option<u32>, counts: &mut Counts) {
+        let doubt = self.doubt.take();
+        let mut settle = |doubt: Option<(Count, Fault)>| {
+            if let Some((_, (counter, n))) = doubt {
+                counts.add(counter, n);
+            }
+        };
+        let Some((last, n_last)) = self.last.replace((sequence, n)) else {
+            return settle(doubt);
+        };
+        let fits = |count: Count| {
+            let more = match count {
+                Count::Before => n_last,
+                Count::Including => n,
+                Count::Messages => Some(1),
+            };
+            more.map(|more| sequence.wrapping_sub(last.wrapping_add(more)))
+        };
+        let count = self.count.unwrap_or(own);
+        let Some(ahead) = fits(count) else {
+            return settle(doubt);
+        };
+        let is_doubted = |one: Count| doubt.is_some_and(|(doubted, _)| doubted == one);
+        if ahead == 0 {
+            let fits_doubt = |(doubted, _): &(Count, Fault)| fits(*doubted) == Some(0);
+            match doubt.filter(fits_doubt) {
+                None => settle(doubt),
+                still => self.doubt = still,
+            }
+            return;
+        }
+        let fault = if ahead > u32::MAX / 2 {
+            (Counter::Restarts, 1)
         } else {
-            counts.add(Counter::Gaps, u64::from(ahead));
+            (Counter::Gaps, u64::from(ahead))
+        };
+        let mut others = Count::ALL.into_iter().filter(|one| *one != count);
+        match others.find(|one| fits(*one) == Some(0)) {
+            Some(other) if is_doubted(other) => {
+                self.count = Some(other);
+                counts.add(Counter::OtherSequence, 1);
+            }
+            other => {
+                settle(doubt);
+                self.doubt = other.map(|other| (other, fault));
+                if other.is_none() {
+                    counts.add(fault.0, fault.1);
+                }
+            }
         }
     }
 

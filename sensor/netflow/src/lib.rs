@@ -5,6 +5,7 @@
 mod bytes;
 mod decode;
 mod element;
+pub mod example;
 mod export;
 mod record;
 

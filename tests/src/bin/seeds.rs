@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-use sensor_netflow::{Exporter, FlowRecord, Protocol};
 use sensor_tests::frames::{Dice, random_frame, specimens};
 use sensor_tests::pcap::{PcapWriter, Stamps};
 
@@ -35,78 +34,13 @@ fn main() -> io::Result<()> {
     let mut dice = Dice(7);
     let series = (0..40).map(|_| series(&mut dice));
     write(&folder.join("datapath"), series)?;
-    write(&folder.join("flow_records"), flow_records().into_iter())
+    write(&folder.join("flow_records"), flow_records())
 }
 
 /// Messages of each kind, each with its length before it.
-fn flow_records() -> Vec<Vec<u8>> {
-    let record = FlowRecord {
-        source: [192, 0, 2, 1].into(),
-        destination: [198, 51, 100, 2].into(),
-        source_port: 50_000,
-        destination_port: 443,
-        protocol: 6,
-        tcp_flags: 0x1b,
-        packets: 10,
-        bytes: 1_500,
-        first_ns: 1_799_999_990_000_000_000,
-        last_ns: 1_799_999_999_000_000_000,
-        ..FlowRecord::default()
-    };
-    let mut seeds: Vec<Vec<u8>> = [Protocol::Ipfix, Protocol::NetflowV9]
-        .into_iter()
-        .filter_map(|protocol| {
-            let mut exporter = Exporter::new(protocol, 7, 1_400, 1_800_000_000_000_000_000);
-            exporter.add_templates();
-            exporter.add(&record);
-            exporter.finish(1_800_000_000_000_000_000)
-        })
-        .collect();
-    // Version 5 with one record, sFlow with one sampled header.
-    let mut v5 = vec![0; 24 + 48];
-    v5[..4].copy_from_slice(&[0, 5, 0, 1]);
-    v5[24 + 38] = 6;
-    v5[24 + 19] = 1;
-    let mut header = frames_of_sflow();
-    let mut sflow: Vec<u8> = [5_u32, 1, 0xc000_0201, 0, 1, 1_000, 1, 1]
-        .into_iter()
-        .flat_map(u32::to_be_bytes)
-        .collect();
-    sflow.append(&mut header);
-    seeds.extend([v5, sflow]);
-    for seed in &mut seeds {
-        let length = (seed.len() as u16).to_be_bytes();
-        seed.splice(0..0, length);
-    }
-    seeds
-}
-
-/// The body of a flow sample with the header of one packet.
-fn frames_of_sflow() -> Vec<u8> {
-    const FRAME: u32 = 64;
-    let words = [
-        32 + 8 + 16 + FRAME,
-        1,
-        3,
-        512,
-        512,
-        0,
-        1,
-        2,
-        1,
-        1,
-        16 + FRAME,
-        1,
-        FRAME + 4,
-        4,
-        FRAME,
-    ];
-    let mut sample: Vec<u8> = words.into_iter().flat_map(u32::to_be_bytes).collect();
-    sample.extend([0; 12]);
-    sample.extend([0x08, 0x00, 0x45, 0, 0, 50, 0, 0, 0, 0, 64, 17, 0, 0]);
-    sample.extend([192, 0, 2, 1, 192, 0, 2, 2]);
-    sample.resize(words.len() * 4 + FRAME as usize, 0);
-    sample
+fn flow_records() -> impl Iterator<Item = Vec<u8>> {
+    let messages = sensor_netflow::example::messages().into_iter();
+    messages.map(|message| [&(message.len() as u16).to_be_bytes()[..], &message].concat())
 }
 
 fn write(folder: &Path, seeds: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {

@@ -30,6 +30,7 @@ counters! {
     OtherVersion = "other_version": "messages of a protocol that is not read",
     Gaps = "gaps": "records, messages or datagrams, as the protocol counts them, that never came",
     Restarts = "restarts": "sequence numbers that ran back: the exporter began anew, or messages changed places",
+    OtherSequence = "other_sequence": "domains whose sequence numbers count otherwise than their protocol says: messages, records, or records up to the message's own end (softflowd's IPFIX); they are followed as they count, and that is no loss",
     UnknownTemplate = "unknown_template": "sets of records whose template has not come",
     BadTemplate = "bad_template": "templates of no bytes, or with too many fields",
     TemplatesFull = "templates_full": "templates that found no room",

@@ -1,7 +1,9 @@
 //! sFlow version 5 (sflow.org, 2004): packets' headers, sampled. Interface counters are passed over.
 
 use super::counter::Counter;
-use super::{Decoder, Link, MAX_FACTOR, Malformed, Read, SampledPacket, Seen, Version, domain};
+use super::{
+    Count, Decoder, Link, MAX_FACTOR, Malformed, Read, SampledPacket, Seen, Version, domain,
+};
 use crate::bytes::Bytes;
 
 /// Formats of samples: of flows, plain and with wide interface numbers.
@@ -35,8 +37,7 @@ impl Decoder {
         let Some(domain) = domain(&mut self.domains, &mut self.counts, version, sub_agent) else {
             return Ok(());
         };
-        domain.follow(sequence, &mut self.counts);
-        domain.next = Some(sequence.wrapping_add(1));
+        domain.follow(Count::Messages, sequence, None, &mut self.counts);
         for _ in 0..n_samples {
             let format = bytes.u32().ok_or(Malformed)?;
             let length = bytes.u32().ok_or(Malformed)?;

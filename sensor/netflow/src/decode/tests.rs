@@ -143,6 +143,60 @@ fn gaps_and_restarts_are_told_apart() {
     assert_eq!(count(&decoder, Counter::Restarts), 1);
 }
 
+/// Messages of so many records each, with their numbers.
+fn numbered(protocol: Protocol, messages: &[(u32, u8)]) -> [u64; 3] {
+    let mut exporter = Exporter::new(protocol, 7, 1_400, NOW_NS);
+    let mut decoder = Decoder::default();
+    for (number, n) in messages {
+        exporter.add_templates();
+        (0..*n).for_each(|n| assert!(exporter.add(&record(n))));
+        let mut message = exporter.finish(NOW_NS).unwrap();
+        let at = match protocol {
+            Protocol::Ipfix => 8,
+            Protocol::NetflowV9 => 12,
+        };
+        message[at..at + 4].copy_from_slice(&number.to_be_bytes());
+        flows(&mut decoder, NOW_NS, &message);
+    }
+    use Counter::{Gaps, OtherSequence, Restarts};
+    [Gaps, Restarts, OtherSequence].map(|counter| count(&decoder, counter))
+}
+
+#[test]
+fn exporters_that_count_otherwise_are_followed_and_lose_nothing() {
+    use Protocol::{Ipfix, NetflowV9};
+    // Messages instead of records, and records instead of messages; then something is lost.
+    assert_eq!(
+        numbered(Ipfix, &[(5, 3), (6, 3), (7, 3), (8, 3)]),
+        [0, 0, 1]
+    );
+    assert_eq!(
+        numbered(Ipfix, &[(5, 3), (6, 3), (7, 3), (9, 3)]),
+        [1, 0, 1]
+    );
+    assert_eq!(
+        numbered(NetflowV9, &[(5, 3), (8, 3), (11, 3), (17, 3)]),
+        [3, 0, 1]
+    );
+    // Records up to the message's own end, in messages of several lengths.
+    let including = [(2, 2), (5, 3), (8, 3), (9, 1), (12, 3)];
+    assert_eq!(numbered(Ipfix, &including), [0, 0, 1]);
+    let lost = [(2, 2), (5, 3), (8, 3), (9, 1), (15, 3)];
+    assert_eq!(numbered(Ipfix, &lost), [3, 0, 1]);
+}
+
+#[test]
+fn a_loss_that_fits_another_count_once_is_a_loss() {
+    use Protocol::{Ipfix, NetflowV9};
+    assert_eq!(numbered(Ipfix, &[(5, 3), (8, 3), (11, 3)]), [0, 0, 0]);
+    assert_eq!(
+        numbered(NetflowV9, &[(5, 3), (6, 3), (9, 3), (10, 3)]),
+        [2, 0, 0]
+    );
+    assert_eq!(numbered(Ipfix, &[(5, 3), (6, 3), (9, 3)]), [0, 1, 0]);
+    assert_eq!(numbered(Ipfix, &[(5, 1), (8, 3), (11, 2)]), [2, 0, 0]);
+}
+
 #[test]
 fn options_tell_the_sampling_interval() {
     // Options template 300 with the sampler as its scope; then sampler 4 takes one packet in 100.
