@@ -346,6 +346,9 @@ class Incident extends Component {
           ${one["decision.outcome.reason"] ? ` (${one["decision.outcome.reason"]})` : ""}${one["decision.policy"] ? html`; policy <code>${one["decision.policy"]}</code>` : ""}
           ${one["decision.proof"]?.length ? `; proof: ${one["decision.proof"].join(", ")}` : ""}
           ${one["decision.needs"]?.length ? html`; <b>a drop would need</b> ${one["decision.needs"].join(", ").replaceAll("_", " ")}` : ""}</li>`)}</ul></section></div></div>
+      ${incident.statements?.length > 0 && html`<section><h2>Said by others</h2><p class="dim">No proof, and alone a reason for nothing.</p><ul>${incident.statements.map((one) => html`<li>
+        <b>${one.by}</b> (${one.product}) of <${Address} ip=${one.about}/>: ${one.what}${one.weight != null ? `; weight ${one.weight}` : ""}${one.certainty != null ? `, certainty ${one.certainty}` : ""}${one.blocked ? "; stopped there" : ""}
+        <span class="dim">${" "}${one.count > 1 ? `${one.count} times, ` : ""}last ${clock(one.last)}</span></li>`)}</ul></section>`}
       ${story?.related.length > 0 && html`<section><h2>Related</h2><${Rows} list=${story.related}/></section>`}
       ${SAID[dialog] && html`<${Ask} title=${SAID[dialog].title} text=${SAID[dialog].text} yes=${SAID[dialog].yes} close=${() => this.setState({ dialog: null })}
         fields=${[["reason", "reason", "", "", "text"]]}

@@ -8,6 +8,7 @@
 //!                 shell: signals, clients
 //! ```
 
+mod alert_input;
 mod api;
 mod crossing;
 mod engine;
@@ -46,6 +47,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use sensor_deliver::Deliveries;
+use sensor_engine::Statement;
 use sensor_record::{Feedback, Reason, Remark, Said, Sensor, Timestamp};
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
@@ -60,6 +62,7 @@ use crate::queue::{self, Gauge, Policy, Sender};
 use crate::ring::{self, RingEnd};
 use crate::stream::{Health, LogLines};
 use crate::tokens::TokenFile;
+use alert_input::AlertInputs;
 use api::{Answers, Pins};
 use engine::EngineThread;
 use feeds::Feeds;
@@ -206,6 +209,8 @@ pub enum Ask {
     },
     /// A person does not want to hear of an incident's kind, or again.
     Mute(Box<GivenMute>),
+    /// Other systems say something of addresses.
+    Statements(Vec<Statement>),
     /// A configuration was read again.
     Reload(Box<Reload>),
 }
@@ -226,6 +231,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
     let out = (setup.view.format_of_lines(format), reopened);
     let (sink, printers, exports, store, ring) = open_outputs(&settings, out, &sinks, &recent)?;
     let feeds = Arc::new(Feeds::start(&settings.respond.feed, &asks));
+    let alert_inputs = AlertInputs::start(&settings.capture.alert_input, &asks);
     let flow_inputs = flow_input::start(&settings, &setup.sensor, &sink, store.as_ref());
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
@@ -236,6 +242,7 @@ pub fn run(mut setup: Setup) -> Result<()> {
         store: store.as_ref().map(StoreEnd::kept),
         ring: ring.as_ref().map(RingEnd::ring),
         feeds: Arc::clone(&feeds),
+        alert_inputs: Arc::new(alert_inputs),
         flow_inputs: Arc::clone(&flow_inputs),
         confinement: setup.confinement,
     });

@@ -2,6 +2,7 @@
 //! against the schema of [`Settings`], and turned into it. Every fault is reported, not only the
 //! first.
 
+mod alert_input;
 mod check;
 mod detect;
 mod export;
@@ -35,6 +36,7 @@ use layers::Layers;
 use read::Reader;
 use schema::Schema;
 
+pub use alert_input::{AlertInputSettings, AlertKind};
 pub use detect::{DetectSettings, ExceptSettings};
 pub use export::{ExportProtocol, ExportSettings};
 pub use fault::{Fault, Faults};

@@ -1,4 +1,4 @@
-//! What is deployed beside the program, judged by what reads it there.
+//! Files that are deployed beside the program, judged by what reads them there.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -10,6 +10,7 @@
 extern crate sensor_tests_macros;
 
 mod agent;
+mod alerts;
 mod attach;
 mod bad_input;
 mod block_parity;
@@ -22,6 +23,7 @@ mod concurrent;
 mod confinement;
 mod content;
 mod day;
+mod deploy;
 mod direction;
 mod drive;
 mod evaluation;

@@ -19,6 +19,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("capture", 4_096),
     ("network", 4_096),
     ("flow_records", 1_024),
+    ("alert", 2_048),
 ];
 const DEFAULT_SECONDS: u32 = 60;
 

@@ -36,6 +36,10 @@ const EDGES: &[(&str, &str)] = &[
         "reads the answers of CrowdSec",
     ),
     (
+        "sensor/src/agent/alert_input/ask.rs",
+        "reads the answers of Vectra",
+    ),
+    (
         "sensor/src/agent/api/openapi.rs",
         "describes them by their schemas",
     ),

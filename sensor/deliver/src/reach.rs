@@ -49,7 +49,7 @@ impl Way {
         self.tls.is_some()
     }
 
-    /// The same way to another address.
+    /// Way to another address, by the same means.
     pub fn to(&self, address: String) -> Self {
         Self {
             address,

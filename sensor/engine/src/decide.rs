@@ -15,6 +15,7 @@ mod policy;
 mod proof;
 mod repeat;
 mod room;
+mod statement;
 mod watchdog;
 mod withheld;
 
@@ -27,6 +28,7 @@ pub use self::incident::{Incident, State};
 pub use self::local::LocalBy;
 pub use self::policy::{Escalation, PolicyRow, Preset, Whom};
 pub use self::proof::{Grounds, Need, Proof};
+pub use self::statement::{Said, Statement};
 pub use self::watchdog::Rollback;
 pub use self::withheld::{NotDecided, Withheld};
 
@@ -40,6 +42,7 @@ use self::ended::Ended;
 use self::explain::explain;
 use self::incident::Case;
 use self::room::Room;
+use self::statement::Statements;
 use self::watchdog::Watchdog;
 use crate::address::{Seeded, Table, to_ip};
 use crate::config::{Config, DecideConfig, SECOND_NS};
@@ -69,6 +72,7 @@ pub(crate) struct DecideStage {
     cases: Table<room::Key, Case>,
     room: Room,
     crowds: Crowds,
+    statements: Statements,
     ended: Ended,
     budget: Budget,
     decider: Decider,
@@ -96,6 +100,7 @@ impl DecideStage {
             cases: Table::with_hasher(Seeded(hash_seed)),
             room: Room::new(decide.max_incidents, hash_seed),
             crowds: Crowds::new(hash_seed),
+            statements: Statements::new(hash_seed),
             ended: Ended::new(decide.max_incidents, hash_seed),
             budget: Budget::new(),
             decider: Decider::new(config),
@@ -129,6 +134,7 @@ impl DecideStage {
             n_shed: self.ended.n_shed,
         });
         self.crowds.tables(out);
+        self.statements.tables(out);
         self.decider.tables(out);
     }
 
@@ -187,6 +193,20 @@ impl DecideStage {
     /// Remembers that a stage shed something: it lowers confidence.
     pub(crate) fn note_loss(&mut self, at_ns: u64, loss: Loss) {
         self.reliability.note_loss(at_ns, loss);
+    }
+
+    /// Takes what another system says of an address; open incidents of it show it.
+    pub(crate) fn take_statement(&mut self, at_ns: u64, statement: &Statement) {
+        if !self.statements.take(at_ns, statement) {
+            return;
+        }
+        for case in self.cases.values_mut() {
+            let sources = &case.incident().sources;
+            if sources.contains(&statement.about) {
+                let said = self.statements.about(at_ns, sources);
+                case.hear(said);
+            }
+        }
     }
 
     /// Remembers that flow records of sampled packets came.
@@ -261,6 +281,7 @@ impl DecideStage {
             .of_learned(finding)
             .of_records(self.from_records, self.reliability.is_sampled(at_ns));
         case.take(at_ns, finding, confidence, self.config.n_listed);
+        case.hear(self.statements.about(at_ns, &case.incident().sources));
         let is_spent = self.budget.n_spent() >= u64::from(self.config.alarms_per_day);
         if case.alarms(is_spent) {
             self.budget.note(at_ns, case.incident().family);
@@ -336,6 +357,7 @@ impl DecideStage {
             self.forgot_ns = at_ns;
             self.decider.forget(at_ns);
             self.ended.forget(at_ns);
+            self.statements.forget(at_ns);
         }
     }
 
@@ -419,6 +441,77 @@ mod tests {
         // It names, it doesn't decide: no graver, nobody blocked.
         assert_eq!(incident.severity, plain.severity);
         assert_eq!(n_decisions, 0);
+    }
+
+    fn statement(by: &str) -> Statement {
+        Statement {
+            by: by.into(),
+            product: "Vectra".to_owned(),
+            what: "Brute-Force".to_owned(),
+            about: to_ip(&ip(1)),
+            against: None,
+            weight: Some(80),
+            certainty: Some(90),
+            is_blocked: false,
+            hold_ns: 3_600 * SECOND_NS,
+        }
+    }
+
+    #[test]
+    fn a_statement_is_shown_on_the_incident_of_its_address_and_opens_none() {
+        let mut stage = DecideStage::new(&Config::default());
+        let (mut out, ledger) = (Vec::new(), Ledger::new(0));
+        stage.take_statement(T0, &statement("ndr"));
+        stage.tick(T0, &ledger, &mut out);
+        assert_eq!((out.len(), stage.n_open()), (0, 0));
+        let finding = found(Detector::Scan, Family::PortScan);
+        stage.take(T0, &finding, &ledger, &mut out);
+        let Some(DecideEvent::Incident(incident)) = out.first() else {
+            panic!("no incident");
+        };
+        assert_eq!(incident.said.len(), 1);
+        // One that comes later is news of the open incident; that it comes again is none.
+        out.clear();
+        for _ in 0..3 {
+            stage.take_statement(T0 + SECOND_NS, &statement("gate"));
+        }
+        for s in [3, 5] {
+            stage.tick(T0 + s * SECOND_NS, &ledger, &mut out);
+        }
+        let told = out.iter().filter_map(|event| match event {
+            DecideEvent::Incident(incident) => Some(incident.said.len()),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn a_row_that_asks_for_a_statement_holds_with_it_and_never_beyond_the_proof() {
+        let finding = found(Detector::Scan, Family::PortScan);
+        let decided = |by: Option<&str>| {
+            let mut config = Config::default();
+            let row = PolicyRow {
+                said_by: vec!["ndr".into()],
+                ..PolicyRow::any("confirmed", Some(Action::Drop))
+            };
+            config.policy.0 = vec![row, PolicyRow::any("rest", None)];
+            let mut stage = DecideStage::new(&config);
+            let mut out = Vec::new();
+            if let Some(by) = by {
+                stage.take_statement(T0, &statement(by));
+            }
+            stage.take(T0, &finding, &Ledger::new(0), &mut out);
+            out.into_iter().find_map(|event| match event {
+                DecideEvent::Decision(made) => Some(made.action),
+                _ => None,
+            })
+        };
+        assert_eq!(decided(None), None);
+        assert_eq!(decided(Some("gate")), None);
+        let (_, n_plain) = super::tests::decided(&finding, Vec::new());
+        assert_eq!(n_plain, 1);
+        // The row allows a drop; the proof carries less.
+        assert_eq!(decided(Some("ndr")), Some(Action::Challenge));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::checkpoint::{CheckpointError, Reader, Writer};
 use crate::config::Config;
 use crate::decide::{
     DecideEvent, DecideStage, Decision, Exception, ExceptionUse, Exceptions, Incident, Rollback,
+    Statement,
 };
 use crate::detect::{
     Attribution, DISAGREES, Detector, Detectors, Entity, Feedback, Finding, Grades, LEARNED_NOTE,
@@ -80,6 +81,8 @@ pub enum Input<'a> {
     /// can't be read. Without this input, those of the configuration are local, and without any,
     /// whoever was seen leaving.
     HostNetworks(Option<&'a HostNetworks>),
+    /// Statement of another system about an address: context, and a condition of the policy. It opens no incident.
+    Statement(&'a Statement),
     /// An incident that a person muted: findings of its kind are counted and not made into incidents, until
     /// the exception's end.
     Mute {
@@ -291,6 +294,7 @@ impl Engine {
                 incident,
                 exception,
             } => self.exceptions.mute(incident, exception),
+            Input::Statement(statement) => self.decide.take_statement(at_ns, statement),
             Input::Unmute { incident } => self.exceptions.unmute(incident),
             Input::Released { network } => self.decide.release(&network),
             Input::InForce { decision } => self.decide.watch(at_ns, decision, &self.ledger),

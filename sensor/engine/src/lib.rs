@@ -40,7 +40,7 @@ pub use config::{
 pub use decide::{
     Action, Confidence, Decision, Escalation, Exception, ExceptionUse, Grounds, Incident,
     LIMIT_PACKETS_PER_S, LocalBy, Lowered, Need, NotDecided, PolicyRow, Preset, Proof, Rollback,
-    Scope, State, Whom, Withheld,
+    Said, Scope, State, Statement, Whom, Withheld,
 };
 pub use detect::{
     BENIGN, Counters, Detector, Entity, Evidence, FEEDBACK_NS, Family, Feedback, Finding, Grades,

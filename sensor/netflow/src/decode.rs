@@ -71,7 +71,7 @@ enum Version {
     Sflow,
 }
 
-/// What sequence numbers count.
+/// Things that sequence numbers count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Count {
     /// Records before the message (RFC 7011, NetFlow version 5).
@@ -94,7 +94,7 @@ type Fault = (Counter, u64);
 struct Domain {
     /// Sequence number of the last message, and its records where all were read.
     last: Option<(u32, Option<u32>)>,
-    /// What the exporter counts, where that is not what its protocol says.
+    /// Count of the exporter, where that is not what its protocol says.
     count: Option<Count>,
     /// A message fitted another count alone: that, and what is counted if no other message does.
     doubt: Option<(Count, Fault)>,

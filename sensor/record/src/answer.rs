@@ -1,5 +1,7 @@
 //! Answers of the running agent.
 
+mod alert_input;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,6 +24,8 @@ use crate::shield::Shield;
 use crate::summary::Counts;
 use crate::text::explain;
 use crate::time::{Timestamp, Zone};
+
+pub use alert_input::AlertInput;
 
 /// Models and detectors: what is in force, and how they fare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -141,6 +145,9 @@ pub struct Status {
     /// Inputs that take flow records of other devices
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flow_inputs: BTreeMap<String, FlowInput>,
+    /// Inputs of alerts of other systems, by name
+    #[serde(default)]
+    pub alert_inputs: BTreeMap<String, AlertInput>,
     /// Duration of the looks at the kernel's tables
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::answer::{
-    Confined, Exception, Feed, FlowExporter, FlowInput, Guard, GuardFact, KeptFile, Load, Outcomes,
-    Output, Queue, Radius, RingState, Served, Sink, Status, StoreState, Ticks,
+    AlertInput, Confined, Exception, Feed, FlowExporter, FlowInput, Guard, GuardFact, KeptFile,
+    Load, Outcomes, Output, Queue, Radius, RingState, Served, Sink, Status, StoreState, Ticks,
 };
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
@@ -34,6 +34,7 @@ use crate::remark::Remark;
 use crate::response::Response;
 use crate::rule::Rule;
 use crate::shield::{Shield, ShieldMeasure};
+use crate::statement::Statement;
 use crate::summary::{Counts, Summary, Volume};
 use crate::time::Timestamp;
 
@@ -145,8 +146,25 @@ pub fn incident() -> Incident {
         naming_model: Some("00000000abcdef01".to_owned()),
         wireshark: "frame.time_epoch >= 1767323045 && frame.time_epoch < 1767323049 && ip.addr == 198.51.100.7"
             .to_owned(),
+        statements: vec![statement()],
         response: vec![Response::of(&decision())],
         notes: notes(),
+    }
+}
+
+fn statement() -> Statement {
+    Statement {
+        by: "ndr".to_owned(),
+        product: "Vectra".to_owned(),
+        what: "RECONNAISSANCE, Port Scan".to_owned(),
+        about: SOURCE,
+        against: Some(VICTIM),
+        weight: Some(60),
+        certainty: Some(80),
+        blocked: false,
+        first: START,
+        last: END,
+        count: 3,
     }
 }
 
@@ -465,6 +483,15 @@ fn confinement() -> BTreeMap<Cow<'static, str>, Confined> {
     BTreeMap::from([(Cow::Borrowed("files"), files)])
 }
 
+fn alert_input() -> AlertInput {
+    AlertInput {
+        kind: Cow::Borrowed("udp"),
+        counts: counts(&[("alerts", 240), ("harmless", 31)]),
+        last: Some(END),
+        error: Some("192.0.2.1:5514 can't be listened at: address in use".to_owned()),
+    }
+}
+
 fn flow_input() -> FlowInput {
     FlowInput {
         listen: "0.0.0.0:2055".to_owned(),
@@ -616,6 +643,7 @@ pub fn status() -> Status {
         store: Some(store()),
         ring: Some(ring()),
         feeds: BTreeMap::from([("firehol".to_owned(), feed())]),
+        alert_inputs: BTreeMap::from([("ndr".to_owned(), alert_input())]),
         flow_inputs: BTreeMap::from([("routers".to_owned(), flow_input())]),
         confinement: confinement(),
         tick_ms: Ticks {

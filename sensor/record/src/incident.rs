@@ -16,6 +16,7 @@ use crate::head::Head;
 use crate::mac::Mac;
 use crate::notes::Notes;
 use crate::response::Response;
+use crate::statement::Statement;
 use crate::technique::{tactic_name, technique_name};
 use crate::time::Timestamp;
 use crate::wireshark::{self, Extent};
@@ -296,6 +297,9 @@ pub struct Incident {
     /// Display filter for Wireshark 4 that shows its packets, and may show more
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub wireshark: String,
+    /// Statements of other systems about its sources, 32 at most
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statements: Vec<Statement>,
     /// Response to its sources, 100 at most: decisions with their outcomes, and rules by which there
     /// was none
     #[serde(default)]
@@ -356,6 +360,7 @@ impl Incident {
             naming_probability: i.naming.map(|naming| finite(naming.probability.into())),
             naming_model: i.naming.map(|naming| format!("{:016x}", naming.model)),
             wireshark: String::new(),
+            statements: i.said.iter().map(Statement::from).collect(),
             response: i.not_decided.iter().map(Response::from).collect(),
             notes: Notes::of(&i.notes),
         };

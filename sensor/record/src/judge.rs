@@ -1,7 +1,8 @@
 //! Judgement of the running agent, part by part: the one place for `doctor`, `status` and the metrics.
 
 use crate::answer::{
-    Confined, Feed, FlowInput, Guard, KeptFile, Output, RingState, Served, Sink, Status, StoreState,
+    AlertInput, Confined, Feed, FlowInput, Guard, KeptFile, Output, RingState, Served, Sink,
+    Status, StoreState,
 };
 use crate::decision::Mode;
 use crate::health::{Health, HealthCheck};
@@ -30,6 +31,8 @@ pub fn health(status: &Status) -> Vec<HealthCheck> {
     checks.extend(status.feeds.iter().map(|(name, one)| feed(name, one)));
     let inputs = status.flow_inputs.iter();
     checks.extend(inputs.map(|(name, one)| flow_input(name, one)));
+    let inputs = status.alert_inputs.iter();
+    checks.extend(inputs.map(|(name, one)| alert_input(name, one)));
     checks.extend(status.files.iter().map(|(name, one)| file(name, one)));
     checks.extend(status.store.as_ref().map(store));
     checks.extend(status.ring.as_ref().map(ring));
@@ -211,6 +214,24 @@ fn feed(name: &str, feed: &Feed) -> HealthCheck {
     }
 }
 
+/// Judges an input of alerts. None that came are no fault: a quiet network has none.
+fn alert_input(name: &str, input: &AlertInput) -> HealthCheck {
+    let of = |finding: String| HealthCheck::ok("alert_input", Some(name), finding);
+    let n = |count: &str| input.counts.get(count).copied().unwrap_or(0);
+    match &input.error {
+        Some(error) => of(format!("{}: {error}", input.kind)).with(
+            Health::Degraded,
+            "mend what it says; incidents lack what it would say",
+        ),
+        None => of(format!(
+            "{}: {} alerts, {} found no room",
+            input.kind,
+            n("alerts"),
+            n("shed")
+        )),
+    }
+}
+
 fn flow_input(name: &str, input: &FlowInput) -> HealthCheck {
     let of = |finding: String| HealthCheck::ok("flow_input", Some(name), finding);
     let FlowInput {
@@ -299,6 +320,10 @@ mod tests {
             .flow_inputs
             .values_mut()
             .for_each(|one| one.error = None);
+        status
+            .alert_inputs
+            .values_mut()
+            .for_each(|one| one.error = None);
         status.files.values_mut().for_each(|one| one.error = None);
         if let Some(ring) = &mut status.ring {
             ring.error = None;
@@ -363,6 +388,15 @@ mod tests {
         assert_eq!(full, one("ring", Health::Failed));
         let damaged = change(&|store| store.set_aside = error());
         assert_eq!(damaged, one("store", Health::Degraded));
+    }
+
+    #[test]
+    fn an_input_of_alerts_that_takes_none_is_degraded() {
+        let failed = broken(&|status| {
+            let inputs = status.alert_inputs.values_mut();
+            inputs.for_each(|one| one.error = error());
+        });
+        assert_eq!(failed, one("alert_input ndr", Health::Degraded));
     }
 
     #[test]

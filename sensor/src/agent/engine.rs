@@ -166,6 +166,13 @@ impl EngineThread {
                 Ok(())
             }
             Ask::Feedback(given) => self.take_feedback(*given),
+            Ask::Statements(statements) => {
+                let at_ns = self.kernel.now_ns();
+                for statement in &statements {
+                    self.pipeline.feed(at_ns, Input::Statement(statement));
+                }
+                Ok(())
+            }
             Ask::Mute(given) => {
                 self.mute(*given);
                 Ok(())

@@ -13,6 +13,7 @@ use sensor_engine::{ExceptionUse, Stats, TableUse};
 use sensor_record::answer::Outcomes;
 use sensor_record::{Counts, Local, Sensor};
 
+use super::alert_input::AlertInputs;
 use super::feeds::Feeds;
 use super::flow_state::FlowInputs;
 use super::interfaces::Standing;
@@ -44,6 +45,7 @@ pub struct About {
     /// Lists of others that are followed.
     pub feeds: Arc<Feeds>,
     /// Flow records of other devices that are taken.
+    pub alert_inputs: Arc<AlertInputs>,
     pub flow_inputs: Arc<FlowInputs>,
     /// Rights that were given up after the start.
     pub confinement: Confinement,

@@ -141,6 +141,9 @@ fn print_health(status: &answer::Status) -> Result<()> {
     for (name, input) in &status.flow_inputs {
         print_flow_input(name, input)?;
     }
+    for (name, input) in &status.alert_inputs {
+        print_alert_input(name, input)?;
+    }
     Ok(())
 }
 
@@ -168,6 +171,19 @@ fn print_feed(name: &str, feed: &answer::Feed) -> Result<()> {
         "list {name} ({}): {} networks, {} in force, {} refused, {} not followed{error}",
         feed.kind, feed.listed, feed.held, feed.refused, feed.ignored
     );
+    say!("{}", escape(&line))
+}
+
+/// Prints an input of alerts in one line.
+fn print_alert_input(name: &str, input: &answer::AlertInput) -> Result<()> {
+    let error = input.error.as_deref();
+    let error = error.map_or(String::new(), |error| format!(": {error}"));
+    let told: Vec<String> = input
+        .counts
+        .iter()
+        .map(|(event, n)| format!("{event} {n}"))
+        .collect();
+    let line = format!("alerts {name} ({}): {}{error}", input.kind, told.join(", "));
     say!("{}", escape(&line))
 }
 

@@ -158,6 +158,11 @@ pub struct PolicySettings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = &["outcome"])]
     pub evidence: Vec<Grade>,
+    /// Names of `[[capture.alert_input]]`, one of which at least has to blame the source, too; none: it does not
+    /// matter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = &["ndr"])]
+    pub said_by: Vec<String>,
     /// Sources: `any`, `local` (hosts of the own networks), `remote` (all others), `balancers`,
     /// `monitoring` or the name of a `[[respond.group]]`; without: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -226,6 +231,11 @@ impl PolicySettings {
             families: self.family.iter().map(|named| named.0).collect(),
             severity: self.severity.map_or(Severity::Low, Severity::from),
             evidence: self.evidence.iter().fold(Grades::NONE, all),
+            said_by: self
+                .said_by
+                .iter()
+                .map(|name| Arc::from(name.as_str()))
+                .collect(),
             whom,
             protocol: self.protocol.map_or(0, |protocol| protocol.0),
             ports: self.port.clone(),
@@ -263,6 +273,7 @@ impl PolicySettings {
             evidence: grades
                 .filter(|grade| row.evidence.has(grade.grades()))
                 .collect(),
+            said_by: row.said_by.iter().map(|name| name.to_string()).collect(),
             source,
             protocol: (row.protocol != 0).then_some(Protocol(row.protocol)),
             port: row.ports.clone(),

@@ -12,6 +12,7 @@ use sensor_engine::{Policy, SECOND_NS, Time, time_text};
 use sensor_record::{Name, Size, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::alert_input::{self, AlertInputSettings};
 use super::detect::{DetectSettings, ExceptSettings};
 use super::export::{self, ExportSettings};
 use super::feed::FeedSettings;
@@ -197,6 +198,10 @@ pub struct Capture {
     /// version 5. Each input judges what it is told of by itself, and decides nothing.
     #[schemars(length(max = 4))]
     pub flow_input: Vec<FlowInputSettings>,
+    /// Alerts of other systems, shown on incidents of the same addresses. They open no incident, and alone they
+    /// are a reason for nothing; rows of the policy may ask for one (`said_by`).
+    #[schemars(length(max = 16))]
+    pub alert_input: Vec<AlertInputSettings>,
 }
 
 impl Default for Capture {
@@ -220,6 +225,7 @@ impl Default for Capture {
             admitted_flows_per_s: limits::ADMIT_PER_SECOND,
             precise_clock: false,
             flow_input: Vec::new(),
+            alert_input: Vec::new(),
         }
     }
 }
@@ -858,6 +864,10 @@ impl Settings {
         let inputs = flow_input::conflicts(&self.capture.flow_input);
         let has_spool = self.respond.state_of_instance().is_some();
         let sinks = sinks::conflicts(&self.sink, has_spool);
+        let alerts = alert_input::conflicts(&self.capture.alert_input);
+        let rows = self.respond.policy.iter().map(|row| &row.said_by[..]);
+        let names = alert_input::unknown_names(&self.capture.alert_input, rows);
+        let inputs = inputs.into_iter().chain(alerts).chain(names);
         let exports = export::conflicts(&self.export).into_iter().chain(inputs);
         for (key, message) in sinks.into_iter().chain(exports) {
             add(&key, message);

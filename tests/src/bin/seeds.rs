@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::{env, fs, io};
 
+use sensor_alerts::example::EXAMPLES;
 use sensor_tests::frames::{Dice, random_frame, specimens};
 use sensor_tests::pcap::{PcapWriter, Stamps};
 
@@ -34,13 +35,19 @@ fn main() -> io::Result<()> {
     let mut dice = Dice(7);
     let series = (0..40).map(|_| series(&mut dice));
     write(&folder.join("datapath"), series)?;
-    write(&folder.join("flow_records"), flow_records())
+    write(&folder.join("flow_records"), flow_records())?;
+    write(&folder.join("alert"), alerts())
 }
 
 /// Messages of each kind, each with its length before it.
 fn flow_records() -> impl Iterator<Item = Vec<u8>> {
     let messages = sensor_netflow::example::messages().into_iter();
     messages.map(|message| [&(message.len() as u16).to_be_bytes()[..], &message].concat())
+}
+
+/// Alerts of other systems.
+fn alerts() -> impl Iterator<Item = Vec<u8>> {
+    EXAMPLES.iter().map(|one| one.message.as_bytes().to_vec())
 }
 
 fn write(folder: &Path, seeds: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {

@@ -14,6 +14,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "sensor/capture",
         &["sensor-common", "sensor-engine", "sensor-netflow"],
     ),
+    ("sensor/alerts", &[]),
     ("sensor/netflow", &[]),
     ("sensor/networks", &[]),
     ("sensor/record", &["sensor-common", "sensor-engine"]),
@@ -106,6 +107,7 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
 const NO_CIRCLES: &[&str] = &[
     "sensor-common/src",
     "sensor-ebpf/src",
+    "sensor/alerts/src",
     "sensor/capture/src",
     "sensor/deliver/src",
     "sensor/engine/src",

@@ -50,7 +50,7 @@ struct Kafka {
     cluster: Option<Cluster>,
 }
 
-/// What is known of the topic, and the connections to its leaders.
+/// Partitions of the topic, and the connections to their leaders.
 struct Cluster {
     partitions: Vec<Partition>,
     /// Addresses by number.

@@ -504,6 +504,7 @@ impl Decider {
             finding,
             severity: incident.severity,
             grades: incident.grades,
+            said: &incident.said,
             source,
             is_local,
         };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::confidence::Confidence;
 use super::proof::Grounds;
+use super::statement::{Said, Statement};
 use super::withheld::{NotDecided, Withheld};
 use crate::address::Mac;
 use crate::detect::{
@@ -68,6 +69,8 @@ pub struct Incident {
     /// `-log10 p` of each model, in the order of [`crate::ModelKind::ALL`].
     pub surprises: Surprises,
     pub confidence: Confidence,
+    /// Statements of other systems about the sources.
+    pub said: Vec<Said>,
     /// Sources that were not acted on, each with the reason.
     pub not_decided: Vec<NotDecided>,
     /// The flood is in made-up names, and the policy lets its victim be shielded.
@@ -75,7 +78,7 @@ pub struct Incident {
 }
 
 /// Reason for no decision, with its grounds.
-type Said = (Withheld, Option<Grounds>);
+type Reasoned = (Withheld, Option<Grounds>);
 
 /// An open incident.
 #[derive(Debug)]
@@ -85,7 +88,7 @@ pub(super) struct Case {
     destinations: BTreeSet<IpAddr>,
     ports: BTreeSet<u16>,
     /// Latest outcome by source: the reason for no decision, or `None` where there was one.
-    decided: BTreeMap<Option<IpAddr>, Option<Said>>,
+    decided: BTreeMap<Option<IpAddr>, Option<Reasoned>>,
     finding_ns: u64,
     published_ns: Option<u64>,
     has_changed: bool,
@@ -133,6 +136,7 @@ impl Case {
                 counters: Counters::default(),
                 surprises: Surprises::default(),
                 confidence: Confidence::FULL,
+                said: Vec::new(),
                 not_decided: Vec::new(),
                 may_shield: false,
             },
@@ -223,6 +227,15 @@ impl Case {
         }
         let most = incident.grades.most_severe(self.is_excess);
         incident.severity = incident.severity.min(most);
+    }
+
+    /// Takes what other systems say of the sources. That it was said again is no news.
+    pub(super) fn hear(&mut self, said: Vec<Said>) {
+        let statements = |said: &[Said]| -> Vec<Statement> {
+            said.iter().map(|one| one.statement.clone()).collect()
+        };
+        self.has_changed |= statements(&self.incident.said) != statements(&said);
+        self.incident.said = said;
     }
 
     /// Remembers whether the victim may be shielded.

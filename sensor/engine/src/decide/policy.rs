@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::action::Action;
+use super::statement::Said;
 use crate::detect::{Detector, Family, Finding, Grades, Severity};
 
 /// Sources that a row is about.
@@ -40,6 +41,8 @@ pub struct PolicyRow {
     pub severity: Severity,
     /// Kinds of proof that the incident must rest on.
     pub evidence: Grades,
+    /// Inputs of which one at least blames the source, too.
+    pub said_by: Vec<Arc<str>>,
     pub whom: Whom,
     /// IP protocol of the service; 0 is any.
     pub protocol: u8,
@@ -65,6 +68,7 @@ impl PolicyRow {
             families: Vec::new(),
             severity: Severity::Low,
             evidence: Grades::NONE,
+            said_by: Vec::new(),
             whom: Whom::Any,
             protocol: 0,
             ports: Vec::new(),
@@ -91,6 +95,7 @@ impl PolicyRow {
             self.families.contains(&finding.family),
         ) && asked.severity >= self.severity
             && asked.grades.has(self.evidence)
+            && is_of(self.said_by.is_empty(), self.is_said(asked))
             && is_of(self.protocol == 0, self.protocol == finding.protocol)
             && is_of(self.ports.is_empty(), is_at_port)
             && match &self.whom {
@@ -99,6 +104,12 @@ impl PolicyRow {
                 Whom::Remote => !asked.is_local,
                 Whom::Group { networks, .. } => networks.iter().any(|n| n.contains(&asked.source)),
             }
+    }
+
+    /// True where one of the inputs blames the source.
+    fn is_said(&self, asked: &Asked<'_>) -> bool {
+        let mut about = asked.said.iter().map(|said| &said.statement);
+        about.any(|one| one.about == asked.source && self.said_by.contains(&one.by))
     }
 }
 
@@ -109,6 +120,8 @@ pub(super) struct Asked<'a> {
     pub severity: Severity,
     /// Kinds of proof that the incident rests on.
     pub grades: Grades,
+    /// Statements of other systems about the sources.
+    pub said: &'a [Said],
     pub source: IpAddr,
     pub is_local: bool,
 }
@@ -190,6 +203,7 @@ mod tests {
             finding,
             severity: Severity::Medium,
             grades: Grades::SHAPE,
+            said: &[],
             source: crate::to_ip(&ip(1)),
             is_local,
         };

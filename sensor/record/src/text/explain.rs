@@ -12,6 +12,7 @@ use crate::evidence::Evidence;
 use crate::feedback::Said;
 use crate::incident::{Incident, Lowered};
 use crate::rule::Rule;
+use crate::statement::Statement;
 use crate::technique::technique_name;
 use crate::text::{by, measure, outcome, score, withheld};
 use crate::time::Zone;
@@ -27,6 +28,7 @@ pub fn sentences(account: &Account, zone: &Zone) -> Vec<String> {
     told.push(found_by(incident));
     told.push(naming(incident));
     told.extend(confidence(incident));
+    told.extend(others(incident, zone));
     told.push(decided(account));
     told.extend(feedback(account, zone));
     told.push("Next:".to_owned());
@@ -222,6 +224,43 @@ fn lowered(by: &Lowered) -> String {
             format!("{stage} shed something within the minute before ({reason})")
         }
     }
+}
+
+/// Statements of other systems about the sources.
+fn others(incident: &Incident, zone: &Zone) -> Vec<String> {
+    const SHOWN: usize = 8;
+    let of = |one: &Statement| {
+        let number = |name: &str, n: Option<u8>| n.map(|n| format!(", {name} {n} of 100"));
+        let weight = number("weight", one.weight).unwrap_or_default();
+        let certainty = number("certainty", one.certainty).unwrap_or_default();
+        let against = one.against.map_or(String::new(), |ip| format!(" to {ip}"));
+        let stopped = if one.blocked { ", stopped there" } else { "" };
+        let times = match one.count {
+            1 => String::new(),
+            n => format!(", {n} times"),
+        };
+        let Statement {
+            by,
+            product,
+            what,
+            about,
+            ..
+        } = one;
+        let last = zone.second(one.last);
+        format!(
+            "  {by} ({product}) of {about}{against}: {what}{weight}{certainty}{stopped}{times}, last {last}"
+        )
+    };
+    let statements = &incident.statements;
+    if statements.is_empty() {
+        return Vec::new();
+    }
+    let mut told = vec!["Others say (no proof, and alone a reason for nothing):".to_owned()];
+    told.extend(statements.iter().take(SHOWN).map(of));
+    if let more @ 1.. = statements.len().saturating_sub(SHOWN) {
+        told.push(format!("  and {more} more"));
+    }
+    told
 }
 
 fn decided(account: &Account) -> String {

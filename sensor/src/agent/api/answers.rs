@@ -460,6 +460,7 @@ fn status(now: &Snapshot) -> Status {
         store: now.about.store.as_ref().map(|store| store.state()),
         ring: now.about.ring.as_ref().map(|ring| ring.state()),
         feeds: now.about.feeds.states(),
+        alert_inputs: now.about.alert_inputs.states(),
         flow_inputs: now.about.flow_inputs.states(),
         confinement: confinement(now),
         tick_ms: ticks(now),

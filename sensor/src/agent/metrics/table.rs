@@ -507,6 +507,30 @@ pub const FAMILIES: &[Family] = &[
         |now, out| flow_inputs(now, out, |one| one.last.map(|at| at.0 as f64 / 1e9)),
     )
     .by(&["input"]),
+    counter(
+        "sensor_alert_input_events_total",
+        "What became of alerts that other systems send to this sensor",
+        |now, out| {
+            for (name, input) in now.about.alert_inputs.states() {
+                for (count, n) in &input.counts {
+                    out.add(&[("input", &name), ("count", count)], *n as f64);
+                }
+            }
+        },
+    )
+    .by(&["input", "count"]),
+    gauge(
+        "sensor_alert_input_last_time_seconds",
+        "Unix time of the last alert of an input; none before the first",
+        |now, out| {
+            for (name, input) in now.about.alert_inputs.states() {
+                if let Some(at) = input.last {
+                    out.add(&[("input", &name)], at.0 as f64 / 1e9);
+                }
+            }
+        },
+    )
+    .by(&["input"]),
     gauge(
         "sensor_sink_last_success_time_seconds",
         "Unix time of the last success of a sink; none before the first",
@@ -733,6 +757,7 @@ mod tests {
             store: None,
             ring: None,
             feeds: Arc::default(),
+            alert_inputs: Arc::default(),
             flow_inputs: Arc::default(),
             confinement: Default::default(),
         };

@@ -362,6 +362,7 @@ mod tests {
             store: None,
             ring: None,
             feeds: Arc::default(),
+            alert_inputs: Arc::default(),
             flow_inputs: Arc::default(),
             confinement: Default::default(),
         };

@@ -53,12 +53,12 @@ impl Proof {
         }
     }
 
-    /// What is said first.
+    /// Words that are said first.
     pub fn first(&self) -> String {
         format!("n,,{}", self.bare)
     }
 
-    /// What is said to the server's first words, and what it has to say then.
+    /// Answer to the server's first words, and what it has to say then.
     ///
     /// # Errors
     /// When those are none of this exchange, or ask for too few or too many rounds.
