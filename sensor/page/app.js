@@ -78,7 +78,8 @@ function save(name, type, content) {
   link.href = URL.createObjectURL(new Blob([content], { type }));
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  // A busy browser may begin late to read what it was handed.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 // Saves packets of the ring; what became of it in words.

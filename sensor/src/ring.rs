@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use sensor_common::event::{Kind, Sample};
+use sensor_common::packet::Packet;
+use sensor_engine::to_ip;
 use sensor_record::answer::RingState;
 use sensor_record::sample_frame;
+use sensor_store::{rank, share};
 
 use crate::config::RingSettings;
 use crate::queue::{self, Closed, Drain, Gauge, Policy, Sender};
@@ -78,20 +81,29 @@ struct Pace {
 }
 
 impl Pace {
-    /// True where there is room. What begins flows may take half of it: a flood leaves room for the rest.
-    fn allows(&mut self, at_ns: u64, is_beginning: bool) -> bool {
+    /// True where there is room. What begins flows may take half of it: a flood leaves room for the rest. Of
+    /// a flood, the flows that the store picks as well have a part of that half to themselves.
+    fn allows(&mut self, at_ns: u64, beginning: Option<u64>) -> bool {
         let second = at_ns / SECOND_NS;
         if second != self.second {
             (self.second, self.n) = (second, [0; 2]);
         }
         let [all, beginnings] = &mut self.n;
-        if *all >= self.per_s || (is_beginning && *beginnings >= self.per_s.div_ceil(2)) {
+        let room = beginning.map(|rank| share(self.per_s.div_ceil(2), rank));
+        if *all >= self.per_s || room.is_some_and(|room| *beginnings >= room) {
             return false;
         }
         *all += 1;
-        *beginnings += u32::from(is_beginning);
+        *beginnings += u32::from(beginning.is_some());
         true
     }
+}
+
+/// Rank of a packet's flow.
+fn rank_of(packet: &Packet) -> u64 {
+    let source = (to_ip(&packet.source), packet.source_port);
+    let destination = (to_ip(&packet.destination), packet.destination_port);
+    rank(source, destination, packet.protocol)
 }
 
 impl RingEnd {
@@ -101,7 +113,8 @@ impl RingEnd {
         let Some(kind) = Kind::of(head.kind).filter(|kind| *kind != Kind::Proven) else {
             return;
         };
-        if !self.pace.allows(head.at_ns, kind == Kind::FlowStarted) {
+        let beginning = (kind == Kind::FlowStarted).then(|| rank_of(&head.packet));
+        if !self.pace.allows(head.at_ns, beginning) {
             self.ring.change(|state| state.thinned += 1);
             return;
         }

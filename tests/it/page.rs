@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::pins::Bpffs;
 
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(60);
 const URL: &str = "http://127.0.0.1:9470/";
 
 /// Every decision waits for a person, so that there is something to approve and to refuse.
@@ -282,6 +282,8 @@ fn past(page: &mut Browser) {
     click(page, "PCAP");
     let packets = page.saved(".pcapng").unwrap();
     page.wait_for(&has("packet samples saved")).unwrap();
+    let note = "document.querySelector('.note.ok').innerText";
+    println!("{}", page.value(note).unwrap());
     // SYNs of the attacker, and of nobody else.
     let of = |from: [u8; 4]| {
         let ends = [from, [10, 99, 2, 1]].concat();

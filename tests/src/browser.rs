@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::host::run;
 use crate::wait_until;
 
-/// Time for a condition to come true.
-const LIMIT: Duration = Duration::from_secs(20);
+/// Time for a condition to come true: only a failing test waits so long, however slow the machine.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A browser with one page; ended with the value.
 pub struct Browser {
@@ -28,6 +28,8 @@ pub struct Browser {
     pub errors: Vec<String>,
     /// Addresses that pages asked for.
     pub asked: Vec<String>,
+    /// Fates of files to be saved, and answers that refused something.
+    told: Vec<String>,
 }
 
 impl Browser {
@@ -64,8 +66,9 @@ impl Browser {
             n: 0,
             errors: Vec::new(),
             asked: Vec::new(),
+            told: Vec::new(),
         };
-        let saves = json!({"behavior": "allow", "downloadPath": browser.downloads()});
+        let saves = json!({"behavior": "allow", "downloadPath": browser.downloads(), "eventsEnabled": true});
         browser.ask("Browser.setDownloadBehavior", saves)?;
         let targets = wait_until(LIMIT, || {
             let told = browser.ask("Target.getTargets", json!({})).ok()?;
@@ -122,6 +125,21 @@ impl Browser {
                 let url = about["request"]["url"].as_str().unwrap_or_default();
                 self.asked.push(url.to_owned());
             }
+            Some("Browser.downloadWillBegin") => {
+                self.told
+                    .push(format!("begun: {}", about["suggestedFilename"]));
+            }
+            Some("Browser.downloadProgress") if about["state"] != "inProgress" => {
+                self.told.push(about.to_string());
+            }
+            Some("Network.responseReceived")
+                if about["response"]["status"].as_u64() >= Some(400) =>
+            {
+                let response = &about["response"];
+                self.told
+                    .push(format!("{}: {}", response["url"], response["status"]));
+            }
+            Some("Network.loadingFailed") => self.told.push(about.to_string()),
             Some("Runtime.exceptionThrown") => self.errors.push(about.to_string()),
             Some("Log.entryAdded") if about["entry"]["level"] == "error" => {
                 self.errors.push(about.to_string());
@@ -138,7 +156,7 @@ impl Browser {
     /// Waits for a saved file whose name ends so, and takes it away.
     ///
     /// # Errors
-    /// When there is none.
+    /// With what the page shows and the browser told, when there is none.
     pub fn saved(&mut self, end: &str) -> Result<Vec<u8>> {
         let folder = self.downloads();
         let found = wait_until(LIMIT, || {
@@ -148,7 +166,10 @@ impl Browser {
             let file = entries.find(|one| one.file_name().to_string_lossy().ends_with(end))?;
             Some(file.path())
         });
-        let path = found.with_context(|| format!("no file of {end} was saved"))?;
+        let Some(path) = found else {
+            let state = self.state()?;
+            bail!("no file of {end} was saved: {state}");
+        };
         let bytes = std::fs::read(&path)?;
         std::fs::remove_file(path)?;
         Ok(bytes)
@@ -197,10 +218,22 @@ impl Browser {
             (value == true).then_some(())
         });
         if found.is_none() {
-            let text = self.value("document.body.innerText")?;
-            bail!("never true: {expression}: {text}; {:?}", self.errors);
+            let state = self.state()?;
+            bail!("never true: {expression}: {state}");
         }
         Ok(())
+    }
+
+    /// Tells what explains a failure: the text of the page, its errors and what the browser told.
+    fn state(&mut self) -> Result<String> {
+        let text = self.value("document.body.innerText")?;
+        let text = text.as_str().unwrap_or_default();
+        Ok(format!(
+            "{text}\nerrors: {:?}\nbrowser: {:?}\nlast asked: {:?}",
+            self.errors,
+            self.told,
+            self.asked.iter().rev().take(5).collect::<Vec<_>>()
+        ))
     }
 
     /// Sets size and scheme of the page: `light` or `dark`.

@@ -548,7 +548,7 @@ pub struct StoreSettings {
     )]
     pub max_age: Seconds,
     /// Flows kept a second; above it flows are left out and counted, those without an answer from half of
-    /// it on. 0: no flows.
+    /// it on. Which, a hash of both ends says. 0: no flows.
     pub flows_per_s: u32,
 }
 
@@ -586,8 +586,8 @@ pub struct RingSettings {
     #[serde(with = "Size")]
     #[schemars(extend("x-minimum" = "0B", "x-maximum" = "576B"))]
     pub max_payload: u64,
-    /// Packets kept a second; above it packets are left out and counted, those that begin a flow from half of
-    /// it on.
+    /// Packets kept a second; above it packets are left out and counted, those that begin a flow from a quarter
+    /// of it on, and from half of it on also where the store picks the flow.
     pub packets_per_s: u32,
 }
 

@@ -1,5 +1,6 @@
 //! The ring as its users meet it.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -45,6 +46,25 @@ impl Wanted for All {
 
     fn told(&self) -> String {
         "all".to_owned()
+    }
+}
+
+/// Packets from one of these ports, and how many there were.
+struct OfPorts<'a>(&'a HashSet<u16>, usize);
+
+impl Wanted for OfPorts<'_> {
+    fn span(&self) -> (Timestamp, Timestamp) {
+        (Timestamp(0), Timestamp(u64::MAX))
+    }
+
+    fn comment(&mut self, _: Timestamp, frame: &EthernetFrame<'_>) -> Option<String> {
+        let port = u16::from_be_bytes([frame.data[34], frame.data[35]]);
+        self.1 += usize::from(self.0.contains(&port));
+        None
+    }
+
+    fn told(&self) -> String {
+        "of ports".to_owned()
     }
 }
 
@@ -113,8 +133,65 @@ fn a_flood_of_beginnings_leaves_room_and_is_counted() {
     let ring = end.ring();
     drop(end);
     keeper.run(|| NOW_NS).unwrap();
-    assert_eq!(ring.state().thinned, 950 + 10);
-    assert_eq!(ring.state().packets, 100);
+    // Half of the room of beginnings is for flows of low ranks.
+    assert_eq!(ring.state().thinned, 975);
+    assert_eq!(ring.state().packets, 85);
+}
+
+#[test]
+fn of_a_flood_the_ring_has_packets_of_flows_that_the_store_shows() {
+    let folder = Folder::new();
+    let (keeper, mut end) = opened(&folder, |_| {});
+    let bounds = sensor_store::Bounds {
+        max_bytes: 16 << 20,
+        max_age_s: 3_600,
+        flows_per_s: 1_000,
+    };
+    let mut store = sensor_store::Writer::open(&folder.0, bounds).unwrap();
+    let victim: IpAddr = "10.0.0.1".parse().unwrap();
+    let source: IpAddr = "192.0.2.7".parse().unwrap();
+    // 20,000 flows a second, that the store hears of late: its seconds are not those of the ring.
+    for n in 0..50_000_u32 {
+        let at_ns = NOW_NS + u64::from(n) * 50_000;
+        let port = 1_024 + u16::try_from(n).unwrap();
+        let mut head = head(at_ns, Kind::FlowStarted);
+        (head.packet.source_port, head.packet.destination_port) = (port, 80);
+        let sample = Sample {
+            head: &head,
+            payload: &[],
+        };
+        end.see(&sample, Some("eth0"));
+        store.take_flow(sensor_store::Flow {
+            start_ns: at_ns,
+            end_ns: at_ns,
+            source: victim,
+            source_port: 80,
+            destination: source,
+            destination_port: port,
+            protocol: 6,
+            packets: [1, 1],
+            bytes: [60, 60],
+            end_reason: "end of Flow detected",
+        });
+        if n % 20_000 == 14_000 {
+            store.commit(NOW_NS / SECOND_NS);
+        }
+    }
+    store.commit(NOW_NS / SECOND_NS);
+    let ring = end.ring();
+    drop(end);
+    keeper.run(|| NOW_NS).unwrap();
+    let filter = sensor_store::Filter::parse("host 192.0.2.7", NOW_NS).unwrap();
+    let shown = sensor_store::Reader::new(&folder.0).find(&filter, 1_000);
+    let shown: HashSet<u16> = shown
+        .unwrap()
+        .flows
+        .iter()
+        .map(|one| one.destination_port)
+        .collect();
+    let mut of_shown = OfPorts(&shown, 0);
+    ring.select(&mut of_shown).unwrap();
+    assert!(shown.len() == 1_000 && of_shown.1 > 100, "{}", of_shown.1);
 }
 
 #[test]

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use sensor_record::{Timestamp, transport};
 use serde::{Deserialize, Serialize};
 
+use crate::rank;
+
 /// A flow that ended, or one part of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
@@ -24,6 +26,13 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Rank of it, by which some are kept where all are too many.
+    pub fn rank(&self) -> u64 {
+        let source = (self.source, self.source_port);
+        let destination = (self.destination, self.destination_port);
+        rank::rank(source, destination, self.protocol)
+    }
+
     /// True where both ends sent something.
     pub const fn is_answered(&self) -> bool {
         self.packets[0] > 0 && self.packets[1] > 0

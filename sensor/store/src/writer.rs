@@ -13,6 +13,7 @@ use crate::file;
 use crate::flow::Flow;
 use crate::incidents;
 use crate::rates::{self, Rate};
+use crate::second::Second;
 use crate::segments::{self, Segment};
 
 /// Between two looks for what has to go, s.
@@ -62,9 +63,7 @@ pub struct Writer {
     main: Option<Connection>,
     segment: Option<Segment>,
     waiting: Vec<Waiting>,
-    flows: Vec<Flow>,
-    /// Flows of this second, and those of them that nobody answered.
-    n_second: [u32; 2],
+    flows: Second,
     tidied_s: u64,
     state: WriterState,
 }
@@ -93,8 +92,7 @@ impl Writer {
             main: Some(main),
             segment: None,
             waiting: Vec::new(),
-            flows: Vec::new(),
-            n_second: [0; 2],
+            flows: Second::default(),
             tidied_s: 0,
             state: WriterState {
                 set_aside,
@@ -130,26 +128,19 @@ impl Writer {
     }
 
     /// Takes a flow. Above the limit flows are left out, and from half of it on those that nobody answered:
-    /// a flood or a scan leaves room for what did something.
+    /// a flood or a scan leaves room for what did something. Those of the lowest ranks stay, whose packets the
+    /// ring keeps as well.
     pub fn take_flow(&mut self, flow: Flow) {
-        let is_poor = !flow.is_answered();
-        let [all, poor] = &mut self.n_second;
-        let limit = self.bounds.flows_per_s;
-        if *all >= limit || (is_poor && *poor >= limit.div_ceil(2)) {
+        if !self.flows.take(flow, self.bounds.flows_per_s) {
             self.state.n_thinned += 1;
-            return;
         }
-        *all += 1;
-        *poor += u32::from(is_poor);
-        self.flows.push(flow);
     }
 
     /// Writes what waits, once a second; `now_s` is Unix time. What can't be written is lost and counted, and
     /// the next try begins with files opened anew.
     pub fn commit(&mut self, now_s: u64) {
-        self.n_second = [0; 2];
         let waiting = std::mem::take(&mut self.waiting);
-        let flows = std::mem::take(&mut self.flows);
+        let flows = self.flows.end();
         let n = (waiting.len() as u64, flows.len() as u64);
         let records = self.write_records(&waiting);
         let written = self.write_flows(&flows, now_s);

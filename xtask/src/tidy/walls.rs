@@ -37,7 +37,10 @@ const CRATES: &[(&str, &[&str])] = &[
             "sensor-record",
         ],
     ),
-    ("sensor/store", &["sensor-engine", "sensor-record"]),
+    (
+        "sensor/store",
+        &["sensor-common", "sensor-engine", "sensor-record"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -8,7 +8,7 @@ use sensor_capture::pcap::EthernetFrame;
 use sensor_common::packet::{Decapsulate, Packet, parse};
 use sensor_engine::to_ip;
 use sensor_record::{Name, Timestamp, protocol};
-use sensor_store::{Filter, StoredFlow};
+use sensor_store::{Filter, StoredFlow, has_ports};
 
 use super::Answers;
 use crate::agent::api::protocol::{Code, Refusal, StoreQuery};
@@ -17,20 +17,12 @@ use crate::ring::{Selected, Wanted};
 
 /// Time by which a packet may be outside of its flow, ns: flows are told by a coarser clock.
 const AROUND_NS: u64 = 1_000_000_000;
-/// Protocols with ports: TCP, UDP, DCCP, SCTP, UDP-Lite (IANA).
-const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
 
 /// Both ends of a flow, the lower one first, with the protocol.
 type Ends = ([(IpAddr, u16); 2], u8);
 
 fn ends(one: (IpAddr, u16), other: (IpAddr, u16), protocol: u8) -> Ends {
-    let port = |port: u16| {
-        if WITH_PORTS.contains(&protocol) {
-            port
-        } else {
-            0
-        }
-    };
+    let port = |port: u16| if has_ports(protocol) { port } else { 0 };
     let mut both = [one, other].map(|(ip, number)| (ip, port(number)));
     both.sort_unstable();
     (both, protocol)
