@@ -1,6 +1,6 @@
 //! Programs to measure the sensor's against; no part of the sensor. `drive` gives the packet another
 //! source and calls the program under test; `generate` does so and sends
-//! the packet over a wire; `textbook` is what tutorials build: a block-list in a
+//! the packet over a wire; `flood` makes a valid one of another source and port of it first; `textbook` is what tutorials build: a block-list in a
 //! trie, a per-CPU LRU hash of flows.
 #![no_std]
 #![no_main]
@@ -130,6 +130,79 @@ pub fn generate(ctx: XdpContext) -> u32 {
     };
     // SAFETY: a helper of numbers.
     unsafe { bpf_redirect(*interface, 0) as u32 }
+}
+
+/// Sends the frame out of another interface, from another source and port, with the right sums: stacks take it.
+#[xdp]
+#[inline(always)]
+pub fn flood(ctx: XdpContext) -> u32 {
+    if forge(&ctx).is_none() {
+        return XDP_ABORTED;
+    }
+    let Some(interface) = SENDER.get(0) else {
+        return XDP_ABORTED;
+    };
+    // SAFETY: a helper of numbers.
+    unsafe { bpf_redirect(*interface, 0) as u32 }
+}
+
+/// Another source, in the second word of its address or, of IPv4, within the network of its first byte, and
+/// another port.
+#[inline(always)]
+fn forge(ctx: &XdpContext) -> Option<()> {
+    const SOURCE: usize = 26;
+    let sources = SOURCES.get_ptr_mut(0)?;
+    // SAFETY: the kernel's own pointer to a map value; one CPU runs this.
+    let sources = unsafe { &mut *sources };
+    let mut x = sources.seed;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    sources.seed = x;
+    // SAFETY: in the frame, by the check in `at`, here and below; all accesses allow for no alignment.
+    let is_v4 = unsafe { at::<u16>(ctx, 12)?.read_unaligned() } == IPV4;
+    let (protocol, segment) = if is_v4 { (23, 34) } else { (20, 54) };
+    // SAFETY: as above.
+    let is_tcp = unsafe { *at::<u8>(ctx, protocol)? } as u32 == TCP;
+    let sum = segment + if is_tcp { 16 } else { 6 };
+    let random = (x >> 8) as u32;
+    let spread = if is_v4 {
+        (sources.net << 24 | random & 0x00ff_ffff).to_be()
+    } else {
+        random
+    };
+    let port = (1_024 + (x >> 40) % 60_000) as u16;
+    // SAFETY: as above.
+    unsafe {
+        let source = at::<u32>(ctx, SOURCE)?;
+        let old = source.read_unaligned();
+        source.write_unaligned(spread);
+        let from = at::<u16>(ctx, segment)?;
+        let old_port = from.read_unaligned();
+        from.write_unaligned(port);
+        if is_v4 {
+            change_sum(at::<u16>(ctx, 24)?, (old, spread), (0, 0));
+        }
+        change_sum(at::<u16>(ctx, sum)?, (old, spread), (old_port, port));
+    }
+    Some(())
+}
+
+/// Brings a checksum up to date (RFC 1624, equation 3) with a word and a half of what it covers.
+///
+/// # Safety
+/// `sum` lies in the frame.
+#[inline(always)]
+unsafe fn change_sum(sum: *mut u16, word: (u32, u32), half: (u16, u16)) {
+    // SAFETY: in the frame, by the caller.
+    let old = unsafe { sum.read_unaligned() };
+    let halves = |word: u32| (word & 0xffff) + (word >> 16);
+    let mut total = !old as u32 + halves(!word.0) + halves(word.1);
+    total += !half.0 as u32 + half.1 as u32;
+    total = (total & 0xffff) + (total >> 16);
+    total = (total & 0xffff) + (total >> 16);
+    // SAFETY: as above.
+    unsafe { sum.write_unaligned(!(total as u16)) };
 }
 
 /// [`textbook`] on a host that drops all that it has seen.

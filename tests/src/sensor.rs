@@ -259,7 +259,7 @@ impl Running {
     pub fn stop(&mut self) -> Result<Value> {
         let _ended = self.signal("TERM");
         let child = &mut self.child;
-        let ended = wait_until(Duration::from_secs(20), || child.try_wait().ok().flatten());
+        let ended = wait_until(Duration::from_secs(60), || child.try_wait().ok().flatten());
         ended.context("the sensor did not end on SIGTERM")?;
         self.wait_for(Duration::from_secs(2), |v| v["kind"] == "summary")
             .with_context(|| format!("no summary: {}", self.log()))

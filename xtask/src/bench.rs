@@ -21,14 +21,26 @@ pub fn command(args: &[String]) -> Result {
     {
         *other = build_revision(other)?.display().to_string();
     }
+    let object = build_object()?;
+    run::tests_program_with("bench", &args, &[("SENSOR_BENCH_OBJECT", &object)])
+}
+
+/// The drill, whose floods one of the same programs sends.
+pub fn drill(args: &[String]) -> Result {
+    setup::ensure(TestTools::No)?;
+    let object = build_object()?;
+    run::tests_program_with("drill", args, &[("SENSOR_BENCH_OBJECT", &object)])
+}
+
+/// Builds the programs that are no part of the sensor.
+fn build_object() -> Result<PathBuf> {
     let target = proc::target_dir()?.join("bench-ebpf");
     let mut cargo = kernel::cargo("build", &target);
     cargo
         .args(["--release", "--bin", "bench-ebpf", "--features", "bench"])
         .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS);
     proc::run(&mut cargo)?;
-    let object = target.join(kernel::TRIPLE).join("release/bench-ebpf");
-    run::tests_program_with("bench", &args, &[("SENSOR_BENCH_OBJECT", &object)])
+    Ok(target.join(kernel::TRIPLE).join("release/bench-ebpf"))
 }
 
 /// Builds the kernel program of a revision, from its own source.

@@ -53,6 +53,12 @@ pub enum Means {
         v6: Option<&'static str>,
     },
     Frames(Forged),
+    /// Frames like these from made-up sources, so many a second, sent by the kernel: over IPv4 and IPv6.
+    Flood {
+        rate: u64,
+        v4: Frame,
+        v6: Frame,
+    },
 }
 
 /// An attack, or something that must not be taken for one.
@@ -85,7 +91,7 @@ impl Case {
         match (&self.means, family) {
             (Means::Tool { v4, .. }, Family::V4) => v4.is_some(),
             (Means::Tool { v6, .. }, Family::V6) => v6.is_some(),
-            (Means::Frames(_), Family::V4) => true,
+            (Means::Frames(_), Family::V4) | (Means::Flood { .. }, _) => true,
             (Means::Frames(forged), Family::V6) => forged.v6.is_some(),
         }
     }
@@ -115,25 +121,38 @@ const FORGERY: Case = Case {
     ..TOOL
 };
 
-/// A flood of SYNs to the service from made-up sources, while strangers begin connections.
-const SYN_FLOOD: Case = Case {
+/// A flood from made-up sources, while strangers begin connections.
+const FLOOD: Case = Case {
     has_strangers: true,
     ..FORGERY
 };
 
 const fn syn_flood(rate: u64) -> Means {
-    forged_in_both(
+    Means::Flood {
         rate,
-        |n| {
-            let [.., a, b, c] = n.wrapping_mul(0x9e37_79b9).to_be_bytes();
-            tcp(([45, a, b, c], port(n)), (SERVER, ECHO), SYN)
+        v4: |_| tcp((FORGED, 4_000), (SERVER, ECHO), SYN),
+        v6: |_| tcp6((FORGED6, 4_000), ECHO, SYN),
+    }
+}
+
+const fn ack_flood(rate: u64) -> Means {
+    Means::Flood {
+        rate,
+        v4: |_| tcp((FORGED, 4_000), (SERVER, ECHO), ACK),
+        v6: |_| tcp6((FORGED6, 4_000), ECHO, ACK),
+    }
+}
+
+const fn udp_flood(rate: u64) -> Means {
+    Means::Flood {
+        rate,
+        v4: |_| ipv4::udp((FORGED, 4_000), (SERVER, 9), &[0; 64]),
+        v6: |_| {
+            let datagram = frames::udp((4_000, 9), &[0; 64]);
+            let packet = frames::ipv6_between(protocol::UDP, [FORGED6, SERVER6], datagram, 6);
+            frames::ethernet(frames::IPV6, &packet)
         },
-        |n| {
-            let [a, b] = [(n >> 16) as u16, n as u16];
-            let source = Ipv6Addr::new(0x2a00, 0x1234, a, b, 0, 0, 0, 1);
-            tcp6((source, port(n)), ECHO, SYN)
-        },
-    )
+    }
 }
 
 const fn both(line: &'static str) -> Means {
@@ -339,19 +358,73 @@ pub const CASES: &[Case] = &[
         name: "forged_syn_100k",
         about: "100,000 SYN/s from made-up sources; strangers connect",
         means: syn_flood(100_000),
-        ..SYN_FLOOD
-    },
-    Case {
-        name: "forged_syn_300k",
-        about: "300,000 SYN/s from made-up sources; strangers connect",
-        means: syn_flood(300_000),
-        ..SYN_FLOOD
+        ..FLOOD
     },
     Case {
         name: "forged_syn_500k",
         about: "500,000 SYN/s from made-up sources; strangers connect",
         means: syn_flood(500_000),
-        ..SYN_FLOOD
+        ..FLOOD
+    },
+    Case {
+        name: "forged_syn_1m",
+        about: "1,000,000 SYN/s from made-up sources; strangers connect",
+        means: syn_flood(1_000_000),
+        ..FLOOD
+    },
+    Case {
+        name: "forged_syn_2m",
+        about: "2,000,000 SYN/s from made-up sources; strangers connect",
+        means: syn_flood(2_000_000),
+        ..FLOOD
+    },
+    Case {
+        name: "forged_ack_100k",
+        about: "100,000 ACK/s from made-up sources; strangers connect",
+        means: ack_flood(100_000),
+        ..FLOOD
+    },
+    Case {
+        name: "forged_ack_500k",
+        about: "500,000 ACK/s from made-up sources; strangers connect",
+        means: ack_flood(500_000),
+        ..FLOOD
+    },
+    Case {
+        name: "forged_ack_1m",
+        about: "1,000,000 ACK/s from made-up sources; strangers connect",
+        means: ack_flood(1_000_000),
+        ..FLOOD
+    },
+    Case {
+        name: "forged_ack_2m",
+        about: "2,000,000 ACK/s from made-up sources; strangers connect",
+        means: ack_flood(2_000_000),
+        ..FLOOD
+    },
+    Case {
+        name: "forged_udp_100k",
+        about: "100,000 datagrams/s from made-up sources; strangers connect",
+        means: udp_flood(100_000),
+        ..FLOOD
+    },
+    Case {
+        name: "forged_udp_500k",
+        about: "500,000 datagrams/s from made-up sources; strangers connect",
+        means: udp_flood(500_000),
+        ..FLOOD
+    },
+    Case {
+        name: "forged_udp_1m",
+        about: "1,000,000 datagrams/s from made-up sources; strangers connect",
+        means: udp_flood(1_000_000),
+        ..FLOOD
+    },
+    Case {
+        name: "forged_udp_2m",
+        about: "2,000,000 datagrams/s from made-up sources; strangers connect",
+        means: udp_flood(2_000_000),
+        ..FLOOD
     },
     Case {
         name: "forged_reflection",
@@ -396,6 +469,9 @@ const CLIENT: Ip = [10, 99, 1, 2];
 /// The address that the attacker's network leads to, and the innocent client talks with.
 const SERVER: Ip = [10, 99, 1, 1];
 
+/// Sources of floods: the sender puts others in their places.
+const FORGED: Ip = [45, 1, 1, 1];
+const FORGED6: Ipv6Addr = Ipv6Addr::new(0x2a00, 0x1234, 0, 0, 0, 0, 0, 1);
 const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd99, 1, 0, 0, 0, 0, 0, 2);
 const SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd99, 1, 0, 0, 0, 0, 0, 1);
 

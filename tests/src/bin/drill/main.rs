@@ -2,6 +2,7 @@
 //! innocent client beside; how fast each is stopped, and that nobody else is.
 
 mod cases;
+mod flood;
 mod innocent;
 mod report;
 mod round;
@@ -25,7 +26,7 @@ struct Options {
     /// Only cases whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
-    /// Modes of the sensor.
+    /// Modes of the sensor; `none`: there is no sensor, and the stack defends itself.
     #[arg(long, value_delimiter = ',', default_values_t = ["enforce".to_owned(), "monitor".to_owned()])]
     modes: Vec<String>,
     /// File for the figures of each round, as JSON lines.

@@ -9,9 +9,12 @@ use sensor_tests::{Background, Network, Running, Sender, wait_until};
 use serde_json::Value;
 
 use crate::cases::{Case, Family, Forged, Means, SSH};
+use crate::flood::{Flood, receive_natively};
 use crate::innocent::{Account, Innocent};
 use crate::services::Service;
 
+/// Mode in which there is no sensor.
+pub const NO_SENSOR: &str = "none";
 /// Time that it goes on after the sensor acted on it, and the most where it never does.
 const GOES_ON: Duration = Duration::from_secs(3);
 const MOST: Duration = Duration::from_secs(40);
@@ -35,6 +38,8 @@ pub struct Outcome {
     pub n_dropped: u64,
     /// Packets that came by the attacker's link.
     pub n_arrived: u64,
+    /// Time that it went on, s.
+    pub lasted_s: f64,
     pub client: Account,
 }
 
@@ -55,9 +60,7 @@ fn run_in(case: &Case, family: Family, mode: &str, folder: &Path) -> Result<Outc
     // An administrator's session counts as one that was there before.
     let before = (case.port == SSH).then(start).transpose()?;
     wait_served(before.as_ref())?;
-    // Answers that a native program sends get lost on a veth whose other end has none.
-    let arguments = format!("--mode {mode} --attach generic --events");
-    let mut sensor = Running::start(&network, &arguments)?;
+    let mut sensor = guard(case, &network, mode)?;
     let innocent = match before {
         Some(innocent) => innocent,
         None => start()?,
@@ -73,20 +76,52 @@ fn run_in(case: &Case, family: Family, mode: &str, folder: &Path) -> Result<Outc
     let is_acted_on = |v: &Value| v["kind"] == "decision";
     // The innocent are watched for as long as the worst would take.
     let limit = if case.is_offender { MOST } else { MOST / 4 };
-    let _seen = sensor.wait_for(limit, is_acted_on);
+    match &sensor {
+        Some(sensor) => _ = sensor.wait_for(limit, is_acted_on),
+        None => sleep(MOST / 4),
+    }
     sleep(GOES_ON);
-    drop(acted);
+    acted.end()?;
     network.end_processes("attacker");
     let end_s = now_s();
     let n_arrived = arrived()?.saturating_sub(n_before);
     sleep(PEACE);
     let client = innocent.account(begin_s, end_s, now_s());
-    let summary = sensor.stop()?;
+    let told = match &mut sensor {
+        Some(sensor) => {
+            let summary = sensor.stop()?;
+            read(case, sensor, &summary, &attacker)
+        }
+        None => Outcome::default(),
+    };
     Ok(Outcome {
         client,
         n_arrived,
-        ..read(case, &sensor, &summary, &attacker)
+        lasted_s: end_s - begin_s,
+        ..told
     })
+}
+
+/// Starts the sensor, unless there is to be none.
+fn guard(case: &Case, network: &Network, mode: &str) -> Result<Option<Running>> {
+    let is_flood = matches!(case.means, Means::Flood { .. });
+    if is_flood {
+        for host in ["client", "attacker"] {
+            receive_natively(network, host, &["eth0"])?;
+        }
+    }
+    if mode == NO_SENSOR {
+        if is_flood {
+            receive_natively(network, "server", &["client", "attacker"])?;
+        }
+        return Ok(None);
+    }
+    // Answers that a native program sends get lost on a veth whose other end has none.
+    let attach = if is_flood { "native" } else { "generic" };
+    // An event for each of a million flows a second is more than anybody reads.
+    let events = if is_flood { "" } else { "--events" };
+    let arguments = format!("--mode {mode} --attach {attach} {events}");
+    Running::start(network, &arguments).map(Some)
 }
 
 /// Waits until the client is served.
@@ -103,6 +138,7 @@ fn wait_served(innocent: Option<&Innocent>) -> Result<()> {
 enum Acted {
     Tool { _program: Background },
     Frames { _senders: Vec<Sender> },
+    Flood(Flood),
 }
 
 /// Frames a second that one thread sends.
@@ -122,8 +158,7 @@ impl Acted {
                     Family::V4 => *v4,
                     Family::V6 => v6.context("no frames")?,
                 };
-                let mut head = network.mac("server", "attacker")?;
-                head.extend(network.mac("attacker", "eth0")?);
+                let head = head(network)?;
                 let n_senders = rate.div_ceil(PER_SENDER);
                 let start = |first| {
                     let head = head.clone();
@@ -137,8 +172,27 @@ impl Acted {
                 let senders = (0..n_senders).map(start).collect::<Result<_>>()?;
                 Ok(Self::Frames { _senders: senders })
             }
+            Means::Flood { rate, v4, v6 } => {
+                let mut made = if family == Family::V4 { v4 } else { v6 }(0);
+                made[..12].copy_from_slice(&head(network)?);
+                Flood::start(network, *rate, made).map(Self::Flood)
+            }
         }
     }
+
+    fn end(self) -> Result<()> {
+        match self {
+            Self::Flood(flood) => flood.end(),
+            Self::Tool { .. } | Self::Frames { .. } => Ok(()),
+        }
+    }
+}
+
+/// Link-layer addresses of what the attacker sends.
+fn head(network: &Network) -> Result<Vec<u8>> {
+    let mut head = network.mac("server", "attacker")?;
+    head.extend(network.mac("attacker", "eth0")?);
+    Ok(head)
 }
 
 /// Writes the command with its words filled in; `exec`, so that its end is the tool's.
@@ -198,6 +252,7 @@ fn read(case: &Case, sensor: &Running, summary: &Value, attacker: &str) -> Outco
             .collect(),
         n_dropped: DROPPED.iter().map(|event| count(event)).sum(),
         n_arrived: 0,
+        lasted_s: 0.0,
         client: Account::default(),
     }
 }
