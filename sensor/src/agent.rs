@@ -219,8 +219,8 @@ pub enum Ask {
 ///
 /// # Errors
 /// What made a part fail.
-pub fn run(mut setup: Setup) -> Result<()> {
-    let (tables, settings) = (setup.kernel.table_reader()?, setup.settings);
+pub fn run(setup: Setup) -> Result<()> {
+    let (tables, settings) = (setup.kernel.table_reader(), setup.settings);
     let (runtime, mut end) = (setup.signals.runtime, setup.signals.end);
     let (asks, asks_in) = queue::bounded("asks", N_ASKS, Policy::Refuse);
     let (recent, watched, stop) = (Recent::default(), Watched::default(), Arc::default());

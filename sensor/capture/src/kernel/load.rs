@@ -1,6 +1,7 @@
 //! Loads the embedded object with its capacities, and reads what it counts.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
@@ -26,7 +27,7 @@ use super::links::Links;
 use super::pin::{Adopted, Pins, Stamps};
 use super::shared::SharedArray;
 use super::shield::ShieldMaps;
-use super::tables::{self, FlowArrays, Looked, Sequences, TableReader};
+use super::tables::{self, FlowArrays, Looked, Mapped, Sequences, TableReader};
 use crate::drive;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf"));
@@ -107,9 +108,7 @@ pub struct Kernel {
     /// Reader of the program's log lines.
     #[cfg(feature = "kernel-log")]
     told: aya_log::EbpfLogger<&'static dyn log::Log>,
-    flows: FlowArrays,
-    local: SharedArray<HostRow>,
-    remote: SharedArray<HostRow>,
+    tables: Arc<Mapped>,
     /// Secret of the hashes.
     pub seed: u64,
     ring: RingBuf<MapData>,
@@ -221,20 +220,13 @@ impl Kernel {
             outers: shared(&mut ebpf, "FLOW_OUTERS", n_outers, false)?,
             buckets_per_cpu: n_buckets as usize,
         };
-        let (local, remote) = (
-            shared(
-                &mut ebpf,
-                "HOSTS_LOCAL",
-                n_cpus * limits::LOCAL_ROWS_PER_CPU,
-                false,
-            )?,
-            shared(
-                &mut ebpf,
-                "HOSTS_REMOTE",
-                n_cpus * limits::REMOTE_ROWS_PER_CPU,
-                false,
-            )?,
-        );
+        let n_local = n_cpus * limits::LOCAL_ROWS_PER_CPU;
+        let n_remote = n_cpus * limits::REMOTE_ROWS_PER_CPU;
+        let tables = Arc::new(Mapped {
+            flows,
+            local: shared(&mut ebpf, "HOSTS_LOCAL", n_local, false)?,
+            remote: shared(&mut ebpf, "HOSTS_REMOTE", n_remote, false)?,
+        });
         #[cfg(feature = "kernel-log")]
         let told =
             aya_log::EbpfLogger::init(&mut ebpf).context("the program's log can't be read")?;
@@ -244,9 +236,9 @@ impl Kernel {
             PerCpuArray::try_from(ebpf.take_map("COUNTERS").context("map COUNTERS missing")?)?;
         let clock = Clock::of(options.clock);
         let looked = Looked {
-            flows: Sequences::new(flows.buckets.len() * limits::FLOW_WAYS),
-            local: Sequences::new(local.len()),
-            remote: Sequences::new(remote.len()),
+            flows: Sequences::new(tables.flows.buckets.len() * limits::FLOW_WAYS),
+            local: Sequences::new(tables.local.len()),
+            remote: Sequences::new(tables.remote.len()),
         };
         let interfaces = InterfaceFlags::take(&mut ebpf)?;
         Ok(Self {
@@ -254,9 +246,7 @@ impl Kernel {
             ebpf,
             #[cfg(feature = "kernel-log")]
             told,
-            flows,
-            local,
-            remote,
+            tables,
             seed: options.seed,
             ring,
             events,
@@ -316,28 +306,12 @@ impl Kernel {
         self.clock.ahead_ns()
     }
 
-    /// The flow and host tables mapped once more, for somebody who reads at a pace of his own.
-    ///
-    /// # Errors
-    /// Those of mapping.
-    pub fn table_reader(&mut self) -> Result<TableReader> {
-        let length = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let ebpf = &mut self.ebpf;
-        let FlowArrays {
-            buckets,
-            outers,
-            buckets_per_cpu,
-        } = &self.flows;
-        Ok(TableReader {
-            flows: FlowArrays {
-                buckets: shared(ebpf, "FLOWS", length(buckets.len()), false)?,
-                outers: shared(ebpf, "FLOW_OUTERS", length(outers.len()), false)?,
-                buckets_per_cpu: *buckets_per_cpu,
-            },
-            local: shared(ebpf, "HOSTS_LOCAL", length(self.local.len()), false)?,
-            remote: shared(ebpf, "HOSTS_REMOTE", length(self.remote.len()), false)?,
+    /// The flow and host tables, for somebody who reads at a pace of his own.
+    pub fn table_reader(&self) -> TableReader {
+        TableReader {
+            tables: Arc::clone(&self.tables),
             clock: self.clock.clone(),
-        })
+        }
     }
 
     /// Values of an event on each CPU, in packets.
@@ -420,7 +394,7 @@ impl drive::Tables for Kernel {
     fn scan_flows(&mut self, take: impl FnMut(&Flow)) {
         let looked = Some(&mut self.looked.flows);
         let clock = self.clock.offsets();
-        self.n_unstable += tables::scan_flows(&self.flows, &clock, looked, take);
+        self.n_unstable += tables::scan_flows(&self.tables.flows, &clock, looked, take);
     }
 
     fn read_hosts(&mut self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) {
@@ -430,8 +404,8 @@ impl drive::Tables for Kernel {
             ..
         } = &mut self.looked;
         let sides = [
-            (&self.local, looked_local, local),
-            (&self.remote, looked_remote, remote),
+            (&self.tables.local, looked_local, local),
+            (&self.tables.remote, looked_remote, remote),
         ];
         let clock = self.clock.offsets();
         for (array, looked, rows) in sides {

@@ -20,6 +20,8 @@ pub struct SharedArray<T> {
 
 // SAFETY: the mapping belongs to the value alone; reads are volatile copies.
 unsafe impl<T: Pod + Send> Send for SharedArray<T> {}
+// SAFETY: as above; a shared value only reads, and the kernel writes meanwhile in any case.
+unsafe impl<T: Pod + Sync> Sync for SharedArray<T> {}
 
 impl<T: Pod> SharedArray<T> {
     /// Maps `n_entries` entries of the array.

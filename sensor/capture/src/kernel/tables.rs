@@ -1,5 +1,7 @@
 //! The flow and host tables, read through shared memory while the kernel writes them.
 
+use std::sync::Arc;
+
 use sensor_common::flow::{Bucket, Direction, Flow, Head, Outer, Outers, last_seen};
 use sensor_common::host::HostRow;
 use sensor_common::limits;
@@ -10,10 +12,15 @@ use super::shared::SharedArray;
 /// A view of the tables that doesn't need the [`super::Kernel`] that they belong to: whoever
 /// answers questions reads here, and the engine never waits.
 pub struct TableReader {
-    pub(super) flows: FlowArrays,
-    pub(super) local: SharedArray<HostRow>,
-    pub(super) remote: SharedArray<HostRow>,
+    pub(super) tables: Arc<Mapped>,
     pub(super) clock: Clock,
+}
+
+/// The tables, mapped once for all who read them: pages of a map count for each mapping.
+pub(super) struct Mapped {
+    pub flows: FlowArrays,
+    pub local: SharedArray<HostRow>,
+    pub remote: SharedArray<HostRow>,
 }
 
 /// The flow cache.
@@ -28,7 +35,7 @@ impl TableReader {
     /// Hands out every flow that had a packet since then (event time), each a consistent copy.
     /// Returns how many were given up because the kernel kept tearing them.
     pub fn scan_flows(&self, since_ns: u64, mut take: impl FnMut(&Flow)) -> u64 {
-        scan_flows(&self.flows, &self.clock.offsets(), None, |flow| {
+        scan_flows(&self.tables.flows, &self.clock.offsets(), None, |flow| {
             if last_seen(&flow.directions) >= since_ns {
                 take(flow);
             }
@@ -38,7 +45,12 @@ impl TableReader {
     /// Copies every used host row into `local` and `remote`; returns as [`Self::scan_flows`].
     pub fn read_hosts(&self, local: &mut Vec<HostRow>, remote: &mut Vec<HostRow>) -> u64 {
         let clock = self.clock.offsets();
-        read_rows(&self.local, &clock, None, local) + read_rows(&self.remote, &clock, None, remote)
+        let Mapped {
+            local: locals,
+            remote: remotes,
+            ..
+        } = &*self.tables;
+        read_rows(locals, &clock, None, local) + read_rows(remotes, &clock, None, remote)
     }
 }
 
