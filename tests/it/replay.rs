@@ -119,6 +119,40 @@ fn replays_of_one_capture_are_equal() {
     assert!(!first.is_empty());
 }
 
+/// Guesses and a scan at once, among ordinary connections: flows are looked at out of turn.
+fn much_at_once() -> Vec<(u64, Vec<u8>)> {
+    let mut frames = [scan(), benign()].concat();
+    for n in 0..3_000u64 {
+        let at_us = 1_700_000_002_000_000 + n * 2_000;
+        let client = ([203, 0, 113, (n % 200) as u8], 30_000 + (n / 200) as u16);
+        frames.push((at_us, tcp(client, ([192, 0, 2, 5], 80), SYN, &[])));
+    }
+    frames.sort_by_key(|(at_us, _)| *at_us);
+    frames
+}
+
+#[test]
+fn with_any_number_of_threads_a_replay_says_the_same() {
+    let path = capture("threads", &much_at_once());
+    let said = |threads: &str| {
+        let output = Command::new(binary().unwrap())
+            .args(["replay", "--json", "--flows", "--findings", "--threads"])
+            .args([threads, path.to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines().map(str::to_owned);
+        // The summary tells how long it took.
+        let lines = lines.filter(|line| !line.contains("wall_time_s"));
+        lines.collect::<Vec<_>>()
+    };
+    let one = said("1");
+    assert!(one.len() > 1_000, "{}", one.len());
+    assert_eq!(one, said("2"));
+    fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn bad_input_is_named_and_the_rest_is_read() {
     let (good, bad) = (capture("good", &scan()), capture("bad", &scan()));

@@ -4,7 +4,7 @@
 use sensor_common::flow::Flow;
 
 /// Records handed on at once.
-const N: usize = 64;
+pub const N: usize = 64;
 
 /// Records that wait.
 #[derive(Default)]

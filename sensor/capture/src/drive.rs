@@ -31,6 +31,16 @@ pub trait Listener {
     fn feed(&mut self, at_ns: u64, input: Input<'_>);
     /// Tells if flows are to be looked at after these host rows, be it their turn or not.
     fn wants_flows(&self) -> bool;
+    /// As [`Self::wants_flows`]; `None`: the answer comes with [`Self::wish`].
+    fn ask(&mut self, _at_ns: u64) -> Option<bool> {
+        Some(self.wants_flows())
+    }
+    /// Tells how questions stand that were left open; `waits`: not before something is known of all.
+    fn wish(&mut self, _waits: bool) -> Wish {
+        Wish::Nothing
+    }
+    /// Shows the flows that were wished for.
+    fn show(&mut self, _flows: Vec<Flow>) {}
     /// Called after each tick, with everything of it fed.
     ///
     /// # Errors
@@ -38,6 +48,17 @@ pub trait Listener {
     fn deliver(&mut self, at_ns: u64) -> io::Result<()>;
     /// Called once, at the end.
     fn finish(&mut self, at_ns: u64);
+}
+
+/// State of questions that a listener answers later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Every question is answered.
+    Nothing,
+    /// Some are not.
+    Open,
+    /// It wants the flows as they were at the question of this number, counted from 1.
+    Flows(u64),
 }
 
 /// Time between looks.
@@ -162,17 +183,27 @@ impl Drive {
         listener: &mut impl Listener,
         at_ns: u64,
     ) -> bool {
-        self.drain(tables, listener, at_ns);
-        tables.read_hosts(&mut self.local, &mut self.remote);
-        let (local, remote) = (&self.local, &self.remote);
-        listener.feed(at_ns, Input::Hosts { local, remote });
-        self.feed_losses(tables, listener, at_ns);
+        self.look_at_hosts(tables, listener, at_ns);
         let is_turn_of_flows = self.n_ticks_to_flows() == 0;
         if is_turn_of_flows || listener.wants_flows() {
             self.look_at_flows(tables, listener, at_ns);
         }
         self.skip(1);
         is_turn_of_flows
+    }
+
+    /// The part of a tick before the flows.
+    pub(crate) fn look_at_hosts(
+        &mut self,
+        tables: &mut impl Tables,
+        listener: &mut impl Listener,
+        at_ns: u64,
+    ) {
+        self.drain(tables, listener, at_ns);
+        tables.read_hosts(&mut self.local, &mut self.remote);
+        let (local, remote) = (&self.local, &self.remote);
+        listener.feed(at_ns, Input::Hosts { local, remote });
+        self.feed_losses(tables, listener, at_ns);
     }
 
     /// Takes in what is left and ends what is open.

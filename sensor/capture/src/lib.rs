@@ -1,6 +1,7 @@
 //! Sources of packets: the kernel program, or capture files through the same code, and the loop that
 //! feeds the engine from either.
 
+pub mod apart;
 mod batch;
 pub mod drive;
 mod flow_claims;

@@ -9,7 +9,7 @@ use sensor_common::counters::{Count, Event, Outcome};
 use sensor_common::packet::Packet;
 use sensor_engine::{Config, Input};
 
-use crate::drive::{Drive, Listener, Pace, Tables as _};
+use crate::drive::{Drive, Listener, Pace, Tables as _, Wish};
 use crate::kernel::LoadOptions;
 use crate::pcap::{EthernetFrame, FRAMES, Frame, to_ethernet};
 use crate::software::Software;
@@ -22,6 +22,8 @@ const AFTER_NS: u64 = 5_000_000_000;
 const LEAP_AFTER_NS: u64 = 48 * 3_600 * 1_000_000_000;
 /// Time left after a leap.
 const LEAP_SHORT_NS: u64 = 60_000_000_000;
+/// Buckets of flows that are remembered before an answer is waited for: 14 MB.
+const MOST_REMEMBERED: usize = 32_768;
 /// Packets out of order are stamped less than this before their predecessors; more is another
 /// capture.
 const MOST_DISORDER_NS: u64 = 1_000_000_000;
@@ -102,6 +104,8 @@ pub struct Player<L> {
     behind_ns: u64,
     set_backs: Vec<SetBack>,
     next_tick_ns: u64,
+    /// Questions to the listener that are answered later.
+    n_asked: u64,
 }
 
 impl<L: Listener> Player<L> {
@@ -115,6 +119,7 @@ impl<L: Listener> Player<L> {
             behind_ns: 0,
             set_backs: Vec::new(),
             next_tick_ns: 0,
+            n_asked: 0,
         }
     }
 
@@ -158,6 +163,7 @@ impl<L: Listener> Player<L> {
         frames: &mut impl Iterator<Item = Frame<'a>>,
         scratch: &mut [Vec<u8>; FRAMES],
     ) -> io::Result<bool> {
+        self.settle(self.path.n_remembered() >= MOST_REMEMBERED);
         let mut batch = [const { None }; FRAMES];
         let mut packets = [Packet::default(); FRAMES];
         let mut n = 0;
@@ -281,13 +287,54 @@ impl<L: Listener> Player<L> {
             return Ok(());
         }
         let now_ns = self.next_tick_ns;
-        self.drive.tick(&mut self.path, &mut self.listener, now_ns);
+        self.tick(now_ns);
         self.listener.deliver(now_ns)?;
         self.move_on(1);
         if at_ns >= self.next_tick_ns {
             self.idle_until(at_ns)?;
         }
         Ok(())
+    }
+
+    /// As [`Drive::tick`]. Where the listener answers later, the tables remember what they are now.
+    fn tick(&mut self, now_ns: u64) {
+        self.drive
+            .look_at_hosts(&mut self.path, &mut self.listener, now_ns);
+        let is_wanted = self.drive.n_ticks_to_flows() == 0
+            || match self.listener.ask(now_ns) {
+                Some(is_wanted) => is_wanted,
+                None => {
+                    self.n_asked += 1;
+                    self.path.mark(self.n_asked);
+                    false
+                }
+            };
+        if is_wanted {
+            self.look_at_flows(now_ns);
+        }
+        self.drive.skip(1);
+    }
+
+    fn look_at_flows(&mut self, now_ns: u64) {
+        self.settle(true);
+        self.drive
+            .look_at_flows(&mut self.path, &mut self.listener, now_ns);
+    }
+
+    /// Shows the listener flows that it wished for; `waits`: not before it is known of each question
+    /// whether it does.
+    fn settle(&mut self, waits: bool) {
+        loop {
+            match self.listener.wish(waits) {
+                Wish::Open => return,
+                Wish::Nothing => return self.path.forget_marks(),
+                Wish::Flows(mark) => {
+                    let mut flows = Vec::new();
+                    self.path.scan_flows_at(mark, |flow| flows.push(*flow));
+                    self.listener.show(flows);
+                }
+            }
+        }
     }
 
     /// Moves the time of the next tick on.
@@ -315,19 +362,13 @@ impl<L: Listener> Player<L> {
             self.skip(n_to_flows.min(n_left));
             let now_ns = self.next_tick_ns;
             let is_last = n_left <= n_to_flows;
-            let Self {
-                drive,
-                path,
-                listener,
-                ..
-            } = self;
             if is_last {
                 let (local, remote) = (&[], &[]);
-                listener.feed(now_ns, Input::Hosts { local, remote });
+                self.listener.feed(now_ns, Input::Hosts { local, remote });
             }
             if n_to_flows <= n_left {
-                drive.look_at_flows(path, listener, now_ns);
-                listener.deliver(now_ns)?;
+                self.look_at_flows(now_ns);
+                self.listener.deliver(now_ns)?;
             }
             self.skip(1);
             if is_last {
@@ -350,6 +391,7 @@ impl<L: Listener> Player<L> {
     pub fn finish(&mut self) -> io::Result<()> {
         let at_ns = self.played.last_ns.saturating_add(AFTER_NS);
         self.tick_until(at_ns)?;
+        self.settle(true);
         self.drive.finish(&mut self.path, &mut self.listener, at_ns)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use indexmap::IndexMap;
 use sensor_common::arrival::{Arrival, Way};
 use sensor_common::block::known::KnownFlows;
 use sensor_common::block::list::{ScopeSet, Shape, SourceBucket};
@@ -52,6 +53,16 @@ impl Touched {
         }
     }
 
+    /// Forgets all places but these, in their order.
+    fn restart(&mut self, places: &[u32]) {
+        for place in self.places.drain(..) {
+            if let Some(word) = self.marks.get_mut(place as usize >> 6) {
+                *word = 0;
+            }
+        }
+        places.iter().for_each(|place| self.note(*place as usize));
+    }
+
     /// Hands out the places, some at a time, and begins anew.
     fn take(&mut self, mut each: impl FnMut(&[u32])) {
         for places in self.places.chunks(TOUCHED) {
@@ -66,6 +77,61 @@ impl Touched {
     }
 }
 
+/// Values as they were at marks: each is kept before its first change after a mark. Nothing is, before the
+/// first mark and once all are forgotten.
+struct Past<T> {
+    /// Number of the last mark; 0 for none.
+    mark: u64,
+    /// Mark at which each place was last kept.
+    kept_at: Vec<u64>,
+    kept: Vec<(u64, u32, T)>,
+}
+
+impl<T: Copy> Past<T> {
+    const NONE: Self = Self {
+        mark: 0,
+        kept_at: Vec::new(),
+        kept: Vec::new(),
+    };
+
+    fn set_mark(&mut self, mark: u64, n_places: usize) {
+        self.kept_at.resize(n_places, 0);
+        self.mark = mark;
+    }
+
+    fn forget(&mut self) {
+        self.mark = 0;
+        self.kept.clear();
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, place: usize, value: Option<&T>) {
+        if self.mark != 0 {
+            self.keep_now(place, value);
+        }
+    }
+
+    #[inline(never)]
+    fn keep_now(&mut self, place: usize, value: Option<&T>) {
+        if let (Some(at), Some(value)) = (self.kept_at.get_mut(place), value)
+            && *at != self.mark
+        {
+            *at = self.mark;
+            self.kept.push((self.mark, place as u32, *value));
+        }
+    }
+
+    /// Values at a mark of the places that changed since, in the order of their first change; each with the
+    /// last mark before that.
+    fn since(&self, mark: u64) -> IndexMap<u32, (u64, &T)> {
+        let mut values = IndexMap::new();
+        for (kept_at, place, value) in self.kept.iter().filter(|kept| kept.0 >= mark) {
+            values.entry(*place).or_insert((*kept_at, value));
+        }
+        values
+    }
+}
+
 /// Flow table in plain memory.
 pub struct FlowBuckets {
     buckets: Vec<Bucket>,
@@ -73,6 +139,9 @@ pub struct FlowBuckets {
     touched: Touched,
     /// Sequence of each slot at the last look.
     looked: Vec<[u32; FLOW_WAYS]>,
+    past: Past<Bucket>,
+    /// Marks, with the number of places that were touched by then.
+    marks: Vec<(u64, usize)>,
 }
 
 impl FlowTable for FlowBuckets {
@@ -80,6 +149,7 @@ impl FlowTable for FlowBuckets {
     fn bucket(&mut self, hash: u64) -> Option<&mut Bucket> {
         // As in the kernel, the low 32 bits choose.
         let index = (hash & self.mask) as usize;
+        self.past.keep(index, self.buckets.get(index));
         self.touched.note(index);
         self.buckets.get_mut(index)
     }
@@ -103,18 +173,37 @@ pub struct Tunnels {
     outers: Vec<Outers>,
     mask: u64,
     peers: Vec<TunnelPeer>,
+    past: Past<Outers>,
 }
 
 impl OuterTable for Tunnels {
     #[inline(always)]
     fn outers(&mut self, hash: u64) -> Option<&mut Outers> {
-        self.outers.get_mut((hash & self.mask) as usize)
+        let index = (hash & self.mask) as usize;
+        self.past.keep(index, self.outers.get(index));
+        self.outers.get_mut(index)
     }
 }
 
 impl TunnelTable for Tunnels {
     fn is_configured(&self, a: &Address, b: &Address) -> bool {
         self.peers.iter().any(|peer| peer.joins(a, b))
+    }
+}
+
+/// Hands out the slots of a bucket that changed since they were last looked at.
+fn hand_out(
+    bucket: &Bucket,
+    outers: Outers,
+    looked: &mut [u32; FLOW_WAYS],
+    take: &mut impl FnMut(&Flow),
+) {
+    let slots = bucket.heads.iter().zip(&bucket.directions).zip(looked);
+    for (((head, directions), looked), outer) in slots.zip(&outers) {
+        if head.sequence != *looked {
+            *looked = head.sequence;
+            take(&Flow::of(head, directions, outer, 0, 0));
+        }
     }
 }
 
@@ -379,6 +468,8 @@ impl Software {
             mask: u64::from(n_buckets - 1),
             touched: Touched::new(n_buckets),
             looked: vec![[0; FLOW_WAYS]; n_buckets as usize],
+            past: Past::NONE,
+            marks: Vec::new(),
         };
         let hosts = HostRows {
             local: Rows::new(LOCAL_ROWS_PER_CPU),
@@ -388,6 +479,7 @@ impl Software {
             outers: vec![Outers::default(); options.n_outers(n_buckets) as usize],
             mask: u64::from(n_buckets - 1),
             peers: options.tunnel_peers.clone(),
+            past: Past::NONE,
         };
         let counters = CounterRow {
             counts: vec![Count::default(); N_COUNTERS as usize],
@@ -557,6 +649,63 @@ impl Software {
         self.events.push(head, frame, notice.max_bytes);
     }
 
+    /// Remembers the flows as they are now, under a number above all before it, until
+    /// [`Self::forget_marks`].
+    pub fn mark(&mut self, mark: u64) {
+        let (flows, tunnels) = (&mut self.path.flows, &mut self.path.tunnels);
+        flows.past.set_mark(mark, flows.buckets.len());
+        flows.marks.push((mark, flows.touched.places.len()));
+        tunnels.past.set_mark(mark, tunnels.outers.len());
+    }
+
+    /// Forgets what was remembered.
+    pub fn forget_marks(&mut self) {
+        let (flows, tunnels) = (&mut self.path.flows, &mut self.path.tunnels);
+        flows.past.forget();
+        flows.marks.clear();
+        tunnels.past.forget();
+    }
+
+    /// Number of buckets that are remembered.
+    pub const fn n_remembered(&self) -> usize {
+        self.path.flows.past.kept.len()
+    }
+
+    /// Hands out what [`Tables::scan_flows`] would have at a mark, which makes it the last look: all later
+    /// ones, also at later marks, go by it.
+    pub fn scan_flows_at(&mut self, mark: u64, mut take: impl FnMut(&Flow)) {
+        let FlowBuckets {
+            buckets,
+            touched,
+            looked,
+            past,
+            marks,
+            ..
+        } = &mut self.path.flows;
+        let Some((_, n_places)) = marks.iter().find(|known| known.0 == mark).copied() else {
+            return;
+        };
+        let (then, outers_then) = (past.since(mark), self.path.tunnels.past.since(mark));
+        for place in touched.places.iter().take(n_places) {
+            let at = *place as usize;
+            let (Some(now), Some(looked)) = (buckets.get(at), looked.get_mut(at)) else {
+                continue;
+            };
+            let bucket = then.get(place).map_or(now, |(_, bucket)| *bucket);
+            let outers = match outers_then.get(place) {
+                Some((_, outers)) => Some(**outers),
+                None => self.path.tunnels.outers.get(at).copied(),
+            };
+            hand_out(bucket, outers.unwrap_or_default(), looked, &mut take);
+        }
+        let later: Vec<u32> = then.keys().copied().collect();
+        touched.restart(&later);
+        marks.retain(|known| known.0 > mark);
+        for (other, n_places) in marks {
+            *n_places = then.values().take_while(|(kept, _)| *kept < *other).count();
+        }
+    }
+
     pub fn outcome(&self, outcome: Outcome) -> Count {
         self.path.counters.counts[outcome as usize]
     }
@@ -595,13 +744,7 @@ impl Tables for Software {
                     continue;
                 };
                 let outers = outers.get(place).copied().unwrap_or_default();
-                let slots = bucket.heads.iter().zip(&bucket.directions).zip(looked);
-                for (((head, directions), looked), outer) in slots.zip(&outers) {
-                    if head.sequence != *looked {
-                        *looked = head.sequence;
-                        take(&Flow::of(head, directions, outer, 0, 0));
-                    }
-                }
+                hand_out(bucket, outers, looked, &mut take);
             }
         });
     }

@@ -22,9 +22,10 @@ use crate::naming;
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Printer};
 use crate::tables::{Tables, Wanted};
+use sensor_capture::apart::Ear;
 use sensor_capture::flow_reader::FlowReader;
 use sensor_capture::pcap::{CaptureReader, Frame, STANDARD_INPUT};
-use sensor_capture::player::Player;
+use sensor_capture::player::{Conditions, Player};
 use sensor_netflow::Counter;
 use sensor_respond::NoRespond;
 
@@ -71,9 +72,36 @@ pub struct Replay {
     /// docs/sequences.md).
     #[arg(long, value_name = "FILE")]
     sequences: Option<PathBuf>,
+    /// Threads: 1, or 2 of which one reads and counts packets and the other judges. What is put out is the
+    /// same. Default: 2 where there is more than one CPU; flow records always have one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    threads: Option<u8>,
 }
 
 impl Replay {
+    /// True where what judges gets a thread of its own.
+    fn is_parallel(&self) -> bool {
+        match self.threads {
+            Some(n) => n > 1,
+            None => std::thread::available_parallelism().is_ok_and(|n| n.get() > 1),
+        }
+    }
+
+    /// Makes what reads the captures and tells the pipeline.
+    fn source(&self, pipeline: Pipeline<NoRespond>, conditions: &Conditions) -> io::Result<Source> {
+        if let Some(port) = self.flow_records {
+            let delay_ns = u64::try_from(self.flow_delay.as_nanos()).unwrap_or(u64::MAX);
+            let reader = FlowReader::new(Ear::here(pipeline), conditions, port, delay_ns);
+            return Ok(Source::Records(Box::new(reader)));
+        }
+        let ear = if self.is_parallel() {
+            Ear::apart(pipeline)?
+        } else {
+            Ear::here(pipeline)
+        };
+        Ok(Source::Packets(Box::new(Player::new(ear, conditions))))
+    }
+
     pub fn execute(self) -> Result<ExitCode> {
         let settings = self.site.settings()?;
         let mut conditions = match self.flow_records {
@@ -121,14 +149,7 @@ impl Replay {
         let config = conditions.engine.clone();
         let mut pipeline = Pipeline::new(config, NoRespond, show, Arc::clone(&sensor), printer);
         pipeline.write_to(tables);
-        let source = match self.flow_records {
-            Some(port) => {
-                let delay_ns = u64::try_from(self.flow_delay.as_nanos()).unwrap_or(u64::MAX);
-                let reader = FlowReader::new(pipeline, &conditions, port, delay_ns);
-                Source::Records(Box::new(reader))
-            }
-            None => Source::Packets(Box::new(Player::new(pipeline, &conditions))),
-        };
+        let source = self.source(pipeline, &conditions)?;
         let mut replaying = Replaying::new(source, sensor);
         let mut is_good = true;
         for path in &self.files {
@@ -171,15 +192,18 @@ fn name(path: &Path) -> Cow<'_, str> {
 /// Frames after which the bar moves.
 const FRAMES_SHOWN: usize = 16_384;
 
+/// Listener of a replay.
+type Listens = Ear<Pipeline<NoRespond>>;
+
 /// Reader of what captures hold.
 enum Source {
-    Packets(Box<Player<Pipeline<NoRespond>>>),
+    Packets(Box<Player<Listens>>),
     /// Flow records in datagrams.
-    Records(Box<FlowReader<Pipeline<NoRespond>>>),
+    Records(Box<FlowReader<Listens>>),
 }
 
 impl Source {
-    fn player(&mut self) -> &mut Player<Pipeline<NoRespond>> {
+    fn player(&mut self) -> &mut Player<Listens> {
         match self {
             Self::Packets(player) => player,
             Self::Records(reader) => reader.input.player(),
@@ -307,16 +331,24 @@ impl Replaying {
     fn finish(mut self) -> Result<()> {
         self.source.finish()?;
         self.source.tell();
-        let seconds = self.started.elapsed().as_secs_f64();
         let player = self.source.player();
-        player.listener.finish_tables()?;
-        let summary = summary(player, &self.sensor, seconds);
-        player.listener.put_out(summary.into())?;
+        player.listener.come_back()?.finish_tables()?;
+        let seconds = self.started.elapsed().as_secs_f64();
+        let summary = summary(player, &self.sensor, seconds)?;
+        player.listener.come_back()?.put_out(summary.into())?;
+        // The tables of millions of flows are the system's to free: the process ends.
+        std::mem::forget(self.source);
         Ok(())
     }
 }
 
-fn summary(player: &Player<Pipeline<NoRespond>>, sensor: &Arc<Sensor>, seconds: f64) -> Summary {
+fn summary(
+    player: &mut Player<Listens>,
+    sensor: &Arc<Sensor>,
+    seconds: f64,
+) -> io::Result<Summary> {
+    let pipeline = player.listener.come_back()?;
+    let (n_flows, incidents) = (pipeline.n_flows_ended(), pipeline.incidents().clone());
     let played = player.played();
     let counts = |is_wanted: fn(Outcome) -> bool| -> Counts {
         let wanted = Outcome::ALL.iter().filter(|outcome| is_wanted(**outcome));
@@ -327,17 +359,17 @@ fn summary(player: &Player<Pipeline<NoRespond>>, sensor: &Arc<Sensor>, seconds: 
     };
     let shed = [Event::NotAdmittedRate, Event::HostNotAdmitted];
     let shed = shed.map(|event| (event.label().into(), player.event(event).packets));
-    let incidents = player.listener.incidents().iter();
     let has_packets = played.n_packets > 0;
     let at = |ns: u64| has_packets.then_some(Timestamp(ns));
-    Summary {
+    Ok(Summary {
         head: sensor.head(at(played.last_ns).unwrap_or_else(Timestamp::now).0),
         packets: played.n_packets,
         bytes: played.n_bytes,
-        flows: player.listener.n_flows_ended(),
+        flows: n_flows,
         malformed: counts(Outcome::is_malformed),
         not_ip: counts(Outcome::is_not_ip),
         incidents: incidents
+            .iter()
             .map(|(family, n)| ((*family).into(), *n))
             .collect(),
         shed: shed.into(),
@@ -346,7 +378,7 @@ fn summary(player: &Player<Pipeline<NoRespond>>, sensor: &Arc<Sensor>, seconds: 
         end: at(played.last_ns),
         packets_back_in_time: Some(played.n_backward),
         ..Summary::default()
-    }
+    })
 }
 
 fn progress(path: &Path, n_bytes: u64) -> ProgressBar {
