@@ -66,6 +66,7 @@ use alert_input::AlertInputs;
 use api::{Answers, Pins};
 use engine::EngineThread;
 use feeds::Feeds;
+use flow_state::FlowInputs;
 use interfaces::Standing;
 use keeper::{Keeper, StoreEnd};
 use notify::Notify;
@@ -231,7 +232,6 @@ pub fn run(setup: Setup) -> Result<()> {
     let out = (setup.view.format_of_lines(format), reopened);
     let (sink, printers, exports, store, ring) = open_outputs(&settings, out, &sinks, &recent)?;
     let feeds = Arc::new(Feeds::start(&settings.respond.feed, &asks));
-    let alert_inputs = AlertInputs::start(&settings.capture.alert_input, &asks);
     let flow_inputs = flow_input::start(&settings, &setup.sensor, &sink, store.as_ref());
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
@@ -242,7 +242,7 @@ pub fn run(setup: Setup) -> Result<()> {
         store: store.as_ref().map(StoreEnd::kept),
         ring: ring.as_ref().map(RingEnd::ring),
         feeds: Arc::clone(&feeds),
-        alert_inputs: Arc::new(alert_inputs),
+        alert_inputs: Arc::new(AlertInputs::start(&settings.capture.alert_input, &asks)),
         flow_inputs: Arc::clone(&flow_inputs),
         confinement: setup.confinement,
     });
@@ -290,8 +290,7 @@ pub fn run(setup: Setup) -> Result<()> {
     });
     // Answers under way have nobody to ask any more.
     runtime.shutdown_background();
-    tell_to_stop(&stop, &asks);
-    flow_inputs.end();
+    tell_to_stop(&stop, &asks, &flow_inputs);
     wind_up(engine, printers, &sinks)
 }
 
@@ -482,11 +481,12 @@ fn snapshots(
     Ok(watch::channel(first))
 }
 
-/// Tells the engine to stop.
-fn tell_to_stop(stop: &AtomicBool, asks: &Sender<Ask>) {
+/// Tells the engine to stop, and those of the flow records.
+fn tell_to_stop(stop: &AtomicBool, asks: &Sender<Ask>, flow_inputs: &FlowInputs) {
     stop.store(true, Ordering::Relaxed);
     // A full queue wakes the thread as well.
     let _woken = asks.send(Ask::Stop);
+    flow_inputs.end();
 }
 
 /// Waits for the engine, and for the outputs, but for those not long.

@@ -99,27 +99,8 @@ fn send(network: &Network, host: &str, to: &'static str, blamed: &'static str) {
     network.within(host, work).unwrap().join().unwrap();
 }
 
-#[test]
-fn alerts_of_others_are_shown_on_incidents_and_meet_rows_of_the_policy() {
-    needs_root();
-    needs_program("nmap");
-    needs_program("python3");
-    let network = Network::new().unwrap();
-    let folder = std::env::temp_dir().join(format!("sensor-alerts-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("sensor.toml");
-    fs::write(&path, config(&folder)).unwrap();
-    let script = folder.join("products.py");
-    fs::write(&script, PRODUCTS).unwrap();
-    let _products = network
-        .start("server", &format!("python3 {}", script.display()))
-        .unwrap();
-    let arguments = format!("--mode enforce --config {}", path.display());
-    let mut sensor = Running::start(&network, &arguments).unwrap();
-    send(&network, "server", "127.0.0.1", "10.99.2.2");
-    send(&network, "server", "127.0.0.1", "203.0.113.5");
-    // Another who says so is not listened to.
-    send(&network, "attacker", "10.99.2.1", "10.99.1.2");
+/// Waits until each input has told what it should, and the one with a wrong token why it can't.
+fn all_have_told(sensor: &Running) {
     let status = || -> Value {
         let output = sensor.ask("status --json").unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_default()
@@ -146,13 +127,10 @@ fn alerts_of_others_are_shown_on_incidents_and_meet_rows_of_the_policy() {
         inputs["dt"]["error"].is_null() && inputs["vt"]["error"].is_null(),
         "{inputs:#}"
     );
+}
 
-    let scan = "nmap -n -Pn -sS --max-retries 0 -p 1-1000 10.99.2.1";
-    network.run("attacker", scan).unwrap();
-    let said = |v: &Value| v["statements"].as_array().map_or(0, Vec::len) >= 4;
-    let found = sensor.wait_for(LIMIT, |v| v["kind"] == "incident" && said(v));
-    let found = found.unwrap_or_else(|| panic!("{}", sensor.log()));
-    assert_eq!(found["source.ips"], serde_json::json!(["10.99.2.2"]));
+/// Every input is named with its product and the address that it blames.
+fn each_is_named(found: &Value) {
     let statements = found["statements"].as_array().unwrap();
     for (by, product) in [
         ("gate", "netfilter"),
@@ -167,6 +145,38 @@ fn alerts_of_others_are_shown_on_incidents_and_meet_rows_of_the_policy() {
             (&product.into(), &"10.99.2.2".into())
         );
     }
+}
+
+#[test]
+fn alerts_of_others_are_shown_on_incidents_and_meet_rows_of_the_policy() {
+    needs_root();
+    needs_program("nmap");
+    needs_program("python3");
+    let network = Network::new().unwrap();
+    let folder = std::env::temp_dir().join(format!("sensor-alerts-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("sensor.toml");
+    fs::write(&path, config(&folder)).unwrap();
+    let script = folder.join("products.py");
+    fs::write(&script, PRODUCTS).unwrap();
+    let _products = network
+        .start("server", &format!("python3 {}", script.display()))
+        .unwrap();
+    let arguments = format!("--mode enforce --config {}", path.display());
+    let mut sensor = Running::start(&network, &arguments).unwrap();
+    send(&network, "server", "127.0.0.1", "10.99.2.2");
+    send(&network, "server", "127.0.0.1", "203.0.113.5");
+    // Another who says so is not listened to.
+    send(&network, "attacker", "10.99.2.1", "10.99.1.2");
+    all_have_told(&sensor);
+
+    let scan = "nmap -n -Pn -sS --max-retries 0 -p 1-1000 10.99.2.1";
+    network.run("attacker", scan).unwrap();
+    let said = |v: &Value| v["statements"].as_array().map_or(0, Vec::len) >= 4;
+    let found = sensor.wait_for(LIMIT, |v| v["kind"] == "incident" && said(v));
+    let found = found.unwrap_or_else(|| panic!("{}", sensor.log()));
+    assert_eq!(found["source.ips"], serde_json::json!(["10.99.2.2"]));
+    each_is_named(&found);
     let made = sensor.wait_for(LIMIT, |v| v["kind"] == "decision");
     let made = made.unwrap_or_else(|| panic!("{}", sensor.log()));
     assert_eq!(made["decision.policy"], "confirmed", "{made:#}");

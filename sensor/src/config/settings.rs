@@ -804,6 +804,21 @@ impl Settings {
         Ok(())
     }
 
+    /// Contradictions of what comes in from others and goes out to them.
+    fn conflicts_of_ways(&self) -> Vec<(String, String)> {
+        let alerts = &self.capture.alert_input;
+        let rows = self.respond.policy.iter().map(|row| &row.said_by[..]);
+        let has_spool = self.respond.state_of_instance().is_some();
+        [
+            sinks::conflicts(&self.sink, has_spool),
+            export::conflicts(&self.export),
+            flow_input::conflicts(&self.capture.flow_input),
+            alert_input::conflicts(alerts),
+            alert_input::unknown_names(alerts, rows),
+        ]
+        .concat()
+    }
+
     /// Settings that contradict each other: key and message.
     pub(super) fn conflicts(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
@@ -861,15 +876,7 @@ impl Settings {
                 add(&join(&format!("detect.except[{i}]"), key), message);
             }
         }
-        let inputs = flow_input::conflicts(&self.capture.flow_input);
-        let has_spool = self.respond.state_of_instance().is_some();
-        let sinks = sinks::conflicts(&self.sink, has_spool);
-        let alerts = alert_input::conflicts(&self.capture.alert_input);
-        let rows = self.respond.policy.iter().map(|row| &row.said_by[..]);
-        let names = alert_input::unknown_names(&self.capture.alert_input, rows);
-        let inputs = inputs.into_iter().chain(alerts).chain(names);
-        let exports = export::conflicts(&self.export).into_iter().chain(inputs);
-        for (key, message) in sinks.into_iter().chain(exports) {
+        for (key, message) in self.conflicts_of_ways() {
             add(&key, message);
         }
         if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.log.filter) {
