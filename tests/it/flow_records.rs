@@ -4,6 +4,9 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sensor_netflow::{Exporter, FlowRecord, Protocol};
@@ -11,6 +14,7 @@ use sensor_tests::frames::ipv4;
 use sensor_tests::{Network, Running, binary, needs_program, needs_root, run, wait_until};
 use serde_json::Value;
 
+use crate::flows::Nfcapd;
 use crate::replay::{benign, capture, families, replay, scan};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -133,14 +137,11 @@ fn what_two_exporters_tell_of_is_counted_once() {
     }
 }
 
-/// Datagrams that softflowd makes of a capture, each with the time of its header.
-fn softflowd(capture: &Path, version: &str, more: &[&str]) -> Vec<(u64, u8, Vec<u8>)> {
+/// Datagrams that softflowd makes of a capture, as it sends them.
+fn sent_by_softflowd(capture: &Path, version: &str, more: &[&str]) -> Vec<Vec<u8>> {
     needs_program("softflowd");
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_millis(1)))
-        .unwrap();
-    let to = format!("127.0.0.1:{}", socket.local_addr().unwrap().port());
+    let collector = Collector::new();
+    let to = format!("127.0.0.1:{}", collector.port);
     let mut command = Command::new("softflowd");
     command.arg("-r").arg(capture);
     // In the capture's time; without a control socket, which stays open at the end of a capture.
@@ -149,19 +150,64 @@ fn softflowd(capture: &Path, version: &str, more: &[&str]) -> Vec<(u64, u8, Vec<
         command.args(["-t", &format!("{idle}=5")]);
     }
     run(command.args(["-t", "expint=1"]).args(more)).unwrap();
-    let mut datagrams = Vec::new();
-    let mut buffer = vec![0; 65_536];
-    while let Ok(n) = socket.recv(&mut buffer) {
-        let word = |at: usize| {
-            let bytes = buffer[at..at + 4].try_into().unwrap();
-            u64::from(u32::from_be_bytes(bytes))
-        };
-        let seconds = word(if version == "10" { 4 } else { 8 });
-        datagrams.push((seconds * SECOND_NS, 1, buffer[..n].to_vec()));
-    }
-    assert!(!datagrams.is_empty());
+    collector.finish()
+}
+
+/// Datagrams of softflowd in the order of the times in their headers.
+fn softflowd(capture: &Path, version: &str, more: &[&str]) -> Vec<(u64, u8, Vec<u8>)> {
+    let sent = sent_by_softflowd(capture, version, more).into_iter();
+    let mut datagrams: Vec<(u64, u8, Vec<u8>)> = sent
+        .map(|datagram| {
+            let at = if version == "10" { 4 } else { 8 };
+            let seconds = u32::from_be_bytes(datagram[at..at + 4].try_into().unwrap());
+            (u64::from(seconds) * SECOND_NS, 1, datagram)
+        })
+        .collect();
     datagrams.sort_by_key(|(at_ns, ..)| *at_ns);
     datagrams
+}
+
+/// A socket with a thread that reads it, so that nothing finds it full.
+struct Collector {
+    port: u16,
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Vec<u8>>>,
+}
+
+impl Collector {
+    fn new() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let patience = Some(Duration::from_millis(20));
+        socket.set_read_timeout(patience).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_over);
+        let thread = std::thread::spawn(move || {
+            let mut datagrams = Vec::new();
+            let mut buffer = vec![0; 65_536];
+            loop {
+                let was_over = told.load(Ordering::SeqCst);
+                match socket.recv(&mut buffer) {
+                    Ok(n) => datagrams.push(buffer[..n].to_vec()),
+                    Err(_) if was_over => return datagrams,
+                    Err(_) => {}
+                }
+            }
+        });
+        Self {
+            port,
+            is_over,
+            thread,
+        }
+    }
+
+    /// All that was sent until now.
+    fn finish(self) -> Vec<Vec<u8>> {
+        self.is_over.store(true, Ordering::SeqCst);
+        let datagrams = self.thread.join().unwrap();
+        assert!(!datagrams.is_empty());
+        datagrams
+    }
 }
 
 #[test]
@@ -174,14 +220,38 @@ fn a_scan_that_softflowd_tells_of_is_found_in_every_version() {
     for version in ["5", "9", "10"] {
         for (of, expected) in [(&scan, vec!["port_scan"]), (&benign, Vec::new())] {
             let path = exported("softflowd", &softflowd(of, version, &[]));
-            let found = families(&replay_records(&path, "20s"));
-            assert_eq!(found, expected, "version {version}");
+            let output = replay_records(&path, "20s");
+            assert_eq!(families(&output), expected, "version {version}");
             let _gone = fs::remove_file(path);
         }
     }
     // Both ways in one record (RFC 5103).
     let path = exported("softflowd", &softflowd(&scan, "10", &["-b"]));
     assert_eq!(families(&replay_records(&path, "20s")), ["port_scan"]);
+}
+
+#[test]
+fn what_nfdump_keeps_and_replays_is_found() {
+    for version in ["5", "9"] {
+        let nfcapd = Nfcapd::start(2_000_000, None);
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (_, _, message) in messages(Protocol::Ipfix, 1, &probes()) {
+            sender
+                .send_to(&message, ("127.0.0.1", nfcapd.port))
+                .unwrap();
+        }
+        let collector = Collector::new();
+        nfcapd.replay(version, collector.port);
+        let at_ns = T0 + 16 * SECOND_NS;
+        let datagrams = collector.finish().into_iter();
+        let datagrams: Vec<_> = datagrams.map(|one| (at_ns, 1, one)).collect();
+        let path = exported("nfreplay", &datagrams);
+        let output = replay_records(&path, "20s");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(log.contains("n_records=2000"), "version {version}: {log}");
+        assert_eq!(families(&output), ["port_scan"], "version {version}: {log}");
+        let _gone = fs::remove_file(path);
+    }
 }
 
 #[test]

@@ -39,15 +39,15 @@ impl Drop for Folder {
 }
 
 /// nfcapd, the collector of nfdump.
-struct Nfcapd {
+pub struct Nfcapd {
     folder: Folder,
-    port: u16,
+    pub port: u16,
     server: Child,
 }
 
 impl Nfcapd {
     /// Starts it with a socket buffer of `buffer` bytes, by itself or in a namespace.
-    fn start(buffer: usize, network: Option<&Network>) -> Self {
+    pub fn start(buffer: usize, network: Option<&Network>) -> Self {
         for program in ["nfcapd", "nfdump"] {
             needs_program(program);
         }
@@ -89,11 +89,38 @@ impl Nfcapd {
         fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
     }
 
-    /// Ends it. Its count of what it took and what it missed, and the flows by nfdump.
-    fn finish(mut self, filter: &str) -> (String, Vec<Value>) {
+    fn end(&mut self) {
         let id = self.server.id().to_string();
         run(Command::new("kill").args(["-s", "TERM", &id])).unwrap();
         self.server.wait().unwrap();
+    }
+
+    /// Ends it, and lets nfreplay send what it took to a port of this host.
+    pub fn replay(mut self, version: &str, port: u16) {
+        needs_program("nfreplay");
+        self.end();
+        let flows = self.folder.0.join("flows");
+        let files = fs::read_dir(flows)
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        for file in files {
+            let mut command = Command::new("nfreplay");
+            command.args([
+                "-H",
+                "127.0.0.1",
+                "-p",
+                &port.to_string(),
+                "-v",
+                version,
+                "-r",
+            ]);
+            run(command.arg(file)).unwrap();
+        }
+    }
+
+    /// Ends it. Its count of what it took and what it missed, and the flows by nfdump.
+    fn finish(mut self, filter: &str) -> (String, Vec<Value>) {
+        self.end();
         let log = self.log();
         let count = log.lines().rfind(|line| line.contains("Sequence Errors"));
         let flows = nfdump(&self.folder.0.join("flows"), filter);

@@ -645,3 +645,64 @@ fn a_broker_of_kafka_keeps_each_record_and_librdkafka_reads_it() {
         assert_eq!(message["partition"], read[0]["partition"]);
     }
 }
+
+/// Formats as those read them who wrote them down: pycef, the schema of OCSF 1.7 and the validator of STIX 2.1.
+const JUDGE_FORMATS: &str = r#"
+import json, sys
+import jsonschema, pycef
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+from stix2validator import ValidationOptions, validate_string
+folder = sys.argv[1]
+def lines(name):
+    found = open(f"{folder}/{name}", encoding="utf-8").read().splitlines()
+    assert len(found) == 2, (name, found)
+    return found
+schema = OcsfJsonSchemaEmbedded(get_ocsf_schema("1.7.0")).get_class_schema("detection_finding")
+for line in lines("ocsf"):
+    jsonschema.validate(json.loads(line), schema)
+bad = json.loads(lines("ocsf")[0])
+del bad["finding_info"]
+try:
+    jsonschema.validate(bad, schema)
+    sys.exit("the schema takes anything")
+except jsonschema.ValidationError:
+    pass
+for line in lines("stix"):
+    told = validate_string(line, ValidationOptions(version="2.1"))
+    assert told.is_valid, told
+for line, state in zip(lines("cef"), ["opened", "closed"]):
+    told = pycef.parse(line)
+    named = {name: told[name] for name in ["DeviceVendor", "src", "dst", "state"]}
+    wanted = {"DeviceVendor": "sensor", "src": "198.51.100.7", "dst": "192.0.2.1", "state": state}
+    assert named == wanted, told
+"#;
+
+#[test]
+fn formats_are_read_by_those_who_wrote_them_down() {
+    let python = python("pycef, jsonschema, ocsf_json_schema, stix2validator");
+    let folder = Folder::new();
+    for format in ["ocsf", "stix"] {
+        let path = folder.path(format);
+        let sink = format!("kind = \"file\"\npath = \"{path}\"\nformat = \"{format}\"\n");
+        let (output, told) = sinks(&folder.config(&sink), "test soc");
+        assert!(output.status.success(), "{told}");
+    }
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let place = socket.local_addr().unwrap();
+    let sink = format!(
+        "kind = \"syslog\"\ntransport = \"udp\"\naddress = \"{place}\"\nformat = \"cef\"\n"
+    );
+    let (output, told) = sinks(&folder.config(&sink), "test soc");
+    assert!(output.status.success(), "{told}");
+    let mut buffer = vec![0; 65_536];
+    let messages: Vec<String> = (0..2)
+        .map(|_| {
+            let n = socket.recv(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..n]).into_owned()
+        })
+        .collect();
+    folder.write("cef", &messages.join("\n"));
+    let mut command = Command::new(python);
+    run(command.args(["-c", JUDGE_FORMATS]).arg(&folder.0)).unwrap();
+}
