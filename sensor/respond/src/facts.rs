@@ -3,6 +3,7 @@
 
 mod chrony;
 mod config;
+mod datagram;
 mod networks;
 mod ntpd;
 mod resolvers;

@@ -51,6 +51,26 @@ pub struct About {
     pub confinement: Confinement,
 }
 
+#[cfg(test)]
+impl About {
+    /// Nothing but a sensor that was started at `started_ns`.
+    pub fn only(sensor: Sensor, started_ns: u64) -> Self {
+        Self {
+            sensor: Arc::new(sensor),
+            started_ns,
+            queues: Vec::new(),
+            outputs: Vec::new(),
+            sinks: Arc::default(),
+            store: None,
+            ring: None,
+            feeds: Arc::default(),
+            alert_inputs: Arc::default(),
+            flow_inputs: Arc::default(),
+            confinement: Confinement::default(),
+        }
+    }
+}
+
 /// The state as of a look at the flows.
 #[derive(Clone, Debug)]
 pub struct Snapshot {

@@ -2,6 +2,7 @@
 
 mod arp_spoof;
 mod arp_sweep;
+mod claim;
 mod dga;
 mod dns_tunnel;
 mod draft;

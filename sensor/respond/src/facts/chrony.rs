@@ -1,11 +1,12 @@
 //! Time servers that chronyd uses, asked by its monitoring protocol (version 6, chrony's `candm.h`):
 //! its configuration mostly names pools, whose members change.
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+
+use super::datagram::{is_nobody, is_silence};
 
 const VERSION: u8 = 6;
 const REQUEST: u8 = 1;
@@ -137,21 +138,6 @@ fn request(command: u16, attempt: u32, sequence: u32, index: u32) -> Vec<u8> {
     };
     bytes.resize(length, 0);
     bytes
-}
-
-fn is_silence(cause: &std::io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-    )
-}
-
-/// Nobody listens, or loopback is down, so that nobody can.
-fn is_nobody(cause: &std::io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        ErrorKind::ConnectionRefused | ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
-    )
 }
 
 fn be16(bytes: &[u8], at: usize) -> Result<u16> {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::datagram::{is_nobody, is_silence};
+
 /// Version 2, mode 6.
 const CONTROL: u8 = 2 << 3 | 6;
 const MODE: u8 = 7;
@@ -165,21 +167,6 @@ fn request(opcode: u8, sequence: u16, association: u16, data: &[u8]) -> Vec<u8> 
     // Data ends at a multiple of four bytes.
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes
-}
-
-fn is_silence(cause: &std::io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-    )
-}
-
-/// Nobody listens, or loopback is down, so that nobody can.
-fn is_nobody(cause: &std::io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        ErrorKind::ConnectionRefused | ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
-    )
 }
 
 #[cfg(test)]

@@ -748,19 +748,7 @@ mod tests {
     use crate::agent::snapshot::{About, Ticks};
 
     fn snapshot() -> Snapshot {
-        let about = About {
-            sensor: Arc::default(),
-            started_ns: 1,
-            queues: Vec::new(),
-            outputs: Vec::new(),
-            sinks: Arc::default(),
-            store: None,
-            ring: None,
-            feeds: Arc::default(),
-            alert_inputs: Arc::default(),
-            flow_inputs: Arc::default(),
-            confinement: Default::default(),
-        };
+        let about = About::only(Default::default(), 1);
         let mut ticks = Ticks::new().unwrap();
         for ms in [1, 2, 3] {
             let second = std::time::Duration::from_secs(1);

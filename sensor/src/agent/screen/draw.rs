@@ -353,19 +353,7 @@ mod tests {
     use crate::agent::snapshot::{About, Rate, Ticks};
 
     fn picture() -> Picture {
-        let about = About {
-            sensor: Arc::new(Sensor::new("edge-1", "5ae0")),
-            started_ns: 1,
-            queues: Vec::new(),
-            outputs: Vec::new(),
-            sinks: Arc::default(),
-            store: None,
-            ring: None,
-            feeds: Arc::default(),
-            alert_inputs: Arc::default(),
-            flow_inputs: Arc::default(),
-            confinement: Default::default(),
-        };
+        let about = About::only(Sensor::new("edge-1", "5ae0"), 1);
         let mut now = Snapshot::empty(Arc::new(about), Ticks::new().unwrap());
         now.rates[0] = Rate {
             packets_per_s: 12_345.0,

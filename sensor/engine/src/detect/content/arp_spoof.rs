@@ -12,6 +12,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Seen;
+use super::claim::Claim;
 use crate::address::Mac;
 use crate::config::{ArpSpoofConfig, Config, SECOND_NS};
 use crate::detect::Detect;
@@ -29,22 +30,6 @@ const ROUND_NS: u64 = SECOND_NS / 2;
 const BETWEEN_NS: std::ops::RangeInclusive<u64> = 3 * SECOND_NS / 2..=15 * SECOND_NS;
 /// Score of a shape without a count.
 const SURE: f64 = 12.0;
-
-/// Holder of an address.
-#[derive(Clone, Copy, Debug, Default)]
-struct Claim {
-    holder: Mac,
-    last_ns: u64,
-    /// Changes between two holders since then.
-    n_changes: u32,
-    changing_since_ns: u64,
-}
-
-impl Priority for Claim {
-    fn priority(&self) -> u64 {
-        self.last_ns
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Timed {
@@ -157,7 +142,7 @@ impl ArpSpoofDetector {
     pub(in crate::detect) fn take(&mut self, seen: &Seen<'_>, arp: &Arp) {
         let at_ns = seen.at_ns;
         let is_unasked = self.is_unasked(seen, arp);
-        let previous = self.claim(at_ns, arp);
+        let holder = self.claim(at_ns, arp);
         let config = &self.config;
         let station = self
             .stations
@@ -172,12 +157,11 @@ impl ArpSpoofDetector {
         if is_unasked {
             note(&mut station.unasked, arp.sender, at_ns, config.window_ns);
         }
-        let is_taken = previous.is_some_and(|claim| claim.holder != arp.sender_mac)
+        let is_taken = holder.is_some_and(|mac| mac != arp.sender_mac)
             || station.taken.iter().any(|t| t.address == arp.sender);
         if is_unasked && is_taken {
             note(&mut station.taken, arp.sender, at_ns, config.window_ns);
         }
-        let holder = previous.map(|claim| claim.holder);
         station.displaced = holder
             .filter(|mac| *mac != arp.sender_mac)
             .or(station.displaced);
@@ -216,25 +200,13 @@ impl ArpSpoofDetector {
     }
 
     /// Notes who holds the sender's address; who held it before, if that was lately.
-    fn claim(&mut self, at_ns: u64, arp: &Arp) -> Option<Claim> {
+    fn claim(&mut self, at_ns: u64, arp: &Arp) -> Option<Mac> {
         if arp.sender.is_unspecified() {
             return None;
         }
         let config = &self.config;
         let claim = self.claims.get_or_insert_with(arp.sender, Claim::default);
-        let previous = *claim;
-        let is_fresh =
-            previous.last_ns != 0 && at_ns.saturating_sub(previous.last_ns) < config.claim_ns;
-        if at_ns.saturating_sub(claim.changing_since_ns) > config.window_ns {
-            claim.changing_since_ns = at_ns;
-            claim.n_changes = 0;
-        }
-        if is_fresh && previous.holder != arp.sender_mac {
-            claim.n_changes = claim.n_changes.saturating_add(1);
-        }
-        claim.holder = arp.sender_mac;
-        claim.last_ns = at_ns;
-        is_fresh.then_some(previous)
+        claim.take(at_ns, arp.sender_mac, config.claim_ns, config.window_ns)
     }
 }
 

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use sensor_common::{Address, hash_address};
 
 use super::Seen;
+use super::claim::Claim;
 use super::draft::{Span, draft};
 use super::paned_window::PanedWindow;
 use crate::address::{Mac, to_ip};
@@ -37,22 +38,6 @@ const PREFERRED_ROUTER: f64 = 6.0;
 const UNKNOWN: u32 = 8;
 /// A router that was not heard for so long is forgotten.
 const FORGET_NS: u64 = 7 * 86_400 * SECOND_NS;
-
-/// The station that holds an address.
-#[derive(Clone, Copy, Debug, Default)]
-struct Claim {
-    holder: Mac,
-    last_ns: u64,
-    /// Changes between two holders since then.
-    n_changes: u32,
-    changing_since_ns: u64,
-}
-
-impl Priority for Claim {
-    fn priority(&self) -> u64 {
-        self.last_ns
-    }
-}
 
 /// Station with what it did within the window.
 #[derive(Clone, Debug, Default)]
@@ -233,22 +218,12 @@ impl NdSpoofDetector {
     fn claim(&mut self, at_ns: u64, address: Address, mac: Mac) -> bool {
         let config = &self.config;
         let claim = self.claims.get_or_insert_with(address, Claim::default);
-        let previous = *claim;
-        let is_fresh =
-            previous.last_ns != 0 && at_ns.saturating_sub(previous.last_ns) < config.claim_ns;
-        if at_ns.saturating_sub(claim.changing_since_ns) > config.window_ns {
-            claim.changing_since_ns = at_ns;
-            claim.n_changes = 0;
-        }
-        let has_changed = is_fresh && previous.holder != mac;
-        claim.n_changes = claim.n_changes.saturating_add(u32::from(has_changed));
-        claim.holder = mac;
-        claim.last_ns = at_ns;
+        let previous = claim.take(at_ns, mac, config.claim_ns, config.window_ns);
         let n_changes = claim.n_changes;
+        let displaced = previous.filter(|holder| *holder != mac);
+        let has_changed = displaced.is_some();
         let station = self.station(at_ns, mac);
-        if has_changed {
-            station.displaced = Some(previous.holder);
-        }
+        station.displaced = displaced.or(station.displaced);
         let was_taken = station.taken.contains(&address);
         if has_changed && n_changes >= self.config.changes {
             self.suspect(mac, "changes_of_holder", n_changes, vec![address]);

@@ -1,0 +1,19 @@
+//! What errors of a datagram socket say of the server that was asked.
+
+use std::io::ErrorKind;
+
+/// Whether nothing came within the time given.
+pub(super) fn is_silence(cause: &std::io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
+/// Whether nobody listens, or loopback is down, so that nobody can.
+pub(super) fn is_nobody(cause: &std::io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        ErrorKind::ConnectionRefused | ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
+    )
+}
