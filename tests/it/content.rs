@@ -195,6 +195,66 @@ fn benign_names_raise_nothing() {
     assert_eq!(found("benign-names", &frames), [] as [&str; 0]);
 }
 
+/// Names of one zone, four a second; one in ten exists.
+fn tries(of: impl Fn(u64) -> String) -> Vec<Frame> {
+    let name = |n: u64| (format!("{}.shop.example", of(n)), u8::from(n % 10 != 0) * 3);
+    (0..240)
+        .flat_map(|n| {
+            let (name, rcode) = name(n);
+            lookup(START_US + n * 250_000, 30_000 + n as u16, &name, 1, rcode)
+        })
+        .collect()
+}
+
+#[test]
+fn names_tried_from_a_list_are_found() {
+    let frames = tries(|n| {
+        format!(
+            "{}{}",
+            ["mail", "vpn", "test", "db", "web"][n as usize % 5],
+            n / 5
+        )
+    });
+    let output = replay(&[&capture("name-list", &frames)]);
+    assert_eq!(families(&output), ["name_guessing"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("T1590.002") && text.contains("shop.example"),
+        "{text}"
+    );
+    assert!(!text.contains(r#""kind":"decision""#), "{text}");
+}
+
+#[test]
+fn names_of_a_search_list_and_hashes_are_no_list() {
+    let searched = tries(|n| format!("www.{}.org", noise(6, n + 1)));
+    assert_eq!(found("search-list", &searched), [] as [&str; 0]);
+    let polled = tries(|n| format!("wpad{}", n % 6));
+    assert_eq!(found("polled-names", &polled), [] as [&str; 0]);
+}
+
+#[test]
+fn many_clients_that_ask_for_names_that_are_nowhere_flood_their_server() {
+    let mut frames = Vec::new();
+    for client in 1..=4u8 {
+        let of = |n: u64| noise(12, n * 4 + u64::from(client));
+        for (at_us, mut frame) in tries(of) {
+            // Source or destination: whichever the client is.
+            for at in [26, 30] {
+                if frame[at..at + 4] == VICTIM.1 {
+                    frame[at + 3] = 100 + client;
+                }
+            }
+            frames.push((at_us + u64::from(client), frame));
+        }
+    }
+    frames.sort_by_key(|(at_us, _)| *at_us);
+    let output = replay(&[&capture("water-torture", &frames)]);
+    assert_eq!(families(&output), ["request_flood"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains(r#""kind":"decision""#), "{text}");
+}
+
 #[test]
 fn generated_names_without_answers_are_found() {
     let frames: Vec<Frame> = (0..60)

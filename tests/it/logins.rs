@@ -251,6 +251,64 @@ fn accepted_logins_raise_nothing() {
     assert_eq!(found("good-logins", &frames), [] as [&str; 0]);
 }
 
+/// Connections of ten requests each, four a second, and their answers.
+fn pages(of: impl Fn(u64) -> (String, u16)) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for n in 0..12 {
+        let turns: Vec<Vec<u8>> = (0..10)
+            .flat_map(|i| {
+                let (path, status) = of(n * 10 + i);
+                [
+                    format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n").into_bytes(),
+                    format!("HTTP/1.1 {status} -\r\nContent-Length: 0\r\n\r\n").into_bytes(),
+                ]
+            })
+            .collect();
+        let turns: Vec<&[u8]> = turns.iter().map(Vec::as_slice).collect();
+        frames.extend(session(
+            START_US + n * 2_500_000,
+            (41_000 + n as u16, 80),
+            &turns,
+        ));
+    }
+    frames
+}
+
+#[test]
+fn pages_tried_from_a_list_are_found() {
+    let status = |n: u64| if n % 12 == 0 { 200 } else { 404 };
+    let (families, text) = detectors(
+        "page-list",
+        &pages(|n| (format!("/app/word{n}/"), status(n))),
+    );
+    assert_eq!(families, ["path_guessing"]);
+    assert!(
+        text.contains("T1595.003") && loud(&text).is_none(),
+        "{text}"
+    );
+}
+
+#[test]
+fn polls_mirrors_caches_and_crawlers_try_no_list() {
+    let poll = |n: u64| (format!("/status?n={n}"), 404);
+    assert_eq!(found("poll", &pages(poll)), [] as [&str; 0]);
+    let mirror = |n: u64| (format!("/pool/p{n}/part.deb"), 404);
+    assert_eq!(found("mirror", &pages(mirror)), [] as [&str; 0]);
+    let hash = |n: u64| {
+        let words = [3u64, 5, 7].map(|of| {
+            (n + 1)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(of as u32 * 9)
+                ^ of
+        });
+        let [a, b, c] = words;
+        (format!("/{a:016x}{b:016x}{c:016x}.narinfo"), 404)
+    };
+    assert_eq!(found("cache", &pages(hash)), [] as [&str; 0]);
+    let crawl = |n: u64| (format!("/page{n}"), if n % 2 == 0 { 404 } else { 200 });
+    assert_eq!(found("crawl", &pages(crawl)), [] as [&str; 0]);
+}
+
 #[test]
 fn mqtt_messages_against_the_protocol_are_found() {
     let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";

@@ -9,8 +9,8 @@ mod words;
 
 pub use self::content::{
     ArpSpoofConfig, ArpSweepConfig, ContentConfig, DgaConfig, DnsTunnelConfig, ExtensionsConfig,
-    FieldbusConfig, FragmentsConfig, IcmpTunnelConfig, InjectionConfig, MqttConfig, NdSpoofConfig,
-    RepliesConfig,
+    FieldbusConfig, FragmentsConfig, GuessesConfig, IcmpTunnelConfig, InjectionConfig, MqttConfig,
+    NdSpoofConfig, RepliesConfig,
 };
 pub use self::networks::{Networks, canonical, parse_network};
 pub use self::shape::ShapeConfig;

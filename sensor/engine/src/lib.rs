@@ -32,10 +32,10 @@ pub use checkpoint::CheckpointError;
 pub use config::{
     ArpSpoofConfig, ArpSweepConfig, Config, ContentConfig, DecideConfig, DgaConfig,
     DnsTunnelConfig, ExfiltrationConfig, ExtensionsConfig, FieldbusConfig, FloodConfig, FlowConfig,
-    FragmentsConfig, IcmpTunnelConfig, InjectionConfig, LateralConfig, LearnedConfig, MqttConfig,
-    NamingConfig, NdSpoofConfig, Policy, RepliesConfig, SECOND_NS, ScanConfig, ScoringConfig,
-    ShapeConfig, Size, Time, VectorConfig, VolumeConfig, canonical, parse_network, parse_size,
-    parse_time, size_text, time_text,
+    FragmentsConfig, GuessesConfig, IcmpTunnelConfig, InjectionConfig, LateralConfig,
+    LearnedConfig, MqttConfig, NamingConfig, NdSpoofConfig, Policy, RepliesConfig, SECOND_NS,
+    ScanConfig, ScoringConfig, ShapeConfig, Size, Time, VectorConfig, VolumeConfig, canonical,
+    parse_network, parse_size, parse_time, size_text, time_text,
 };
 pub use decide::{
     Action, Confidence, Decision, Escalation, Exception, ExceptionUse, Grounds, Incident,

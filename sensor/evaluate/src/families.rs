@@ -162,6 +162,24 @@ pub const KINDS: &[Kind] = &[
         &["syn_flood"],
     ),
     kind(
+        &["dns_water_torture"],
+        Group::Flood,
+        &["request_flood"],
+        &["name_guessing", "udp_flood", "volume_anomaly"],
+    ),
+    kind(
+        &["dns_name_guessing"],
+        Group::Other,
+        &["name_guessing"],
+        &["behaviour_anomaly"],
+    ),
+    kind(
+        &["web_path_guessing"],
+        Group::Other,
+        &["path_guessing"],
+        &["http_flood", "brute_force", "behaviour_anomaly"],
+    ),
+    kind(
         &["mqtt_flood"],
         Group::HttpFlood,
         &["request_flood"],

@@ -28,12 +28,15 @@ pub fn technique_name(id: &str) -> &'static str {
         "T1557.002" => "Adversary-in-the-Middle: ARP Cache Poisoning",
         "T1568.002" => "Dynamic Resolution: Domain Generation Algorithms",
         "T1571" => "Non-Standard Port",
+        "T1590.002" => "Gather Victim Network Information: DNS",
+        "T1595.003" => "Active Scanning: Wordlist Scanning",
         _ => "",
     }
 }
 
 /// Tactics of the matrix in the order in which an intruder comes to them.
-pub const TACTICS: [&str; 9] = [
+pub const TACTICS: [&str; 10] = [
+    "Reconnaissance",
     "Initial Access",
     "Persistence",
     "Defense Evasion",
@@ -49,6 +52,7 @@ pub const TACTICS: [&str; 9] = [
 /// speaks of.
 pub fn tactic_name(technique: &str) -> &'static str {
     match technique.split('.').next().unwrap_or_default() {
+        "T1590" | "T1595" => "Reconnaissance",
         "T1190" => "Initial Access",
         "T1505" => "Persistence",
         "T1211" => "Defense Evasion",

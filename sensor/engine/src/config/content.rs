@@ -21,6 +21,7 @@ pub struct ContentConfig {
     pub injection: InjectionConfig,
     pub extensions: ExtensionsConfig,
     pub fragments: FragmentsConfig,
+    pub guesses: GuessesConfig,
     /// Maximum number of flows whose names, versions and reply codes are kept until they end, about
     /// 400 bytes each.
     #[schemars(range(min = 1), extend("x-restart" = true))]
@@ -42,6 +43,7 @@ impl Default for ContentConfig {
             injection: InjectionConfig::default(),
             extensions: ExtensionsConfig::default(),
             fragments: FragmentsConfig::default(),
+            guesses: GuessesConfig::default(),
             max_flows: 32_768,
         }
     }
@@ -252,6 +254,46 @@ impl Default for DgaConfig {
             names: 20,
             missing_share: 0.5,
             max_clients: 8_192,
+        }
+    }
+}
+
+/// Names tried from a list: pages of a web server, hosts of a zone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuessesConfig {
+    /// Half of the short detection window.
+    #[serde(rename = "half_window", with = "Time::<1>")]
+    #[schemars(extend("x-minimum" = "1s"))]
+    pub half_ns: u64,
+    /// Half of the long detection window; it requires three times as many names.
+    #[serde(rename = "slow_half_window", with = "Time::<1>")]
+    #[schemars(extend("x-minimum" = "1s"))]
+    pub slow_half_ns: u64,
+    /// Number of distinct pages that one client asks one server for within a window, and that don't exist.
+    #[schemars(range(min = 1))]
+    pub pages: u32,
+    /// Number of distinct names below one registered domain that one client asks for within a window, and
+    /// that don't exist.
+    #[schemars(range(min = 1))]
+    pub names: u32,
+    /// Minimum share of them among what was answered.
+    pub missing_share: f64,
+    /// Maximum number of clients and servers, clients and zones, and servers and zones tracked, up to about 5 kB
+    /// each.
+    #[schemars(range(min = 1), extend("x-restart" = true))]
+    pub max_rows: usize,
+}
+
+impl Default for GuessesConfig {
+    fn default() -> Self {
+        Self {
+            half_ns: 60 * SECOND_NS,
+            slow_half_ns: 900 * SECOND_NS,
+            pages: 30,
+            names: 60,
+            missing_share: 0.8,
+            max_rows: 4_096,
         }
     }
 }

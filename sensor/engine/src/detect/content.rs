@@ -9,6 +9,7 @@ mod draft;
 mod extensions;
 mod fieldbus;
 mod fragments;
+mod guesses;
 mod icmp_tunnel;
 mod injection;
 mod mqtt;
@@ -26,6 +27,7 @@ pub(crate) use self::dns_tunnel::DnsTunnelDetector;
 pub(crate) use self::extensions::ExtensionsDetector;
 pub(crate) use self::fieldbus::FieldbusDetector;
 pub(crate) use self::fragments::FragmentsDetector;
+pub(crate) use self::guesses::GuessesDetector;
 pub(crate) use self::icmp_tunnel::IcmpTunnelDetector;
 pub(crate) use self::injection::InjectionDetector;
 pub(crate) use self::mqtt::MqttDetector;
@@ -114,6 +116,7 @@ impl Detectors {
         if let Some(message) = dns::Message::read(payload) {
             self.dns_tunnel.take(seen, &message);
             self.dga.take(seen, &message);
+            self.guesses.take_dns(seen, &message);
         }
     }
 
@@ -125,6 +128,7 @@ impl Detectors {
         }
         self.replies.take(seen);
         self.injection.take(seen);
+        self.guesses.take_stream(seen);
         self.control.take_sample(seen);
         self.shapes.take_sample(seen);
         match seen.service_port() {

@@ -229,6 +229,14 @@ families! {
     RequestFlood: "request_flood", "T1499.002", FLOOD, Drop, Victim, GOT;
     /// Connections to a service other than the web that are kept open and say next to nothing.
     ConnectionExhaustion: "connection_exhaustion", "T1499.002", FLOOD, Drop, Victim, GOT;
+    /// Pages of a web server, tried from a list.
+    // Caches and mirrors ask for much that is not there.
+    PathGuessing: "path_guessing", "T1595.003", always!(Low), None, Source,
+        "{sources} asked {victim} for {observed} pages that don't exist, where {expected} would be many, {end}";
+    /// Hosts of a zone, tried from a list.
+    NameGuessing: "name_guessing", "T1590.002", always!(Low), None, Source,
+        "{sources} asked for {observed} names below {note} that don't exist, where {expected} would be many, \
+         {end}";
 }
 
 impl Family {

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::content::{
     ArpSpoofDetector, ArpSweepDetector, DgaDetector, DnsTunnelDetector, ExtensionsDetector,
-    FieldbusDetector, FragmentsDetector, IcmpTunnelDetector, InjectionDetector, MqttDetector,
-    NdSpoofDetector, RepliesDetector,
+    FieldbusDetector, FragmentsDetector, GuessesDetector, IcmpTunnelDetector, InjectionDetector,
+    MqttDetector, NdSpoofDetector, RepliesDetector,
 };
 use super::control::ControlDetector;
 use super::exfiltration::ExfiltrationDetector;
@@ -309,6 +309,12 @@ detectors! {
     fragments: FragmentsDetector, reads Samples, sheds ContentTables {
         /// IP fragments that no stack makes.
         Fragments: "fragments", proves SHAPE, page "detectors/fragments.md";
+    }
+    guesses: GuessesDetector, reads Samples, sheds ContentTables {
+        /// Pages of a web server that don't exist, tried from a list.
+        WebGuesses: "web_guesses", proves SHAPE OUTCOME, page "detectors/guesses.md";
+        /// Hosts of a zone that don't exist, tried from a list.
+        NameGuesses: "name_guesses", proves SHAPE OUTCOME, page "detectors/guesses.md";
     }
     control: ControlDetector, reads Flows, sheds ContentTables {
         /// Contacts as regular as a clock.

@@ -15,6 +15,7 @@ pub(crate) mod record {
 }
 
 pub(crate) const NO_ERROR: u8 = 0;
+pub(crate) const SERVER_FAILURE: u8 = 2;
 pub(crate) const NX_DOMAIN: u8 = 3;
 
 /// Longest name as text: 255 bytes on the wire hold a length before each label and one at the end

@@ -18,6 +18,28 @@ pub(crate) fn read(payload: &[u8]) -> Option<Vec<Note>> {
     request(payload)
 }
 
+/// Bytes of the longest method (RFC 9110 9, RFC 4918).
+const MAX_METHOD: usize = 10;
+
+/// Path that a request asks for, without what follows `?`.
+pub(crate) fn requested(payload: &[u8]) -> Option<&[u8]> {
+    let head = payload.get(..=MAX_METHOD).unwrap_or(payload);
+    let end = head.iter().position(|byte| *byte == b' ')?;
+    let (method, rest) = payload.split_at_checked(end)?;
+    let rest = rest.get(1..)?;
+    if end < 3 || !method.iter().all(u8::is_ascii_uppercase) || !rest.starts_with(b"/") {
+        return None;
+    }
+    let end = rest.iter().position(|byte| matches!(byte, b' ' | b'?'))?;
+    rest.get(..end)
+}
+
+/// True where an answer says that there is no such page (RFC 9110 15.5.5, 15.5.11). `None`: no answer begins here.
+pub(crate) fn not_found(payload: &[u8]) -> Option<bool> {
+    let status = payload.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+    Some(matches!(status, b"404" | b"410"))
+}
+
 fn note(name: &'static str, value: &[u8]) -> Note {
     let value = value.get(..MAX_VALUE).unwrap_or(value);
     Note {

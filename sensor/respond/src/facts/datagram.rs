@@ -1,8 +1,8 @@
-//! What errors of a datagram socket say of the server that was asked.
+//! Errors of a datagram socket, and what they say of the server that was asked.
 
 use std::io::ErrorKind;
 
-/// Whether nothing came within the time given.
+/// True where nothing came within the time given.
 pub(super) fn is_silence(cause: &std::io::Error) -> bool {
     matches!(
         cause.kind(),
@@ -10,7 +10,7 @@ pub(super) fn is_silence(cause: &std::io::Error) -> bool {
     )
 }
 
-/// Whether nobody listens, or loopback is down, so that nobody can.
+/// True where nobody listens, or loopback is down, so that nobody can.
 pub(super) fn is_nobody(cause: &std::io::Error) -> bool {
     matches!(
         cause.kind(),

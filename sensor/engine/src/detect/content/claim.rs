@@ -1,4 +1,4 @@
-//! Who holds an address on the link, by ARP or by neighbour discovery.
+//! Holders of addresses on the link, by ARP or by neighbour discovery.
 
 use crate::address::Mac;
 use crate::features::bounded::Priority;

@@ -35,7 +35,7 @@ const NEW_ROUTER: f64 = 3.0;
 /// One that wants to be asked before the others less so.
 const PREFERRED_ROUTER: f64 = 6.0;
 /// Times as many routers before the link is known.
-const UNKNOWN: u32 = 8;
+const UNKNOWN: u32 = 2;
 /// A router that was not heard for so long is forgotten.
 const FORGET_NS: u64 = 7 * 86_400 * SECOND_NS;
 
