@@ -469,7 +469,7 @@ fn reasons_are_shown_safely_and_bounded() {
         .unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(told.contains("513 bytes: shorten it to 512"), "{told}");
+    assert!(told.contains("513 characters: shorten it to 512"), "{told}");
     // Also past the command line.
     let body = format!("{{\"targets\":[\"198.51.100.8\"],\"ttl_s\":60,\"reason\":\"{long}\"}}");
     let (status, told) = raw(&sensor, &request("POST", "/api/v1/blocks", &body));

@@ -6,16 +6,16 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a reason.
-pub const MAX_REASON_BYTES: usize = 512;
-/// Bytes of a name or an identifier.
-pub const MAX_NAME_BYTES: usize = 255;
+/// Characters of a reason, as JSON Schema counts them.
+pub const MAX_REASON_CHARS: usize = 512;
+/// Characters of a name or an identifier.
+pub const MAX_NAME_CHARS: usize = 255;
 
 /// Text above its length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TooLong {
     what: &'static str,
-    n_bytes: usize,
+    n_chars: usize,
     most: usize,
 }
 
@@ -23,10 +23,10 @@ impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             what,
-            n_bytes,
+            n_chars,
             most,
         } = self;
-        write!(f, "a {what} of {n_bytes} bytes: shorten it to {most}")
+        write!(f, "a {what} of {n_chars} characters: shorten it to {most}")
     }
 }
 
@@ -49,9 +49,9 @@ macro_rules! bounded {
         impl TryFrom<String> for $name {
             type Error = TooLong;
             fn try_from(text: String) -> Result<Self, TooLong> {
-                let (what, n_bytes, most) = ($what, text.len(), $most);
-                if n_bytes > most {
-                    return Err(TooLong { what, n_bytes, most });
+                let (what, n_chars, most) = ($what, text.chars().count(), $most);
+                if n_chars > most {
+                    return Err(TooLong { what, n_chars, most });
                 }
                 Ok(Self(text))
             }
@@ -73,13 +73,13 @@ macro_rules! bounded {
 }
 
 bounded! {
-    /// Reason for a block, of at most [`MAX_REASON_BYTES`].
-    Reason, "reason", MAX_REASON_BYTES
+    /// Reason for a block, of at most [`MAX_REASON_CHARS`].
+    Reason, "reason", MAX_REASON_CHARS
 }
 
 bounded! {
-    /// Name or identifier of something, of at most [`MAX_NAME_BYTES`].
-    Name, "name", MAX_NAME_BYTES
+    /// Name or identifier of something, of at most [`MAX_NAME_CHARS`].
+    Name, "name", MAX_NAME_CHARS
 }
 
 #[cfg(test)]
@@ -88,12 +88,13 @@ mod tests {
 
     #[test]
     fn longer_text_is_refused_with_the_bound() {
-        assert!("x".repeat(MAX_REASON_BYTES).parse::<Reason>().is_ok());
-        let refused = "x".repeat(MAX_REASON_BYTES + 1).parse::<Reason>();
+        assert!("x".repeat(MAX_REASON_CHARS).parse::<Reason>().is_ok());
+        let refused = "x".repeat(MAX_REASON_CHARS + 1).parse::<Reason>();
         let told = refused.unwrap_err().to_string();
-        assert_eq!(told, "a reason of 513 bytes: shorten it to 512");
-        // Bytes count, not characters.
-        assert!("ä".repeat(128).parse::<Name>().is_err());
+        assert_eq!(told, "a reason of 513 characters: shorten it to 512");
+        // Characters count, not bytes: the schema says so.
+        assert!("ä".repeat(255).parse::<Name>().is_ok());
+        assert!("ä".repeat(256).parse::<Name>().is_err());
         assert!(crate::json::read::<Name>(b"\"short\"").is_ok());
         let long = format!("\"{}\"", "x".repeat(256));
         let told = crate::json::read::<Name>(long.as_bytes()).unwrap_err();

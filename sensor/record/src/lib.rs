@@ -52,7 +52,7 @@ mod tests;
 
 pub use account::{Account, Accounts, Decided, LAST, MAX_DECISIONS, Missing, has_number};
 pub use audit::{About, AuditAction, AuditLine};
-pub use bound::{MAX_NAME_BYTES, MAX_REASON_BYTES, Name, Reason, TooLong};
+pub use bound::{MAX_NAME_CHARS, MAX_REASON_CHARS, Name, Reason, TooLong};
 pub use decision::{Action, Decision, Mode, Outcome, OutcomeWord};
 pub use entity::{Entity, EntityKind, engine_entity, entity};
 pub use escape::{escape, escape_lines, is_hidden};

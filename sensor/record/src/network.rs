@@ -20,12 +20,24 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// Addresses and networks that [`parse_network`] takes, for schemas: IPv4 (RFC 4632), IPv6 (RFC 4291).
+const PATTERN: &str = concat!(
+    "^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}",
+    "(/(3[0-2]|[12]?[0-9]))?",
+    "|(([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}",
+    "|([0-9A-Fa-f]{1,4}:){1,7}:|([0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}",
+    "|([0-9A-Fa-f]{1,4}:){1,5}(:[0-9A-Fa-f]{1,4}){1,2}|([0-9A-Fa-f]{1,4}:){1,4}(:[0-9A-Fa-f]{1,4}){1,3}",
+    "|([0-9A-Fa-f]{1,4}:){1,3}(:[0-9A-Fa-f]{1,4}){1,4}|([0-9A-Fa-f]{1,4}:){1,2}(:[0-9A-Fa-f]{1,4}){1,5}",
+    "|[0-9A-Fa-f]{1,4}:(:[0-9A-Fa-f]{1,4}){1,6}|:((:[0-9A-Fa-f]{1,4}){1,7}|:))",
+    "(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$"
+);
+
 /// An address or a network, as text.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", inline)]
+#[schemars(with = "String", inline, extend("pattern" = PATTERN))]
 pub struct Network(pub IpNet);
 
 impl TryFrom<String> for Network {

@@ -24,7 +24,11 @@ use serde::{Deserialize, Serialize};
     JsonSchema,
 )]
 #[serde(into = "String", try_from = "String")]
-#[schemars(with = "String", inline)]
+#[schemars(
+    with = "String",
+    inline,
+    extend("format" = "date-time", "pattern" = "^(19[7-9][0-9]|2[0-4][0-9][0-9]|25[0-4][0-9]|255[0-4])-")
+)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {

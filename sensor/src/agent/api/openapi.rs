@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::protocol::Refusal;
-use super::routes::{BASE, Fields, ROUTES, Route};
+use super::routes::{BASE, Fields, ROUTES, Route, without_null};
 
 /// The document as JSON text.
 pub fn text() -> &'static str {
@@ -37,7 +37,7 @@ fn document() -> Value {
     paths.insert(format!("{BASE}/live"), live());
     let of_query = json!([
         { "name": "q", "in": "query", "description": "Expression, as for /query.", "schema": { "type": "string" } },
-        { "name": "limit", "in": "query", "description": "Flows, 10,000 at most.", "schema": { "type": "integer", "minimum": 0 } },
+        { "name": "limit", "in": "query", "description": "Flows, 10,000 at most.", "schema": { "type": "integer", "minimum": 0, "maximum": u64::MAX } },
     ]);
     paths.insert(
         format!("{BASE}/packets"),
@@ -100,7 +100,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
                 "in": place,
                 "required": fields.required.contains(name),
                 "description": schema["description"].as_str().unwrap_or_default(),
-                "schema": schema,
+                "schema": without_null(schema),
             })
         })
         .collect();
@@ -146,7 +146,7 @@ fn packets(id: &str, summary: &str, parameters: &Value) -> Value {
         "parameters": parameters,
         "responses": {
             "200": {
-                "description": "A pcapng file; X-Sensor-Packets tells how many, X-Sensor-Left-Out how many did not fit.",
+                "description": "A pcapng file; X-Sensor-Packets tells how many, X-Sensor-Left-Out how many did not fit; X-Sensor-More-Flows is 1 where more flows matched than the limit allows.",
                 "content": { "application/x-pcapng": { "schema": { "type": "string", "format": "binary" } } },
             },
             "default": { "$ref": "#/components/responses/Refusal" },
@@ -214,5 +214,16 @@ mod tests {
         let body = &mute["requestBody"]["content"]["application/json"]["schema"];
         assert_eq!(body["required"], json!(["for_s"]));
         assert_eq!(body["properties"]["reason"]["maxLength"], 512);
+        assert_eq!(body["properties"]["for_s"]["maximum"], u64::MAX);
+        let flows = &document["paths"]["/api/v1/flows"]["get"]["parameters"];
+        let named = |name: &str| {
+            let mut all = flows.as_array().unwrap().iter();
+            all.find(|one| one["name"] == name).unwrap()["schema"].clone()
+        };
+        assert_eq!(named("port")["type"], "integer");
+        assert!(named("network")["pattern"].is_string(), "{flows}");
+        let shield = &document["paths"]["/api/v1/shields"]["post"]["requestBody"];
+        let address = &shield["content"]["application/json"]["schema"]["properties"]["address"];
+        assert_eq!(address["anyOf"][0]["format"], "ipv4", "{address}");
     }
 }

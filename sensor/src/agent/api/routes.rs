@@ -73,7 +73,7 @@ pub static ROUTES: [Route; 34] = [
     row(Method::POST, "/samples", "samples", "Packet samples since a number, kept while somebody asks; operators alone, as they hold beginnings of payloads.", of::<Samples>),
     row(Method::GET, "/incidents", "incidents", "Incidents, the newest first.", of::<Vec<Incident>>),
     row(Method::GET, "/query", "query", "Incidents and flows of the store that an expression matches, the latest first.", of::<Found>),
-    row(Method::GET, "/rates", "rates", "Rates over time, of each interface and of all.", of::<Vec<RatePoint>>),
+    row(Method::GET, "/rates", "rates", "Rates over time, of each interface and of all, or of services: the greatest of each ten seconds by protocol and port, and the rest.", of::<Vec<RatePoint>>),
     row(Method::GET, "/report", "report", "Incidents by family and severity, decisions and feedback of a span of time.", of::<Report>),
     row(Method::GET, "/incidents/{id}/stix", "stix", "One incident of the store as a bundle of STIX 2.1.", of::<Map<String, Value>>),
     row(Method::GET, "/incidents/{id}/story", "story", "One incident of the store with its time line and its relatives.", of::<Story>),
@@ -115,7 +115,8 @@ pub static COMMANDS: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| {
         settings.inline_subschemas = true;
     });
     let schema = settings.into_generator().into_root_schema_for::<Request>();
-    let schema = schema.to_value();
+    let mut schema = schema.to_value();
+    state_formats(&mut schema);
     let variants = schema["oneOf"].as_array().into_iter().flatten();
     let command = |variant: &Value| {
         let name = variant["properties"]["command"]["const"].as_str()?;
@@ -125,6 +126,51 @@ pub static COMMANDS: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| {
     };
     variants.filter_map(command).collect()
 });
+
+/// States in JSON Schema's own words what the types alone say: maxima of integers, forms of addresses.
+fn state_formats(schema: &mut Value) {
+    if let Value::Object(fields) = schema {
+        let most = match fields.get("format").and_then(Value::as_str) {
+            Some("uint8") => Some(u8::MAX.into()),
+            Some("uint16") => Some(u16::MAX.into()),
+            Some("uint32") => Some(u32::MAX.into()),
+            Some("uint64" | "uint") => Some(u64::MAX),
+            _ => None,
+        };
+        if let Some(most) = most {
+            fields.entry("maximum").or_insert_with(|| Value::from(most));
+        }
+        if fields.get("format").is_some_and(|format| format == "ip") {
+            fields.remove("format");
+            let forms = ["ipv4", "ipv6"].map(|form| serde_json::json!({ "format": form }));
+            fields.insert("anyOf".to_owned(), forms.to_vec().into());
+        }
+        fields.values_mut().for_each(state_formats);
+    } else if let Value::Array(items) = schema {
+        items.iter_mut().for_each(state_formats);
+    }
+}
+
+/// Schema of a field that a query names or does not: there is no null in a query.
+pub fn without_null(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    let is_null = |value: &Value| value.is_null() || value == "null" || value["type"] == "null";
+    for name in ["type", "enum", "anyOf"] {
+        if let Some(Value::Array(choices)) = schema.get_mut(name) {
+            choices.retain(|choice| !is_null(choice));
+            if let ("type", [only]) = (name, choices.as_slice()) {
+                let only = only.clone();
+                schema[name] = only;
+            }
+        }
+    }
+    if schema.get("default").is_some_and(Value::is_null)
+        && let Some(fields) = schema.as_object_mut()
+    {
+        fields.remove("default");
+    }
+    schema
+}
 
 fn collect(schema: &Value, fields: &mut Fields) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
@@ -192,6 +238,7 @@ impl Route {
         {
             return Err(bad(&"unknown field `command`"));
         }
+        fields.values_mut().for_each(write_whole);
         serde_json::from_value(Value::Object(fields)).map_err(|cause| bad(&cause))
     }
 
@@ -211,6 +258,23 @@ impl Route {
         plain
             .filter(|value: &Value| !value.is_array() && !value.is_object())
             .unwrap_or(Value::String(text))
+    }
+}
+
+/// Writes numbers as 60.0 as the integers that JSON Schema takes them for.
+fn write_whole(value: &mut Value) {
+    /// Integers up to which a double has them all.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let number = number.as_f64().unwrap_or(f64::NAN);
+            if number.trunc().total_cmp(&number).is_eq() && number.abs() <= EXACT {
+                *value = (number as i64).into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(write_whole),
+        Value::Object(fields) => fields.values_mut().for_each(write_whole),
+        _ => {}
     }
 }
 
@@ -383,6 +447,19 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_are_integers_however_they_are_written() {
+        let body = br#"{"targets":["192.0.2.7"],"ttl_s":60.0,"scope":{"port":4.4e2}}"#;
+        let read = route("block_add").request(std::iter::empty(), "", body);
+        let Ok(Request::BlockAdd(add)) = read else {
+            panic!("{read:?}");
+        };
+        assert_eq!((add.ttl_s, add.scope.port), (60, 440));
+        let half = br#"{"targets":["192.0.2.7"],"ttl_s":60.5}"#;
+        let read = route("block_add").request(std::iter::empty(), "", half);
+        assert!(read.is_err());
+    }
+
+    #[test]
     fn bad_requests_are_refused_with_the_reason() {
         let long = format!(
             "{{\"targets\":[\"192.0.2.7\"],\"ttl_s\":60,\"reason\":\"{}\"}}",
@@ -400,7 +477,7 @@ mod tests {
                 "block_add",
                 "",
                 &long,
-                "reason of 600 bytes: shorten it to 512",
+                "reason of 600 characters: shorten it to 512",
             ),
             ("block_add", "", "{}", "missing field"),
         ] {
