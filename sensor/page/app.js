@@ -88,7 +88,7 @@ async function packets(path, name) {
   if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => ({})));
   save(`${name}.pcapng`, "application/x-pcapng", await answer.arrayBuffer());
   const left_out = Number(answer.headers.get("x-sensor-left-out"));
-  return `${number.format(Number(answer.headers.get("x-sensor-packets")))} packet samples saved${left_out ? `; ${number.format(left_out)} did not fit` : ""}.`;
+  return `${number.format(Number(answer.headers.get("x-sensor-packets")))} packet samples saved${left_out ? `; ${number.format(left_out)} did not fit` : ""}${answer.headers.get("x-sensor-more-flows") === "1" ? ", of the flows shown; more match" : ""}.`;
 }
 
 // ---- the view in the address ----

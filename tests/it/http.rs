@@ -6,7 +6,7 @@ use std::time::Duration;
 use sensor_tests::{Network, Running, binary, needs_program, needs_root, wait_until};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 const ADDRESS: &str = "127.0.0.1:9470";
 
 fn up(more: &str) -> (Network, Running) {

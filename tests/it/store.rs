@@ -6,7 +6,7 @@ use std::time::Duration;
 use sensor_tests::{Network, Running, needs_root, wait_until};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn values(output: &Output) -> Vec<Value> {
     let text = String::from_utf8_lossy(&output.stdout);

@@ -21,7 +21,7 @@ use crate::detect::{
 };
 use crate::features::{
     AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, PairVector, Preview, Rank, Sequence,
-    Sequences, Subjects, TableUse, Vector,
+    Sequences, ServiceLoad, Services, Subjects, TableUse, Vector,
 };
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
@@ -145,6 +145,7 @@ pub struct Engine {
     early: EarlyLooks,
     answered: AnsweredTraffic,
     ledger: Ledger,
+    services: Services,
     subjects: Subjects,
     sequences: Option<Box<Sequences>>,
     emit_vectors: bool,
@@ -182,6 +183,7 @@ impl Engine {
             early: EarlyLooks::new(config.flood.max_local, config.flow.unanswered_ns, seed),
             answered: AnsweredTraffic::new(config.flood.max_local, seed),
             ledger: Ledger::new(seed),
+            services: Services::new(seed),
             subjects: Subjects::new(&config.vectors, seed),
             sequences: config
                 .emit_sequences
@@ -364,6 +366,7 @@ impl Engine {
             self.local.usage(),
             self.remote.usage(),
             self.answered.usage(),
+            self.services.usage(),
             self.early.usage(),
             self.facts.usage(),
             self.profiles.usage(),
@@ -378,6 +381,11 @@ impl Engine {
         self.scoring.tables(&mut all);
         self.decide.tables(&mut all);
         all
+    }
+
+    /// Load of all traffic since the start, and of each service that is known.
+    pub fn services(&self) -> Vec<ServiceLoad> {
+        self.services.loads()
     }
 
     /// TCP connections of which one side alone was seen, where that is so of nearly all: the sensor is
@@ -476,6 +484,7 @@ impl Engine {
             claimed: &mut self.claimed,
             answered: &mut self.answered,
             ledger: &mut self.ledger,
+            services: &mut self.services,
             subjects: &mut self.subjects,
             sequences: self.sequences.as_deref_mut(),
             detectors: &mut self.detectors,
@@ -703,6 +712,7 @@ struct Downstream<'a> {
     claimed: &'a mut Vec<FlowUpdate>,
     answered: &'a mut AnsweredTraffic,
     ledger: &'a mut Ledger,
+    services: &'a mut Services,
     subjects: &'a mut Subjects,
     sequences: Option<&'a mut Sequences>,
     detectors: &'a mut Detectors,
@@ -757,6 +767,7 @@ impl Downstream<'_> {
         let updates = self.updates.as_slice();
         self.answered.take_all(updates);
         self.ledger.take_all(updates);
+        self.services.take_all(updates);
         self.subjects.take_all(at_ns, updates);
         self.detectors.take_flows(at_ns, updates);
         if let Some(sequences) = &mut self.sequences {

@@ -17,6 +17,7 @@ mod schema;
 mod sequence_schema;
 mod sequences;
 pub(crate) mod served;
+mod services;
 pub(crate) mod sketch;
 pub(crate) mod speech;
 pub(crate) mod stray;
@@ -45,6 +46,8 @@ pub use self::sequence_schema::{
 };
 pub use self::sequences::Sequence;
 pub(crate) use self::sequences::Sequences;
+pub use self::services::ServiceLoad;
+pub(crate) use self::services::Services;
 pub use self::sketch::MAX_COUNTED;
 pub(crate) use self::subjects::{Rank, Subjects};
 pub use self::subjects::{Subject, Vector, WINDOW_NS};

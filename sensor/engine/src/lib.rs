@@ -51,9 +51,9 @@ pub use engine::{Engine, Input, Output};
 pub use features::{
     ABSENT, Column, FEATURES, Feature, Good, MAX_COUNTED, N_FEATURES, N_PAIR_FEATURES,
     PAIR_FEATURES, PAIR_SCHEMA_VERSION, PairFeature, PairVector, Preview, PreviewedService,
-    SCHEMA_VERSION, SEQUENCE_SCHEMA_VERSION, Sequence, SequenceColumn, SequenceKind, Span, Subject,
-    TableUse, Vector, pair_schema_hash, pair_schema_markdown, schema_hash, schema_markdown,
-    sequence_schema_markdown,
+    SCHEMA_VERSION, SEQUENCE_SCHEMA_VERSION, Sequence, SequenceColumn, SequenceKind, ServiceLoad,
+    Span, Subject, TableUse, Vector, pair_schema_hash, pair_schema_markdown, schema_hash,
+    schema_markdown, sequence_schema_markdown,
 };
 pub use flow::{
     Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, TunnelSummary, Tuple, community_id,

@@ -347,6 +347,9 @@ pub struct StoreState {
     pub flows_thinned: u64,
     /// Number of incidents, decisions and rates written
     pub records: u64,
+    /// Number of those that wait for a disk that takes none
+    #[serde(default)]
+    pub waiting: u64,
     /// Number of those, and of flows, that could not be written
     pub lost: u64,
     /// Size on disk

@@ -577,6 +577,7 @@ fn store() -> StoreState {
         flows: 120_000,
         flows_thinned: 4_000,
         records: 900,
+        waiting: 7,
         lost: 3,
         bytes: 12 << 20,
         set_aside: Some("/var/lib/sensor/store/incidents.damaged-1".to_owned()),

@@ -159,9 +159,13 @@ fn store(state: &StoreState) -> HealthCheck {
     let of = |finding: String| HealthCheck::ok("store", None, finding);
     let kept = format!("{} flows, {} records written", state.flows, state.records);
     match (&state.error, &state.set_aside) {
-        (Some(error), _) => of(format!("can't be written, {} lost: {error}", state.lost)).with(
+        (Some(error), _) => of(format!(
+            "can't be written, {} records wait, {} items lost: {error}",
+            state.waiting, state.lost
+        ))
+        .with(
             Health::Failed,
-            "make room or correct permissions; what comes until then is not kept",
+            "make room or correct permissions; flows that come until then are not kept",
         ),
         (None, Some(path)) => of(format!("{kept}; a damaged file was set aside: {path}")).with(
             Health::Degraded,

@@ -587,6 +587,7 @@ impl Looks {
         snapshot.config_hash = thread.settings.hash();
         snapshot.read_counters(&thread.kernel, &before);
         snapshot.engine = pipeline.stats();
+        snapshot.services = pipeline.engine().services();
         snapshot.tables = pipeline.engine().tables();
         snapshot.tables.extend(pipeline.respond.tables());
         snapshot.exceptions = pipeline.engine().exceptions().to_vec();

@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
-use sensor_engine::FlowSummary;
+use sensor_engine::{FlowSummary, ServiceLoad};
 use sensor_record::answer::StoreState;
-use sensor_record::{Record, Timestamp};
-use sensor_store::{Bounds, Flow, Rate, Writer};
+use sensor_record::{Record, Timestamp, transport};
+use sensor_store::{Bounds, Flow, Rate, RateOf, Writer, has_ports, top};
 use tokio::sync::watch;
 
 use super::kept::Kept;
@@ -23,6 +23,8 @@ use crate::queue::{self, Closed, Drain, Gauge, Policy, Sender};
 const N_FLOWS: usize = 32_768;
 /// Between two looks at the queues, so that a busy engine does not wake the thread for each flow.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks at services, s.
+const STEP_S: u64 = RateOf::Services.step_s();
 /// Name of the rates of all interfaces together.
 const ALL: &str = "all";
 
@@ -37,6 +39,9 @@ pub struct Keeper {
     kept: Arc<Kept>,
     /// Counters of each interface, and of all, at the last look.
     before: HashMap<String, [u64; 4]>,
+    /// Load of services at the last step, and its time.
+    services: HashMap<(u8, u16), ServiceLoad>,
+    services_s: u64,
     committed_s: u64,
 }
 
@@ -91,6 +96,8 @@ pub fn open(settings: &StoreSettings, folder: &Path) -> Result<(Keeper, StoreEnd
         latest: Arc::clone(&latest),
         kept: Arc::clone(&kept),
         before: HashMap::new(),
+        services: HashMap::new(),
+        services_s: 0,
         committed_s: 0,
     };
     let end = StoreEnd {
@@ -156,6 +163,7 @@ impl Keeper {
             flows: of.n_flows,
             flows_thinned: of.n_thinned,
             records: of.n_records,
+            waiting: of.n_waiting,
             lost: of.n_lost,
             bytes: of.bytes,
             set_aside: of.set_aside.as_ref().map(|path| path.display().to_string()),
@@ -170,6 +178,7 @@ impl Keeper {
             return;
         };
         let now = Arc::clone(&latest.borrow());
+        self.take_services(&now, now_s);
         let [ingress, egress] = [0, 1].map(|way| now.total(way));
         let all = [ingress.packets, ingress.bytes, egress.packets, egress.bytes];
         let named = now.interfaces.iter().filter_map(|standing| {
@@ -189,6 +198,56 @@ impl Keeper {
                 bytes: [since(1), since(3)],
             });
         }
+    }
+}
+
+impl Keeper {
+    /// Takes what went to and from services, once a step.
+    fn take_services(&mut self, now: &Snapshot, now_s: u64) {
+        if now_s / STEP_S == self.services_s / STEP_S || now.services.is_empty() {
+            return;
+        }
+        let is_first = self.services.is_empty();
+        // Of the step that is over.
+        let at_s = std::mem::replace(&mut self.services_s, now_s);
+        let key = |load: &ServiceLoad| (load.protocol, load.port);
+        let mut rates = now.services.iter().map(|load| {
+            // A service that is new, or known again, counts from nothing.
+            let before = self.services.get(&key(load)).copied();
+            let before = before.filter(|before| before.bytes[0] <= load.bytes[0]);
+            let before = before.unwrap_or_default();
+            let since = |now: [u64; 2], then: [u64; 2]| {
+                [
+                    now[0].saturating_sub(then[0]),
+                    now[1].saturating_sub(then[1]),
+                ]
+            };
+            Rate {
+                name: service_name(load),
+                at_s,
+                packets: since(load.packets, before.packets),
+                bytes: since(load.bytes, before.bytes),
+            }
+        });
+        // What is of all comes first.
+        let all = rates.next();
+        let services = rates.collect();
+        self.services = now.services.iter().map(|load| (key(load), *load)).collect();
+        if let Some(all) = all.filter(|_| !is_first) {
+            for rate in top(services, all) {
+                self.writer.take_rate(rate);
+            }
+        }
+    }
+}
+
+/// Name of a service in the store, as `tcp/443`, or `icmp/` where there are no ports.
+fn service_name(load: &ServiceLoad) -> String {
+    let name = transport(load.protocol);
+    if has_ports(load.protocol) {
+        format!("{name}/{}", load.port)
+    } else {
+        format!("{name}/")
     }
 }
 

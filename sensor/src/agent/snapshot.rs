@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use sensor_common::arrival::Way;
 use sensor_common::counters::{Count, Event, Outcome};
 use sensor_deliver::Deliveries;
-use sensor_engine::{ExceptionUse, Stats, TableUse};
+use sensor_engine::{ExceptionUse, ServiceLoad, Stats, TableUse};
 use sensor_record::answer::Outcomes;
 use sensor_record::{Counts, Local, Sensor};
 
@@ -93,6 +93,8 @@ pub struct Snapshot {
     /// Packets and bytes a second, ingress and egress, since the snapshot before.
     pub rates: [Rate; 2],
     pub engine: Stats,
+    /// Load of all traffic since the start, and of each service that is known.
+    pub services: Vec<ServiceLoad>,
     /// Fill level of each table: the engine's, and the lists.
     pub tables: Vec<TableUse>,
     pub exceptions: Vec<ExceptionUse>,
@@ -192,6 +194,7 @@ impl Snapshot {
             n_missed: Vec::new(),
             rates: [Rate::default(); 2],
             engine: Stats::default(),
+            services: Vec::new(),
             tables: Vec::new(),
             exceptions: Vec::new(),
             n_incidents: BTreeMap::new(),

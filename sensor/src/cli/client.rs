@@ -66,6 +66,8 @@ pub struct Fetched {
     pub file: Vec<u8>,
     pub n_packets: u64,
     pub n_left_out: u64,
+    /// More flows matched than packets were asked of.
+    pub is_cut: bool,
 }
 
 /// An answer of the agent.
@@ -114,6 +116,7 @@ impl Client {
         Ok(Fetched {
             n_packets: number("x-sensor-packets"),
             n_left_out: number("x-sensor-left-out"),
+            is_cut: number("x-sensor-more-flows") > 0,
             file: told.body,
         })
     }

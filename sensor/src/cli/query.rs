@@ -75,6 +75,12 @@ impl Query {
                 found.n_left_out
             );
         }
+        if found.is_cut {
+            note!(
+                "only packets of the latest {} flows: raise --limit (10,000 at most), or narrow the expression down",
+                self.limit
+            );
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -4,11 +4,11 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use sensor_capture::pcap::{Frame, LinkType, NgWriter};
 use sensor_record::Timestamp;
+use sensor_store::FileSet;
 use tracing::warn;
 
 use super::Kept;
@@ -17,19 +17,15 @@ use super::Kept;
 const N_SHARES: u64 = 16;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Files of a folder with the times of their beginnings (ns), the oldest first.
-pub fn list(folder: &Path) -> Vec<(u64, PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<(u64, PathBuf)> = entries
-        .filter_map(|entry| {
-            let path = entry.path();
-            let name = path.file_name()?.to_str()?;
-            let began = name.strip_prefix("packets-")?.strip_suffix(".pcapng")?;
-            Some((began.parse().ok()?, path.clone()))
-        })
-        .collect();
-    found.sort();
-    found
+/// Files of a ring; their times are in ns. None spans more than its share of `max_age_s`, and a second.
+pub fn set(folder: &Path, max_age_s: u64) -> FileSet {
+    FileSet {
+        folder: folder.to_owned(),
+        prefix: "packets-",
+        suffix: ".pcapng",
+        digits: 20,
+        longest: (max_age_s.div_ceil(N_SHARES) + 1).saturating_mul(SECOND_NS),
+    }
 }
 
 /// The file that is written to now.
@@ -38,10 +34,12 @@ struct Current {
     path: PathBuf,
     began_ns: u64,
     number: u64,
+    /// Packets that the disk has not been handed yet, as far as is known.
+    n_waiting: u64,
 }
 
 pub struct Files {
-    folder: PathBuf,
+    set: FileSet,
     max_bytes: u64,
     max_age_s: u64,
     current: Option<Current>,
@@ -49,7 +47,10 @@ pub struct Files {
     pub n_lost: u64,
     /// Bytes on disk.
     pub n_bytes: u64,
+    /// Cause of the last try to write, where it failed.
     pub error: Option<String>,
+    /// Nothing is tried before the next look.
+    is_held: bool,
 }
 
 impl Files {
@@ -57,7 +58,7 @@ impl Files {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.with_context(|| folder.display().to_string())?;
         Ok(Self {
-            folder: folder.to_owned(),
+            set: set(folder, max_age_s),
             max_bytes,
             max_age_s,
             current: None,
@@ -65,32 +66,32 @@ impl Files {
             n_lost: 0,
             n_bytes: 0,
             error: None,
+            is_held: false,
         })
     }
 
     /// Time from which on there are packets.
     pub fn since(&self) -> Option<Timestamp> {
-        list(&self.folder)
-            .first()
-            .map(|(began, _)| Timestamp(*began))
+        let files = self.set.list();
+        files.first().map(|(began, _)| Timestamp(*began))
     }
 
     /// Writes a packet. After a failure nothing is tried before the next look.
     pub fn put(&mut self, packet: &Kept) {
-        if self.error.is_some() {
+        if self.is_held {
             self.n_lost += 1;
             return;
         }
-        match self.try_put(packet) {
-            Ok(()) => self.n_written += 1,
-            Err(cause) => self.fail(&cause),
+        if let Err(cause) = self.try_put(packet) {
+            self.n_lost += 1;
+            self.fail(&cause);
         }
     }
 
     fn try_put(&mut self, packet: &Kept) -> io::Result<()> {
         let current = match &mut self.current {
             Some(current) => current,
-            closed => closed.insert(begin(&self.folder, packet.at_ns)?),
+            closed => closed.insert(begin(&self.set, packet.at_ns)?),
         };
         current.number += 1;
         let frame = Frame {
@@ -100,29 +101,43 @@ impl Files {
             wire_len: packet.bytes,
             number: current.number,
         };
-        current.writer.frame(&frame, &packet.comment)
+        current.writer.frame(&frame, &packet.comment)?;
+        current.n_waiting += 1;
+        Ok(())
     }
 
     fn fail(&mut self, cause: &io::Error) {
-        self.n_lost += 1;
-        // What the file holds so far stays; its last block may be cut.
-        self.current = None;
+        // What the file holds so far stays; its last block may be cut. One that holds nothing goes.
+        if let Some(current) = self.current.take() {
+            self.n_lost += current.n_waiting;
+            drop(current.writer);
+            if fs::metadata(&current.path).is_ok_and(|data| data.len() == 0) {
+                let _absent = fs::remove_file(&current.path);
+            }
+        }
         let cause = cause.to_string();
-        warn!(
-            cause,
-            "the ring of packets can't be written: what comes is lost and counted"
-        );
+        if self.error.is_none() {
+            warn!(
+                cause,
+                "the ring of packets can't be written: what comes is lost and counted"
+            );
+        }
         self.error = Some(cause);
+        self.is_held = true;
     }
 
     /// Hands the disk what waits, once a second, begins another file where it is time, and lets go what is
     /// too old or too much.
     pub fn tidy(&mut self, now_ns: u64) {
-        self.error = None;
-        if let Some(current) = &mut self.current
-            && let Err(cause) = current.writer.flush()
-        {
-            self.fail(&cause);
+        self.is_held = false;
+        if let Some(current) = &mut self.current {
+            match current.writer.flush() {
+                Ok(()) => {
+                    self.n_written += std::mem::take(&mut current.n_waiting);
+                    self.error = None;
+                }
+                Err(cause) => self.fail(&cause),
+            }
         }
         if let Some(current) = &self.current {
             let length = fs::metadata(&current.path).map_or(0, |data| data.len());
@@ -131,33 +146,15 @@ impl Files {
                 self.current = None;
             }
         }
-        self.delete();
-    }
-
-    fn delete(&mut self) {
-        let current = self.current.as_ref().map(|current| current.path.clone());
-        let files = list(&self.folder).into_iter().map(|(_, path)| {
-            let data = fs::metadata(&path);
-            let length = data.as_ref().map_or(0, |data| data.len());
-            let changed = data.and_then(|data| data.modified());
-            (path, length, changed.unwrap_or_else(|_| SystemTime::now()))
-        });
-        let files: Vec<_> = files.collect();
-        let mut total: u64 = files.iter().map(|(_, length, _)| length).sum();
-        for (path, length, changed) in files {
-            let age = changed.elapsed().unwrap_or_default();
-            let is_due = total > self.max_bytes || age > Duration::from_secs(self.max_age_s);
-            if is_due && current.as_ref() != Some(&path) && fs::remove_file(&path).is_ok() {
-                total -= length;
-            }
-        }
-        self.n_bytes = total;
+        let current = self.current.as_ref().map(|current| current.path.as_path());
+        let age_ns = self.max_age_s.saturating_mul(SECOND_NS);
+        self.n_bytes = self.set.shed(now_ns, age_ns, self.max_bytes, current);
     }
 }
 
 /// Begins a file, for its owner alone.
-fn begin(folder: &Path, at_ns: u64) -> io::Result<Current> {
-    let path = folder.join(format!("packets-{at_ns:020}.pcapng"));
+fn begin(set: &FileSet, at_ns: u64) -> io::Result<Current> {
+    let path = set.path(at_ns);
     let mut options = OpenOptions::new();
     let file = options
         .write(true)
@@ -172,5 +169,6 @@ fn begin(folder: &Path, at_ns: u64) -> io::Result<Current> {
         path,
         began_ns: at_ns,
         number: 0,
+        n_waiting: 0,
     })
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use sensor_capture::pcap::{CaptureError, CaptureReader, EthernetFrame, NgWriter, to_ethernet};
 use sensor_record::Timestamp;
 
-use super::files::list;
+use super::files;
 use crate::evidence::Selector;
 
 /// Bytes of an answer, about; what does not fit is counted.
@@ -49,6 +49,8 @@ pub struct Selected {
     pub n_packets: u64,
     /// Packets that did not fit.
     pub n_left_out: u64,
+    /// Says that there are, or may be, more flows than packets were asked of.
+    pub is_cut: bool,
     /// Time from which on the ring holds packets.
     pub since: Option<Timestamp>,
 }
@@ -56,11 +58,12 @@ pub struct Selected {
 pub fn select(folder: &Path, wanted: &mut impl Wanted) -> Result<Selected> {
     let late = Instant::now() + PATIENCE;
     let (from, to) = wanted.span();
-    let files = list(folder);
+    let files = files::set(folder, 0).list();
     let mut selected = Selected {
         file: Vec::new(),
         n_packets: 0,
         n_left_out: 0,
+        is_cut: false,
         since: files.first().map(|(began, _)| Timestamp(*began)),
     };
     let program = concat!("sensor ", env!("CARGO_PKG_VERSION"));

@@ -113,7 +113,7 @@ fn packets_are_found_again_by_time_also_after_a_cut() {
     assert_eq!(found.since, Some(Timestamp(NOW_NS)));
     // The payload stays away: 14 + 20 + 20 bytes are headers.
     assert!(!found.file.windows(4).any(|part| part == [7; 4]));
-    let (_, path) = files::list(&folder.0).pop().unwrap();
+    let (_, path) = files::set(&folder.0, 0).list().pop().unwrap();
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 30]).unwrap();
     let found = ring.select(&mut All(0, u64::MAX)).unwrap();
@@ -194,6 +194,89 @@ fn of_a_flood_the_ring_has_packets_of_flows_that_the_store_shows() {
     assert!(shown.len() == 1_000 && of_shown.1 > 100, "{}", of_shown.1);
 }
 
+/// Writes until it is killed; says how many packets the disk has been handed.
+#[test]
+fn writes_until_killed() {
+    let Some(folder) = std::env::var_os("SENSOR_RING_VICTIM") else {
+        return;
+    };
+    use std::io::Write as _;
+    let mut files = Files::open(folder.as_ref(), 1 << 30, 100_000_000).unwrap();
+    let frame = [&[0; 12][..], &[8, 0], &[0; 46]].concat();
+    for n in 0..100_000 {
+        for _ in 0..20 {
+            files.put(&Kept {
+                at_ns: NOW_NS + n * SECOND_NS,
+                bytes: 60,
+                frame: frame.clone(),
+                comment: "tcp".to_owned(),
+            });
+        }
+        files.tidy(NOW_NS + n * SECOND_NS);
+        writeln!(std::io::stderr(), "written {}", files.n_written).unwrap();
+    }
+}
+
+#[test]
+fn packets_that_the_disk_was_handed_survive_a_kill() {
+    use std::io::{BufRead as _, BufReader};
+    for n_least in [20, 200, 5_000] {
+        let folder = Folder::new();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "ring::tests::writes_until_killed", "--nocapture"])
+            .env("SENSOR_RING_VICTIM", &folder.0)
+            .stderr(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut told =
+            lines.filter_map(|line| line.ok()?.strip_prefix("written ")?.parse::<u64>().ok());
+        let first = told.find(|n| *n >= n_least).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let acknowledged = told.last().unwrap_or(first);
+        let (keeper, end) = opened(&folder, |_| {});
+        let found = end.ring().select(&mut All(0, u64::MAX)).unwrap();
+        let may_be = acknowledged..=acknowledged + 20;
+        assert!(
+            may_be.contains(&found.n_packets),
+            "{acknowledged}: {}",
+            found.n_packets
+        );
+        drop((keeper, end));
+    }
+}
+
+#[test]
+fn a_disk_without_room_loses_packets_and_leaves_no_empty_files() {
+    let folder = Folder::new();
+    let mut files = Files::open(&folder.0, 160 << 10, 3_600).unwrap();
+    let kept = |n: u64| Kept {
+        at_ns: NOW_NS + n,
+        bytes: 60,
+        frame: vec![0; 60],
+        comment: "tcp".to_owned(),
+    };
+    // What always says that there is no room stands where the next file begins.
+    for n in 0..3 {
+        std::os::unix::fs::symlink("/dev/full", files::set(&folder.0, 0).path(NOW_NS + n)).unwrap();
+        files.put(&kept(n));
+        files.put(&kept(n));
+        files.tidy(NOW_NS);
+        assert!(files.error.as_ref().unwrap().contains("No space left"));
+        // It stays told, and the next packet is tried again.
+        files.tidy(NOW_NS);
+        assert!(files.error.is_some());
+    }
+    assert_eq!((files.n_written, files.n_lost), (0, 6));
+    assert_eq!(files::set(&folder.0, 0).list().len(), 0);
+    files.put(&kept(9));
+    files.tidy(NOW_NS);
+    assert_eq!((files.n_written, files.n_lost), (1, 6));
+    assert_eq!(files.error, None);
+}
+
 #[test]
 fn the_oldest_give_way_to_size() {
     let folder = Folder::new();
@@ -210,7 +293,7 @@ fn the_oldest_give_way_to_size() {
         files.tidy(NOW_NS + n * SECOND_NS);
         assert!(files.n_bytes <= 160 << 10, "{}", files.n_bytes);
     }
-    let kept = files::list(&folder.0);
+    let kept = files::set(&folder.0, 0).list();
     assert!(
         kept.len() > 5 && files.since() > Some(Timestamp(NOW_NS)),
         "{kept:?}"

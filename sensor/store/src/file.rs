@@ -93,16 +93,36 @@ pub fn open_to_read(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// True where the content of a file is what is wrong.
-pub fn is_damaged(cause: &anyhow::Error) -> bool {
-    let code = cause.chain().find_map(|cause| {
+fn code(cause: &anyhow::Error) -> Option<ErrorCode> {
+    cause.chain().find_map(|cause| {
         let cause = cause.downcast_ref::<rusqlite::Error>()?;
         cause.sqlite_error_code()
-    });
+    })
+}
+
+/// True where the content of a file is what is wrong.
+pub fn is_damaged(cause: &anyhow::Error) -> bool {
     matches!(
-        code,
+        code(cause),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
     )
+}
+
+/// True where the disk, or what lies on it, is what is wrong, and not what was to be written.
+pub fn is_of_disk(cause: &anyhow::Error) -> bool {
+    let is_of_file = matches!(
+        code(cause),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+        )
+    );
+    is_of_file || is_damaged(cause) || cause.downcast_ref::<std::io::Error>().is_some()
 }
 
 /// Gives a file another name, `.damaged-N`; only the latest are kept.

@@ -4,6 +4,7 @@
 
 mod address;
 mod file;
+mod files;
 mod filter;
 mod flow;
 mod incidents;
@@ -18,11 +19,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use files::FileSet;
 pub use filter::{Filter, MAX_FILTER_BYTES};
 pub use flow::{Flow, StoredFlow};
 pub use incidents::{MAX_REMARKS, Moment, Story};
 pub use rank::{has_ports, rank, share};
-pub use rates::{Rate, RatePoint, RateRow};
+pub use rates::{Rate, RateOf, RatePoint, RateRow, top};
 pub use reader::{Found, Reader};
 pub use report::{BySeverity, DecisionRow, FamilyRow, HostRow, MAX_REPORT_S, Report, StepRow};
 pub use writer::{Bounds, Writer, WriterState};

@@ -13,7 +13,7 @@ use crate::file;
 use crate::filter::Filter;
 use crate::flow::StoredFlow;
 use crate::incidents::{self, Story};
-use crate::rates::{self, RatePoint, RateRow};
+use crate::rates::{self, RateOf, RatePoint, RateRow};
 use crate::report::{self, Report};
 use crate::segments;
 use crate::writer::main_file;
@@ -167,7 +167,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the file can't be read.
-    pub fn rates(&self, span: (u64, u64)) -> Result<Vec<RatePoint>> {
-        rates::find(&self.main()?, span)
+    pub fn rates(&self, of: RateOf, span: (u64, u64)) -> Result<Vec<RatePoint>> {
+        rates::find(&self.main()?, of, span)
     }
 }

@@ -1,6 +1,5 @@
 //! Flows in files of a stretch of time each, an hour at most: what is too old goes with its file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -8,7 +7,8 @@ use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
 use sensor_record::Timestamp;
 
 use crate::address::{address, bytes};
-use crate::file::{self, Steps, beside, bytes_on_disk};
+use crate::file::{self, Steps, bytes_on_disk};
+use crate::files::FileSet;
 use crate::filter::{Filter, Kind};
 use crate::flow::{Flow, StoredFlow};
 
@@ -37,19 +37,15 @@ pub struct Segment {
     began_s: u64,
 }
 
-/// Files of a folder with the times of their beginnings, the oldest first.
-pub fn list(folder: &Path) -> Vec<(u64, PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<(u64, PathBuf)> = entries
-        .filter_map(|entry| {
-            let path = entry.path();
-            let name = path.file_name()?.to_str()?;
-            let began = name.strip_prefix("flows-")?.strip_suffix(".sqlite")?;
-            Some((began.parse().ok()?, path.clone()))
-        })
-        .collect();
-    found.sort();
-    found
+/// Files of flows of a folder; their times are in s.
+pub fn files(folder: &Path) -> FileSet {
+    FileSet {
+        folder: folder.to_owned(),
+        prefix: "flows-",
+        suffix: ".sqlite",
+        digits: 10,
+        longest: LONGEST_S,
+    }
 }
 
 impl Segment {
@@ -58,11 +54,13 @@ impl Segment {
     /// # Errors
     /// When it can't be made.
     pub fn open(folder: &Path, now_s: u64) -> Result<Self> {
-        let latest = list(folder)
+        let files = files(folder);
+        let latest = files
+            .list()
             .pop()
             .filter(|(began, _)| is_current(*began, now_s));
         let began_s = latest.map_or(now_s, |(began, _)| began);
-        let path = folder.join(format!("flows-{began_s:010}.sqlite"));
+        let path = files.path(began_s);
         let (connection, _) = file::open(&path, STEPS)?;
         Ok(Self {
             connection,
@@ -104,28 +102,12 @@ pub fn put(to: &Transaction<'_>, flow: &Flow) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Deletes files that are too old, and the oldest while all together are too large; how many. The last one
-/// stays.
-pub fn delete(folder: &Path, now_s: u64, age_s: u64, max_bytes: u64) -> usize {
-    let mut files = list(folder);
-    files.pop();
-    let mut total: u64 = list(folder)
-        .iter()
-        .map(|(_, path)| bytes_on_disk(path))
-        .sum();
-    let mut n = 0;
-    for (began_s, path) in files {
-        let is_old = began_s.saturating_add(LONGEST_S + age_s) < now_s;
-        if !is_old && total <= max_bytes {
-            break;
-        }
-        total = total.saturating_sub(bytes_on_disk(&path));
-        for side in ["-wal", "-shm", ""] {
-            let _absent = fs::remove_file(beside(&path, side));
-        }
-        n += 1;
-    }
-    n
+/// Lets go files that are too old, and the oldest while all together are too large; the bytes that are left.
+/// The last one stays.
+pub fn shed(folder: &Path, now_s: u64, age_s: u64, max_bytes: u64) -> u64 {
+    let files = files(folder);
+    let last = files.list().pop().map(|(_, path)| path);
+    files.shed(now_s, age_s, max_bytes, last.as_deref())
 }
 
 /// Hands out every flow that matches, those of the oldest file first.
@@ -140,7 +122,7 @@ pub fn each(
     let Some((condition, values)) = filter.sql(Kind::Flows) else {
         return Ok(());
     };
-    for (_, path) in list(folder) {
+    for (_, path) in files(folder).list() {
         let connection = file::open_to_read(&path)?;
         let text = format!("SELECT * FROM flow WHERE {condition} ORDER BY rowid");
         let mut query = connection
@@ -199,7 +181,7 @@ pub fn find(
         (since / 1_000_000_000, until / 1_000_000_000)
     };
     let mut found = Vec::new();
-    for (began_s, path) in list(folder).into_iter().rev() {
+    for (began_s, path) in files(folder).list().into_iter().rev() {
         let can_match = began_s.saturating_sub(LATE_S) <= until_s
             && began_s.saturating_add(2 * LONGEST_S) >= since_s;
         let missing = limit - found.len();

@@ -11,9 +11,9 @@ use sensor_record::{
     Decision, FeedbackGiven, Incident, Record, Remark, Said, Severity, State, Timestamp, example,
 };
 
-use crate::file::{self, bytes_on_disk};
+use crate::file;
 use crate::writer::main_file;
-use crate::{Bounds, Filter, Flow, Rate, Reader, Writer, incidents, segments};
+use crate::{Bounds, Filter, Flow, Rate, RateOf, Reader, Writer, incidents, segments};
 
 const S: u64 = 1_000_000_000;
 const NOW_S: u64 = 1_800_000_000;
@@ -328,7 +328,7 @@ fn old_files_go_and_so_do_the_oldest_of_too_much() {
         writer.commit(NOW_S + hour * 3_600);
     }
     assert!(
-        segments::list(&folder.0).len() <= 27,
+        segments::files(&folder.0).list().len() <= 27,
         "a day and what is under way"
     );
     assert_eq!(
@@ -342,10 +342,7 @@ fn old_files_go_and_so_do_the_oldest_of_too_much() {
         }
         writer.commit(NOW_S + 200_000 + n * 60);
     }
-    let total: u64 = segments::list(&folder.0)
-        .iter()
-        .map(|(_, path)| bytes_on_disk(path))
-        .sum();
+    let total = segments::files(&folder.0).bytes();
     assert!(total < 5 << 20, "{total}");
     assert!(
         !folder.find("port 999").flows.is_empty(),
@@ -366,11 +363,48 @@ fn rates_are_read_by_the_second_and_by_the_minute() {
         });
     }
     writer.commit(NOW_S);
-    let read = |until_s: u64| folder.reader().rates((NOW_S * S, until_s * S)).unwrap();
+    let read = |until_s: u64| {
+        folder
+            .reader()
+            .rates(RateOf::Interfaces, (NOW_S * S, until_s * S))
+            .unwrap()
+    };
     let seconds = read(NOW_S + 119);
     assert_eq!((seconds.len(), seconds[0].in_packets_per_s), (120, 10.0));
     let minutes = read(NOW_S + 86_400);
     assert_eq!((minutes.len(), minutes[0].out_bytes_per_s), (2, 500.0));
+}
+
+#[test]
+fn the_greatest_services_are_kept_by_name_and_the_rest_is_summed() {
+    let folder = Folder::new();
+    let mut writer = folder.writer();
+    let rate = |name: String, n: u64| Rate {
+        name,
+        at_s: NOW_S,
+        packets: [n, n],
+        bytes: [n * 100, n * 1_000],
+    };
+    let services = (1..=30).map(|n| rate(format!("tcp/{n}"), n * 10)).collect();
+    let all = rate("all".to_owned(), 10_000);
+    for rate in crate::top(services, all) {
+        writer.take_rate(rate);
+    }
+    writer.commit(NOW_S);
+    let read = |of, until_s: u64| folder.reader().rates(of, (NOW_S * S, until_s * S)).unwrap();
+    assert_eq!(read(RateOf::Interfaces, NOW_S + 9), []);
+    let found = read(RateOf::Services, NOW_S + 9);
+    assert_eq!(found.len(), 21);
+    let of = |name: &str| {
+        let mut rates = found.iter().filter(|one| one.name == name);
+        rates.next().map(|one| one.in_packets_per_s)
+    };
+    assert_eq!((of("tcp/30"), of("tcp/10")), (Some(30.0), None));
+    // 10,000 without 110, 120 … 300.
+    assert_eq!(of("/rest"), Some(590.0));
+    let minutes = read(RateOf::Services, NOW_S + 86_400);
+    let of_30 = minutes.iter().find(|one| one.name == "tcp/30").unwrap();
+    assert_eq!((minutes.len(), of_30.out_bytes_per_s), (21, 1_000.0));
 }
 
 /// Writes until it is killed; says after every commit how many there were.
@@ -380,22 +414,67 @@ fn writes_until_killed() {
         return;
     };
     use std::io::Write as _;
+    let round: u64 = std::env::var("SENSOR_STORE_ROUND")
+        .unwrap()
+        .parse()
+        .unwrap();
     let mut writer = Writer::open(folder.as_ref(), BOUNDS).unwrap();
-    for n in 1..=100_000u64 {
-        writer.take(record(incident(&format!("{n:06}-aa"), NOW_S)));
+    for n in 1..=99_999u64 {
+        let id = format!("{round}{n:05}-aa");
+        let at_s = NOW_S + round * 100_000 + n;
+        writer.take(record(incident(&id, NOW_S)));
+        writer.take(record(Decision {
+            incident_id: id.clone(),
+            ..example::decision()
+        }));
+        writer.take(record(Remark {
+            incident_id: id,
+            ..example::remark()
+        }));
+        writer.take_rate(Rate {
+            name: "all".to_owned(),
+            at_s,
+            packets: [10, 5],
+            bytes: [1_000, 500],
+        });
         writer.take_flow(flow("192.0.2.7", 443, NOW_S));
-        writer.commit(NOW_S);
+        // Time goes on, so that files are tidied and begun meanwhile.
+        writer.commit(at_s);
         let mut out = std::io::stderr();
         writeln!(out, "committed {n}").unwrap();
     }
 }
 
+/// Rows of each table that a round wrote, of a file that is whole.
+fn rows_of(path: &std::path::Path, round: u64, tables: &[(&str, &str)]) -> Vec<u64> {
+    let file = rusqlite::Connection::open(path).unwrap();
+    let whole: String = file
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(whole, "ok", "{}", path.display());
+    let from = NOW_S + round * 100_000;
+    let count = |(table, id): &(&str, &str)| {
+        let within = match *id {
+            "at" => format!("step = 1 AND at BETWEEN {from} AND {}", from + 99_999),
+            _ => format!("{id} LIKE '{round}%'"),
+        };
+        let text = format!("SELECT count(*) FROM {table} WHERE {within}");
+        file.query_row(&text, [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    tables
+        .iter()
+        .map(|table| u64::try_from(count(table)).unwrap())
+        .collect()
+}
+
 #[test]
-fn what_was_committed_survives_a_kill() {
+fn a_kill_at_any_moment_tears_nothing_and_loses_nothing_that_was_committed() {
     use std::io::{BufRead as _, BufReader};
     let folder = Folder::new();
-    let mut n_before = 0;
-    for n_commits in [1, 7, 40] {
+    let mut n_flows = 0;
+    // The child goes on while this reads: where in its work the kill meets it is up to chance.
+    for (round, n_commits) in (1u64..).zip([1u64, 2, 5, 70, 130]) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -404,28 +483,93 @@ fn what_was_committed_survives_a_kill() {
                 "--test-threads=1",
             ])
             .env("SENSOR_STORE_VICTIM", &folder.0)
+            .env("SENSOR_STORE_ROUND", round.to_string())
             .stderr(std::process::Stdio::piped())
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut told =
-            lines.filter_map(|line| line.ok()?.strip_prefix("committed ")?.parse::<usize>().ok());
-        assert!(told.by_ref().any(|n| n >= n_commits));
+            lines.filter_map(|line| line.ok()?.strip_prefix("committed ")?.parse::<u64>().ok());
+        let first = told.find(|n| *n >= n_commits).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        let found = folder.find("");
-        assert!(
-            found.incidents.len() >= n_commits,
-            "{}",
-            found.incidents.len()
-        );
-        assert!(
-            found.flows.len() >= n_before + n_commits,
-            "{}",
-            found.flows.len()
-        );
-        n_before = found.flows.len();
+        let acknowledged = told.last().unwrap_or(first);
+        let tables = [
+            ("incident", "id"),
+            ("decision", "incident"),
+            ("remark", "incident"),
+            ("rate", "at"),
+        ];
+        let rows = rows_of(&main_file(&folder.0), round, &tables);
+        let may_be = acknowledged..=acknowledged + 1;
+        assert!(may_be.contains(&rows[0]), "{acknowledged}: {rows:?}");
+        assert!(rows.iter().all(|n| *n == rows[0]), "torn: {rows:?}");
+        for (_, path) in segments::files(&folder.0).list() {
+            rows_of(&path, round, &[]);
+        }
+        let all = n_of_flows(&folder) - n_flows;
+        assert!(may_be.contains(&all), "{acknowledged}: {all} flows");
+        n_flows += all;
         assert_eq!(folder.writer().state().set_aside, None);
     }
+}
+
+fn n_of_flows(folder: &Folder) -> u64 {
+    let filter = Filter::parse("", NOW_S * S).unwrap();
+    let mut n = 0;
+    let counted = folder.reader().each_flow(&filter, |_| {
+        n += 1;
+        Ok(())
+    });
+    counted.unwrap();
+    n
+}
+
+#[test]
+fn damage_at_any_place_is_set_aside_or_lived_with() {
+    let good = Folder::new();
+    let mut writer = good.writer();
+    for n in 0..300u64 {
+        writer.take(record(incident(&format!("{n:06}-aa"), NOW_S)));
+    }
+    writer.commit(NOW_S);
+    drop(writer);
+    let whole = fs::read(main_file(&good.0)).unwrap();
+    // A linear congruential generator (D. Knuth, MMIX) chooses the places.
+    let mut state = 1u64;
+    let mut next = move |most: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % most
+    };
+    let mut n_aside = 0;
+    for round in 0..24 {
+        let folder = Folder::new();
+        fs::create_dir_all(&folder.0).unwrap();
+        let mut bytes = whole.clone();
+        // What follows the first page, which says whose file it is and what is in it.
+        let at = 4_096 + next(bytes.len() - 4_096);
+        match round % 3 {
+            0 => bytes.truncate(at),
+            _ => bytes[at..].iter_mut().take(5_000).for_each(|b| *b ^= 0x5a),
+        }
+        fs::write(main_file(&folder.0), bytes).unwrap();
+        let mut writer = folder.writer();
+        writer.commit(NOW_S);
+        writer.take(record(incident("777777-zz", NOW_S)));
+        // The file is found to be damaged, set aside, and what waited goes to a new one.
+        for n in 1..4 {
+            writer.commit(NOW_S + n);
+        }
+        let state = writer.state();
+        assert_eq!((&state.error, state.n_lost), (&None, 0), "{round} at {at}");
+        assert_eq!(state.n_records, 1, "{round} at {at}");
+        n_aside += usize::from(state.set_aside.is_some());
+        let found = folder.reader().story("777777-zz");
+        let is_told = found.is_ok_and(|story| story.is_some());
+        assert!(is_told || state.set_aside.is_none(), "{round} at {at}");
+    }
+    assert!(n_aside > 5, "{n_aside}");
 }

@@ -18,8 +18,9 @@ use crate::segments::{self, Segment};
 
 /// Between two looks for what has to go, s.
 const TIDY_EVERY_S: u64 = 60;
-/// Records and rates that wait while nothing can be written; more are lost and counted.
-const MAX_WAITING: usize = 16_384;
+/// Records and rates that wait while nothing can be written, rates no more than half of them; more are lost
+/// and counted. Some tens of megabytes of incidents at most.
+const MAX_WAITING: usize = 8_192;
 
 /// Bounds of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct WriterState {
     pub n_thinned: u64,
     /// Records and rates written.
     pub n_records: u64,
+    /// Records and rates that wait for a disk that takes none.
+    pub n_waiting: u64,
     /// Items that could not be written.
     pub n_lost: u64,
     /// Bytes on disk.
@@ -120,7 +123,11 @@ impl Writer {
     }
 
     fn wait(&mut self, item: Waiting) {
-        if self.waiting.len() < MAX_WAITING {
+        let room = match item {
+            Waiting::Record(_) => MAX_WAITING,
+            Waiting::Rate(_) => MAX_WAITING / 2,
+        };
+        if self.waiting.len() < room {
             self.waiting.push(item);
         } else {
             self.state.n_lost += 1;
@@ -136,8 +143,8 @@ impl Writer {
         }
     }
 
-    /// Writes what waits, once a second; `now_s` is Unix time. What can't be written is lost and counted, and
-    /// the next try begins with files opened anew.
+    /// Writes what waits, once a second; `now_s` is Unix time. Where the disk takes nothing, records and rates
+    /// go on waiting, and flows are lost and counted; the next try begins with files opened anew.
     pub fn commit(&mut self, now_s: u64) {
         let waiting = std::mem::take(&mut self.waiting);
         let flows = self.flows.end();
@@ -148,11 +155,17 @@ impl Writer {
         match records {
             Ok(()) => self.state.n_records += n.0,
             Err(cause) => {
-                self.state.n_lost += n.0;
+                if file::is_of_disk(&cause) {
+                    self.waiting = waiting;
+                } else {
+                    // Nothing that waits may hold up what comes.
+                    self.state.n_lost += n.0;
+                }
                 self.main = None;
                 error = Some(self.failed(&main_file(&self.folder), &cause));
             }
         }
+        self.state.n_waiting = self.waiting.len() as u64;
         match written {
             Ok(()) => self.state.n_flows += n.1,
             Err(cause) => {
@@ -182,7 +195,7 @@ impl Writer {
         {
             warn!(
                 cause,
-                "the store can't be written: what comes is lost and counted, the sensor goes on"
+                "the store can't be written: flows are lost and counted, incidents wait, the sensor goes on"
             );
         }
         self.state.error = error;
@@ -246,18 +259,17 @@ impl Writer {
             max_age_s,
             ..
         } = self.bounds;
-        segments::delete(&self.folder, now_s, max_age_s, self.flow_bytes());
+        let flows = segments::shed(&self.folder, now_s, max_age_s, self.flow_bytes());
         let main = main_file(&self.folder);
         let is_large = file::bytes_on_disk(&main) > max_bytes / 4;
         if let Some(connection) = &mut self.main {
             let done = tidy_main(connection, now_s, max_age_s, is_large);
-            self.tell(done.err().map(|cause| format!("{cause:#}")));
+            if let Err(cause) = done {
+                self.main = None;
+                let told = self.failed(&main, &cause);
+                self.tell(Some(told));
+            }
         }
-        let flows = segments::list(&self.folder);
-        let flows: u64 = flows
-            .iter()
-            .map(|(_, path)| file::bytes_on_disk(path))
-            .sum();
         self.state.bytes = flows + file::bytes_on_disk(&main);
     }
 }

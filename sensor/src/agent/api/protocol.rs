@@ -17,7 +17,7 @@ use crate::agent::samples::SampleQuery;
 use crate::agent::search::FlowQuery;
 use crate::agent::talkers::TopQuery;
 use sensor_respond::Network;
-use sensor_store::{Found, RatePoint, Report, Story};
+use sensor_store::{Found, RateOf, RatePoint, Report, Story};
 
 /// Bytes of a request's body.
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;
@@ -151,6 +151,9 @@ impl Default for StoreQuery {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateQuery {
+    /// Of interfaces, or of services.
+    #[serde(default)]
+    pub of: RateOf,
     /// From this second on.
     pub since: Timestamp,
     /// Up to this one.

@@ -202,6 +202,7 @@ fn file_of(found: Selected) -> Response {
     let counts = [
         ("x-sensor-packets", found.n_packets.to_string()),
         ("x-sensor-left-out", found.n_left_out.to_string()),
+        ("x-sensor-more-flows", u8::from(found.is_cut).to_string()),
     ];
     let headers = [
         (CONTENT_TYPE, "application/x-pcapng"),

@@ -107,7 +107,9 @@ impl Answers {
         let filter = Filter::parse(&q, Timestamp::now().0);
         let filter = filter.map_err(|why| Refusal::new(Code::BadRequest, why.to_string()))?;
         let found = self.read(move |store| store.find(&filter, limit)).await?;
-        self.packets(OfFlows::new(&q, &found.flows)).await
+        let is_cut = found.is_cut && found.flows.len() >= limit;
+        let selected = self.packets(OfFlows::new(&q, &found.flows)).await?;
+        Ok(Selected { is_cut, ..selected })
     }
 
     /// Selects at a thread that may wait for the disk.

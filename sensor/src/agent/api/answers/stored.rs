@@ -102,10 +102,10 @@ impl Answers {
     /// Tells rates over time.
     pub(super) async fn rates(
         &self,
-        RateQuery { since, until }: RateQuery,
+        RateQuery { of, since, until }: RateQuery,
     ) -> Result<Answer, Refusal> {
         let span = (since.0, until.0);
-        let rates = self.read(move |store| store.rates(span)).await?;
+        let rates = self.read(move |store| store.rates(of, span)).await?;
         Ok(Answer::Rates(rates))
     }
 
