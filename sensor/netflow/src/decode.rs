@@ -76,7 +76,7 @@ enum Version {
 enum Count {
     /// Records before the message (RFC 7011, NetFlow version 5).
     Before,
-    /// Records up to the message's end, as softflowd has it in IPFIX.
+    /// Records of flows up to the message's end, those of options left out, as softflowd has it in IPFIX.
     Including,
     /// Messages (RFC 3954, sFlow).
     Messages,
@@ -167,7 +167,7 @@ impl Decoder {
         };
         if version == Version::V5 {
             let n_told = Some(u32::from(head.n_records));
-            domain.follow(Count::Before, sequence, n_told, counts);
+            domain.follow(Count::Before, sequence, [n_told; 2], counts);
             return v5::records(&head, &clock, bytes, (counts, out));
         }
         let mut sets = Sets {
@@ -176,15 +176,17 @@ impl Decoder {
             domain,
             counts,
             is_whole: true,
+            n_options: 0,
         };
         let read = sets.read(bytes, out);
         // Records of unknown templates can't be counted, nor those behind a fault.
         let n_records = read.as_ref().ok().copied().filter(|_| sets.is_whole);
+        let n_flows = n_records.map(|n| n.saturating_sub(sets.n_options));
         let count = match version {
             Version::Ipfix => Count::Before,
             Version::V5 | Version::V9 | Version::Sflow => Count::Messages,
         };
-        domain.follow(count, sequence, n_records, counts);
+        domain.follow(count, sequence, [n_records, n_flows], counts);
         read.map(|_n_records| ())
     }
 }
@@ -256,7 +258,13 @@ fn domain<'a>(
 impl Domain {
     /// Holds a sequence number against the one that was due. Exporters differ in what they count: two messages that
     /// fit one other count alone, with none between that doesn't fit it, tell them.
-    fn follow(&mut self, own: Count, sequence: u32, n: Option<u32>, counts: &mut Counts) {
+    fn follow(
+        &mut self,
+        own: Count,
+        sequence: u32,
+        [n, n_flows]: [Option<u32>; 2],
+        counts: &mut Counts,
+    ) {
         let doubt = self.doubt.take();
         let mut settle = |doubt: Option<(Count, Fault)>| {
             if let Some((_, (counter, n))) = doubt {
@@ -269,7 +277,7 @@ impl Domain {
         let fits = |count: Count| {
             let more = match count {
                 Count::Before => n_last,
-                Count::Including => n,
+                Count::Including => n_flows,
                 Count::Messages => Some(1),
             };
             more.map(|more| sequence.wrapping_sub(last.wrapping_add(more)))
@@ -343,6 +351,8 @@ struct Sets<'d> {
     counts: &'d mut Counts,
     /// Every record was of a known template.
     is_whole: bool,
+    /// Records of options among them.
+    n_options: u32,
 }
 
 impl Sets<'_> {
@@ -391,6 +401,7 @@ impl Sets<'_> {
             let values = read_record(&template, &mut set)?;
             n_records = n_records.saturating_add(1);
             if template.is_options {
+                self.n_options = self.n_options.saturating_add(1);
                 self.domain.note_sampler(&values);
                 if let Some(init_ms) = values.init_ms {
                     self.domain.init_ms = init_ms;

@@ -37,7 +37,7 @@ impl Decoder {
         let Some(domain) = domain(&mut self.domains, &mut self.counts, version, sub_agent) else {
             return Ok(());
         };
-        domain.follow(Count::Messages, sequence, None, &mut self.counts);
+        domain.follow(Count::Messages, sequence, [None; 2], &mut self.counts);
         for _ in 0..n_samples {
             let format = bytes.u32().ok_or(Malformed)?;
             let length = bytes.u32().ok_or(Malformed)?;

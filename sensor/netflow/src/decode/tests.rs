@@ -186,6 +186,35 @@ fn exporters_that_count_otherwise_are_followed_and_lose_nothing() {
 }
 
 #[test]
+fn records_of_options_are_not_among_those_that_softflowd_counts() {
+    let options = (3, halves(&[300, 2, 1, 302, 4, 34, 4]));
+    let template = (2, halves(&[400, 3, 8, 4, 12, 4, 2, 4]));
+    let flow = words(&[0xc000_0201, 0xc000_0202, 3]);
+    let flows_of = |n: usize| (400, flow.repeat(n));
+    let told = (300, words(&[4, 1]));
+    let mut decoder = Decoder::default();
+    let mut number = 0;
+    for (n, has_options) in [
+        (2, true),
+        (3, false),
+        (3, false),
+        (2, true),
+        (3, false),
+        (1, false),
+    ] {
+        number += n as u32;
+        let mut sets = vec![flows_of(n)];
+        if has_options {
+            sets = vec![options.clone(), template.clone(), told.clone(), flows_of(n)];
+        }
+        flows(&mut decoder, NOW_NS, &ipfix(number, &sets));
+    }
+    use Counter::{Gaps, OtherSequence, Restarts};
+    let told = [Gaps, Restarts, OtherSequence].map(|counter| count(&decoder, counter));
+    assert_eq!(told, [0, 0, 1]);
+}
+
+#[test]
 fn a_loss_that_fits_another_count_once_is_a_loss() {
     use Protocol::{Ipfix, NetflowV9};
     assert_eq!(numbered(Ipfix, &[(5, 3), (8, 3), (11, 3)]), [0, 0, 0]);
