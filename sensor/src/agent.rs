@@ -23,6 +23,7 @@ mod lists;
 mod local;
 mod metrics;
 mod mutes;
+mod networks;
 mod notify;
 mod orders;
 mod page;
@@ -49,6 +50,7 @@ use anyhow::{Context as _, Result, anyhow};
 use sensor_deliver::Deliveries;
 use sensor_engine::Statement;
 use sensor_record::{Feedback, Reason, Remark, Said, Sensor, Timestamp};
+use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
@@ -69,6 +71,7 @@ use feeds::Feeds;
 use flow_state::FlowInputs;
 use interfaces::Standing;
 use keeper::{Keeper, StoreEnd};
+use networks::NetworksEnd;
 use notify::Notify;
 use printer::{Lines, Printers, Target};
 use recent::Recent;
@@ -212,6 +215,8 @@ pub enum Ask {
     Mute(Box<GivenMute>),
     /// Other systems say something of addresses.
     Statements(Vec<Statement>),
+    /// A network over sequences was put in force or removed.
+    NetworkChange { what: String, by: Origin },
     /// A configuration was read again.
     Reload(Box<Reload>),
 }
@@ -220,9 +225,8 @@ pub enum Ask {
 ///
 /// # Errors
 /// What made a part fail.
-pub fn run(setup: Setup) -> Result<()> {
+pub fn run(mut setup: Setup) -> Result<()> {
     let (tables, settings) = (setup.kernel.table_reader(), setup.settings);
-    let (runtime, mut end) = (setup.signals.runtime, setup.signals.end);
     let (asks, asks_in) = queue::bounded("asks", N_ASKS, Policy::Refuse);
     let (recent, watched, stop) = (Recent::default(), Watched::default(), Arc::default());
 
@@ -233,10 +237,11 @@ pub fn run(setup: Setup) -> Result<()> {
     let (sink, printers, exports, store, ring) = open_outputs(&settings, out, &sinks, &recent)?;
     let feeds = Arc::new(Feeds::start(&settings.respond.feed, &asks));
     let flow_inputs = flow_input::start(&settings, &setup.sensor, &sink, store.as_ref());
+    let networks = networks::start(&settings, &asks)?;
     let about = Arc::new(About {
         sensor: Arc::clone(&setup.sensor),
         started_ns: setup.kernel.now_ns(),
-        queues: queues(&sink, &exports, (store.as_ref(), ring.as_ref()), &asks),
+        queues: queues(&sink, &exports, &store, &ring, &networks, &asks),
         outputs: outputs(&sink, &exports, &setup.log),
         sinks: Arc::clone(&sinks),
         store: store.as_ref().map(StoreEnd::kept),
@@ -244,12 +249,13 @@ pub fn run(setup: Setup) -> Result<()> {
         feeds: Arc::clone(&feeds),
         alert_inputs: Arc::new(AlertInputs::start(&settings.capture.alert_input, &asks)),
         flow_inputs: Arc::clone(&flow_inputs),
+        networks: networks.as_ref().map(NetworksEnd::states),
         confinement: setup.confinement,
     });
     let interfaces: Arc<[Standing]> = setup.attachments.iter().map(Standing::of).collect();
     let (snapshots, latest) = snapshots(&about, &settings, &setup.respond, &interfaces)?;
-    let flows = FlowsTo::new(exports, store, &latest);
-    let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink, flows);
+    let beside = Beside::new(exports, store, networks, &latest);
+    let (pipeline, checkpoint) = pipeline(&settings, setup.respond, setup.sensor, &sink, beside);
     let engine = EngineThread {
         watched: watched.clone(),
         ring,
@@ -270,7 +276,7 @@ pub fn run(setup: Setup) -> Result<()> {
     let answers = Answers::new(asks.clone(), latest, recent, tables, pins, watched);
     let (engine, engine_over) = spawn("engine", move || engine.run(&asks_in))?;
 
-    runtime.block_on(async {
+    setup.signals.runtime.block_on(async {
         let (_sockets, metrics) = open_doors(&settings, &answers).await;
         let live = reload::Live {
             metrics,
@@ -283,14 +289,12 @@ pub fn run(setup: Setup) -> Result<()> {
         };
         tokio::select! {
             () = keep_shown(setup.view, &answers) => {}
-            () = end.told() => {}
+            () = setup.signals.end.told() => {}
             _ = engine_over => {}
             () = reload::on_hangup(setup.signals.hangup, settings, &setup.sources, &asks, live) => {}
         }
     });
-    // Answers under way have nobody to ask any more.
-    runtime.shutdown_background();
-    tell_to_stop(&stop, &asks, &flow_inputs);
+    tell_to_stop(setup.signals.runtime, &stop, &asks, &flow_inputs);
     wind_up(engine, printers, &sinks)
 }
 
@@ -300,14 +304,17 @@ fn pipeline(
     respond: KernelRespond,
     sensor: Arc<Sensor>,
     sink: &Lines,
-    flows: FlowsTo,
+    beside: Beside,
 ) -> (Pipeline<KernelRespond>, Option<Checkpoint>) {
     let show = Show::of(&settings.output);
     let config = settings.engine.clone();
     let mut pipeline = Pipeline::new(config, respond, show, sensor, Box::new(sink.clone()));
-    pipeline.export_to(flows.exports);
-    if let Some(tap) = flows.tap {
+    pipeline.export_to(beside.exports);
+    if let Some(tap) = beside.tap {
         pipeline.tap_flows(tap);
+    }
+    if let Some(networks) = beside.networks {
+        pipeline.judge_with(Box::new(networks));
     }
     pipeline.configure(&settings.engine, show);
     let checkpoint = settings.respond.state_of_instance();
@@ -375,21 +382,27 @@ async fn open_doors(
     (sockets, metrics::open(&settings.metrics, answers).await)
 }
 
-/// Takers of flows besides the outputs.
-struct FlowsTo {
+/// Takers of flows and sequences besides the outputs.
+struct Beside {
     exports: Exports,
     /// The store.
     tap: Option<FlowTap>,
+    networks: Option<NetworksEnd>,
 }
 
-impl FlowsTo {
+impl Beside {
     fn new(
         exports: Exports,
         store: Option<StoreEnd>,
+        networks: Option<NetworksEnd>,
         latest: &watch::Receiver<Arc<Snapshot>>,
     ) -> Self {
         let tap = store.map(|store| store.follow(latest));
-        Self { exports, tap }
+        Self {
+            exports,
+            tap,
+            networks,
+        }
     }
 }
 
@@ -436,13 +449,16 @@ fn start_ring(settings: &Settings, printers: &mut Printers) -> Result<Option<Rin
 fn queues(
     sink: &Lines,
     exports: &Exports,
-    (store, ring): (Option<&StoreEnd>, Option<&RingEnd>),
+    store: &Option<StoreEnd>,
+    ring: &Option<RingEnd>,
+    networks: &Option<NetworksEnd>,
     asks: &Sender<Ask>,
 ) -> Vec<Gauge> {
-    let kept = store.map(StoreEnd::gauge).into_iter();
-    let kept = kept.chain(ring.map(RingEnd::gauge));
+    let kept = store.iter().map(StoreEnd::gauge);
+    let kept = kept.chain(ring.iter().map(RingEnd::gauge));
     let others = exports.gauges().into_iter().chain(kept);
-    let others = others.chain([asks.gauge().clone()]);
+    let networks = networks.iter().flat_map(NetworksEnd::gauges);
+    let others = others.chain(networks).chain([asks.gauge().clone()]);
     sink.gauges().chain(others).collect()
 }
 
@@ -481,12 +497,14 @@ fn snapshots(
     Ok(watch::channel(first))
 }
 
-/// Tells the engine to stop, and those of the flow records.
-fn tell_to_stop(stop: &AtomicBool, asks: &Sender<Ask>, flow_inputs: &FlowInputs) {
+/// Ends the shell, and tells the engine to stop.
+fn tell_to_stop(runtime: Runtime, stop: &AtomicBool, asks: &Sender<Ask>, inputs: &FlowInputs) {
+    // Answers under way have nobody to ask any more.
+    runtime.shutdown_background();
     stop.store(true, Ordering::Relaxed);
     // A full queue wakes the thread as well.
     let _woken = asks.send(Ask::Stop);
-    flow_inputs.end();
+    inputs.end();
 }
 
 /// Waits for the engine, and for the outputs, but for those not long.

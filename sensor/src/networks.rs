@@ -1,19 +1,51 @@
-//! Files of networks over sequences: the network with the manifest beside it, checked before anybody uses it.
+//! Networks over sequences: files with their manifests, checked before anybody uses them; those that are
+//! installed; and how they judge.
+
+mod installed;
+mod judge;
+mod shadow;
 
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sensor_engine::SequenceKind;
+use sensor_common::Address;
+use sensor_engine::{Judgement, Sequence, SequenceKind, SequenceKinds};
 use sensor_networks::{MAX_FILE_BYTES, Network, Plan};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+
+pub use installed::{Change, Entry, Installed, InstalledFolder};
+pub use judge::{Here, Judge};
+pub use shadow::{Shadow, Side, Tally};
+
+/// Word of others for or against an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// A detector found it.
+    Found { at_ns: u64, address: Address },
+    /// A person said what it is.
+    Said { address: Address, is_attack: bool },
+}
+
+/// Judges sequences by networks, at once or later.
+pub trait Judging {
+    /// Kinds of sequences that are wanted now.
+    fn kinds(&self) -> SequenceKinds;
+    fn take(&mut self, sequence: &Sequence);
+    /// Takes what else speaks for or against an address, for those who compare networks.
+    fn note(&mut self, _noted: Noted) {}
+    /// Appends what was said since the last call; the number of sequences that nobody had time for.
+    fn judged(&mut self, out: &mut Vec<Judgement>) -> u64;
+}
 
 /// Longest manifest: a self-test of a minute's sequence is 100 kB.
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 /// Difference up to which the self-test's answer is the exporter's.
 const NEAR: f32 = 1e-4;
+/// Characters of the word for the kind of network.
+const MAX_WORD: usize = 32;
 /// Sequences judged at once.
 const BATCH: usize = 64;
 /// Runs and time of the measurement of speed.
@@ -32,9 +64,17 @@ struct Manifest {
     input: [usize; 2],
     sha256: String,
     threshold: f32,
+    /// Share of ordinary sequences kept out of training that reach the threshold.
+    #[serde(default = "unknown_share")]
+    false_share: f64,
     self_test: SelfTest,
     #[serde(default)]
     network: String,
+}
+
+/// Share of a manifest that names none.
+const fn unknown_share() -> f64 {
+    0.01
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,8 +92,30 @@ pub struct Checked {
     pub sha256: String,
     pub n_bytes: usize,
     pub threshold: f32,
+    /// Share of ordinary sequences kept out of training that reach it.
+    pub false_share: f64,
     /// Sequences a second of this machine, by one thread.
     pub per_s: f64,
+}
+
+/// A network that passed, with its files' bytes.
+pub struct Loaded {
+    pub about: Checked,
+    network: Network,
+    file: Vec<u8>,
+    manifest: Vec<u8>,
+}
+
+impl Loaded {
+    /// Name that records and lists have for it: kind and beginning of its hash.
+    pub fn name(&self) -> String {
+        name(self.about.kind.label(), &self.about.sha256)
+    }
+}
+
+/// Name of a network: kind and beginning of its hash.
+pub fn name(kind: &str, sha256: &str) -> String {
+    format!("{kind}:{}", sha256.get(..8).unwrap_or(sha256))
 }
 
 /// Checks a network and its manifest, which has the same name and ends in `.json`.
@@ -61,7 +123,15 @@ pub struct Checked {
 /// # Errors
 /// Why it is refused, in a sentence with the remedy.
 pub fn check(path: &Path, least_per_s: f64) -> Result<Checked, String> {
-    let manifest = read_manifest(&path.with_extension("json"))?;
+    load(path, Some(least_per_s)).map(|loaded| loaded.about)
+}
+
+/// Reads a network and its manifest as [`check`] does; without `least_per_s`, its speed is not measured.
+///
+/// # Errors
+/// As [`check`].
+pub fn load(path: &Path, least_per_s: Option<f64>) -> Result<Loaded, String> {
+    let (manifest, manifest_bytes) = read_manifest(&path.with_extension("json"))?;
     let named = |cause: &dyn std::fmt::Display| format!("{}: {cause}", path.display());
     let file = read(path, MAX_FILE_BYTES as u64).map_err(|cause| named(&cause))?;
     let sha256: String = Sha256::digest(&file)
@@ -90,19 +160,30 @@ pub fn check(path: &Path, least_per_s: f64) -> Result<Checked, String> {
         )));
     }
     test(&mut plan, &manifest.self_test).map_err(|cause| named(&cause))?;
-    let per_s = speed(&mut plan, &manifest.self_test.input);
-    if per_s < least_per_s {
-        return Err(named(&format!(
-            "{per_s:.0} sequences a second, where {least_per_s:.0} are wanted; train a smaller one"
-        )));
+    let mut per_s = 0.0;
+    if let Some(least_per_s) = least_per_s {
+        per_s = speed(&mut plan, &manifest.self_test.input);
+        if per_s < least_per_s {
+            return Err(named(&format!(
+                "{per_s:.0} sequences a second, where {least_per_s:.0} are wanted; train a smaller one"
+            )));
+        }
     }
-    Ok(Checked {
+    let word = manifest.network.escape_debug().to_string();
+    let about = Checked {
         kind,
-        network: manifest.network.escape_debug().to_string(),
+        network: word.chars().take(MAX_WORD).collect(),
         sha256,
         n_bytes: file.len(),
         threshold: manifest.threshold,
+        false_share: manifest.false_share,
         per_s,
+    };
+    Ok(Loaded {
+        about,
+        network,
+        file,
+        manifest: manifest_bytes,
     })
 }
 
@@ -120,7 +201,7 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn read_manifest(path: &Path) -> Result<Manifest, String> {
+fn read_manifest(path: &Path) -> Result<(Manifest, Vec<u8>), String> {
     let named = |cause: &dyn std::fmt::Display| format!("{}: {cause}", path.display());
     let bytes = read(path, MAX_MANIFEST_BYTES).map_err(|cause| named(&cause))?;
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|cause| {
@@ -136,7 +217,7 @@ fn read_manifest(path: &Path) -> Result<Manifest, String> {
     if !manifest.threshold.is_finite() {
         return Err(named(&"a threshold that is no number; export it anew"));
     }
-    Ok(manifest)
+    Ok((manifest, bytes))
 }
 
 fn kind_of(manifest: &Manifest) -> Result<SequenceKind, String> {
@@ -188,11 +269,22 @@ fn test(plan: &mut Plan, test: &SelfTest) -> Result<(), String> {
 
 fn speed(plan: &mut Plan, row: &[f32]) -> f64 {
     let rows = row.repeat(plan.batch());
-    let (begin, mut n) = (Instant::now(), 0usize);
+    let (begin, used, mut n) = (Instant::now(), busy(), 0usize);
     while begin.elapsed() < MEASURED {
         n += plan.run(&rows).len();
     }
-    n as f64 / begin.elapsed().as_secs_f64()
+    let elapsed = begin.elapsed();
+    // A machine that is busy with other things is no slower network.
+    let own = used.and_then(|used| busy()?.checked_sub(used));
+    let own = own.filter(|own| !own.is_zero()).unwrap_or(elapsed);
+    n as f64 / own.min(elapsed).as_secs_f64()
+}
+
+/// Time that this thread ran for, where the kernel tells.
+fn busy() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let ns = text.split(' ').next()?.parse().ok()?;
+    Some(Duration::from_nanos(ns))
 }
 
 #[cfg(test)]
@@ -223,8 +315,17 @@ mod tests {
     /// PyTorch's answer to a sequence of ones.
     const ANSWER: f32 = 0.493_830_2;
 
+    /// Calls with the path of a network that has its manifest beside it.
+    pub(super) fn in_folder<T>(call: impl FnOnce(&Path) -> T) -> T {
+        changed(|_| {}, call)
+    }
+
     /// Checks the network beside a manifest that `change` was made to.
     fn refusal(least_per_s: f64, change: impl FnOnce(&mut Value)) -> Option<String> {
+        changed(change, |path| check(path, least_per_s).err())
+    }
+
+    fn changed<T>(change: impl FnOnce(&mut Value), call: impl FnOnce(&Path) -> T) -> T {
         let folder = std::env::temp_dir().join(format!(
             "sensor-networks-{}-{:?}",
             std::process::id(),
@@ -236,9 +337,9 @@ mod tests {
         let path = folder.join("a.onnx");
         fs::write(&path, NETWORK).expect("the network");
         fs::write(folder.join("a.json"), about.to_string()).expect("the manifest");
-        let found = check(&path, least_per_s);
+        let found = call(&path);
         fs::remove_dir_all(&folder).expect("cleaning up");
-        found.err()
+        found
     }
 
     #[test]
@@ -278,5 +379,27 @@ mod tests {
         assert!(said.contains("train a smaller one"), "{said}");
         let said = check(Path::new("/nonexistent/a.onnx"), 0.0).expect_err("no file");
         assert!(said.starts_with("/nonexistent/a.json: "), "{said}");
+    }
+
+    #[test]
+    fn no_manifest_makes_it_panic() {
+        let whole = manifest(NETWORK).to_string();
+        let mut random = 1u64;
+        in_folder(|path| {
+            for n in 0..400 {
+                let mut bytes = whole.clone().into_bytes();
+                for _ in 0..=n % 3 {
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    let place = (random >> 33) as usize % bytes.len();
+                    bytes[place] = (random >> 24) as u8;
+                }
+                fs::write(path.with_extension("json"), &bytes).expect("the manifest");
+                if let Err(said) = load(path, None).map(|loaded| loaded.about) {
+                    assert!(said.starts_with('/') && said.lines().count() == 1, "{said}");
+                }
+            }
+        });
     }
 }

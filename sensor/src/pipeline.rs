@@ -6,7 +6,8 @@ use std::io;
 use std::sync::Arc;
 
 use sensor_engine::{
-    CheckpointError, Config, Decision, Engine, FlowSummary, Input, Output, State, Stats,
+    CheckpointError, Config, Decision, Engine, FlowSummary, Input, Judgement, Output,
+    SequenceKinds, State, Stats, from_ip,
 };
 use sensor_record::answer::Outcomes;
 use sensor_record::{Finding, Flow, Incident, Loss, Mode, Outcome, Record, Response, Rule, Sensor};
@@ -15,6 +16,7 @@ use tracing::warn;
 
 use crate::config::OutputSettings;
 use crate::export::Exports;
+use crate::networks::{Judging, Noted};
 use crate::print::Sink;
 use crate::tables::Tables;
 use sensor_capture::drive::Listener;
@@ -48,6 +50,18 @@ type Decided = VecDeque<sensor_record::Decision>;
 /// Takes flows without waiting.
 pub type FlowTap = Box<dyn FnMut(&FlowSummary) + Send>;
 
+/// Networks over sequences, where there are any.
+#[derive(Default)]
+struct Networks {
+    judging: Option<Box<dyn Judging + Send>>,
+    /// Kinds that others want, and those that are made.
+    others: SequenceKinds,
+    made: SequenceKinds,
+    /// Outputs that were looked through for sequences.
+    n_seen: usize,
+    judged: Vec<Judgement>,
+}
+
 /// Engine, response and output.
 pub struct Pipeline<R> {
     engine: Engine,
@@ -68,6 +82,7 @@ pub struct Pipeline<R> {
     exports: Exports,
     /// Takes every flow that ends.
     flow_tap: Option<FlowTap>,
+    networks: Networks,
     /// It was said that one side of connections alone is seen.
     has_warned: bool,
 }
@@ -81,6 +96,11 @@ impl<R: Respond> Pipeline<R> {
         sink: Box<dyn Sink + Send>,
     ) -> Self {
         config.omit_flows = !show.flows;
+        let networks = Networks {
+            others: config.emit_sequences,
+            made: config.emit_sequences,
+            ..Networks::default()
+        };
         let engine = Engine::new(config);
         Self {
             engine,
@@ -96,6 +116,7 @@ impl<R: Respond> Pipeline<R> {
             tables: Tables::default(),
             exports: Exports::default(),
             flow_tap: None,
+            networks,
             has_warned: false,
         }
     }
@@ -117,6 +138,56 @@ impl<R: Respond> Pipeline<R> {
     /// Hands every flow that ends to `tap` as well, from the next [`Self::configure`] on.
     pub fn tap_flows(&mut self, tap: FlowTap) {
         self.flow_tap = Some(tap);
+    }
+
+    /// Has networks judge sequences as well.
+    pub fn judge_with(&mut self, judging: Box<dyn Judging + Send>) {
+        self.networks.judging = Some(judging);
+        self.make_sequences();
+    }
+
+    /// Has the engine make the sequences that are wanted now.
+    fn make_sequences(&mut self) {
+        let networks = &mut self.networks;
+        let wanted = networks.judging.as_ref().map(|judging| judging.kinds());
+        let wanted = networks.others.union(wanted.unwrap_or_default());
+        if wanted != networks.made {
+            networks.made = wanted;
+            self.engine.make_sequences(wanted);
+        }
+    }
+
+    /// Has networks judge what the engine handed out, and tells the engine what they said by now.
+    fn judge(&mut self, at_ns: u64) {
+        self.make_sequences();
+        let networks = &mut self.networks;
+        let Some(judging) = &mut networks.judging else {
+            return;
+        };
+        for item in self.outputs.iter().skip(networks.n_seen) {
+            match item {
+                Output::Sequence(sequence) => judging.take(sequence),
+                Output::Finding(finding) if !finding.detector.is_model() => {
+                    for source in &finding.sources {
+                        judging.note(Noted::Found {
+                            at_ns,
+                            address: from_ip(*source),
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+        let n_unjudged = judging.judged(&mut networks.judged);
+        if n_unjudged > 0 {
+            let input = Input::Unjudged(n_unjudged);
+            self.engine.handle(at_ns, input, &mut self.outputs);
+        }
+        for judgement in self.networks.judged.drain(..) {
+            let input = Input::Judged(&judgement);
+            self.engine.handle(at_ns, input, &mut self.outputs);
+        }
+        self.networks.n_seen = self.outputs.len();
     }
 
     /// Ends the files of windows and scores.
@@ -307,6 +378,14 @@ fn note_response(responses: &mut Vec<Response>, record: &sensor_record::Decision
 impl<R: Respond> Listener for Pipeline<R> {
     /// Feeds the engine. Outputs wait for [`Self::deliver`].
     fn feed(&mut self, at_ns: u64, input: Input<'_>) {
+        if let (Input::Feedback { entity, feedback }, Some(judging)) =
+            (&input, &mut self.networks.judging)
+        {
+            judging.note(Noted::Said {
+                address: entity.address(),
+                is_attack: *feedback == sensor_engine::Feedback::Attack,
+            });
+        }
         self.engine.handle(at_ns, input, &mut self.outputs);
     }
 
@@ -316,12 +395,15 @@ impl<R: Respond> Listener for Pipeline<R> {
 
     /// Ends every flow and incident.
     fn finish(&mut self, at_ns: u64) {
-        self.engine.finish(at_ns, &mut self.outputs);
+        self.engine.end_input(at_ns, &mut self.outputs);
+        self.judge(at_ns);
+        self.engine.end(at_ns, &mut self.outputs);
     }
 
     /// Carries out and puts out what the engine said.
     fn deliver(&mut self, at_ns: u64) -> io::Result<()> {
         self.warn_of_one_side();
+        self.judge(at_ns);
         for item in &self.outputs {
             if let Output::Rollback(rollback) = item {
                 self.respond.roll_back(rollback);
@@ -332,6 +414,7 @@ impl<R: Respond> Listener for Pipeline<R> {
             return Ok(());
         }
         let mut outputs = std::mem::take(&mut self.outputs);
+        self.networks.n_seen = 0;
         // First of all, so that incidents tell what became of their sources.
         let mut decided = Decided::new();
         for item in &outputs {

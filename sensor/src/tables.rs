@@ -6,7 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use sensor_engine::{
-    Config, ModelKind, Output, PAIR_FEATURES, PairVector, Score, Subject, pair_schema_hash, to_ip,
+    Config, ModelKind, Output, PAIR_FEATURES, PairVector, Score, SequenceKinds, Subject,
+    pair_schema_hash, to_ip,
 };
 use sensor_evaluate::sequences::{Meaning, write, write_head};
 
@@ -62,7 +63,9 @@ impl Tables {
     pub const fn ask(&self, engine: &mut Config) {
         engine.emit_vectors = self.vectors.is_some();
         engine.emit_scores = self.scores.is_some();
-        engine.emit_sequences = self.sequences.is_some();
+        if self.sequences.is_some() {
+            engine.emit_sequences = SequenceKinds::ALL;
+        }
     }
 
     /// Writes what is of either.

@@ -54,6 +54,7 @@ mod models;
 mod monitoring;
 mod naming;
 mod neighbours;
+mod networks;
 mod oracles;
 mod outputs;
 mod page;

@@ -31,6 +31,28 @@ def contacts(x, gap, duration, generator):
     return x
 
 
+def packets(x, gap, generator):
+    """Scales the gaps, loses packets, ends earlier. Sequences lie at the end of their row."""
+    x = x.clone()
+    n, steps, _ = x.shape
+    is_there = x[:, :, 0] != 0
+    factor = torch.empty(n, 1).uniform_(-1.386, 1.386, generator=generator)
+    has_gap = (x[:, :, gap] > 0) & is_there
+    x[:, :, gap] = torch.where(has_gap, (x[:, :, gap] + factor).clamp(min=0.0), x[:, :, gap])
+    lost = (torch.rand(n, steps, generator=generator) < 0.05) & is_there
+    return x * (~lost)[:, :, None]
+
+
+def of(data):
+    """The variation of a kind of sequences."""
+    place = data.columns.index
+    if data.kind == "contacts":
+        return lambda x, generator: contacts(x, place("gap"), place("duration"), generator)
+    if data.kind == "packets":
+        return lambda x, generator: packets(x, place("gap"), generator)
+    return plain
+
+
 def plain(x, _generator):
     """No variation."""
     return x

@@ -16,6 +16,19 @@ def incidents(data, score, wanted):
     return np.sort(np.array(list(best.values()), dtype=np.float64))[::-1]
 
 
+def in_a_row(data, score, n):
+    """The least of the latest n scores of a source with a host: of fewer, 0."""
+    found = np.zeros(len(score), np.float32)
+    latest = {}
+    for i in np.lexsort((data.at_ns, data.capture)):
+        own = latest.setdefault((data.capture[i], data.source[i], data.host[i]), [])
+        own.append(float(score[i]))
+        del own[:-n]
+        if len(own) == n:
+            found[i] = min(own)
+    return found
+
+
 def hours(data, captures):
     return sum(data.captures[c]["benign_hours"] for c in captures)
 
@@ -25,7 +38,7 @@ def threshold(data, score, wanted, captures, per_day):
     found = incidents(data, score, wanted)
     allowed = int(per_day * hours(data, captures) / 24.0)
     if len(found) <= allowed:
-        return 0.5
+        return float(max(0.5, np.nextafter(found[0], 2.0))) if len(found) else 0.5
     return float(np.nextafter(found[allowed], 2.0))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .networks import NETWORKS, Scaled
+from .networks import NETWORKS, PRESENCE, Scaled
 from .sequences import ATTACK, BENIGN
 
 # Rows of one capture and content; of more, every nth.
@@ -43,12 +43,12 @@ def scaling(values):
     return there.mean(0), np.maximum(there.std(0), 0.1)
 
 
-def train(data, places, weights, stop, network, augment, seed, epochs, patience=6, log=None):
+def train(data, places, weights, stop, network, augment, seed, epochs, patience=6, log=None, width=16):
     """Trains on rows, stops where the loss of the groups in `stop` grows. Returns the network and its epochs."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     mean, deviation = scaling(data.values[places])
-    model = Scaled(NETWORKS[network](2 * data.values.shape[-1]), mean, deviation)
+    model = Scaled(NETWORKS[network](2 * data.values.shape[-1], width), mean, deviation, PRESENCE[data.kind])
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
     loss_of = torch.nn.BCEWithLogitsLoss(reduction="none")
     label = lambda at: torch.from_numpy((data.label[at] == ATTACK).astype(np.float32))

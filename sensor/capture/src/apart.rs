@@ -270,6 +270,7 @@ fn rare<L: Listener>(at_ns: u64, input: Input<'_>) -> Option<Call<L>> {
             let statement = statement.clone();
             Box::new(move |to: &mut L| to.feed(at_ns, Input::Statement(&statement)))
         }
+        Input::Judged(_) | Input::Unjudged(_) => return of_networks(at_ns, input),
         Input::Refused { decision } => {
             let decision = decision.clone();
             Box::new(move |to: &mut L| {
@@ -287,6 +288,18 @@ fn rare<L: Listener>(at_ns: u64, input: Input<'_>) -> Option<Call<L>> {
         | Input::HostDropped { .. }
         | Input::SamplesShed { .. }
         | Input::FlowTick => return None,
+    })
+}
+
+/// Makes the other thread feed what networks say.
+fn of_networks<L: Listener>(at_ns: u64, input: Input<'_>) -> Option<Call<L>> {
+    Some(match input {
+        Input::Judged(judgement) => {
+            let judgement = judgement.clone();
+            Box::new(move |to: &mut L| to.feed(at_ns, Input::Judged(&judgement)))
+        }
+        Input::Unjudged(n) => Box::new(move |to: &mut L| to.feed(at_ns, Input::Unjudged(n))),
+        _ => return None,
     })
 }
 

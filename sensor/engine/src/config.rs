@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::{Exception, PolicyRow, Preset};
 use crate::detect::Namer;
+use crate::features::SequenceKinds;
 use crate::models::{Boosted, ModelKind};
 
 /// Nanoseconds in one second.
@@ -54,9 +55,9 @@ pub struct Config {
     /// Emit every feature vector, for training and evaluation.
     #[serde(skip)]
     pub emit_vectors: bool,
-    /// Emit every sequence, for training.
+    /// Kinds of sequences to emit, for training and for networks.
     #[serde(skip)]
-    pub emit_sequences: bool,
+    pub emit_sequences: SequenceKinds,
     /// Count flows that ended without emitting them, which saves the memory of a million flows at
     /// once.
     #[serde(skip)]

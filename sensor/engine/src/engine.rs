@@ -16,12 +16,12 @@ use crate::decide::{
     Statement,
 };
 use crate::detect::{
-    Attribution, DISAGREES, Detector, Detectors, Entity, Feedback, Finding, Grades, LEARNED_NOTE,
-    Learned, Profiles, Score, Scoring, weigh,
+    Attribution, DISAGREES, Detector, Detectors, Entity, Feedback, Finding, Grades, Judgement,
+    LEARNED_NOTE, Learned, Profiles, Score, Scoring, weigh,
 };
 use crate::features::{
     AnsweredTraffic, EarlyLooks, HostLook, HostTracks, Ledger, PairVector, Preview, Rank, Sequence,
-    Sequences, ServiceLoad, Services, Subjects, TableUse, Vector,
+    SequenceKinds, Sequences, ServiceLoad, Services, Subjects, TableUse, Vector,
 };
 use crate::flow::{FlowEvent, FlowStage, FlowSummary, FlowUpdate};
 use crate::l7::facts::FlowFacts;
@@ -105,6 +105,10 @@ pub enum Input<'a> {
     Refused {
         decision: &'a Decision,
     },
+    /// Answer of a network to a sequence that was handed out.
+    Judged(&'a Judgement),
+    /// Sequences that no network had time for since the last such input.
+    Unjudged(u64),
     /// Flow records of sampled packets are among the flows.
     RecordsSampled,
     /// End of one pass over the cache, every second of event time.
@@ -148,6 +152,9 @@ pub struct Engine {
     services: Services,
     subjects: Subjects,
     sequences: Option<Box<Sequences>>,
+    hash_seed: u64,
+    /// Losses of sequences that are not made any more.
+    n_sequences_lost: u64,
     emit_vectors: bool,
     omit_flows: bool,
     detectors: Detectors,
@@ -185,9 +192,9 @@ impl Engine {
             ledger: Ledger::new(seed),
             services: Services::new(seed),
             subjects: Subjects::new(&config.vectors, seed),
-            sequences: config
-                .emit_sequences
-                .then(|| Box::new(Sequences::new(seed))),
+            sequences: sequences(config.emit_sequences, seed),
+            hash_seed: seed,
+            n_sequences_lost: 0,
             emit_vectors: config.emit_vectors,
             omit_flows: config.omit_flows,
             detectors: Detectors::new(&config),
@@ -252,6 +259,13 @@ impl Engine {
         self.set_site();
     }
 
+    /// Makes sequences of these kinds from now on, and of no others; what is in the making is begun anew.
+    pub fn make_sequences(&mut self, kinds: SequenceKinds) {
+        let lost = self.sequences.as_ref().map_or(0, |s| s.n_shed());
+        self.n_sequences_lost = self.n_sequences_lost.saturating_add(lost);
+        self.sequences = sequences(kinds, self.hash_seed);
+    }
+
     /// Tells the detectors who is inside.
     fn set_site(&mut self) {
         let site = Site::of(&self.configured, self.host.as_ref());
@@ -301,6 +315,11 @@ impl Engine {
             Input::Released { network } => self.decide.release(&network),
             Input::InForce { decision } => self.decide.watch(at_ns, decision, &self.ledger),
             Input::Refused { decision } => self.decide.refuse(at_ns, decision),
+            Input::Judged(judgement) => {
+                let finding = self.detectors.take_judgement(at_ns, judgement);
+                self.conclude(at_ns, finding.into_iter().collect(), out);
+            }
+            Input::Unjudged(n) => self.stats.losses.add(Loss::Networks, n),
             Input::RecordsSampled => self.decide.note_sampled(at_ns),
             Input::FlowTick => self.tick(at_ns, out),
         }
@@ -308,12 +327,23 @@ impl Engine {
 
     /// Ends what is open: flows by force, incidents.
     pub fn finish(&mut self, at_ns: u64, out: &mut Vec<Output>) {
+        self.end_input(at_ns, out);
+        self.end(at_ns, out);
+    }
+
+    /// Ends the input, and hands out the sequences that run: who has networks tells what they say of them before
+    /// [`Self::end`].
+    pub fn end_input(&mut self, at_ns: u64, out: &mut Vec<Output>) {
         self.tick(at_ns, out);
         let mut findings = Vec::new();
         self.detectors.finish(at_ns, &mut findings);
         self.hand_out_windows(out);
         self.hand_out_sequences(at_ns, true, out);
         self.conclude(at_ns, findings, out);
+    }
+
+    /// Ends what is open, after [`Self::end_input`].
+    pub fn end(&mut self, at_ns: u64, out: &mut Vec<Output>) {
         self.close_window(at_ns, out);
         let (stats, omit_flows) = (&mut self.stats, self.omit_flows);
         self.flows.finish(&mut |event| {
@@ -431,9 +461,9 @@ impl Engine {
         losses.add(Loss::Subjects, self.subjects.n_shed());
         losses.add(Loss::Vectors, self.subjects.n_skipped());
         losses.add(Loss::Vectors, self.detectors.n_windows_skipped());
-        if let Some(sequences) = &self.sequences {
-            losses.add(Loss::Sequences, sequences.n_shed());
-        }
+        let n_shed = self.sequences.as_ref().map_or(0, |s| s.n_shed());
+        losses.add(Loss::Sequences, n_shed);
+        losses.add(Loss::Sequences, self.n_sequences_lost);
         losses.add(Loss::Baselines, self.scoring.n_shed());
         losses.add(Loss::ContentTables, self.facts.usage().n_shed);
         losses.add(Loss::Profiles, self.profiles.n_shed);
@@ -686,6 +716,10 @@ impl Engine {
         }
         self.reported = now;
     }
+}
+
+fn sequences(kinds: SequenceKinds, hash_seed: u64) -> Option<Box<Sequences>> {
+    (!kinds.is_empty()).then(|| Box::new(Sequences::new(kinds, hash_seed)))
 }
 
 /// Tells the ledger what came of logins.

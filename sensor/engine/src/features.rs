@@ -42,7 +42,7 @@ pub use self::schema::{
     Column, FEATURES, Feature, N_FEATURES, SCHEMA_VERSION, Span, schema_hash, schema_markdown,
 };
 pub use self::sequence_schema::{
-    SEQUENCE_SCHEMA_VERSION, SequenceColumn, SequenceKind, sequence_schema_markdown,
+    SEQUENCE_SCHEMA_VERSION, SequenceColumn, SequenceKind, SequenceKinds, sequence_schema_markdown,
 };
 pub use self::sequences::Sequence;
 pub(crate) use self::sequences::Sequences;

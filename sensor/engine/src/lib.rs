@@ -44,16 +44,16 @@ pub use decide::{
 };
 pub use detect::{
     BENIGN, Counters, Detector, Entity, Evidence, FEEDBACK_NS, Family, Feedback, Finding, Grades,
-    MAX_SCORE, MaxResponse, Namer, Naming, Score, Scorer, Severity, Surprises, families_markdown,
-    inputs, strength,
+    Judgement, MAX_SCORE, MaxResponse, Namer, Naming, Score, Scorer, Severity, Surprises,
+    families_markdown, inputs, strength,
 };
 pub use engine::{Engine, Input, Output};
 pub use features::{
     ABSENT, Column, FEATURES, Feature, Good, MAX_COUNTED, N_FEATURES, N_PAIR_FEATURES,
     PAIR_FEATURES, PAIR_SCHEMA_VERSION, PairFeature, PairVector, Preview, PreviewedService,
-    SCHEMA_VERSION, SEQUENCE_SCHEMA_VERSION, Sequence, SequenceColumn, SequenceKind, ServiceLoad,
-    Span, Subject, TableUse, Vector, pair_schema_hash, pair_schema_markdown, schema_hash,
-    schema_markdown, sequence_schema_markdown,
+    SCHEMA_VERSION, SEQUENCE_SCHEMA_VERSION, Sequence, SequenceColumn, SequenceKind, SequenceKinds,
+    ServiceLoad, Span, Subject, TableUse, Vector, pair_schema_hash, pair_schema_markdown,
+    schema_hash, schema_markdown, sequence_schema_markdown,
 };
 pub use flow::{
     Delta, EndReason, FlowSummary, FlowUpdate, Progress, Totals, TunnelSummary, Tuple, community_id,

@@ -52,6 +52,8 @@ losses! {
     Profiles: "detect", "profiles_full";
     /// Pairs and hosts whose uploads and logins were to be remembered.
     Habits: "detect", "habits_full";
+    /// Sequences that networks had no time for.
+    Networks: "detect", "networks_busy";
     /// Incidents open at once.
     Incidents: "decide", "incidents_full";
     /// Packets whose host row was taken by a busier host.

@@ -1,6 +1,6 @@
 //! Layers with weights: dense, convolution, normalisation, pooling, GRU and LSTM.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::{Result, damaged, misfit, unsupported};
 use crate::graph::{Node, checked};
@@ -93,7 +93,7 @@ impl Builder {
         shape.push(*m);
         let shape = checked(shape)?;
         if let (Data::Floats(weights), 2) = (&b.data, b.shape.len()) {
-            let weights = Rc::clone(weights);
+            let weights = Arc::clone(weights);
             let dense = self.dense(*k, *m, |out, i| at(&weights, i * m + out), |_| 0.0)?;
             return self.multiplied(&a, shape, dense);
         }
@@ -289,13 +289,13 @@ impl Builder {
     }
 
     /// State that a layer starts with, if it is given.
-    fn first(&self, node: &Node, place: usize) -> Result<Option<Rc<[f32]>>> {
+    fn first(&self, node: &Node, place: usize) -> Result<Option<Arc<[f32]>>> {
         Ok(self.floats(node, place)?.map(|(_, all)| all))
     }
 
     fn part_of_first(
         &mut self,
-        first: &[Option<Rc<[f32]>>; 2],
+        first: &[Option<Arc<[f32]>>; 2],
         way: usize,
         n: usize,
     ) -> Result<[Option<usize>; 2]> {
@@ -407,9 +407,9 @@ struct Layer {
     n_gates: usize,
     /// For each direction: is it backward?
     ways: &'static [bool],
-    w: Rc<[f32]>,
-    r: Rc<[f32]>,
-    bias: Option<Rc<[f32]>>,
+    w: Arc<[f32]>,
+    r: Arc<[f32]>,
+    bias: Option<Arc<[f32]>>,
 }
 
 impl Layer {

@@ -2,7 +2,7 @@
 //! alone is computed here, and every buffer gets its memory.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::{NetworkError, Result, damaged, misfit, too_large, unsupported};
 use crate::graph::{Network, Node, Numbers, checked};
@@ -113,14 +113,14 @@ pub(crate) struct Value {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Data {
-    Ints(Rc<[i64]>),
-    Floats(Rc<[f32]>),
+    Ints(Arc<[i64]>),
+    Floats(Arc<[f32]>),
     /// Only known when the plan runs.
     Live(Buffer),
 }
 
 /// Constant floats with their shape.
-pub(crate) type Floats = (Vec<usize>, Rc<[f32]>);
+pub(crate) type Floats = (Vec<usize>, Arc<[f32]>);
 
 impl Value {
     pub(crate) fn ints(shape: Vec<usize>, all: Vec<i64>) -> Self {
@@ -267,7 +267,7 @@ impl Builder {
     }
 
     /// A constant input of integers.
-    pub(crate) fn ints(&self, node: &Node, place: usize) -> Result<Option<Rc<[i64]>>> {
+    pub(crate) fn ints(&self, node: &Node, place: usize) -> Result<Option<Arc<[i64]>>> {
         match self.optional(node, place)?.map(|value| value.data) {
             None => Ok(None),
             Some(Data::Ints(all)) => Ok(Some(all)),

@@ -1,6 +1,7 @@
 //! Answers of the running agent.
 
 mod alert_input;
+mod network;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,9 +15,6 @@ use crate::account::{Account, Decided};
 use crate::decision::{Decision, Mode, Outcome};
 use crate::feedback::Feedback;
 use crate::flow::Flow;
-use crate::head::Sensor;
-use crate::health::HealthCheck;
-use crate::incident::Incident;
 use crate::lifecycle::{Attached, Local};
 use crate::list::{Allowed, Block};
 use crate::network::Network;
@@ -24,8 +22,9 @@ use crate::shield::Shield;
 use crate::summary::Counts;
 use crate::text::explain;
 use crate::time::{Timestamp, Zone};
+use crate::{head::Sensor, health::HealthCheck, incident::Incident};
 
-pub use alert_input::AlertInput;
+pub use self::{alert_input::AlertInput, network::NetworkState};
 
 /// Models and detectors: what is in force, and how they fare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -148,6 +147,9 @@ pub struct Status {
     /// Inputs of alerts of other systems, by name
     #[serde(default)]
     pub alert_inputs: BTreeMap<String, AlertInput>,
+    /// Networks over sequences that are installed
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkState>,
     /// Duration of the looks at the kernel's tables
     pub tick_ms: Ticks,
     /// Number of clients that found all places taken

@@ -43,6 +43,8 @@ pub enum AuditAction {
     RollBack,
     /// A saved allow-list that could not be read is done without
     AcceptLoss,
+    /// A network over sequences is installed, put in force or removed
+    Network,
     /// A local address is shielded
     Shield,
     Unshield,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::answer::{
     AlertInput, Confined, Exception, Feed, FlowExporter, FlowInput, Guard, GuardFact, KeptFile,
-    Load, Outcomes, Output, Queue, Radius, RingState, Served, Sink, Status, StoreState, Ticks,
+    Load, NetworkState, Outcomes, Output, Queue, Radius, RingState, Served, Sink, Status,
+    StoreState, Ticks,
 };
 use crate::audit::{About, AuditAction, AuditLine};
 use crate::decision::{Action, Decision, Mode, Outcome};
@@ -492,6 +493,20 @@ fn alert_input() -> AlertInput {
     }
 }
 
+fn network() -> NetworkState {
+    NetworkState {
+        name: "contacts:0a1b2c3d".to_owned(),
+        sequences: Cow::Borrowed("contacts"),
+        role: Cow::Borrowed("active"),
+        network: "gru".to_owned(),
+        sha256: "0a1b2c3d".repeat(8),
+        since: Timestamp(1_600_000_000_000_000_000),
+        judged: 1_200,
+        alarms: 3,
+        error: Some("the file can't be read: permission denied".to_owned()),
+    }
+}
+
 fn flow_input() -> FlowInput {
     FlowInput {
         listen: "0.0.0.0:2055".to_owned(),
@@ -646,6 +661,7 @@ pub fn status() -> Status {
         feeds: BTreeMap::from([("firehol".to_owned(), feed())]),
         alert_inputs: BTreeMap::from([("ndr".to_owned(), alert_input())]),
         flow_inputs: BTreeMap::from([("routers".to_owned(), flow_input())]),
+        networks: vec![network()],
         confinement: confinement(),
         tick_ms: Ticks {
             hosts_p50: 0.2,

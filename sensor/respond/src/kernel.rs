@@ -366,6 +366,16 @@ impl KernelRespond {
         self.note(AuditAction::Remark, about);
     }
 
+    /// Writes down that a network over sequences was put in force or removed.
+    pub fn note_network(&mut self, by: Origin, what: String) {
+        let about = About {
+            origin: Some(by),
+            reason: Some(what),
+            ..About::default()
+        };
+        self.note(AuditAction::Network, about);
+    }
+
     fn note(&mut self, action: AuditAction, about: About) {
         if let Some(audit) = &mut self.audit {
             audit.note(&AuditLine {

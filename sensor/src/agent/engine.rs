@@ -184,6 +184,10 @@ impl EngineThread {
                 let _gone = reply.send(*remark);
                 Ok(())
             }
+            Ask::NetworkChange { what, by } => {
+                self.pipeline.respond.note_network(by, what);
+                Ok(())
+            }
             Ask::Reload(reload) => self.reload(&reload),
         }
     }

@@ -18,6 +18,7 @@ use super::feeds::Feeds;
 use super::flow_state::FlowInputs;
 use super::interfaces::Standing;
 use super::kept::Kept;
+use super::networks::NetworkStates;
 use crate::config::Settings;
 use crate::confine::Confinement;
 use crate::queue::Gauge;
@@ -47,6 +48,8 @@ pub struct About {
     /// Flow records of other devices that are taken.
     pub alert_inputs: Arc<AlertInputs>,
     pub flow_inputs: Arc<FlowInputs>,
+    /// Networks over sequences, where there is a place for them.
+    pub networks: Option<Arc<NetworkStates>>,
     /// Rights that were given up after the start.
     pub confinement: Confinement,
 }
@@ -66,6 +69,7 @@ impl About {
             feeds: Arc::default(),
             alert_inputs: Arc::default(),
             flow_inputs: Arc::default(),
+            networks: None,
             confinement: Confinement::default(),
         }
     }

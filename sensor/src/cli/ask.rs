@@ -144,6 +144,9 @@ fn print_health(status: &answer::Status) -> Result<()> {
     for (name, input) in &status.alert_inputs {
         print_alert_input(name, input)?;
     }
+    for network in &status.networks {
+        print_network(network)?;
+    }
     Ok(())
 }
 
@@ -157,6 +160,19 @@ fn print_sink(name: &str, sink: &answer::Sink) -> Result<()> {
     let line = format!(
         "sink {name} ({}): {} sent, {} wait, {} refused, {n_dropped} dropped{error}",
         sink.kind, sink.sent, sink.waiting, sink.refused
+    );
+    say!("{}", escape(&line))
+}
+
+/// Prints a network in one line.
+fn print_network(network: &answer::NetworkState) -> Result<()> {
+    let error = network
+        .error
+        .as_deref()
+        .map_or(String::new(), |error| format!(": {error}"));
+    let line = format!(
+        "network {} ({}, {}): {} sequences judged, {} at its threshold{error}",
+        network.name, network.network, network.role, network.judged, network.alarms
     );
     say!("{}", escape(&line))
 }

@@ -19,6 +19,7 @@ use super::{EXIT_BAD_INPUT, EXIT_FAILED, EXIT_USAGE};
 use crate::conditions;
 use crate::identity;
 use crate::naming;
+use crate::networks::{Here, Judge, load};
 use crate::pipeline::{Pipeline, Show};
 use crate::print::{Format, Printer};
 use crate::tables::{Tables, Wanted};
@@ -62,6 +63,10 @@ pub struct Replay {
     /// Name families with this model instead of the one that comes with the sensor.
     #[arg(long, value_name = "FILE")]
     naming_model: Option<PathBuf>,
+    /// Have this network judge sequences, as an installed one does in the running sensor (see `sensor model`);
+    /// one of each kind of sequences.
+    #[arg(long, value_name = "FILE", conflicts_with = "flow_records")]
+    network: Vec<PathBuf>,
     /// Write the windows of pairs and sources to this file, as CSV, with the learned model's sum.
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
@@ -138,17 +143,21 @@ impl Replay {
         } else {
             Format::Text
         };
-        let absent = self.files.iter().filter_map(|path| absent(path));
-        let absent: Vec<String> = absent.collect();
-        if !absent.is_empty() {
-            absent.iter().for_each(|fault| error!("{fault}"));
-            return Ok(ExitCode::from(EXIT_USAGE));
-        }
+        let networks = match self.inputs() {
+            Ok(networks) => networks,
+            Err(faults) => {
+                faults.iter().for_each(|fault| error!("{fault}"));
+                return Ok(ExitCode::from(EXIT_USAGE));
+            }
+        };
         let sensor = identity::of_replay(&settings);
         let printer = Box::new(Printer::new(format));
         let config = conditions.engine.clone();
         let mut pipeline = Pipeline::new(config, NoRespond, show, Arc::clone(&sensor), printer);
         pipeline.write_to(tables);
+        if let Some(networks) = networks {
+            pipeline.judge_with(Box::new(networks));
+        }
         let source = self.source(pipeline, &conditions)?;
         let mut replaying = Replaying::new(source, sensor);
         let mut is_good = true;
@@ -165,6 +174,25 @@ impl Replay {
             ExitCode::from(EXIT_BAD_INPUT)
         })
     }
+
+    /// Looks whether the captures are there, and reads the networks.
+    fn inputs(&self) -> std::result::Result<Option<Here>, Vec<String>> {
+        let absent = self.files.iter().filter_map(|path| absent(path));
+        let absent: Vec<String> = absent.collect();
+        if !absent.is_empty() {
+            return Err(absent);
+        }
+        networks(&self.network).map_err(|cause| vec![cause])
+    }
+}
+
+/// Reads networks; their speed is not asked for.
+fn networks(paths: &[PathBuf]) -> std::result::Result<Option<Here>, String> {
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let judges = paths.iter().map(|path| Judge::new(&load(path, None)?));
+    Here::new(judges.collect::<std::result::Result<_, _>>()?).map(Some)
 }
 
 /// Says what is wrong with a path that can't be that of a capture.

@@ -17,6 +17,7 @@ use super::detect::{DetectSettings, ExceptSettings};
 use super::export::{self, ExportSettings};
 use super::feed::FeedSettings;
 use super::flow_input::{self, FlowInputSettings};
+use super::networks::NetworkSettings;
 use super::policy::{GroupSettings, PolicySettings, Preset, Seconds};
 use super::schema::join;
 use super::sinks;
@@ -67,6 +68,9 @@ pub struct Settings {
     /// made anew, for the time before and during an incident.
     #[schemars(extend("x-restart" = true))]
     pub ring: RingSettings,
+    /// Networks over sequences that are installed (`sensor model`). None comes with the sensor.
+    #[schemars(extend("x-restart" = true))]
+    pub networks: NetworkSettings,
     /// Log messages of the sensor itself, on standard error.
     pub log: LogSettings,
     /// Sinks: systems that incidents, decisions and states of the sensor are delivered to, each through

@@ -67,7 +67,10 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
     ("confine", &["config"]),
     ("export", &["config", "queue", "stream"]),
     ("identity", &["config"]),
-    ("pipeline", &["config", "export", "print", "tables"]),
+    (
+        "pipeline",
+        &["config", "export", "networks", "print", "tables"],
+    ),
     (
         "agent",
         &[
@@ -77,6 +80,7 @@ const SHELL_MODULES: &[(&str, &[&str])] = &[
             "confine",
             "evidence",
             "export",
+            "networks",
             "pipeline",
             "print",
             "queue",

@@ -192,8 +192,10 @@ fn is_affected(detector: Detector, loss: Loss) -> bool {
         Loss::HostTables | Loss::ScanWindows | Loss::ContentTables | Loss::Habits => {
             detector.loss() == loss
         }
+        // What a network was not asked of.
+        Loss::Sequences | Loss::Networks => reads == Reads::Sequences,
         // Further incidents and profiles that found no room say nothing about this one.
-        Loss::Profiles | Loss::Incidents | Loss::Outcomes | Loss::Sequences => false,
+        Loss::Profiles | Loss::Incidents | Loss::Outcomes => false,
     }
 }
 
@@ -222,6 +224,19 @@ mod tests {
         assert_eq!(reliability.of(at_ns, Detector::HostRates), Confidence::FULL);
         let later = at_ns + LOSS_NS;
         assert_eq!(reliability.of(later, Detector::Scan), Confidence::FULL);
+    }
+
+    #[test]
+    fn sequences_that_no_network_saw_lower_confidence_in_networks_alone() {
+        let at_ns = 10_000 * SECOND_NS;
+        for loss in [Loss::Networks, Loss::Sequences] {
+            let mut reliability = Reliability::default();
+            reliability.note_time(0);
+            reliability.note_loss(at_ns, loss);
+            let lowered = reliability.of(at_ns, Detector::Networks);
+            assert_eq!(lowered.lowered_by, [Lowered::Loss(loss)]);
+            assert_eq!(reliability.of(at_ns, Detector::Learned), Confidence::FULL);
+        }
     }
 
     #[test]

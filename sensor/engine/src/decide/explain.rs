@@ -145,6 +145,10 @@ const COUNTED: &[Counted] = &[
 const LEARNED: &str = "{sources} behaves as attacks do, most of all in {what} ({observed_2} where ordinary \
      traffic has {expected_2}), {end}";
 
+/// Sentence of a network alone.
+const NETWORK: &str = "a network ({note}) finds the order and rhythm of what {sources} does out of the ordinary: it \
+     gives {observed_2}, where {expected_2} is the limit, {end}";
+
 fn strongest(incident: &Incident) -> Option<&Evidence> {
     incident.features.first()
 }
@@ -157,6 +161,9 @@ fn counted(incident: &Incident) -> Option<&'static Counted> {
 fn sentence(incident: &Incident) -> &'static str {
     if incident.detectors == [Detector::Learned] {
         return LEARNED;
+    }
+    if incident.detectors == [Detector::Networks] {
+        return NETWORK;
     }
     // A number can be the strongest of other families, too.
     let may_differ = matches!(

@@ -220,9 +220,8 @@ impl Case {
         // A name that nothing but the forest gives makes it no graver.
         incident.severity = incident.found_as.severity(incident.score);
         // What a rule with a reason found is no mere oddness.
-        let is_model = |d: &Detector| matches!(d, Detector::Models | Detector::Learned);
-        if incident.found_as == Family::BehaviourAnomaly && !incident.detectors.iter().all(is_model)
-        {
+        let are_models = incident.detectors.iter().all(|one| one.is_model());
+        if incident.found_as == Family::BehaviourAnomaly && !are_models {
             incident.severity = Severity::Medium;
         }
         let most = incident.grades.most_severe(self.is_excess);

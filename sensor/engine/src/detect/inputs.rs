@@ -8,6 +8,7 @@ use sensor_common::Address;
 use super::Detector;
 use super::attribution::Attribution;
 use super::finding::Finding;
+use super::networks::Judgement;
 use super::registry::Detectors;
 use crate::address::from_ip;
 use crate::features::ledger::ServiceKey;
@@ -103,6 +104,14 @@ impl Detectors {
     /// Windows beyond the most that are judged at one time.
     pub(crate) const fn n_windows_skipped(&self) -> u64 {
         self.learned.n_skipped()
+    }
+
+    /// Takes what a network says of a sequence. It is silent where a detector speaks.
+    pub(crate) fn take_judgement(&mut self, at_ns: u64, judgement: &Judgement) -> Option<Finding> {
+        let was_found = |address: &Address| self.learned.was_found(at_ns, address);
+        let host = judgement.host.as_ref();
+        let is_known = was_found(&judgement.source) || host.is_some_and(was_found);
+        self.networks.take(at_ns, judgement, is_known)
     }
 
     /// Hands out windows judged since the last call, each with the sum of the learned model.

@@ -150,6 +150,11 @@ impl LearnedDetector {
         finding.detector == Detector::Models && !agrees
     }
 
+    /// True where a detector found an address lately.
+    pub(crate) fn was_found(&self, at_ns: u64, address: &Address) -> bool {
+        was_found(&self.found, at_ns, address)
+    }
+
     fn close(&mut self, at_ns: u64, is_last: bool, findings: &mut Vec<Finding>) {
         let (runs, found, model) = (&mut self.runs, &self.found, self.model.as_deref());
         let (is_emitting, emitted) = (self.is_emitting, &mut self.emitted);
@@ -166,7 +171,7 @@ impl LearnedDetector {
 
     /// Notes what the model makes of another detector's finding, and that it was found.
     pub(crate) fn weigh(&mut self, at_ns: u64, finding: &mut Finding) {
-        if matches!(finding.detector, Detector::Learned | Detector::Models) {
+        if finding.detector.is_model() {
             return;
         }
         let sources = finding.sources.iter().map(|ip| from_ip(*ip));
@@ -202,6 +207,11 @@ impl LearnedDetector {
     }
 }
 
+fn was_found(found: &Bounded<Address, Found>, at_ns: u64, address: &Address) -> bool {
+    let found = found.get(address);
+    found.is_some_and(|found| found.0.saturating_add(FOUND_NS) > at_ns)
+}
+
 /// Adds a window to its run; a finding where the run is sure and nobody else spoke.
 fn judge(
     runs: &mut Bounded<Key, Seen>,
@@ -224,10 +234,7 @@ fn judge(
         of_source
     };
     (seen.at_ns, seen.sum, seen.is_alarm) = (at_ns, sum, strength >= least);
-    let was_found = |address: &Address| {
-        let found = found.get(address);
-        found.is_some_and(|found| found.0.saturating_add(FOUND_NS) > at_ns)
-    };
+    let was_found = |address: &Address| was_found(found, at_ns, address);
     let is_known = was_found(&vector.source) || vector.host.as_ref().is_some_and(was_found);
     let is_due = seen.reported_ns == 0 || at_ns.saturating_sub(seen.reported_ns) >= REPEAT_NS;
     if !seen.is_alarm || is_known || !is_due {

@@ -17,6 +17,7 @@ use super::flood::FloodDetector;
 use super::grade::Grades;
 use super::lateral::LateralDetector;
 use super::learned::LearnedDetector;
+use super::networks::NetworksDetector;
 use super::scan::ScanDetector;
 use super::scan_rows::RowScanDetector;
 use super::shape::ShapeDetectors;
@@ -62,6 +63,8 @@ pub(crate) enum Reads {
     Samples,
     /// Feature vectors, every 10 s.
     Vectors,
+    /// Sequences, and what networks say of them.
+    Sequences,
 }
 
 /// A detector's row of the list.
@@ -209,6 +212,11 @@ impl Detector {
         }
     }
 
+    /// True for models and networks, which judge by what they learned.
+    pub const fn is_model(self) -> bool {
+        matches!(self, Self::Models | Self::Learned | Self::Networks)
+    }
+
     pub(crate) const fn reads(self) -> Reads {
         self.row().reads
     }
@@ -325,6 +333,10 @@ detectors! {
     learned: LearnedDetector, reads Vectors, sheds ScanWindows {
         /// Minutes of a pair or a source that are like attacks.
         Learned: "learned", proves SHAPE, page "models/pair_windows.md";
+    }
+    networks: NetworksDetector, reads Sequences, sheds ScanWindows {
+        /// Networks over sequences.
+        Networks: "networks", proves SHAPE, page "models/networks.md";
     }
     + reads Vectors, sheds Baselines {
         /// The streaming models, calibrated and fused.

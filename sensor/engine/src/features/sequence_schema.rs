@@ -24,6 +24,36 @@ pub enum SequenceKind {
     Minute,
 }
 
+/// Set of kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SequenceKinds(u8);
+
+impl SequenceKinds {
+    pub const NONE: Self = Self(0);
+    pub const ALL: Self = Self::NONE
+        .with(SequenceKind::Contacts)
+        .with(SequenceKind::Packets)
+        .with(SequenceKind::Minute);
+
+    #[must_use]
+    pub const fn with(self, kind: SequenceKind) -> Self {
+        Self(self.0 | 1 << kind as u8)
+    }
+
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub const fn has(self, kind: SequenceKind) -> bool {
+        self.0 & 1 << kind as u8 != 0
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
 const fn column(name: &'static str, unit: &'static str, help: &'static str) -> SequenceColumn {
     SequenceColumn { name, unit, help }
 }

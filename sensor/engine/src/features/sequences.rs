@@ -12,7 +12,7 @@ use self::minutes::Minutes;
 use self::packets::Packets;
 use super::HostLook;
 use super::bounded::TableUse;
-use super::sequence_schema::SequenceKind;
+use super::sequence_schema::{SequenceKind, SequenceKinds};
 use crate::flow::FlowUpdate;
 
 /// Sequences that wait to be handed out; a tick takes them all.
@@ -43,57 +43,65 @@ impl Sequence {
 /// Sequences in the making and those that wait.
 #[derive(Debug)]
 pub(crate) struct Sequences {
-    contacts: Contacts,
-    packets: Packets,
-    minutes: Minutes,
+    contacts: Option<Contacts>,
+    packets: Option<Packets>,
+    minutes: Option<Minutes>,
     waiting: Vec<Sequence>,
     /// Sequences that found the queue full.
     n_skipped: u64,
 }
 
 impl Sequences {
-    pub(crate) fn new(hash_seed: u64) -> Self {
+    /// Makes sequences of these kinds alone.
+    pub(crate) fn new(kinds: SequenceKinds, hash_seed: u64) -> Self {
+        let wants = |kind| kinds.has(kind);
         Self {
-            contacts: Contacts::new(hash_seed),
-            packets: Packets::new(hash_seed),
-            minutes: Minutes::new(hash_seed),
+            contacts: wants(SequenceKind::Contacts).then(|| Contacts::new(hash_seed)),
+            packets: wants(SequenceKind::Packets).then(|| Packets::new(hash_seed)),
+            minutes: wants(SequenceKind::Minute).then(|| Minutes::new(hash_seed)),
             waiting: Vec::new(),
             n_skipped: 0,
         }
     }
 
     pub(crate) fn tables(&self, out: &mut Vec<TableUse>) {
-        out.push(self.contacts.usage());
-        out.push(self.packets.usage());
-        out.push(self.minutes.usage());
+        out.extend(self.usages());
+    }
+
+    fn usages(&self) -> impl Iterator<Item = TableUse> {
+        let contacts = self.contacts.as_ref().map(Contacts::usage);
+        let packets = self.packets.as_ref().map(Packets::usage);
+        let minutes = self.minutes.as_ref().map(Minutes::usage);
+        [contacts, packets, minutes].into_iter().flatten()
     }
 
     /// Pairs, flows and hosts that gave way to others, and sequences that found no room.
     pub(crate) fn n_shed(&self) -> u64 {
-        let tables = [
-            self.contacts.usage(),
-            self.packets.usage(),
-            self.minutes.usage(),
-        ];
-        let shed = tables.iter().map(|table| table.n_shed);
+        let shed = self.usages().map(|table| table.n_shed);
         shed.fold(self.n_skipped, u64::saturating_add)
     }
 
     pub(crate) fn take_flows(&mut self, updates: &[FlowUpdate]) {
+        let Some(contacts) = &mut self.contacts else {
+            return;
+        };
         for update in updates {
-            let found = self.contacts.take(update);
-            self.keep(found);
+            if let Some(found) = contacts.take(update) {
+                push(&mut self.waiting, &mut self.n_skipped, found);
+            }
         }
     }
 
     /// Takes a packet; `is_answer`: it is the responder's.
     pub(crate) fn take_sample(&mut self, sample: &Sample<'_>, is_answer: bool) {
-        let found = self.packets.take(sample, is_answer);
+        let packets = self.packets.as_mut();
+        let found = packets.and_then(|packets| packets.take(sample, is_answer));
         self.keep(found);
     }
 
     pub(crate) fn take_host(&mut self, at_ns: u64, look: &HostLook) {
-        let found = self.minutes.take(at_ns, look);
+        let minutes = self.minutes.as_mut();
+        let found = minutes.and_then(|minutes| minutes.take(at_ns, look));
         self.keep(found);
     }
 
@@ -101,9 +109,15 @@ impl Sequences {
     pub(crate) fn tick(&mut self, at_ns: u64, is_last: bool) {
         let (waiting, n_skipped) = (&mut self.waiting, &mut self.n_skipped);
         let mut keep = |sequence: Sequence| push(waiting, n_skipped, sequence);
-        self.contacts.tick(at_ns, is_last, &mut keep);
-        self.packets.tick(at_ns, is_last, &mut keep);
-        self.minutes.tick(at_ns, is_last, &mut keep);
+        if let Some(contacts) = &mut self.contacts {
+            contacts.tick(at_ns, is_last, &mut keep);
+        }
+        if let Some(packets) = &mut self.packets {
+            packets.tick(at_ns, is_last, &mut keep);
+        }
+        if let Some(minutes) = &mut self.minutes {
+            minutes.tick(at_ns, is_last, &mut keep);
+        }
     }
 
     fn keep(&mut self, found: Option<Sequence>) {

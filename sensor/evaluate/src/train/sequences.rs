@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use sensor_capture::player::Conditions;
-use sensor_engine::{Config, LearnedConfig, Sequence, SequenceKind};
+use sensor_engine::{Config, LearnedConfig, Sequence, SequenceKind, SequenceKinds};
 use serde_json::{Value, json};
 
 use super::in_parallel;
@@ -34,7 +34,7 @@ pub fn collect(
     progress: &impl Progress,
 ) -> Collected {
     let conditions = conditions.with_engine(Config {
-        emit_sequences: true,
+        emit_sequences: SequenceKinds::ALL,
         emit_vectors: true,
         omit_flows: true,
         learned: LearnedConfig {

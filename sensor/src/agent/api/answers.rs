@@ -462,6 +462,11 @@ fn status(now: &Snapshot) -> Status {
         feeds: now.about.feeds.states(),
         alert_inputs: now.about.alert_inputs.states(),
         flow_inputs: now.about.flow_inputs.states(),
+        networks: now
+            .about
+            .networks
+            .as_ref()
+            .map_or_else(Vec::new, |networks| networks.states()),
         confinement: confinement(now),
         tick_ms: ticks(now),
         clients_refused: 0,

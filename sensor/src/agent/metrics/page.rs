@@ -45,7 +45,14 @@ const SECTIONS: &[(&[&str], &str)] = &[
     (&["capture"], "Capture"),
     (&["flow", "features", "table"], "Flows and tables"),
     (
-        &["engine", "models", "findings", "exceptions", "detect"],
+        &[
+            "engine",
+            "models",
+            "network",
+            "findings",
+            "exceptions",
+            "detect",
+        ],
         "Detection",
     ),
     (&["decide"], "Incidents"),
@@ -95,6 +102,10 @@ const LABELS: &[(&str, &str)] = &[
         "mode of the ingress program, `native` or `generic`; in `sensor_config_info` that of the response, `monitor` or `enforce`",
     ),
     (
+        "network",
+        "installed network: kind of its sequences and beginning of its hash",
+    ),
+    (
         "of",
         "name of the part; empty where there is one of the kind",
     ),
@@ -115,6 +126,10 @@ const LABELS: &[(&str, &str)] = &[
     (
         "reason",
         "of losses: [reason](#losses-of-the-engine); of exceptions: the reason that is configured; of sinks: `full` (spool), `disk`, `damaged`, `age`, `unkept` (refused, and not to be set aside)",
+    ),
+    (
+        "role",
+        "role of the network: `active`, or `candidate`, which scores without effect",
     ),
     ("schema", "hash of the feature schema"),
     ("service", "`socket`, `read_socket`, `http`, `metrics`"),
@@ -148,6 +163,7 @@ const UNITS: &[(&str, &str)] = &[
     ("findings", "findings"),
     ("samples", "samples"),
     ("vectors", "vectors"),
+    ("sequences", "sequences"),
     ("events", "events"),
 ];
 

@@ -478,6 +478,18 @@ pub const FAMILIES: &[Family] = &[
     )
     .by(&["feed", "kind"]),
     counter(
+        "sensor_network_judged_sequences_total",
+        "Sequences that an installed network judged",
+        |now, out| networks(now, out, |one| one.judged),
+    )
+    .by(&["network", "role"]),
+    counter(
+        "sensor_network_alarms_total",
+        "Sequences that reached the threshold of an installed network",
+        |now, out| networks(now, out, |one| one.alarms),
+    )
+    .by(&["network", "role"]),
+    counter(
         "sensor_flow_input_events_total",
         "What became of flow records that other devices export to this sensor",
         |now, out| {
@@ -640,6 +652,14 @@ fn feeds(now: &Sight<'_>, out: &mut Series<'_>, value: fn(&answer::Feed) -> Opti
         if let Some(value) = value(&feed) {
             out.add(&[("feed", &name), ("kind", &feed.kind)], value);
         }
+    }
+}
+
+fn networks(now: &Sight<'_>, out: &mut Series<'_>, value: fn(&answer::NetworkState) -> u64) {
+    let states = now.about.networks.as_ref();
+    for network in states.map_or_else(Vec::new, |networks| networks.states()) {
+        let labels = [("network", network.name.as_str()), ("role", &network.role)];
+        out.add(&labels, value(&network) as f64);
     }
 }
 

@@ -50,7 +50,7 @@ fn column(kind: SequenceKind, name: &str) -> usize {
 
 #[test]
 fn contacts_are_told_from_the_sixth_on_with_their_gaps() {
-    let mut sequences = Sequences::new(7);
+    let mut sequences = Sequences::new(SequenceKinds::ALL, 7);
     for n in 0..=6u64 {
         assert_eq!(sequences.ready().count(), 0, "contact {n}");
         // Looks within a contact don't end it.
@@ -83,13 +83,13 @@ fn contacts_are_told_from_the_sixth_on_with_their_gaps() {
 
 #[test]
 fn the_latest_contacts_are_kept_and_one_that_never_pauses_is_cut() {
-    let mut sequences = Sequences::new(7);
+    let mut sequences = Sequences::new(SequenceKinds::ALL, 7);
     for n in 0..200u64 {
         sequences.take_flows(&[call(SECOND_NS + n * 5 * SECOND_NS, n)]);
     }
     let longest = sequences.ready().map(|s| s.n_steps()).max();
     assert_eq!(longest, Some(SequenceKind::Contacts.steps()));
-    let mut busy = Sequences::new(7);
+    let mut busy = Sequences::new(SequenceKinds::ALL, 7);
     for n in 0..600u64 {
         busy.take_flows(&[call(SECOND_NS + n * SECOND_NS, n)]);
     }
@@ -99,7 +99,7 @@ fn the_latest_contacts_are_kept_and_one_that_never_pauses_is_cut() {
 
 #[test]
 fn packets_of_a_flow_carry_their_direction() {
-    let mut sequences = Sequences::new(7);
+    let mut sequences = Sequences::new(SequenceKinds::ALL, 7);
     let take = |sequences: &mut Sequences, n: u64, is_answer: bool, flags: u8| {
         let mut head = EventHead {
             at_ns: SECOND_NS + n * 1_000_000,
@@ -147,7 +147,7 @@ fn packets_of_a_flow_carry_their_direction() {
 
 #[test]
 fn a_minute_holds_a_host_by_tenths_of_a_second() {
-    let mut sequences = Sequences::new(7);
+    let mut sequences = Sequences::new(SequenceKinds::ALL, 7);
     let look = |packets: u64| HostLook {
         address: HOST,
         toward: Counts {
