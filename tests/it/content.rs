@@ -229,6 +229,15 @@ fn names_tried_from_a_list_are_found() {
 fn names_of_a_search_list_and_hashes_are_no_list() {
     let searched = tries(|n| format!("www.{}.org", noise(6, n + 1)));
     assert_eq!(found("search-list", &searched), [] as [&str; 0]);
+    // Hosts of the site, looked for in one domain after the other.
+    let hosts: Vec<Frame> = (0..240)
+        .flat_map(|n| {
+            let zone = ["shop.example", "site.example", "corp.example"][n as usize % 3];
+            let name = format!("{}.{zone}", noise(8, n / 3 + 1));
+            lookup(START_US + n * 250_000, 30_000 + n as u16, &name, 1, 3)
+        })
+        .collect();
+    assert_eq!(found("searched-hosts", &hosts), [] as [&str; 0]);
     let polled = tries(|n| format!("wpad{}", n % 6));
     assert_eq!(found("polled-names", &polled), [] as [&str; 0]);
 }

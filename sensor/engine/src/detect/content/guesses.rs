@@ -29,6 +29,10 @@ use crate::note::Note;
 const MADE_BYTES: f64 = 10.0;
 /// Names to one place, at least: a list is tried in one folder, or below one zone.
 const PER_PLACE: u32 = 4;
+/// Share of names that are new among those asked for: a resolver asks again, and a tool by several types.
+const DISTINCT: f64 = 0.4;
+/// Names remembered of a client, 16 bytes each.
+const LATELY: usize = 64;
 /// Clients that ask for missing names of one zone at the same time: together they are a flood.
 const MANY_CLIENTS: u32 = 3;
 /// Times as many names that they must have asked for.
@@ -41,8 +45,8 @@ struct Half {
     /// Folders of a web server; clients of a zone.
     places: Distinct,
     n_names: u32,
-    /// Names of several labels.
-    n_deep: u32,
+    /// Names of several labels, or looked for in several zones.
+    n_searched: u32,
     n_answers: u32,
     n_missing: u32,
     information: f64,
@@ -142,12 +146,12 @@ fn judge(config: &GuessesConfig, limit: u32, now: &Half, before: &Half) -> Optio
     if n_missing < limit || missing_share < config.missing_share {
         return None;
     }
-    let n_deep = f64::from(sum(|half| half.n_deep));
+    let n_searched = f64::from(sum(|half| half.n_searched));
     let n = f64::from(n_names);
     let n_distinct = now.names.union_len(&before.names);
     let is_list = n_distinct >= limit
-        && f64::from(n_distinct) >= config.missing_share * n
-        && n_deep <= (1.0 - config.missing_share) * n
+        && f64::from(n_distinct) >= DISTINCT * n
+        && n_searched <= (1.0 - config.missing_share) * n
         && now.information + before.information < MADE_BYTES * n;
     is_list.then(|| Judged {
         n_missing: n_missing.min(n_distinct),
@@ -167,7 +171,42 @@ pub(crate) struct GuessesDetector {
     names: Bounded<Key, Row>,
     /// Names of one zone that one server was asked for, by whomever.
     zones: Bounded<Key, Row>,
+    lately: Bounded<Address, Lately>,
     hash: Seeded,
+}
+
+/// Labels that a client looked for, each with the zone that it was looked for in last: the search list of a
+/// resolver (RFC 1535) tries a host's name alone and in every domain that it knows.
+#[derive(Clone, Debug)]
+struct Lately {
+    names: Box<[(u64, u64); LATELY]>,
+    last_ns: u64,
+}
+
+impl Default for Lately {
+    fn default() -> Self {
+        Self {
+            names: Box::new([(0, 0); LATELY]),
+            last_ns: 0,
+        }
+    }
+}
+
+impl Priority for Lately {
+    fn priority(&self) -> u64 {
+        self.last_ns
+    }
+}
+
+impl Lately {
+    /// Notes a look-up; the other zone where the same label was looked for just before.
+    fn take(&mut self, at_ns: u64, label: u64, zone: u64) -> Option<u64> {
+        self.last_ns = at_ns;
+        let at = label as usize % LATELY;
+        let place = self.names.get_mut(at)?;
+        let before = std::mem::replace(place, (label, zone));
+        (before.0 == label && before.1 != zone).then_some(before.1)
+    }
 }
 
 impl Detect for GuessesDetector {
@@ -181,6 +220,7 @@ impl Detect for GuessesDetector {
             pages: Bounded::new("guessed_pages", rows, hash_seed),
             names: Bounded::new("guessed_names", rows, hash_seed),
             zones: Bounded::new("guessed_zones", rows, hash_seed),
+            lately: Bounded::new("guessing_clients", rows, hash_seed),
             hash: Seeded(hash_seed),
         }
     }
@@ -193,6 +233,7 @@ impl Detect for GuessesDetector {
         out.push(self.pages.usage());
         out.push(self.names.usage());
         out.push(self.zones.usage());
+        out.push(self.lately.usage());
     }
 
     fn tick(&mut self, at_ns: u64, findings: &mut Vec<Finding>) {
@@ -227,6 +268,9 @@ impl Detect for GuessesDetector {
         for rows in [&mut self.pages, &mut self.names, &mut self.zones] {
             rows.retain(|_, row| !row.long.is_stale(at_ns, slow_half_ns));
         }
+        let half_ns = config.half_ns;
+        self.lately
+            .retain(|_, one| at_ns.saturating_sub(one.last_ns) < half_ns);
     }
 }
 
@@ -287,36 +331,69 @@ impl GuessesDetector {
 
     /// Takes a DNS message; only answers say what came of it.
     pub(in crate::detect) fn take_dns(&mut self, seen: &Seen<'_>, message: &dns::Message) {
-        let Some(split) = split(message.name.as_bytes()) else {
-            return;
-        };
-        if !message.is_response || split.below.is_empty() {
+        if !message.is_response {
             return;
         }
         let packet = &seen.sample.head.packet;
-        let (client, server) = (packet.destination, packet.source);
-        // A name is asked for by several types at once.
-        let name = self.hash_of(split.below) ^ u64::from(message.record);
+        let ends = (packet.destination, packet.source);
+        let name = message.name.as_bytes();
+        let Some(split) = split(name).filter(|split| !split.below.is_empty()) else {
+            // A host's name alone.
+            if !name.is_empty() && !name.contains(&b'.') {
+                self.search(seen.at_ns, ends, self.hash_of(name), 0);
+            }
+            return;
+        };
         let zone = self.hash_of(split.zone);
-        let is_missing = matches!(message.rcode, NX_DOMAIN | SERVER_FAILURE);
         // Block lists ask for addresses, search lists for whole names.
         let is_deep = split.below.contains(&b'.');
+        let label = self.hash_of(split.below);
+        let is_searched = is_deep || self.search(seen.at_ns, ends, label, zone);
+        let is_missing = matches!(message.rcode, NX_DOMAIN | SERVER_FAILURE);
         let information = information(split.below);
+        let (client, server) = ends;
         let place = self.hash_of(&client.map(u32::to_le_bytes).concat());
         let new = || Row::new(server, 53, packet.protocol, split.zone);
-        let tables = [
-            (&mut self.names, (client, client, zone)),
-            (&mut self.zones, (server, server, zone)),
-        ];
-        for (rows, key) in tables {
+        for (rows, key) in tables(&mut self.names, &mut self.zones, ends, zone) {
             let row = rows.get_or_insert_with(key, new);
             for half in row.halves(seen.at_ns, &self.config) {
-                half.ask(name, place, information);
+                // A name is asked for by several types at once.
+                half.ask(label ^ u64::from(message.record), place, information);
                 half.answer(is_missing);
-                half.n_deep = half.n_deep.saturating_add(u32::from(is_deep));
+                half.n_searched = half.n_searched.saturating_add(u32::from(is_searched));
             }
         }
     }
+
+    /// Notes a label that a client looked for; true where it was looked for in another zone just before, where it
+    /// was no guess either.
+    fn search(&mut self, at_ns: u64, ends: (Address, Address), label: u64, zone: u64) -> bool {
+        let lately = self.lately.get_or_insert_with(ends.0, Lately::default);
+        let Some(other) = lately.take(at_ns, label, zone) else {
+            return false;
+        };
+        for (rows, key) in tables(&mut self.names, &mut self.zones, ends, other) {
+            if let Some(row) = rows.get_mut(&key) {
+                for half in row.halves(at_ns, &self.config) {
+                    half.n_searched = half.n_searched.saturating_add(1);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Rows of a client and of its server, with their keys for a zone.
+fn tables<'a>(
+    names: &'a mut Bounded<Key, Row>,
+    zones: &'a mut Bounded<Key, Row>,
+    (client, server): (Address, Address),
+    zone: u64,
+) -> [(&'a mut Bounded<Key, Row>, Key); 2] {
+    [
+        (names, (client, client, zone)),
+        (zones, (server, server, zone)),
+    ]
 }
 
 fn finding(
