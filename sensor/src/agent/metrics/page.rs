@@ -58,6 +58,7 @@ const SECTIONS: &[(&[&str], &str)] = &[
     (&["decide"], "Incidents"),
     (&["respond"], "Response"),
     (&["feed"], "Lists of others"),
+    (&["alert"], "Alerts of others"),
     (&["sink"], "Sinks"),
     (&["queue", "output"], "Queues and outputs"),
     (&["service", "socket"], "Services for clients"),
