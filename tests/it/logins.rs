@@ -276,7 +276,7 @@ fn pages(of: impl Fn(u64) -> (String, u16)) -> Vec<Frame> {
 
 #[test]
 fn pages_tried_from_a_list_are_found() {
-    let status = |n: u64| if n % 12 == 0 { 200 } else { 404 };
+    let status = |n: u64| if n.is_multiple_of(12) { 200 } else { 404 };
     let (families, text) = detectors(
         "page-list",
         &pages(|n| (format!("/app/word{n}/"), status(n))),
@@ -305,7 +305,12 @@ fn polls_mirrors_caches_and_crawlers_try_no_list() {
         (format!("/{a:016x}{b:016x}{c:016x}.narinfo"), 404)
     };
     assert_eq!(found("cache", &pages(hash)), [] as [&str; 0]);
-    let crawl = |n: u64| (format!("/page{n}"), if n % 2 == 0 { 404 } else { 200 });
+    let crawl = |n: u64| {
+        (
+            format!("/page{n}"),
+            if n.is_multiple_of(2) { 404 } else { 200 },
+        )
+    };
     assert_eq!(found("crawl", &pages(crawl)), [] as [&str; 0]);
 }
 

@@ -199,25 +199,79 @@ fn call_until(network: &Network, enough: impl FnMut() -> Option<()>) {
     found.expect("an incident of the network");
 }
 
+/// Adds a network of the folder of data; the name that it is kept by.
+fn add(sensor: &Running, file: &str) -> String {
+    let path = network(file);
+    let added = model(sensor, &["add", path.to_str().unwrap(), "--json"]);
+    assert!(added.status.success(), "{added:?}");
+    let added: Value = serde_json::from_slice(&added.stdout).unwrap();
+    added["file"].as_str().unwrap().to_owned()
+}
+
+fn status(sensor: &Running) -> Option<Value> {
+    let told = sensor.ask("status --json").ok()?;
+    serde_json::from_slice(&told.stdout).ok()
+}
+
+/// Both are seen at work, and the candidate has no effect.
+fn both_judge(sensor: &Running, name: &str, other: &str) {
+    let status = status(sensor).unwrap();
+    let [active, candidate] = [0, 1].map(|n| &status["networks"][n]);
+    assert_eq!(active["name"], name, "{status}");
+    assert!(active["alarms"].as_u64() >= Some(1), "{status}");
+    assert_eq!(candidate["name"], other, "{status}");
+    assert_eq!(candidate["role"], "candidate", "{status}");
+    assert!(candidate["judged"].as_u64() >= Some(1), "{status}");
+    let said = sensor.lines(|line| line.to_string().contains(other));
+    assert_eq!(said, [] as [Value; 0]);
+    let told = sensor.ask("status").unwrap();
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains(&format!("network {name}")), "{told}");
+}
+
+/// Promotes the candidate, and takes that back.
+fn takes_its_place_and_gives_it_back(sensor: &Running, name: &str, other: &str) {
+    for (word, wanted) in [("promote", other), ("rollback", name)] {
+        let done = model(sensor, &[word, "contacts"]);
+        assert!(done.status.success(), "{done:?}");
+        wait_until(LIMIT, || {
+            let status = status(sensor)?;
+            let active = &status["networks"][0];
+            (active["name"] == wanted && active["role"] == "active").then_some(())
+        })
+        .unwrap_or_else(|| panic!("{wanted} is not in force: {}", sensor.log()));
+    }
+}
+
+/// The audit log has every change of networks, and who made it.
+fn changes_are_on_record(sensor: &Running, parts: &[String]) {
+    let audit = sensor.socket().with_file_name("audit.jsonl");
+    let noted = wait_until(LIMIT, || {
+        let text = std::fs::read_to_string(&audit).ok()?;
+        let lines = text
+            .lines()
+            .filter(|line| line.contains("\"event.action\":\"network\""));
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
+        (lines.len() == parts.len()).then_some(lines)
+    })
+    .expect("a line of the audit log for each change");
+    for (line, part) in noted.iter().zip(parts) {
+        assert!(line.contains(part) && line.contains("\"uid\":0"), "{line}");
+    }
+}
+
 #[test]
 fn an_installed_network_judges_and_a_candidate_beside_it_takes_its_place_and_gives_it_back() {
     needs_root();
     let lan = Network::new().unwrap();
     let sensor = Running::start(&lan, "--set metrics.enabled=true").unwrap();
-    let path = network("same_sizes.onnx");
-    let added = model(&sensor, &["add", path.to_str().unwrap(), "--json"]);
-    assert!(added.status.success(), "{added:?}");
-    let added: Value = serde_json::from_slice(&added.stdout).unwrap();
-    let name = added["file"].as_str().unwrap().to_owned();
-    let again = model(&sensor, &["add", path.to_str().unwrap()]);
+    let name = add(&sensor, "same_sizes.onnx");
+    let again = network("same_sizes.onnx");
+    let again = model(&sensor, &["add", again.to_str().unwrap()]);
     assert!(!again.status.success(), "{again:?}");
     let listed = model(&sensor, &["list"]);
     assert!(String::from_utf8_lossy(&listed.stdout).contains(&name));
-    let beside = network("same_sizes_2.onnx");
-    let beside = model(&sensor, &["add", beside.to_str().unwrap(), "--json"]);
-    assert!(beside.status.success(), "{beside:?}");
-    let beside: Value = serde_json::from_slice(&beside.stdout).unwrap();
-    let other = beside["file"].as_str().unwrap().to_owned();
+    let other = add(&sensor, "same_sizes_2.onnx");
     let opened = || sensor.lines(is_of_network).into_iter().next();
     let compared = || {
         let compared = model(&sensor, &["compare", "contacts", "--json"]);
@@ -236,60 +290,20 @@ fn an_installed_network_judges_and_a_candidate_beside_it_takes_its_place_and_giv
     let incident = opened().unwrap();
     assert_eq!(incident["severity"], "low", "{incident}");
     assert_eq!(incident["source.ips"][0], "10.99.1.2");
-    let status = sensor.ask("status --json").unwrap();
-    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
-    let [active, candidate] = [0, 1].map(|n| &status["networks"][n]);
-    assert_eq!(active["name"], name.as_str(), "{status}");
-    assert!(active["alarms"].as_u64() >= Some(1), "{status}");
-    assert_eq!(candidate["name"], other.as_str(), "{status}");
-    assert_eq!(candidate["role"], "candidate", "{status}");
-    assert!(candidate["judged"].as_u64() >= Some(1), "{status}");
-    // What the candidate says has no effect.
-    let said = sensor.lines(|line| line.to_string().contains(&other));
-    assert_eq!(said, [] as [Value; 0]);
-    let told = sensor.ask("status").unwrap();
-    let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    assert!(told.contains(&format!("network {name}")), "{told}");
-    let in_force = |wanted: &str| {
-        wait_until(LIMIT, || {
-            let status = sensor.ask("status --json").ok()?;
-            let status: Value = serde_json::from_slice(&status.stdout).ok()?;
-            let active = &status["networks"][0];
-            (active["name"] == wanted && active["role"] == "active").then_some(())
-        })
-        .unwrap_or_else(|| panic!("{wanted} is not in force: {}", sensor.log()));
-    };
-    for (word, wanted) in [("promote", &other), ("rollback", &name)] {
-        let done = model(&sensor, &[word, "contacts"]);
-        assert!(done.status.success(), "{done:?}");
-        in_force(wanted);
-    }
+    both_judge(&sensor, &name, &other);
+    takes_its_place_and_gives_it_back(&sensor, &name, &other);
     let removed = model(&sensor, &["remove", "contacts"]);
     assert!(removed.status.success(), "{removed:?}");
-    // The agent takes it, and its audit log has all.
-    let audit = sensor.socket().with_file_name("audit.jsonl");
-    let noted = wait_until(LIMIT, || {
-        let text = std::fs::read_to_string(&audit).ok()?;
-        let lines = text
-            .lines()
-            .filter(|line| line.contains("\"event.action\":\"network\""));
-        let lines: Vec<String> = lines.map(str::to_owned).collect();
-        (lines.len() == 5).then_some(lines)
-    })
-    .expect("five lines of the audit log");
-    for (line, part) in noted.iter().zip([
+    let parts = [
         format!("{name} in force"),
         format!("{other} a candidate"),
         format!("{other} promoted"),
         format!("rolled back to {name}"),
         format!("{name} removed"),
-    ]) {
-        assert!(line.contains(&part) && line.contains("\"uid\":0"), "{line}");
-    }
+    ];
+    changes_are_on_record(&sensor, &parts);
     let gone = wait_until(LIMIT, || {
-        let status = sensor.ask("status --json").ok()?;
-        let status: Value = serde_json::from_slice(&status.stdout).ok()?;
-        status["networks"].is_null().then_some(())
+        status(&sensor)?["networks"].is_null().then_some(())
     });
     assert!(gone.is_some(), "the network is still there");
 }

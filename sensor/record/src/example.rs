@@ -674,13 +674,17 @@ pub fn status() -> Status {
         files: files(),
         services: services(),
         local: sensor().local,
-        health: vec![HealthCheck {
-            check: Cow::Borrowed("output"),
-            of: Some("stdout".to_owned()),
-            state: Health::Failed,
-            finding: "can't be written, 2 lines lost: No space left on device".to_owned(),
-            remedy: Some("make room, or see whether its reader runs".to_owned()),
-        }],
+        health: vec![unwritable()],
+    }
+}
+
+fn unwritable() -> HealthCheck {
+    HealthCheck {
+        check: Cow::Borrowed("output"),
+        of: Some("stdout".to_owned()),
+        state: Health::Failed,
+        finding: "can't be written, 2 lines lost: No space left on device".to_owned(),
+        remedy: Some("make room, or see whether its reader runs".to_owned()),
     }
 }
 
