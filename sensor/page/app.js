@@ -452,7 +452,7 @@ class Response extends Component {
 // ---- a host ----
 
 // As in sensor/record/src/technique.rs; a test compares them.
-const TACTICS = ["Initial Access", "Persistence", "Defense Evasion", "Credential Access", "Discovery", "Lateral Movement", "Command and Control", "Exfiltration", "Impact"];
+const TACTICS = ["Reconnaissance", "Initial Access", "Persistence", "Defense Evasion", "Credential Access", "Discovery", "Lateral Movement", "Command and Control", "Exfiltration", "Impact"];
 const DAYS = [["1d", "a day"], ["7d", "a week"], ["30d", "a month"]];
 
 // The greatest sums of a list by a key.

@@ -89,6 +89,20 @@ impl Nfcapd {
         fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
     }
 
+    /// True where nothing waits in its socket, one of this host.
+    fn has_read(&self) -> bool {
+        let sockets = fs::read_to_string("/proc/net/udp").unwrap();
+        let end = format!(":{:04X}", self.port);
+        sockets.lines().any(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let is_own = words.next().is_some_and(|local| local.ends_with(&end));
+            is_own
+                && words
+                    .nth(2)
+                    .is_some_and(|queues| queues.ends_with(":00000000"))
+        })
+    }
+
     fn end(&mut self) {
         let id = self.server.id().to_string();
         run(Command::new("kill").args(["-s", "TERM", &id])).unwrap();
@@ -98,6 +112,9 @@ impl Nfcapd {
     /// Ends it, and lets nfreplay send what it took to a port of this host.
     pub fn replay(mut self, version: &str, port: u16) {
         needs_program("nfreplay");
+        // It leaves what it has not read yet when it ends.
+        wait_until(LIMIT, || self.has_read().then_some(()))
+            .unwrap_or_else(|| panic!("datagrams are left unread: {}", self.log()));
         self.end();
         let flows = self.folder.0.join("flows");
         let files = fs::read_dir(flows)

@@ -500,7 +500,8 @@ mod tests {
             if let Some(by) = by {
                 stage.take_statement(T0, &statement(by));
             }
-            stage.take(T0, &finding, &Ledger::new(0), &mut out);
+            let ledger = Ledger::of_attempts(ip(1), T0, [0, 200]);
+            stage.take(T0, &finding, &ledger, &mut out);
             out.into_iter().find_map(|event| match event {
                 DecideEvent::Decision(made) => Some(made.action),
                 _ => None,
