@@ -28,7 +28,7 @@ pub struct Way {
 
 impl Way {
     /// # Errors
-    /// What of the keys of TLS can't be read.
+    /// When a key or certificate of TLS can't be read.
     pub fn new(settings: &SinkSettings) -> Result<Self, String> {
         let tls = match settings.transport {
             Transport::Tls => Some(tls::client_config(&settings.connection())?),

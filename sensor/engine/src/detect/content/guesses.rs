@@ -1,7 +1,7 @@
 //! Names that are tried one after the other from a list: pages of a web server, hosts of a zone. What tells
 //! them is what came of it, again and again the answer that there is no such name.
 //!
-//! Who asks for what is not there without guessing asks for the same name (a poll), for names of many places
+//! A client that asks for what is not there without guessing asks for the same name (a poll), for names of many places
 //! (a search list, a mirror of packages), for names that are hashes (caches, reputation), or finds most.
 
 use std::hash::{BuildHasher as _, Hasher as _};
